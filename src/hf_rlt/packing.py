@@ -1,0 +1,126 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The packed layout: the computed tokens of a batch, clip after clip, without padding.
+
+This is the only place that knows how computed tokens lie in memory. `(B, N, ...)` grids become `(1, L, ...)`, with
+`L` the number of computed tokens of the whole batch, and go back.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """Where the computed tokens of a batch stand.
+
+    Attributes:
+        batch: B, the number of clips.
+        positions: N, the number of grid positions of a clip.
+        indices: `(L,)` int64, positions in the flattened `(B * N)` grid, clip by clip, ascending.
+        cu_seqlens: `(B + 1,)` int32, cumulative lengths, from 0 to L.
+        lengths: computed tokens of each clip, on the host.
+    """
+
+    batch: int
+    positions: int
+    indices: Tensor
+    cu_seqlens: Tensor
+    lengths: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """L, the computed tokens of the batch."""
+        return sum(self.lengths)
+
+    @property
+    def max_length(self) -> int:
+        """The computed tokens of the longest clip."""
+        return max(self.lengths)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all clips have as many computed tokens: the pack is then a plain batch."""
+        return len(set(self.lengths)) == 1
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every position is computed."""
+        return self.total == self.batch * self.positions
+
+    @property
+    def clip_ids(self) -> Tensor:
+        """`(L,)` int64: the clip each packed token belongs to."""
+        return self.indices // self.positions
+
+
+def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayout:
+    """Returns the layout of the tokens with `run_lengths > 0`. Reads the lengths to the host, once.
+
+    Args:
+        run_lengths: `(B, N)` integers (or bools).
+        max_run: if given, the largest run length allowed (the number of tubelets in time).
+
+    Raises:
+        ValueError: if the shape is not `(B, N)`, a clip has no computed token, or a run length is out of range.
+    """
+    if run_lengths.ndim != 2 or 0 in run_lengths.shape:
+        raise ValueError(f"Expected run_lengths of shape (batch, tokens), none empty, received {tuple(run_lengths.shape)}.")
+    batch, positions = run_lengths.shape
+    keep = run_lengths > 0
+    rows = run_lengths.long()
+    on_host = torch.stack([keep.sum(1), rows.amin(1), rows.amax(1)]).tolist()  # the one synchronisation
+    lengths, smallest, largest = on_host
+    if 0 in lengths:
+        raise ValueError(
+            f"Clip {lengths.index(0)} of {batch} has no computed token: each clip needs at least one run length >= 1."
+        )
+    if min(smallest) < 0 or (max_run is not None and max(largest) > max_run):
+        raise ValueError(
+            f"Expected run lengths from 0 to {max_run}, received {min(smallest)} to {max(largest)}: "
+            "the run lengths belong to another grid."
+        )
+    total = sum(lengths)
+    flat = keep.flatten()
+    # Scatter instead of nonzero(): its size is known, so the device is not waited for a second time.
+    slot = torch.where(flat, flat.cumsum(0) - 1, total)
+    indices = slot.new_empty(total + 1).scatter_(0, slot, torch.arange(flat.numel(), device=flat.device))[:total]
+    cu_seqlens = torch.zeros(batch + 1, dtype=torch.int32, device=flat.device)
+    cu_seqlens[1:] = keep.sum(1).cumsum(0)
+    return PackedLayout(batch, positions, indices, cu_seqlens, tuple(lengths))
+
+
+def pack(grid: Tensor, layout: PackedLayout) -> Tensor:
+    """Returns the `(1, L, ...)` computed tokens of a `(B, N, ...)` grid.
+
+    Raises:
+        ValueError: if the grid is not the layout's.
+    """
+    if tuple(grid.shape[:2]) != (layout.batch, layout.positions):
+        raise ValueError(f"Expected a ({layout.batch}, {layout.positions}, ...) grid, received {tuple(grid.shape)}.")
+    return grid.flatten(0, 1).index_select(0, layout.indices)[None]
+
+
+def unpack(packed: Tensor, layout: PackedLayout) -> Tensor:
+    """Returns the `(B, N, ...)` grid of `(1, L, ...)` packed tokens; zero where nothing was computed.
+
+    Raises:
+        ValueError: if the pack is not the layout's.
+    """
+    if tuple(packed.shape[:2]) != (1, layout.total):
+        raise ValueError(f"Expected a (1, {layout.total}, ...) pack, received {tuple(packed.shape)}.")
+    grid = packed.new_zeros((layout.batch * layout.positions, *packed.shape[2:]))
+    return grid.index_copy(0, layout.indices, packed[0]).unflatten(0, (layout.batch, layout.positions))
+
+
+def mean_per_sequence(tokens: Tensor, layout: PackedLayout) -> Tensor:
+    """Returns `(B, D)`: the mean over each clip's computed tokens.
+
+    Args:
+        tokens: `(1, L, D)` packed, or `(B, n, D)` when every clip has n computed tokens.
+        layout: what packed them.
+    """
+    if layout.is_uniform:
+        return tokens.reshape(layout.batch, layout.max_length, -1).mean(1)
+    return torch.stack([clip.mean(0) for clip in tokens[0].split(layout.lengths)])

@@ -1,0 +1,199 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Runs of static tubelets: differences, starts, lengths, and the way back to the grid.
+
+Words: a tubelet is a `patch_size` square over `tubelet_size` frames; the grid is `T x H' x W'`, flattened to
+`N = T * H' * W'` positions in `(t, h, w)` order. `run_lengths` is `(B, N)` int64: 0 = not computed, k >= 1 = computed
+and stands for k tubelets at the same place, itself included.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _pair(patch_size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
+    return (patch_size, patch_size) if isinstance(patch_size, int) else (int(patch_size[0]), int(patch_size[1]))
+
+
+def grid_size(
+    pixel_values_shape: torch.Size | tuple[int, ...], tubelet_size: int, patch_size: int | list[int] | tuple[int, ...]
+) -> tuple[int, int, int]:
+    """Returns the tubelet grid `(T, H', W')` of clips shaped `(..., F, C, H, W)`; remainders are cut off, as Conv3d does.
+
+    Raises:
+        ValueError: if a size is not positive, or the clip is smaller than one tubelet.
+    """
+    height_p, width_p = _pair(patch_size)
+    if min(tubelet_size, height_p, width_p) < 1:
+        raise ValueError(f"tubelet_size and patch_size must be >= 1, got {tubelet_size} and {patch_size}.")
+    frames, _, height, width = pixel_values_shape[-4:]
+    grid = (frames // tubelet_size, height // height_p, width // width_p)
+    if min(grid) < 1:
+        raise ValueError(
+            f"A clip of {frames} frames of {height}x{width} holds no whole tubelet of {tubelet_size} frames of "
+            f"{height_p}x{width_p}: pass at least {tubelet_size} frames of {height_p}x{width_p} pixels."
+        )
+    return grid
+
+
+def _check_clips(pixel_values: Tensor) -> None:
+    if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
+        received = tuple(pixel_values.shape) if isinstance(pixel_values, Tensor) else type(pixel_values).__name__
+        raise ValueError(
+            f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}. "
+            "Add a batch dimension with `pixel_values[None]` if this is one clip."
+        )
+    if pixel_values.is_complex() or pixel_values.dtype == torch.bool:
+        raise ValueError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
+
+
+def _check_threshold(threshold: float) -> None:
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
+        raise TypeError(f"Expected threshold to be a number, received {threshold!r}.")
+    if math.isnan(threshold):
+        raise ValueError("threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal).")
+
+
+def tubelet_differences(
+    pixel_values: Tensor, tubelet_size: int = 2, patch_size: int | list[int] | tuple[int, ...] = 16
+) -> Tensor:
+    """Returns `(B, T - 1, H', W')` float32: how much each tubelet but the first differs from the one before it.
+
+    The difference of tubelet i is the mean over channels and pixels of |last frame of i - first frame of i - 1|, in the
+    unit of `pixel_values` (normalised pixels, for the default threshold). Computed in float32 whatever the input is.
+
+    Args:
+        pixel_values: `(B, F, C, H, W)`, any real dtype.
+        tubelet_size: frames in a tubelet, >= 1.
+        patch_size: side of a patch in pixels, or `(height, width)`.
+
+    Raises:
+        ValueError: for another shape, or clips smaller than one tubelet.
+
+    Source: arXiv 2411.05222 section 3.1 and the authors' `batched_find_idxs_to_keep` (pooling first, then channels).
+    """
+    _check_clips(pixel_values)
+    tubelets, rows, columns = grid_size(pixel_values.shape, tubelet_size, patch_size)
+    batch, _, channels = pixel_values.shape[:3]
+    if tubelets == 1:
+        return pixel_values.new_zeros((batch, 0, rows, columns), dtype=torch.float32)
+    used = pixel_values[:, : tubelets * tubelet_size]
+    last = used[:, 2 * tubelet_size - 1 :: tubelet_size]
+    first = used[:, : (tubelets - 1) * tubelet_size : tubelet_size]
+    # This copy is the only full-size buffer: the subtraction and the absolute value happen inside it.
+    difference = last.to(torch.float32, copy=True)
+    difference.sub_(first.float() if first.dtype == torch.float64 else first).abs_()
+    pooled = F.avg_pool2d(difference.flatten(0, 1), _pair(patch_size))  # (B * (T - 1), C, H', W')
+    return pooled.view(batch, tubelets - 1, channels, rows, columns).mean(2)
+
+
+def run_starts(
+    pixel_values: Tensor,
+    threshold: float,
+    tubelet_size: int = 2,
+    patch_size: int | list[int] | tuple[int, ...] = 16,
+) -> Tensor:
+    """Returns `(B, T, H', W')` bool: True where a run starts, that is, where a token is computed.
+
+    The first tubelet of every place starts a run at any threshold; a later one does if its difference is strictly above
+    `threshold`. A NaN difference starts a run: what cannot be compared is not dropped.
+
+    Raises:
+        ValueError: for a NaN threshold, or as `tubelet_differences` does.
+        TypeError: if the threshold is not a number.
+
+    Source: arXiv 2411.05222 section 3.1. Departure: no sentinel value for the first tubelet.
+    """
+    _check_threshold(threshold)
+    differences = tubelet_differences(pixel_values, tubelet_size, patch_size)
+    starts = ~(differences <= threshold)
+    return torch.cat([starts.new_ones((starts.shape[0], 1, *starts.shape[2:])), starts], dim=1)
+
+
+def lengths_from_starts(starts: Tensor) -> Tensor:
+    """Returns `(B, N)` int64 run lengths of a `(B, T, H', W')` bool grid of run starts.
+
+    Source: arXiv 2411.05222 section 3.2. Departure: lengths stay on the grid in `(t, h, w)` order (the authors'
+    `batched_get_token_lengths` returns them in `(h, w, t)` order, next to tokens in `(t, h, w)` order).
+    """
+    tubelets = starts.shape[1]
+    time = torch.arange(tubelets, device=starts.device).view(1, -1, 1, 1)
+    own_or_end = torch.where(starts, time, tubelets)
+    next_from_here = own_or_end.flip(1).cummin(1).values.flip(1)
+    next_start = F.pad(next_from_here[:, 1:], (0, 0, 0, 0, 0, 1), value=tubelets)
+    return ((next_start - time) * starts).flatten(1)
+
+
+def find_runs(
+    pixel_values: Tensor,
+    threshold: float | None = 0.1,
+    tubelet_size: int = 2,
+    patch_size: int | list[int] | tuple[int, ...] = 16,
+) -> Tensor:
+    """Returns `run_lengths` `(B, N)` int64 of normalised clips; all ones for `threshold=None`.
+
+    Args:
+        pixel_values: `(B, F, C, H, W)` normalised clips.
+        threshold: mean absolute difference of normalised pixels above which a tubelet is new; None keeps everything.
+        tubelet_size: frames in a tubelet.
+        patch_size: side of a patch in pixels, or `(height, width)`.
+
+    Raises:
+        ValueError: for a wrong shape, a NaN threshold, or clips smaller than one tubelet.
+
+    Source: arXiv 2411.05222 section 3; default threshold from section 4.
+    """
+    if threshold is None:
+        _check_clips(pixel_values)
+        tokens = math.prod(grid_size(pixel_values.shape, tubelet_size, patch_size))
+        return torch.ones((pixel_values.shape[0], tokens), dtype=torch.int64, device=pixel_values.device)
+    return lengths_from_starts(run_starts(pixel_values, threshold, tubelet_size, patch_size))
+
+
+def check_run_lengths(run_lengths: Tensor, batch: int, grid: tuple[int, int, int]) -> None:
+    """Returns nothing; raises unless `run_lengths` is an integer tensor of shape `(batch, T * H' * W')`."""
+    tokens = math.prod(grid)
+    if not isinstance(run_lengths, Tensor) or run_lengths.is_floating_point() or run_lengths.is_complex():
+        received = run_lengths.dtype if isinstance(run_lengths, Tensor) else type(run_lengths).__name__
+        raise ValueError(
+            f"Expected run_lengths to be an integer tensor, received {received}: 0 = dropped, k = stands for k tubelets."
+        )
+    if tuple(run_lengths.shape) != (batch, tokens):
+        raise ValueError(
+            f"Expected run_lengths of shape ({batch}, {tokens}) for a tubelet grid of {grid[0]}x{grid[1]}x{grid[2]}, "
+            f"received {tuple(run_lengths.shape)}. Give processor and model the same num_frames, crop size, tubelet_size "
+            "and patch_size, or leave run_lengths out and the model finds the runs itself."
+        )
+
+
+def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
+    """Returns `(B, N, ...)`: every position holds the value of the token that stands for it.
+
+    Args:
+        tokens: `(B, N, ...)` values on the grid; what stands at dropped positions is ignored.
+        run_lengths: `(B, N)` integers.
+        tubelets: T, the number of tubelets in time.
+
+    Positions that no run covers (runs removed by random masking) become zero.
+
+    Raises:
+        ValueError: if shapes disagree or N is not a multiple of `tubelets`.
+    """
+    batch, positions = run_lengths.shape
+    if tokens.shape[:2] != run_lengths.shape or tubelets < 1 or positions % tubelets:
+        raise ValueError(
+            f"Expected tokens (B, N, ...) and run_lengths (B, N) with N a multiple of {tubelets} tubelets, received "
+            f"{tuple(tokens.shape)} and {tuple(run_lengths.shape)}."
+        )
+    lengths = run_lengths.view(batch, tubelets, -1)
+    time = torch.arange(tubelets, device=lengths.device).view(1, -1, 1)
+    source = torch.where(lengths > 0, time, -1).cummax(1).values  # the latest start at or before each tubelet
+    reach = lengths.gather(1, source.clamp(min=0)) + source
+    covered = ((source >= 0) & (time < reach)).view(batch, positions)
+    place = torch.arange(lengths.shape[2], device=lengths.device)
+    index = (source.clamp(min=0) * lengths.shape[2] + place).view(batch, positions)
+    extra = (1,) * (tokens.ndim - 2)
+    filled = tokens.gather(1, index.view(batch, positions, *extra).expand_as(tokens))
+    return filled.masked_fill(~covered.view(batch, positions, *extra), 0)
