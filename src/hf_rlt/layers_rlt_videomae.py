@@ -1,0 +1,188 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The blocks of RLT-VideoMAE: VideoMAE's, where clips of unequal length stand packed behind each other."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.videomae.modeling_videomae import (
+    VideoMAEAttention,
+    VideoMAEEncoder,
+    VideoMAEIntermediate,
+    VideoMAELayer,
+    VideoMAEOutput,
+    VideoMAEPatchEmbeddings,
+    VideoMAESelfAttention,
+    VideoMAESelfOutput,
+    eager_attention_forward,
+)
+
+from .configuration_rlt_videomae import RLTVideoMAEConfig
+from .packing import PackedLayout, pack
+from .runs import grid_size
+
+
+def sinusoid_table(positions: int, width: int) -> Tensor:
+    """Returns VideoMAE's fixed `(1, positions, width)` float32 position table, bit for bit, without its Python loop."""
+    divisors = np.array([np.power(10000, 2 * (column // 2) / width) for column in range(width)])
+    table = np.arange(positions)[:, None] / divisors
+    table[:, 0::2] = np.sin(table[:, 0::2])
+    table[:, 1::2] = np.cos(table[:, 1::2])
+    return torch.from_numpy(table.astype(np.float32)).unsqueeze(0)
+
+
+class RLTVideoMAETubeletProjection(nn.Conv3d):
+    """VideoMAE's Conv3d, which also takes already cut tubelets `(L, C * s * p * p)` and returns `(L, D)`."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.ndim == 2:
+            return F.linear(inputs, self.weight.flatten(1), self.bias)
+        return super().forward(inputs)
+
+
+class RLTVideoMAERunLengthEmbedding(nn.Embedding):
+    """Table of `(T, D)` indexed by `run_length - 1`. A class of its own so that it is initialised to zero."""
+
+
+class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
+    """Embeds all tubelets of a batch, or only those of a layout."""
+
+    def __init__(self, config: RLTVideoMAEConfig) -> None:
+        super().__init__(config)
+        conv = self.projection
+        self.projection = RLTVideoMAETubeletProjection(
+            conv.in_channels, conv.out_channels, kernel_size=conv.kernel_size, stride=conv.stride
+        )
+        self.grid = grid_size(
+            (config.num_frames, config.num_channels, *self.image_size), self.tubelet_size, self.patch_size
+        )
+
+    def forward(self, pixel_values: Tensor, layout: PackedLayout | None = None) -> Tensor:
+        """Returns `(B, N, D)`, or `(1, L, D)` of the layout's tokens: dropped tubelets are never read."""
+        if layout is None or layout.is_dense:
+            return super().forward(pixel_values)
+        tubelets, rows, columns = self.grid
+        place = layout.indices % layout.positions
+        in_frame = place % (rows * columns)
+        time, row, column = place // (rows * columns), in_frame // columns, in_frame % columns
+        height, width = self.patch_size
+        cut = pixel_values[:, : tubelets * self.tubelet_size].unflatten(1, (tubelets, self.tubelet_size))
+        cut = cut.unfold(4, height, height).unfold(5, width, width)  # a view: (B, T, s, C, H', W', p, p)
+        chosen = cut[layout.clip_ids, time, :, :, row, column]  # (L, s, C, p, p)
+        return self.projection(chosen.transpose(1, 2).flatten(1))[None]
+
+
+class RLTVideoMAEEmbeddings(nn.Module):
+    """Embeds the computed tokens: patch + position of their own (t, h, w) + run length (optional)."""
+
+    def __init__(self, config: RLTVideoMAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embeddings = RLTVideoMAEPatchEmbeddings(config)
+        self.num_patches = self.patch_embeddings.num_patches
+        self.position_embeddings = sinusoid_table(self.num_patches, config.hidden_size)
+        if config.length_embedding:
+            self.run_length_embeddings = RLTVideoMAERunLengthEmbedding(
+                self.patch_embeddings.grid[0], config.hidden_size
+            )
+
+    def forward(self, pixel_values: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
+        """Returns `(B, n, D)` if all clips have n computed tokens, else `(1, L, D)`."""
+        tokens = self.patch_embeddings(pixel_values, layout)
+        positions = self.position_embeddings.detach().to(device=tokens.device, dtype=tokens.dtype, copy=True)
+        if not layout.is_dense:
+            positions = positions[:, layout.indices % layout.positions]
+        tokens = tokens + positions
+        if self.config.length_embedding:
+            lengths = run_lengths if layout.is_dense else pack(run_lengths, layout)
+            tokens = tokens + self.run_length_embeddings(lengths - 1)
+        return tokens.reshape(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens
+
+
+class RLTVideoMAESelfAttention(VideoMAESelfAttention):
+    """VideoMAE's attention inside each clip of a pack. Same parameters."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        sequence_lengths: tuple[int, ...] | None = None,
+        **kwargs,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the context, shaped as `hidden_states`, and the probabilities if the backend gives them.
+
+        Args:
+            hidden_states: `(B, n, D)`, or a pack `(1, L, D)`.
+            attention_mask: what the backend takes, built once per forward.
+            sequence_lengths: if given, attend sequence by sequence.
+            **kwargs: for flash attention `cu_seq_lens_q/k` and `max_length_q/k`.
+        """
+        shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
+        key = self.key(hidden_states).view(shape).transpose(1, 2)
+        value = self.value(hidden_states).view(shape).transpose(1, 2)
+        query = self.query(hidden_states).view(shape).transpose(1, 2)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        options = {
+            "is_causal": self.is_causal,
+            "scaling": self.scaling,
+            "dropout": self.dropout_prob if self.training else 0.0,
+            **kwargs,
+        }
+        if sequence_lengths is None:
+            context, probabilities = attend(self, query, key, value, attention_mask, **options)
+        else:
+            pieces = zip(*(states.split(sequence_lengths, dim=2) for states in (query, key, value)), strict=True)
+            context = torch.cat([attend(self, q, k, v, None, **options)[0] for q, k, v in pieces], dim=1)
+            probabilities = None
+        return context.reshape(*hidden_states.shape[:-1], self.all_head_size), probabilities
+
+
+class RLTVideoMAEAttention(VideoMAEAttention):
+    """VideoMAE's attention block around the packed attention."""
+
+    def __init__(self, config: RLTVideoMAEConfig) -> None:
+        nn.Module.__init__(self)
+        self.attention = RLTVideoMAESelfAttention(config)
+        self.output = VideoMAESelfOutput(config)
+
+
+class RLTVideoMAELayer(VideoMAELayer):
+    """VideoMAE's block with stochastic depth per clip."""
+
+    def __init__(self, config: RLTVideoMAEConfig, drop_path: float) -> None:
+        nn.Module.__init__(self)
+        self.drop_path = drop_path
+        self.attention = RLTVideoMAEAttention(config)
+        self.intermediate = VideoMAEIntermediate(config)
+        self.output = VideoMAEOutput(config)
+        self.layernorm_before = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(
+        self, hidden_states: Tensor, clip_ids: Tensor | None = None, clips: int | None = None, **kwargs
+    ) -> Tensor:
+        """Returns the block's output. `clip_ids` `(L,)` and `clips` say which clip a packed token belongs to."""
+        attended = self.attention(self.layernorm_before(hidden_states), **kwargs)
+        hidden_states = self._drop_clips(attended, clip_ids, clips) + hidden_states
+        branch = self.output.dense(self.intermediate(self.layernorm_after(hidden_states)))
+        return self._drop_clips(self.output.dropout(branch), clip_ids, clips) + hidden_states
+
+    def _drop_clips(self, branch: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        scale = branch.new_empty(clips or branch.shape[0]).bernoulli_(keep).div_(keep)
+        return branch * (scale[:, None, None] if clip_ids is None else scale[clip_ids][None, :, None])
+
+
+class RLTVideoMAEEncoder(VideoMAEEncoder):
+    """VideoMAE's stack of blocks."""
+
+    def __init__(self, config: RLTVideoMAEConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        depth = config.num_hidden_layers
+        rates = [config.drop_path_rate * block / max(depth - 1, 1) for block in range(depth)]
+        self.layer = nn.ModuleList([RLTVideoMAELayer(config, rate) for rate in rates])
+        self.gradient_checkpointing = False

@@ -1,0 +1,258 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""RLT-VideoMAE: VideoMAE over the computed tokens of each clip, packed without padding."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+from transformers.masking_utils import create_bidirectional_mask, packed_sequence_mask_function
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from transformers.models.videomae.modeling_videomae import VideoMAEPreTrainedModel
+from transformers.utils.generic import can_return_tuple, is_flash_attention_requested, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_rlt_videomae import RLTVideoMAEConfig
+from .layers_rlt_videomae import (
+    RLTVideoMAEEmbeddings,
+    RLTVideoMAEEncoder,
+    RLTVideoMAELayer,
+    RLTVideoMAERunLengthEmbedding,
+    RLTVideoMAESelfAttention,
+)
+from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpack
+from .runs import check_run_lengths, fill_runs, find_runs, grid_size
+
+
+CAPTURABLE = ("hidden_states", "attentions")
+
+
+@dataclass
+class RLTVideoMAEModelOutput(BaseModelOutputWithPooling):
+    """Output of `RLTVideoMAEModel`.
+
+    Attributes:
+        last_hidden_state: `(B, N, D)`, runs filled back to the grid.
+        pooler_output: `(B, D)`, mean over the computed tokens (first token with `use_mean_pooling=False`).
+        run_lengths: `(B, N)` int64, the run lengths that were used.
+    """
+
+    run_lengths: Tensor | None = None
+
+
+@dataclass
+class RLTVideoMAEClassifierOutput(ImageClassifierOutput):
+    """Output of `RLTVideoMAEForVideoClassification`: `ImageClassifierOutput` and the `run_lengths` that were used."""
+
+    run_lengths: Tensor | None = None
+
+
+class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
+    """Weights, loading and saving. Parameter names are VideoMAE's."""
+
+    config: RLTVideoMAEConfig
+    config_class = RLTVideoMAEConfig
+    _no_split_modules = ["RLTVideoMAEEmbeddings", "RLTVideoMAELayer"]  # noqa: RUF012
+    _can_record_outputs = {"hidden_states": RLTVideoMAELayer, "attentions": RLTVideoMAESelfAttention}  # noqa: RUF012
+    _keys_to_ignore_on_load_missing = [r"run_length_embeddings"]  # noqa: RUF012
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, RLTVideoMAERunLengthEmbedding):
+            init.zeros_(module.weight)
+        else:
+            super()._init_weights(module)
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Returns nothing; writes config and weights, under VideoMAE's current key names so that it opens everywhere."""
+        kwargs.setdefault("save_original_format", False)
+        super().save_pretrained(save_directory, **kwargs)
+
+
+class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
+    """The bare encoder: `(B, F, C, H, W)` clips in, `(B, N, D)` tokens out."""
+
+    def __init__(self, config: RLTVideoMAEConfig) -> None:
+        super().__init__(config)
+        self.embeddings = RLTVideoMAEEmbeddings(config)
+        self.encoder = RLTVideoMAEEncoder(config)
+        eps = config.layer_norm_eps
+        self.layernorm = None if config.use_mean_pooling else nn.LayerNorm(config.hidden_size, eps=eps)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.patch_embeddings
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self, pixel_values: Tensor, run_lengths: Tensor | None = None, fill_back: bool = True, **kwargs
+    ) -> RLTVideoMAEModelOutput:
+        """Returns the tokens on the grid, their pool, and the run lengths used.
+
+        Args:
+            pixel_values: `(B, F, C, H, W)` normalised clips.
+            run_lengths: `(B, N)` int64 from the processor; None finds runs in float32 with `config.threshold`.
+            fill_back: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
+            **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
+
+        Raises:
+            ValueError: if shapes disagree with the configuration or with each other, or a clip has no computed token.
+        """
+        run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
+        grid = self.embeddings.patch_embeddings.grid
+        layout = packed_layout(run_lengths, max_run=grid[0])
+        tokens = self.embeddings(pixel_values, run_lengths, layout)
+        captured = any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
+        on_grid = captured and not layout.is_dense
+        if on_grid:
+            # What is captured must be batch-first: a dropped position repeats its run's token and is masked as a key.
+            flat = tokens.reshape(1, layout.total, -1)
+            tokens = fill_runs(unpack(flat, layout), run_lengths, grid[0])
+            mask = create_bidirectional_mask(self.config, tokens, (run_lengths > 0).long())
+            tokens = self.encoder(tokens, attention_mask=mask).last_hidden_state
+        else:
+            tokens = self.encoder(tokens, **self._packed_arguments(tokens, layout)).last_hidden_state
+        if self.layernorm is not None:
+            tokens = self.layernorm(tokens)
+        packed = pack(tokens, layout) if on_grid else tokens
+        return RLTVideoMAEModelOutput(
+            last_hidden_state=self._on_grid(packed, run_lengths, layout) if fill_back else None,
+            pooler_output=self._pool(packed, layout),
+            run_lengths=run_lengths,
+        )
+
+    def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict) -> Tensor:
+        if kwargs.get("bool_masked_pos") is not None:
+            raise ValueError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
+        embed = self.embeddings.patch_embeddings
+        if pixel_values is None or pixel_values.ndim != 5:
+            received = None if pixel_values is None else tuple(pixel_values.shape)
+            raise ValueError(f"Expected pixel_values of shape (batch, frames, channels, height, width), got {received}.")
+        expected = (self.config.num_channels, *embed.image_size)
+        grid = grid_size(pixel_values.shape, embed.tubelet_size, embed.patch_size)
+        if tuple(pixel_values.shape[2:]) != expected or grid != embed.grid:
+            raise ValueError(
+                f"Expected clips of {self.config.num_frames} frames of (channels, height, width) {expected}, received "
+                f"{pixel_values.shape[1]} frames of {tuple(pixel_values.shape[2:])}: set the processor's num_frames and "
+                "crop_size to the model's, or change num_frames and image_size in the configuration."
+            )
+        if run_lengths is None:
+            with torch.no_grad():
+                return find_runs(pixel_values, self.config.threshold, embed.tubelet_size, embed.patch_size)
+        check_run_lengths(run_lengths, pixel_values.shape[0], embed.grid)
+        return run_lengths.to(device=pixel_values.device, dtype=torch.int64)
+
+    def _packed_arguments(self, tokens: Tensor, layout: PackedLayout) -> dict:
+        """What the blocks need to keep clips apart, made once per forward."""
+        drops = self.training and self.config.drop_path_rate > 0
+        if layout.is_uniform:
+            return {}
+        options: dict = {"clip_ids": layout.clip_ids, "clips": layout.batch} if drops else {}
+        if is_flash_attention_requested(self.config):
+            offsets, longest = layout.cu_seqlens, layout.max_length
+            names = {"cu_seq_lens_q": offsets, "cu_seq_lens_k": offsets}
+            return {**options, **names, "max_length_q": longest, "max_length_k": longest}
+        if self.config._attn_implementation == "flex_attention":
+            same_clip = packed_sequence_mask_function(layout.clip_ids[None])
+            mask = create_bidirectional_mask(self.config, tokens, None, and_mask_function=same_clip)
+            return {**options, "attention_mask": mask}
+        return {**options, "sequence_lengths": layout.lengths}
+
+    def _on_grid(self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
+        if layout.is_dense:
+            return tokens
+        grid = unpack(tokens.reshape(1, layout.total, -1), layout)
+        return fill_runs(grid, run_lengths, self.embeddings.patch_embeddings.grid[0])
+
+    def _pool(self, tokens: Tensor, layout: PackedLayout) -> Tensor:
+        if self.config.use_mean_pooling:
+            return mean_per_sequence(tokens, layout)
+        return tokens.reshape(layout.total, -1)[layout.cu_seqlens[:-1]]
+
+
+class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
+    """RLT-VideoMAE with a linear classifier on the mean of each clip's computed tokens."""
+
+    def __init__(self, config: RLTVideoMAEConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.videomae = RLTVideoMAEModel(config)
+        self.fc_norm = nn.LayerNorm(config.hidden_size) if config.use_mean_pooling else None
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels) if config.num_labels > 0 else nn.Identity()
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self, pixel_values: Tensor, labels: Tensor | None = None, run_lengths: Tensor | None = None, **kwargs
+    ) -> RLTVideoMAEClassifierOutput:
+        """Returns logits `(B, K)`, the loss if `labels` are given, and the run lengths used.
+
+        Args:
+            pixel_values: `(B, F, C, H, W)`, or `(B, V, F, C, H, W)` for V views of each clip: the logits are then the
+                logarithm of the mean of the views' probabilities.
+            labels: `(B,)` class indices, or `(B, K)` float targets (mixup, cutmix) for soft-target cross-entropy.
+            run_lengths: `(B, N)` or `(B, V, N)` int64; None finds runs with `config.threshold`.
+            **kwargs: options of transformers; `num_items_in_batch` scales the loss for gradient accumulation.
+
+        Raises:
+            ValueError: as `RLTVideoMAEModel.forward` does.
+
+        Source: mean over computed tokens as in the authors' classifier; mean over views as in VideoMAE's evaluation.
+        """
+        views = pixel_values.shape[1] if pixel_values is not None and pixel_values.ndim == 6 else None
+        if views is not None:
+            pixel_values = pixel_values.flatten(0, 1)
+            run_lengths = None if run_lengths is None else run_lengths.flatten(0, 1)
+        kwargs.setdefault("fill_back", False)
+        outputs = self.videomae(pixel_values, run_lengths=run_lengths, **kwargs)
+        pooled = outputs.pooler_output
+        logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
+        used, states, attentions = outputs.run_lengths, outputs.hidden_states, outputs.attentions
+        if views is not None:
+            logits = self._mean_of_views(logits.unflatten(0, (-1, views)))
+            used = used.unflatten(0, (-1, views))
+            states = states and tuple(state.unflatten(0, (-1, views)) for state in states)
+            attentions = attentions and tuple(attention.unflatten(0, (-1, views)) for attention in attentions)
+        loss = None if labels is None else self._loss(labels, logits, **kwargs)
+        return RLTVideoMAEClassifierOutput(
+            loss=loss, logits=logits, hidden_states=states, attentions=attentions, run_lengths=used
+        )
+
+    def _mean_of_views(self, logits: Tensor) -> Tensor:
+        if self.config.problem_type in ("regression", "multi_label_classification") or self.num_labels < 2:
+            return logits.mean(1)
+        return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
+
+    def _loss(self, labels: Tensor, logits: Tensor, num_items_in_batch: Tensor | int | None = None, **kwargs) -> Tensor:
+        soft = labels.is_floating_point() and self.config.problem_type in (None, "single_label_classification")
+        if soft and self.num_labels > 1:
+            if labels.shape != logits.shape:
+                raise ValueError(
+                    f"Expected float labels of shape {tuple(logits.shape)}, received {tuple(labels.shape)}: pass integer "
+                    "class indices of shape (batch,), or one target distribution per clip."
+                )
+            total = -(labels.to(logits) * logits.log_softmax(-1)).sum()
+            # Trainer counts every element of a float label as an item: K per clip.
+            items = logits.shape[0] if num_items_in_batch is None else num_items_in_batch / self.num_labels
+            return total / (items.to(total.device) if isinstance(items, Tensor) else items)
+        if not labels.is_floating_point() and self.config.problem_type is None and self.num_labels > 1:
+            labels = labels.to(logits.device).view(-1)
+            if num_items_in_batch is None:
+                return F.cross_entropy(logits, labels)
+            total = F.cross_entropy(logits, labels, reduction="sum")
+            items = num_items_in_batch
+            return total / (items.to(total.device) if isinstance(items, Tensor) else items)
+        return self.loss_function(labels, logits, self.config, num_items_in_batch=num_items_in_batch)
+
+
+# By class name, for base and head alike: stock checkpoints keep `config.model_type == "videomae"`, and without this
+# their q_bias and v_bias would be dropped in silence.
+register_checkpoint_conversion_mapping(
+    "RLTVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
+)
+
+__all__ = ["RLTVideoMAEForVideoClassification", "RLTVideoMAEModel", "RLTVideoMAEPreTrainedModel"]

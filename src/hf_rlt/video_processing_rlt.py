@@ -1,0 +1,221 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""RLTVideoProcessor: from a file or an array to `pixel_values` and `run_lengths`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from transformers import BatchFeature, VideoMAEImageProcessor
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
+from transformers.processing_utils import Unpack, VideosKwargs
+from transformers.utils import IMAGE_PROCESSOR_NAME
+from transformers.video_processing_utils import BaseVideoProcessor
+from transformers.video_utils import VideoMetadata, default_sample_indices_fn
+
+from .reading import index_video, read_frames
+from .runs import find_runs
+from .sampling import fps_indices, strided_indices, uniform_indices
+
+DEFAULT_NUM_FRAMES = 16
+
+
+class RLTVideoProcessorKwargs(VideosKwargs, total=False):
+    """Settings of `RLTVideoProcessor` beyond transformers' own.
+
+    Attributes:
+        frame_stride: distance of two frames of a clip, in frames of the video.
+        sampling: "clip" (strided or at `fps`, centred) or "uniform" (spread over the whole video).
+        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
+        tubelet_size: frames in a tubelet, as in the model's configuration.
+        patch_size: side of a patch in pixels (or a pair), as in the model's configuration.
+    """
+
+    frame_stride: int | None
+    sampling: str | None
+    threshold: float | int | None
+    tubelet_size: int | None
+    patch_size: int | list[int] | tuple[int, ...] | None
+
+
+def _is_file(video: object) -> bool:
+    return isinstance(video, (str, os.PathLike, bytes)) or hasattr(video, "read")
+
+
+def _download(url: str) -> bytes:
+    import httpx
+
+    try:
+        response = httpx.get(url, follow_redirects=True, timeout=60)
+        response.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ValueError(f"{url}: could not be downloaded ({error}). Check the address or pass a local file.") from error
+    return response.content
+
+
+class RLTVideoProcessor(BaseVideoProcessor):
+    """Turns videos into `pixel_values` `(B, F, C, H, W)` and `run_lengths` `(B, N)`.
+
+    Takes a path, an http(s) URL, bytes, a binary file, an array or tensor `(F, H, W, C)` or `(F, C, H, W)`, a list of PIL
+    frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames, `frame_stride` (4) apart,
+    centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"` over the whole video.
+    A video too short for that repeats its last frame. Arrays pass as they are unless `do_sample_frames=True`.
+
+    Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
+    """
+
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    size = {"shortest_edge": 224}  # noqa: RUF012
+    default_to_square = False
+    crop_size = {"height": 224, "width": 224}  # noqa: RUF012
+    do_resize = True
+    do_center_crop = True
+    do_rescale = True
+    rescale_factor = 1 / 255
+    do_normalize = True
+    do_convert_rgb = True
+    do_sample_frames = False
+    frame_stride = 4
+    sampling = "clip"
+    threshold = 0.1
+    tubelet_size = 2
+    patch_size = 16
+    valid_kwargs = RLTVideoProcessorKwargs
+    model_input_names = ["pixel_values", "run_lengths"]  # noqa: RUF012
+
+    def __init__(self, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> None:
+        super().__init__(**kwargs)
+        # The base class reads None as "not given"; here it means "drop nothing".
+        if "threshold" in kwargs:
+            self.threshold = kwargs["threshold"]
+        if self.sampling not in ("clip", "uniform"):
+            raise ValueError(f'Expected sampling to be "clip" or "uniform", received {self.sampling!r}.')
+        if self.frame_stride < 1:
+            raise ValueError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
+
+    def preprocess(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
+        """Returns a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
+
+        Args:
+            videos: see the class.
+            **kwargs: any setting of the processor, for this call only; `return_tensors="pt"` for tensors.
+
+        Raises:
+            ValueError: naming the file, what was found and what to do, if a video cannot be read.
+        """
+        as_list = list(videos) if isinstance(videos, (list, tuple)) else [videos]
+        files = [_is_file(video) for video in as_list]
+        if as_list and all(files):
+            known = self.valid_kwargs.__annotations__
+            settings = {**{name: getattr(self, name, None) for name in known}, **kwargs}
+            decoded = [self._read(video, settings) for video in as_list]
+            videos = [frames for frames, _ in decoded]
+            kwargs.update(
+                do_sample_frames=False, video_metadata=[data for _, data in decoded], input_data_format="channels_last"
+            )
+        elif any(files):
+            raise ValueError(
+                f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
+            )
+        return super().preprocess(videos, **kwargs)
+
+    def _read(self, video, settings: dict) -> tuple[np.ndarray, VideoMetadata]:
+        if isinstance(video, str) and video.startswith(("http://", "https://")):
+            video = _download(video)
+        index = index_video(video)
+        metadata = VideoMetadata(
+            total_num_frames=index.num_frames,
+            fps=index.fps,
+            width=index.width,
+            height=index.height,
+            duration=index.duration,
+            video_backend="pyav",
+        )
+        indices = self.sample_frames(metadata, timestamps=index.timestamps, **settings)
+        metadata.frames_indices = [int(i) for i in indices]
+        return read_frames(video, indices, index=index), metadata
+
+    def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
+        """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
+
+        Args:
+            video_url_or_urls: a path, URL, bytes or binary file, or a list of these.
+            sample_indices_fn: from metadata to frame indices; None samples with the processor's settings.
+        """
+        if isinstance(video_url_or_urls, (list, tuple)):
+            pairs = [self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls]
+            return list(zip(*pairs, strict=True))
+        settings = {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
+        if sample_indices_fn is not None:
+            settings.update(sample_indices_fn.keywords)
+        return self._read(video_url_or_urls, settings)
+
+    def sample_frames(
+        self,
+        metadata: VideoMetadata,
+        num_frames: int | None = None,
+        fps: float | None = None,
+        frame_stride: int | None = None,
+        sampling: str | None = None,
+        timestamps: np.ndarray | None = None,
+        **kwargs,
+    ) -> np.ndarray:
+        """Returns `(num_frames,)` int64 indices of the frames of a clip.
+
+        Args:
+            metadata: of the video; an array's has no `video_backend` of ours.
+            num_frames: frames in the clip; 16 for files if not set.
+            fps: frames per second of the clip; goes before `frame_stride`.
+            frame_stride: distance of the clip's frames in frames of the video.
+            sampling: "clip" or "uniform".
+            timestamps: `(total,)` seconds of each frame, when they are known.
+            **kwargs: ignored, other settings of the processor.
+
+        Raises:
+            ValueError: if an array holds fewer frames than asked for. Files repeat their last frame instead.
+        """
+        num_frames = num_frames if num_frames is not None else self.num_frames
+        fps = fps if fps is not None else self.fps
+        frame_stride = frame_stride if frame_stride is not None else self.frame_stride
+        sampling = sampling or self.sampling
+        total = metadata.total_num_frames
+        from_file = timestamps is not None
+        if not from_file and (num_frames is None or num_frames > total):
+            # Arrays keep transformers' own rules: all frames at `fps`, or an error when there are too few.
+            return default_sample_indices_fn(metadata, num_frames=num_frames, fps=fps)
+        num_frames = DEFAULT_NUM_FRAMES if num_frames is None else num_frames
+        if sampling == "uniform":
+            return uniform_indices(total, num_frames)
+        if fps is not None:
+            if timestamps is None:
+                if metadata.fps is None:
+                    raise ValueError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
+                timestamps = np.arange(total) / metadata.fps
+            return fps_indices(timestamps, num_frames, fps)
+        return strided_indices(total, num_frames, frame_stride)
+
+    def _preprocess(self, videos, return_tensors=None, **kwargs) -> BatchFeature:
+        threshold = kwargs.pop("threshold")
+        tubelet_size, patch_size = kwargs.pop("tubelet_size"), kwargs.pop("patch_size")
+        clips = super()._preprocess(videos, return_tensors=None, **kwargs)["pixel_values_videos"]
+        run_lengths = [find_runs(clip[None], threshold, tubelet_size, patch_size)[0] for clip in clips]
+        if return_tensors == "pt" and len({clip.shape for clip in clips}) > 1:
+            raise ValueError(
+                f"Cannot stack clips of shapes {sorted({tuple(clip.shape) for clip in clips})}: pass "
+                "do_sample_frames=True with num_frames, and leave do_center_crop on."
+            )
+        return BatchFeature({"pixel_values": clips, "run_lengths": run_lengths}, tensor_type=return_tensors)
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
+        """Returns the paths written: the processor's file, and an image processor's for batched pipelines."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        shared = ("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor")
+        shared += ("do_normalize", "image_mean", "image_std")
+        image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in shared})
+        image_file = os.path.join(save_directory, IMAGE_PROCESSOR_NAME)
+        image_processor.to_json_file(image_file)
+        return [*super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs), image_file]
+
+
+__all__ = ["RLTVideoProcessor"]
