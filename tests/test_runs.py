@@ -1,0 +1,205 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Runs against the literal definition, on any shape and dtype."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import reference
+from hf_rlt.runs import (
+    check_run_lengths,
+    fill_runs,
+    find_runs,
+    grid_size,
+    lengths_from_starts,
+    run_starts,
+    tubelet_differences,
+)
+
+DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@st.composite
+def clips_and_sizes(draw):
+    """Clips of small integers (exact in every dtype), some of whose tubelets repeat; sides need not divide."""
+    tubelet = draw(st.integers(1, 4))
+    patch = draw(st.one_of(st.integers(1, 4), st.tuples(st.integers(1, 4), st.integers(1, 4))))
+    height_p, width_p = reference.pair(patch)
+    tubelets = draw(st.integers(1, 5))
+    frames = tubelets * tubelet + draw(st.integers(0, tubelet - 1))
+    height = height_p * draw(st.integers(1, 3)) + draw(st.integers(0, height_p - 1))
+    width = width_p * draw(st.integers(1, 3)) + draw(st.integers(0, width_p - 1))
+    batch, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    generator = np.random.default_rng(draw(st.integers(0, 2**20)))
+    clips = generator.integers(0, 4, (batch, frames, channels, height, width))
+    for frame in range(1, frames):  # pixels stay with some probability, whole patches often enough
+        stay = generator.random((batch, 1, height // height_p + 1, width // width_p + 1)) < 0.6
+        stay = stay.repeat(height_p, 2).repeat(width_p, 3)[:, :, :height, :width]
+        clips[:, frame] = np.where(stay, clips[:, frame - 1], clips[:, frame])
+    dtype = draw(st.sampled_from(DTYPES))
+    return torch.from_numpy(clips).to(dtype), tubelet, patch
+
+
+thresholds = st.sampled_from([-1, 0, 0.1, 0.37, 1.01, 2.3, math.inf])
+
+
+@settings(max_examples=150, deadline=None)
+@given(clips_and_sizes(), thresholds)
+def test_starts_lengths_and_fill_follow_the_definition(sample, threshold):
+    clips, tubelet, patch = sample
+    expected = reference.run_starts(clips, threshold, tubelet, patch)
+    starts = run_starts(clips, threshold, tubelet, patch)
+    assert starts.dtype == torch.bool
+    np.testing.assert_array_equal(starts.numpy(), expected)
+    assert starts[:, 0].all()
+
+    lengths = find_runs(clips, threshold, tubelet, patch)
+    assert lengths.dtype == torch.int64
+    np.testing.assert_array_equal(lengths.numpy(), reference.run_lengths(expected))
+    tubelets = starts.shape[1]
+    assert (lengths.view(len(clips), tubelets, -1).sum(1) == tubelets).all()
+    assert torch.equal(lengths > 0, starts.flatten(1))
+
+    tokens = torch.randn(*lengths.shape, 2)
+    filled = fill_runs(tokens, lengths, tubelets)
+    assert torch.equal(filled, reference.fill(tokens, lengths, tubelets))
+    assert torch.equal(fill_runs(filled, lengths, tubelets), filled)
+    assert torch.equal(filled[lengths > 0], tokens[lengths > 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**20))
+def test_fill_leaves_positions_of_removed_runs_zero(tubelets, places, seed):
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.rand(2, tubelets, places, 1, generator=generator) < 0.5
+    lengths = lengths_from_starts(starts)
+    lengths = lengths * (torch.rand(lengths.shape, generator=generator) < 0.6)
+    tokens = torch.randn(*lengths.shape, 3, generator=generator)
+    assert torch.equal(fill_runs(tokens, lengths, tubelets), reference.fill(tokens, lengths, tubelets))
+
+
+@pytest.mark.parametrize(("tubelet", "patch"), [(1, 8), (2, 8), (2, 16), (4, 8)])
+def test_differences_equal_the_authors_formulation_bit_for_bit(tubelet, patch):
+    clips = torch.randn(2, 16, 3, 64, 48, generator=torch.Generator().manual_seed(tubelet))
+    ours = tubelet_differences(clips, tubelet, patch)
+    assert torch.equal(ours, reference.authors_differences(clips, tubelet, patch))
+    literal = reference.differences(clips, tubelet, patch)[:, 1:]
+    np.testing.assert_allclose(ours.numpy(), literal, rtol=1e-5)
+
+
+def test_threshold_is_strict():
+    clips = torch.zeros(1, 4, 1, 2, 2)
+    clips[:, 3] = 0.5  # the last frame of tubelet 1 against the first frame of tubelet 0
+    assert find_runs(clips, 0.5, 2, 2).tolist() == [[2, 0]]
+    assert find_runs(clips, 0.49999, 2, 2).tolist() == [[1, 1]]
+    clips[:, 3], clips[:, 2] = 0.0, 9.0  # frames in between are not looked at
+    assert find_runs(clips, 0.0, 2, 2).tolist() == [[2, 0]]
+
+
+def test_unsigned_pixels_do_not_wrap_around():
+    clips = torch.zeros(1, 4, 3, 8, 8, dtype=torch.uint8)
+    clips[:, :2] = 3
+    assert tubelet_differences(clips, 2, 8).tolist() == [[[[3.0]]]]
+
+
+def test_half_precision_is_compared_in_float32():
+    clips = torch.zeros(1, 4, 1, 16, 16, dtype=torch.float16)
+    clips[:, 0], clips[:, 3] = 60000, -60000  # the difference is infinite in float16
+    difference = tubelet_differences(clips, 2, 16)
+    assert difference.dtype == torch.float32
+    assert difference.item() == pytest.approx(119968, abs=100)
+
+
+def test_nan_starts_a_run_and_inf_threshold_keeps_only_first():
+    clips = torch.zeros(1, 4, 1, 4, 4)
+    clips[:, 3, 0, 0, 0] = math.nan
+    assert find_runs(clips, math.inf, 2, 2).view(2, 4).tolist() == [[1, 2, 2, 2], [1, 0, 0, 0]]
+    assert find_runs(torch.randn(1, 8, 3, 8, 8), math.inf, 2, 4).view(4, 4).tolist() == [[4] * 4] + [[0] * 4] * 3
+
+
+def test_threshold_none_and_below_zero_keep_everything():
+    clips = torch.zeros(2, 8, 3, 8, 8)
+    for threshold in (None, -1):
+        assert torch.equal(find_runs(clips, threshold, 2, 4), torch.ones(2, 16, dtype=torch.int64))
+
+
+def test_a_run_does_not_cross_places_and_lengths_stay_on_the_grid():
+    starts = torch.tensor([[[[True, True]], [[False, True]], [[True, False]]]])
+    assert lengths_from_starts(starts).tolist() == [[2, 1, 0, 2, 1, 0]]
+
+
+def test_one_full_size_float_copy_and_no_more():
+    class Largest(TorchDispatchMode):
+        """Counts the results of the size of the used frames that are not views."""
+
+        storages: set[int] = set()  # noqa: RUF012
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.numel() >= full and result.dtype == torch.float32:
+                self.storages.add(result.untyped_storage().data_ptr())
+                kept.append(result)
+            return result
+
+    clips = torch.zeros(2, 16, 3, 32, 32, dtype=torch.uint8)
+    full, kept = 2 * 7 * 3 * 32 * 32, []
+    with Largest() as counter:
+        tubelet_differences(clips, 2, 8)
+    assert len(counter.storages) == 1
+
+
+@pytest.mark.parametrize(
+    ("clips", "sizes", "numbers"),
+    [
+        (torch.zeros(8, 3, 16, 16), (2, 8), ["(8, 3, 16, 16)", "batch, frames, channels, height, width"]),
+        (torch.zeros(1, 1, 3, 16, 16), (2, 8), ["1 frames", "2 frames"]),
+        (torch.zeros(1, 4, 3, 16, 6), (2, 8), ["16x6", "8x8"]),
+        (torch.zeros(1, 4, 3, 16, 16), (0, 8), ["0", "8", ">= 1"]),
+        (torch.zeros(1, 4, 3, 16, 16, dtype=torch.bool), (2, 8), ["torch.bool"]),
+        (torch.zeros(1, 4, 3, 16, 16, dtype=torch.complex64), (2, 8), ["torch.complex64"]),
+        (np.zeros((1, 4, 3, 16, 16)), (2, 8), ["ndarray"]),
+    ],
+)
+def test_bad_clips_are_refused_with_what_was_expected_and_received(clips, sizes, numbers):
+    for threshold in (0.1, None):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            find_runs(clips, threshold, *sizes)
+        for number in numbers:
+            assert number in str(error.value)
+
+
+def test_bad_thresholds_are_refused():
+    clips = torch.zeros(1, 4, 3, 16, 16)
+    with pytest.raises(ValueError, match="NaN"):
+        find_runs(clips, math.nan, 2, 8)
+    for threshold in ("0.1", True, [0.1]):
+        with pytest.raises(TypeError, match="threshold"):
+            find_runs(clips, threshold, 2, 8)
+
+
+def test_mismatched_run_lengths_are_refused_with_numbers():
+    check_run_lengths(torch.ones(2, 64, dtype=torch.int32), 2, (4, 4, 4))
+    with pytest.raises(ValueError, match=r"\(2, 64\).*4x4x4.*\(2, 63\)"):
+        check_run_lengths(torch.ones(2, 63, dtype=torch.int64), 2, (4, 4, 4))
+    with pytest.raises(ValueError, match=r"\(2, 64\).*\(1, 64\)"):
+        check_run_lengths(torch.ones(1, 64, dtype=torch.int64), 2, (4, 4, 4))
+    for wrong, name in [(torch.ones(2, 64), "float32"), ([[1] * 64], "list")]:
+        with pytest.raises(ValueError, match=name):
+            check_run_lengths(wrong, 2, (4, 4, 4))
+
+
+def test_fill_refuses_other_shapes():
+    lengths = torch.ones(2, 6, dtype=torch.int64)
+    for tokens, tubelets in [(torch.zeros(2, 5, 1), 3), (torch.zeros(2, 6, 1), 4), (torch.zeros(2, 6, 1), 0)]:
+        with pytest.raises(ValueError, match=r"\(2, 6\)"):
+            fill_runs(tokens, lengths, tubelets)
+
+
+def test_grid_size_cuts_remainders_off():
+    assert grid_size((2, 17, 3, 225, 240), 2, 16) == (8, 14, 15)
+    assert grid_size((17, 3, 30, 33), 4, (10, 16)) == (4, 3, 2)
