@@ -48,6 +48,8 @@ class RLTVideoMAERunLengthEmbedding(nn.Embedding):
 class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
     """Embeds all tubelets of a batch, or only those of a layout."""
 
+    projection: nn.Conv3d
+
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
         conv = self.projection

@@ -26,7 +26,6 @@ from .layers_rlt_videomae import (
 from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpack
 from .runs import check_run_lengths, fill_runs, find_runs, grid_size
 
-
 CAPTURABLE = ("hidden_states", "attentions")
 
 
@@ -131,7 +130,9 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         embed = self.embeddings.patch_embeddings
         if pixel_values is None or pixel_values.ndim != 5:
             received = None if pixel_values is None else tuple(pixel_values.shape)
-            raise ValueError(f"Expected pixel_values of shape (batch, frames, channels, height, width), got {received}.")
+            raise ValueError(
+                f"Expected pixel_values of shape (batch, frames, channels, height, width), got {received}."
+            )
         expected = (self.config.num_channels, *embed.image_size)
         grid = grid_size(pixel_values.shape, embed.tubelet_size, embed.patch_size)
         if tuple(pixel_values.shape[2:]) != expected or grid != embed.grid:
@@ -228,25 +229,21 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
 
     def _loss(self, labels: Tensor, logits: Tensor, num_items_in_batch: Tensor | int | None = None, **kwargs) -> Tensor:
-        soft = labels.is_floating_point() and self.config.problem_type in (None, "single_label_classification")
-        if soft and self.num_labels > 1:
-            if labels.shape != logits.shape:
-                raise ValueError(
-                    f"Expected float labels of shape {tuple(logits.shape)}, received {tuple(labels.shape)}: pass integer "
-                    "class indices of shape (batch,), or one target distribution per clip."
-                )
-            total = -(labels.to(logits) * logits.log_softmax(-1)).sum()
-            # Trainer counts every element of a float label as an item: K per clip.
-            items = logits.shape[0] if num_items_in_batch is None else num_items_in_batch / self.num_labels
-            return total / (items.to(total.device) if isinstance(items, Tensor) else items)
-        if not labels.is_floating_point() and self.config.problem_type is None and self.num_labels > 1:
-            labels = labels.to(logits.device).view(-1)
-            if num_items_in_batch is None:
-                return F.cross_entropy(logits, labels)
-            total = F.cross_entropy(logits, labels, reduction="sum")
-            items = num_items_in_batch
-            return total / (items.to(total.device) if isinstance(items, Tensor) else items)
-        return self.loss_function(labels, logits, self.config, num_items_in_batch=num_items_in_batch)
+        if self.num_labels == 1 or self.config.problem_type in ("regression", "multi_label_classification"):
+            return self.loss_function(labels, logits, self.config)
+        soft = labels.is_floating_point()
+        if soft and labels.shape != logits.shape:
+            raise ValueError(
+                f"Expected float labels of shape {tuple(logits.shape)}, received {tuple(labels.shape)}: pass one target "
+                "distribution per clip, or integer class indices of shape (batch,)."
+            )
+        labels = labels.to(logits) if soft else labels.to(logits.device).view(-1)
+        if num_items_in_batch is None:
+            return F.cross_entropy(logits, labels)
+        # Trainer counts every element of a float label as an item: num_labels per clip.
+        items = num_items_in_batch / self.num_labels if soft else num_items_in_batch
+        total = F.cross_entropy(logits, labels, reduction="sum")
+        return total / (items.to(total.device) if isinstance(items, Tensor) else items)
 
 
 # By class name, for base and head alike: stock checkpoints keep `config.model_type == "videomae"`, and without this

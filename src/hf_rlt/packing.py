@@ -66,7 +66,9 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
         ValueError: if the shape is not `(B, N)`, a clip has no computed token, or a run length is out of range.
     """
     if run_lengths.ndim != 2 or 0 in run_lengths.shape:
-        raise ValueError(f"Expected run_lengths of shape (batch, tokens), none empty, received {tuple(run_lengths.shape)}.")
+        raise ValueError(
+            f"Expected run_lengths of shape (batch, tokens), none empty, received {tuple(run_lengths.shape)}."
+        )
     batch, positions = run_lengths.shape
     keep = run_lengths > 0
     rows = run_lengths.long()

@@ -53,7 +53,9 @@ def _check_threshold(threshold: float) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
         raise TypeError(f"Expected threshold to be a number, received {threshold!r}.")
     if math.isnan(threshold):
-        raise ValueError("threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal).")
+        raise ValueError(
+            "threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal)."
+        )
 
 
 def tubelet_differences(

@@ -19,7 +19,7 @@ from .sampling import fps_indices, strided_indices, uniform_indices
 DEFAULT_NUM_FRAMES = 16
 
 
-class RLTVideoProcessorKwargs(VideosKwargs, total=False):
+class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
     """Settings of `RLTVideoProcessor` beyond transformers' own.
 
     Attributes:
@@ -48,7 +48,9 @@ def _download(url: str) -> bytes:
         response = httpx.get(url, follow_redirects=True, timeout=60)
         response.raise_for_status()
     except httpx.HTTPError as error:
-        raise ValueError(f"{url}: could not be downloaded ({error}). Check the address or pass a local file.") from error
+        raise ValueError(
+            f"{url}: could not be downloaded ({error}). Check the address or pass a local file."
+        ) from error
     return response.content
 
 
@@ -210,8 +212,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
         """Returns the paths written: the processor's file, and an image processor's for batched pipelines."""
         Path(save_directory).mkdir(parents=True, exist_ok=True)
-        shared = ("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor")
-        shared += ("do_normalize", "image_mean", "image_std")
+        shared = ["do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor"]
+        shared += ["do_normalize", "image_mean", "image_std"]
         image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in shared})
         image_file = os.path.join(save_directory, IMAGE_PROCESSOR_NAME)
         image_processor.to_json_file(image_file)
