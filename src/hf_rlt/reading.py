@@ -1,0 +1,343 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Exact frames of video files, through PyAV: index a file once, then read the frames at given indices.
+
+Frame `i` is the i-th frame that decoding the whole file returns, whatever the headers claim. Seeking only saves work:
+what it finds is checked against the index by time stamp; where that fails, the file is decoded from its start.
+"""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain, pairwise
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+Source = str | os.PathLike | bytes | BinaryIO
+
+DEFAULT_FPS = 25.0
+_REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
+_MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
+
+
+@dataclass(frozen=True, eq=False)
+class VideoIndex:
+    """Where the frames of one video lie in time.
+
+    Attributes:
+        pts: (num_frames,) int64, ascending presentation times in units of `time_base`; equal or backward times in the
+            file are raised to the time before, and a file without times gets evenly spaced ones.
+        time_base: seconds per unit of `pts`.
+        height: height in pixels of the frames `read_frames` returns, after rotation.
+        width: width in pixels, after pixels are made square and after rotation.
+        fps: average frames per second; `DEFAULT_FPS` (25) when neither times nor headers say.
+    """
+
+    pts: np.ndarray
+    time_base: Fraction
+    height: int
+    width: int
+    fps: float
+    # Frames that decoding can start from; None when the times do not identify the frames, which then are counted.
+    _keys: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def num_frames(self) -> int:
+        """The number of frames."""
+        return len(self.pts)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the first frame to the end of the last, which is given an average length."""
+        return float(self.timestamps[-1]) + 1.0 / self.fps
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        """(num_frames,) float64, seconds since the first frame."""
+        return (self.pts - self.pts[0]) * float(self.time_base)
+
+
+def index_video(source: Source) -> VideoIndex:
+    """Returns the `VideoIndex` of a video.
+
+    Reads the packets once and decodes one frame, for its size. Where packets do not tell the frames (no, equal or
+    backward times, a cut, a start without keyframe, damage), all frames are decoded once. Of two video streams the one
+    that ffmpeg calls best is taken, cover pictures never. Damaged frames at the end of such a file are not counted.
+
+    Args:
+        source: a path, the bytes of a file, or a seekable binary file object (read from its start).
+
+    Raises:
+        OSError: the path cannot be opened.
+        ValueError: the source holds no video that can be decoded.
+    """
+    with _open(source) as (container, stream):
+        table = _packet_table(container, stream)
+    if table is None:
+        with _open(source) as (container, stream):
+            table = _frame_table(container, stream)
+    times, keys, first = table
+    if first is None:
+        raise ValueError(
+            f"{_name(source)}: no frame of its {stream.codec_context.name} video can be decoded. {_REPAIR}"
+        )
+    height, width = _frame_size(first, stream.sample_aspect_ratio)
+    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    fps = rate if 0 < rate <= 1000 else DEFAULT_FPS
+    if None in times:
+        count = np.arange(len(times), dtype=np.int64)
+        return VideoIndex(count, 1 / Fraction(fps).limit_denominator(100_000), height, width, fps)
+    unique = all(a < b for a, b in pairwise(times))
+    pts = np.maximum.accumulate(np.array(times, dtype=np.int64))
+    time_base = Fraction(stream.time_base or 1)
+    if pts[-1] > pts[0]:
+        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * time_base))
+    starts = np.unique(np.array([0, *keys], dtype=np.int64)) if unique else None
+    return VideoIndex(pts, time_base, height, width, fps, starts)
+
+
+def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None) -> np.ndarray:
+    """Returns the frames at `indices`: (len(indices), height, width, 3) uint8, RGB.
+
+    Frames are upright (rotation metadata applied), with square pixels (the width is stretched). Alpha is dropped, not
+    composited; interlaced frames keep both fields; 10-bit becomes 8; a frame of another size than the first is resized
+    to it. Colours are converted as ffmpeg does by default. Only frames from the keyframe before a wanted one are decoded.
+
+    Args:
+        source: a path, the bytes of a file, or a seekable binary file object (read from its start).
+        indices: frames in any order, with repeats, each in [0, num_frames).
+        index: the index of the same source, if known.
+
+    Raises:
+        IndexError: an index is out of range.
+        OSError: the path cannot be opened.
+        ValueError: the source cannot be decoded, or a wanted frame is damaged or missing.
+    """
+    index = index_video(source) if index is None else index
+    asked = np.asarray(indices)
+    if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
+        raise ValueError(f"indices must be a flat sequence of integers, got {asked.dtype} of shape {asked.shape}.")
+    wrong = asked[(asked < 0) | (asked >= index.num_frames)]
+    if wrong.size:
+        raise IndexError(
+            f"{_name(source)}: frame {wrong[0]} asked for, but there are {index.num_frames} frames from 0."
+        )
+    wanted, rows = np.unique(asked.astype(np.int64), return_inverse=True)
+    frames = np.empty((len(wanted), index.height, index.width, 3), dtype=np.uint8)
+    if wanted.size and not _read_seeking(source, index, wanted, frames):
+        _read_from_start(source, index, wanted, frames)
+    return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return os.fsdecode(source)
+    name = getattr(source, "name", None)
+    return "<bytes>" if isinstance(source, bytes) else name if isinstance(name, str) else f"<{type(source).__name__}>"
+
+
+@contextmanager
+def _open(source: Source) -> Iterator[tuple[Any, Any]]:
+    """Yields the open container and its video stream; closes the container."""
+    file: Any = source
+    if isinstance(source, bytes):
+        file = io.BytesIO(source)
+    elif isinstance(source, (str, os.PathLike)):
+        file = os.fsdecode(source)
+        if "://" not in file:
+            with open(file, "rb"):  # the ordinary OSError for what cannot be opened
+                pass
+            file = f"file:{file}"  # or a name with a colon is taken for a protocol
+    else:
+        file.seek(0)
+    try:
+        container = av.open(file, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{_name(source)}: not a video that can be opened ({error.strerror}). {_REPAIR}") from error
+    with container:
+        yield container, _video_stream(container, _name(source))
+
+
+def _video_stream(container: Any, name: str) -> Any:
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
+        raise ValueError(f"{name}: no video stream among its streams ({found or 'none'}). Pass a file with video.")
+    best = container.streams.best("video")
+    stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
+    if stream.codec_context is None:
+        raise ValueError(f"{name}: no decoder for its video stream. {_REPAIR}")
+    stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
+    return stream
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yields the packets that hold data, without a last one that the end of the file cuts off.
+
+    Empty packets ("as before" in Theora) decode to nothing and would end the decoder; the times keep their place.
+    """
+    held = None
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            if held is not None:
+                yield held
+            held = packet if packet.is_corrupt else None
+            if held is None:
+                yield packet
+    except av.error.FFmpegError:
+        return  # the file breaks off here
+
+
+def _decode(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
+    """Yields (frame, intact): not intact from an error on, until a keyframe that is shown after it."""
+    broken, since = False, None
+    for packet in chain(_packets(container, stream), [None]):
+        bad = packet is not None and packet.is_corrupt
+        try:
+            frames = stream.decode(packet)
+        except av.error.FFmpegError:
+            frames, bad = [], True
+        if bad:
+            broken, since = True, None if packet is None else packet.pts
+        for frame in frames:
+            if frame.is_corrupt:
+                broken, since = True, frame.pts
+            elif broken and frame.key_frame and None not in (since, frame.pts) and frame.pts > since:
+                broken = False
+            yield frame, not broken
+
+
+def _packet_table(container: Any, stream: Any) -> tuple[list, list[int], Any] | None:
+    """Returns (times, keys, first frame) from the packets; None when they may not be what decoding returns."""
+    shown, first, total = [], None, 0
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                return None
+            if first is None:
+                first = next(iter(stream.decode(packet)), None)
+            total += packet.size > 0
+            if packet.size and not packet.is_discard and not _is_hidden(stream, packet):
+                shown.append((packet.pts, packet.is_keyframe))
+    except av.error.FFmpegError:
+        return None
+    times = [pts for pts, _ in shown]
+    if first is None or first.is_corrupt or stream.frames not in (0, total):
+        return None
+    if None in times or len(set(times)) < len(times) or not shown[0][1]:
+        return None
+    order = np.argsort(np.array(times))
+    moved = np.abs(order - np.arange(len(order))).max()
+    if first.pts != times[order[0]] or moved > (_MAX_REORDER if stream.codec_context.has_b_frames else 0):
+        return None
+    return [times[i] for i in order], [n for n, i in enumerate(order) if shown[i][1]], first
+
+
+def _is_hidden(stream: Any, packet: Any) -> bool:
+    # VP8 stores frames that are only referred to as packets of their own; a bit of the first byte tells.
+    return stream.codec_context.name in ("vp8", "libvpx") and not memoryview(packet)[0] >> 4 & 1
+
+
+def _frame_table(container: Any, stream: Any) -> tuple[list, list[int], Any]:
+    """Returns (times, keys, first frame) from decoding everything; damaged frames at the end do not count."""
+    shown, first, good = [], None, 0
+    for frame, intact in _decode(container, stream):
+        first = first or frame
+        shown.append((frame.pts, frame.key_frame))
+        good = len(shown) if intact else good
+    return (
+        [pts for pts, _ in shown[:good]],
+        [n for n, (_, key) in enumerate(shown[:good]) if key],
+        first if good else None,
+    )
+
+
+def _read_seeking(source: Source, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray) -> bool:
+    """Fills `frames`, seeking to the keyframe before each group of wanted frames; False when that is not safe."""
+    if index._keys is None:
+        return False
+    starts = index._keys[np.searchsorted(index._keys, wanted, side="right") - 1]
+    breaks = np.flatnonzero(starts[1:] > wanted[:-1] + 1) + 1  # a seek that would skip nothing is not made
+    with _open(source) as (container, stream):
+        for rows in np.split(np.arange(len(wanted)), breaks):
+            start, group = int(starts[rows[0]]), wanted[rows]
+            # Some demuxers seek by decoding time and land behind the keyframe: then from a little earlier.
+            for back in (0, 4, _MAX_REORDER):
+                try:
+                    if start:
+                        container.seek(int(index.pts[max(start - back, 0)]), stream=stream)
+                except av.error.FFmpegError:
+                    return False
+                if _read_group(container, stream, index, start, group, frames[rows[0] : rows[-1] + 1]):
+                    break
+                if not start:
+                    return False
+            else:
+                return False
+    return True
+
+
+def _read_group(
+    container: Any, stream: Any, index: VideoIndex, start: int, wanted: np.ndarray, frames: np.ndarray
+) -> bool:
+    """Fills `frames` with the frames at `wanted`, ascending, decoding from where the file stands."""
+    done, anchored = 0, start == 0
+    for frame, intact in _decode(container, stream):
+        place = -1 if frame.pts is None else int(np.searchsorted(index.pts, frame.pts))
+        if place < 0 or place >= index.num_frames or index.pts[place] != frame.pts:
+            return False
+        anchored = anchored or (place == start and frame.key_frame and intact)
+        if place > wanted[done] or (place >= start and not anchored):
+            return False
+        if place == wanted[done]:
+            if not intact:
+                return False
+            frames[done] = _picture(frame, index)
+            done += 1
+            if done == len(wanted):
+                return True
+    return False
+
+
+def _read_from_start(source: Source, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray) -> None:
+    """Fills `frames` by decoding from the start of the file; raises ValueError for what is damaged or missing."""
+    rows = {int(i): row for row, i in enumerate(wanted)}
+    places = {int(pts): i for i, pts in enumerate(index.pts)} if index._keys is not None else None
+    count = 0
+    with _open(source) as (container, stream):
+        for count, (frame, intact) in enumerate(_decode(container, stream), 1):
+            place = count - 1 if places is None else places.get(frame.pts, -1)
+            row = rows.pop(place, None)
+            if row is None:
+                continue
+            if not intact:
+                raise ValueError(f"{_name(source)}: frame {place} of {index.num_frames} is damaged. {_REPAIR}")
+            frames[row] = _picture(frame, index)
+            if not rows:
+                return
+    found = f"decoding returned {count} frames, the index says {index.num_frames}"
+    raise ValueError(f"{_name(source)}: frame {min(rows)} cannot be decoded: {found}. {_REPAIR}")
+
+
+def _frame_size(frame: Any, aspect: Fraction | None) -> tuple[int, int]:
+    """Returns (height, width) of a frame with square pixels, upright; an absurd pixel aspect is ignored."""
+    ratio = float(aspect or 1)
+    height, width = frame.height, round(frame.width * (ratio if 1 / 8 <= ratio <= 8 else 1.0)) or 1
+    return (width, height) if _quarter_turns(frame) % 2 else (height, width)
+
+
+def _quarter_turns(frame: Any) -> int:
+    return round((frame.rotation or 0) / 90) % 4  # counterclockwise, as np.rot90 counts
+
+
+def _picture(frame: Any, index: VideoIndex) -> np.ndarray:
+    """Returns the (height, width, 3) uint8 picture of a decoded frame."""
+    turns = _quarter_turns(frame)
+    height, width = (index.width, index.height) if turns % 2 else (index.height, index.width)
+    return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), turns)
