@@ -1,0 +1,231 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""A small labelled video set, rendered once: handwritten digits that move, turn, grow or wait over real photographs.
+
+What happens is the label, and it takes time to see: position, size and angle are periodic (a digit that leaves on the
+left returns on the right), so in every single frame they have the same uniform distribution in every class.
+`waits_short` and `waits_long` differ only in how long the digit stands still, which is a run length.
+
+The digits (scikit-learn's `load_digits`, from the UCI handwritten digits) and the two photographs
+(`load_sample_images`) come with scikit-learn: nothing is fetched. Training and validation share no digit image and no
+background pixel.
+"""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+CLASSES = (
+    "grows",
+    "moves_left",
+    "moves_right",
+    "shrinks",
+    "turns_clockwise",
+    "turns_counterclockwise",
+    "waits_long",
+    "waits_short",
+)
+SPLITS = ("train", "validation")
+SETTINGS_FILE = "settings.json"
+FORMAT = 1  # raise it when the same settings render other pixels
+SMALLEST, LARGEST = 18.0, 30.0  # side of a digit, in pixels
+NOISE = 1.5  # standard deviation of the sensor noise, in grey levels; RLT's default threshold is about 5.7
+
+
+@dataclass(frozen=True)
+class DigitsSettings:
+    """What is rendered. The same settings always give the same pixels.
+
+    Attributes:
+        train_clips: clips in `train/`, spread evenly over the classes.
+        validation_clips: clips in `validation/`.
+        frames: frames in a clip, at 25 a second.
+        side: width and height of a frame in pixels, even.
+        seed: of everything random.
+    """
+
+    train_clips: int = 1600
+    validation_clips: int = 320
+    frames: int = 32
+    side: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.train_clips, self.validation_clips) < len(CLASSES) or self.frames < 2 or self.side < 32:
+            raise ValueError(
+                f"Expected at least {len(CLASSES)} clips per split, 2 frames and a side of 32, received {self}."
+            )
+        if self.side % 2:
+            raise ValueError(f"Expected an even side (H.264 wants one), received {self.side}.")
+
+
+def default_folder() -> Path:
+    """Returns the user's cache folder for the rendered set, `~/.cache/hf_rlt/digits` unless XDG_CACHE_HOME is set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hf_rlt" / "digits"
+
+
+def render_digits(
+    folder: str | Path | None = None,
+    settings: DigitsSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Returns the folder with `train/CLASS/*.mp4` and `validation/CLASS/*.mp4`, rendered now unless it is there already.
+
+    Args:
+        folder: where the set goes; `default_folder()` unless given.
+        settings: what to render.
+        progress: called with (clips written, clips in all).
+
+    The set is rendered next to the folder and moved there when complete: an interrupted run leaves nothing half done.
+
+    Raises:
+        ValueError: if the folder holds something that is not a rendered set.
+    """
+    folder = Path(folder) if folder is not None else default_folder()
+    settings = settings or DigitsSettings()
+    if is_complete(folder, settings):
+        return folder
+    if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
+        raise ValueError(
+            f"Expected {folder} to be empty or a set rendered before, found other files: pass another folder."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _render_all(draft, settings, progress)
+        (draft / SETTINGS_FILE).write_text(json.dumps(_signature(settings), indent=2) + "\n")
+        draft.chmod(0o755)
+        if not is_complete(folder, settings):  # another process may have been faster
+            if folder.exists():
+                shutil.rmtree(folder)
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def is_complete(folder: str | Path, settings: DigitsSettings) -> bool:
+    """Returns whether the folder holds a whole set rendered with these settings."""
+    path = Path(folder) / SETTINGS_FILE
+    try:
+        return json.loads(path.read_text()) == _signature(settings)
+    except (OSError, ValueError):
+        return False
+
+
+def _signature(settings: DigitsSettings) -> dict:
+    return {"format": FORMAT, "classes": list(CLASSES), **asdict(settings)}
+
+
+def _render_all(folder: Path, settings: DigitsSettings, progress: Callable[[int, int], None] | None) -> None:
+    counts = {"train": settings.train_clips, "validation": settings.validation_clips}
+    done = 0
+    for split in SPLITS:
+        for index in range(counts[split]):
+            name = CLASSES[index % len(CLASSES)]
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+            write_video(folder / split / name / f"{index:05d}.mp4", render_clip(name, split, index, settings))
+            done += 1
+            if progress is not None:
+                progress(done, sum(counts.values()))
+
+
+def write_video(path: str | Path, frames: np.ndarray, rate: int = 25) -> None:
+    """Returns nothing; writes `(F, H, W, 3)` uint8 frames as H.264. One thread, so the bytes are reproducible."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=rate, options={"preset": "ultrafast", "crf": "18", "threads": "1"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def render_clip(name: str, split: str, index: int, settings: DigitsSettings | None = None) -> np.ndarray:
+    """Returns `(F, H, W, 3)` uint8 frames of one clip of class `name`; a function of its arguments only."""
+    settings = settings or DigitsSettings()
+    rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
+    side, half = settings.side, settings.side // 2
+    background = _background(split, side, rng)
+    digit = _digit(split, rng)
+    colour = rng.uniform(200, 255, 3).astype(np.float32)
+    x, y, sizes, angles = _path(name, settings, rng)
+    frames = np.empty((settings.frames, side, side, 3), np.uint8)
+    for t in range(settings.frames):
+        centred = np.asarray(_place(digit, side, sizes[t], angles[t], x[t] % 1, y[t] % 1), np.float32) / 255
+        alpha = np.roll(centred, (int(y[t]) - half, int(x[t]) - half), (0, 1))[..., None]
+        noise = rng.standard_normal(background.shape, np.float32) * np.float32(NOISE)
+        frames[t] = np.clip(background + (colour - background) * alpha + noise + np.float32(0.5), 0, 255)
+    return frames
+
+
+def _path(name: str, settings: DigitsSettings, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Returns x, y, size and angle of the digit in each frame. Every class draws the same numbers in the same order."""
+    time = np.arange(settings.frames, dtype=np.float64)
+    still = np.zeros_like(time)
+    start_x, start_y = rng.uniform(0, settings.side, 2)
+    size_phase, angle = rng.uniform(0, 1), rng.uniform(0, 360)
+    pixels, turn, growth = rng.uniform(0.8, 1.4), rng.uniform(5, 8), rng.uniform(0.025, 0.035)
+    wait = settings.frames * (rng.uniform(0.12, 0.22) if name == "waits_short" else rng.uniform(0.55, 0.65))
+    wait_start = rng.uniform(0.1, 0.9) * (settings.frames - wait)
+    moved = np.minimum(time, wait_start) + np.maximum(time - wait_start - wait, 0)
+    up_or_down = rng.choice([-1.0, 1.0])
+    x, y, phase, turned = {
+        "grows": (still, still, time * growth, still),
+        "shrinks": (still, still, -time * growth, still),
+        "moves_left": (-time * pixels, still, still, still),
+        "moves_right": (time * pixels, still, still, still),
+        "turns_clockwise": (still, still, still, time * turn),
+        "turns_counterclockwise": (still, still, still, -time * turn),
+        "waits_short": (still, moved * pixels * up_or_down, still, still),
+        "waits_long": (still, moved * pixels * up_or_down, still, still),
+    }[name]
+    sizes = SMALLEST * (LARGEST / SMALLEST) ** ((size_phase + phase) % 1)
+    return (start_x + x) % settings.side, (start_y + y) % settings.side, sizes, angle + turned
+
+
+def _place(digit: Image.Image, side: int, size: float, angle: float, shift_x: float, shift_y: float) -> Image.Image:
+    """Returns the digit at the centre of a `side` square, turned clockwise by `angle` degrees, and shifted."""
+    scale, radians, middle = digit.width / size, math.radians(angle), digit.width / 2
+    cos, sin = math.cos(radians) * scale, math.sin(radians) * scale
+    x, y = side // 2 + shift_x, side // 2 + shift_y
+    matrix = (cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y)
+    return digit.transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+
+
+@cache
+def _sources() -> tuple[np.ndarray, list[Image.Image]]:
+    try:
+        from sklearn.datasets import load_digits, load_sample_images
+    except ImportError as error:
+        raise ImportError("The digits come from scikit-learn: install it with `pip install hf_rlt[train]`.") from error
+    return load_digits().images, [Image.fromarray(image) for image in load_sample_images().images]
+
+
+def _digit(split: str, rng: np.random.Generator) -> Image.Image:
+    images, _ = _sources()
+    limit = len(images) * 4 // 5
+    chosen = images[rng.integers(0, limit) if split == "train" else rng.integers(limit, len(images))]
+    image = Image.fromarray(np.uint8(chosen / chosen.max() * 255)).resize((40, 40), Image.Resampling.BICUBIC)
+    framed = Image.new("L", (48, 48))  # an empty border: bilinear sampling fades out instead of cutting off
+    framed.paste(image, (4, 4))
+    return framed
+
+
+def _background(split: str, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns `(side, side, 3)` float32: a crop of a photograph, dimmed; the right third is for validation."""
+    photo = _sources()[1][rng.integers(0, 2)]
+    border = photo.width * 2 // 3
+    left, right = (0, border) if split == "train" else (border, photo.width)
+    width = int(rng.integers(side, min(2 * side, right - left, photo.height) + 1))
+    x, y = int(rng.integers(left, right - width + 1)), int(rng.integers(0, photo.height - width + 1))
+    crop = photo.resize((side, side), Image.Resampling.BOX, box=(x, y, x + width, y + width))
+    return np.asarray(crop, np.float32) * np.float32(0.5)
