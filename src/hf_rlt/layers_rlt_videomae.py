@@ -48,13 +48,13 @@ class RLTVideoMAERunLengthEmbedding(nn.Embedding):
 class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
     """Embeds all tubelets of a batch, or only those of a layout."""
 
-    projection: nn.Conv3d
+    patch_size: tuple[int, int]
 
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
-        conv = self.projection
+        kernel = (self.tubelet_size, *self.patch_size)
         self.projection = RLTVideoMAETubeletProjection(
-            conv.in_channels, conv.out_channels, kernel_size=conv.kernel_size, stride=conv.stride
+            config.num_channels, config.hidden_size, kernel_size=kernel, stride=kernel
         )
         self.grid = grid_size(
             (config.num_frames, config.num_channels, *self.image_size), self.tubelet_size, self.patch_size
