@@ -8,7 +8,7 @@ what it finds is checked against the index by time stamp; where that fails, the 
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -52,7 +52,7 @@ class VideoIndex:
 
     @property
     def duration(self) -> float:
-        """Seconds from the start of the first frame to the end of the last, which is given an average length."""
+        """Seconds from the start of the first frame to the end of the last, which gets an average length."""
         return float(self.timestamps[-1]) + 1.0 / self.fps
 
     @property
@@ -65,8 +65,8 @@ def index_video(source: Source) -> VideoIndex:
     """Returns the `VideoIndex` of a video.
 
     Reads the packets once and decodes one frame, for its size. Where packets do not tell the frames (no, equal or
-    backward times, a cut, a start without keyframe, damage), all frames are decoded once. Of two video streams the one
-    that ffmpeg calls best is taken, cover pictures never. Damaged frames at the end of such a file are not counted.
+    backward times, a cut, a start without keyframe, damage), decodes all frames once; damaged ones at the end then do
+    not count. Of several video streams takes the one ffmpeg calls best, never a cover picture.
 
     Args:
         source: a path, the bytes of a file, or a seekable binary file object (read from its start).
@@ -81,23 +81,19 @@ def index_video(source: Source) -> VideoIndex:
         with _open(source) as (container, stream):
             table = _frame_table(container, stream)
     times, keys, first = table
-    if first is None:
-        raise ValueError(
-            f"{_name(source)}: no frame of its {stream.codec_context.name} video can be decoded. {_REPAIR}"
-        )
+    if not times:
+        raise ValueError(f"{_name(source)}: no frame of its {stream.codec_context.name} video decodes. {_REPAIR}")
     height, width = _frame_size(first, stream.sample_aspect_ratio)
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     fps = rate if 0 < rate <= 1000 else DEFAULT_FPS
     if None in times:
-        count = np.arange(len(times), dtype=np.int64)
-        return VideoIndex(count, 1 / Fraction(fps).limit_denominator(100_000), height, width, fps)
-    unique = all(a < b for a, b in pairwise(times))
+        return VideoIndex(np.arange(len(times)), 1 / Fraction(fps).limit_denominator(100_000), height, width, fps)
     pts = np.maximum.accumulate(np.array(times, dtype=np.int64))
-    time_base = Fraction(stream.time_base or 1)
     if pts[-1] > pts[0]:
-        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * time_base))
-    starts = np.unique(np.array([0, *keys], dtype=np.int64)) if unique else None
-    return VideoIndex(pts, time_base, height, width, fps, starts)
+        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * stream.time_base))
+    identify = all(a < b for a, b in pairwise(times))
+    starts = np.unique(np.array([0, *keys], dtype=np.int64)) if identify else None
+    return VideoIndex(pts, stream.time_base, height, width, fps, starts)
 
 
 def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None) -> np.ndarray:
@@ -124,7 +120,7 @@ def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: V
     wrong = asked[(asked < 0) | (asked >= index.num_frames)]
     if wrong.size:
         raise IndexError(
-            f"{_name(source)}: frame {wrong[0]} asked for, but there are {index.num_frames} frames from 0."
+            f"{_name(source)}: frame {wrong[0]} asked for, but frames go from 0 to {index.num_frames - 1}."
         )
     wanted, rows = np.unique(asked.astype(np.int64), return_inverse=True)
     frames = np.empty((len(wanted), index.height, index.width, 3), dtype=np.uint8)
@@ -143,14 +139,11 @@ def _name(source: Source) -> str:
 @contextmanager
 def _open(source: Source) -> Iterator[tuple[Any, Any]]:
     """Yields the open container and its video stream; closes the container."""
-    file: Any = source
-    if isinstance(source, bytes):
-        file = io.BytesIO(source)
-    elif isinstance(source, (str, os.PathLike)):
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    if isinstance(source, (str, os.PathLike)):
         file = os.fsdecode(source)
         if "://" not in file:
-            with open(file, "rb"):  # the ordinary OSError for what cannot be opened
-                pass
+            open(file, "rb").close()  # the ordinary OSError for what cannot be opened
             file = f"file:{file}"  # or a name with a colon is taken for a protocol
     else:
         file.seek(0)
@@ -176,29 +169,18 @@ def _video_stream(container: Any, name: str) -> Any:
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Yields the packets that hold data, without a last one that the end of the file cuts off.
-
-    Empty packets ("as before" in Theora) decode to nothing and would end the decoder; the times keep their place.
-    """
-    held = None
-    try:
-        for packet in container.demux(stream):
-            if packet.size == 0:
-                continue
-            if held is not None:
-                yield held
-            held = packet if packet.is_corrupt else None
-            if held is None:
-                yield packet
-    except av.error.FFmpegError:
-        return  # the file breaks off here
+    """Yields the packets that hold data, up to where the file breaks off; empty ones would end the decoder."""
+    with suppress(av.error.FFmpegError):
+        yield from (packet for packet in container.demux(stream) if packet.size)
 
 
 def _decode(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
     """Yields (frame, intact): not intact from an error on, until a keyframe that is shown after it."""
     broken, since = False, None
-    for packet in chain(_packets(container, stream), [None]):
+    for packet, after in pairwise(chain(_packets(container, stream), [None, None])):
         bad = packet is not None and packet.is_corrupt
+        if bad and after is None:
+            continue  # the end of the file cuts it off
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError:
@@ -218,11 +200,11 @@ def _packet_table(container: Any, stream: Any) -> tuple[list, list[int], Any] | 
     shown, first, total = [], None, 0
     try:
         for packet in container.demux(stream):
-            if packet.is_corrupt:
-                return None
-            if first is None:
+            if first is None and (packet.size or packet.dts is None):
                 first = next(iter(stream.decode(packet)), None)
             total += packet.size > 0
+            if packet.is_corrupt:
+                return None
             if packet.size and not packet.is_discard and not _is_hidden(stream, packet):
                 shown.append((packet.pts, packet.is_keyframe))
     except av.error.FFmpegError:
@@ -245,17 +227,13 @@ def _is_hidden(stream: Any, packet: Any) -> bool:
 
 
 def _frame_table(container: Any, stream: Any) -> tuple[list, list[int], Any]:
-    """Returns (times, keys, first frame) from decoding everything; damaged frames at the end do not count."""
+    """Returns (times, keys, first frame) from decoding everything, without damaged frames at the end."""
     shown, first, good = [], None, 0
     for frame, intact in _decode(container, stream):
         first = first or frame
         shown.append((frame.pts, frame.key_frame))
         good = len(shown) if intact else good
-    return (
-        [pts for pts, _ in shown[:good]],
-        [n for n, (_, key) in enumerate(shown[:good]) if key],
-        first if good else None,
-    )
+    return [pts for pts, _ in shown[:good]], [n for n, (_, key) in enumerate(shown[:good]) if key], first
 
 
 def _read_seeking(source: Source, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray) -> bool:
@@ -266,59 +244,52 @@ def _read_seeking(source: Source, index: VideoIndex, wanted: np.ndarray, frames:
     breaks = np.flatnonzero(starts[1:] > wanted[:-1] + 1) + 1  # a seek that would skip nothing is not made
     with _open(source) as (container, stream):
         for rows in np.split(np.arange(len(wanted)), breaks):
-            start, group = int(starts[rows[0]]), wanted[rows]
+            start, group = starts[rows[0]], slice(rows[0], rows[-1] + 1)
             # Some demuxers seek by decoding time and land behind the keyframe: then from a little earlier.
-            for back in (0, 4, _MAX_REORDER):
+            for back in (0, 4, _MAX_REORDER) if start else (0,):
                 try:
                     if start:
                         container.seek(int(index.pts[max(start - back, 0)]), stream=stream)
                 except av.error.FFmpegError:
                     return False
-                if _read_group(container, stream, index, start, group, frames[rows[0] : rows[-1] + 1]):
+                if _fill(_decode(container, stream), index, start, wanted[group], frames[group]):
                     break
-                if not start:
-                    return False
             else:
                 return False
     return True
 
 
-def _read_group(
-    container: Any, stream: Any, index: VideoIndex, start: int, wanted: np.ndarray, frames: np.ndarray
-) -> bool:
-    """Fills `frames` with the frames at `wanted`, ascending, decoding from where the file stands."""
-    done, anchored = 0, start == 0
-    for frame, intact in _decode(container, stream):
-        place = -1 if frame.pts is None else int(np.searchsorted(index.pts, frame.pts))
-        if place < 0 or place >= index.num_frames or index.pts[place] != frame.pts:
+def _fill(decoded: Iterator, index: VideoIndex, start: int, wanted: np.ndarray, frames: np.ndarray) -> bool:
+    """Fills `frames` with those at `wanted`; False at the first frame that is not as the index or the seek promised."""
+    row, anchored = 0, start == 0
+    for frame, intact in decoded:
+        place = np.searchsorted(index.pts, index.pts[-1] + 1 if frame.pts is None else frame.pts)
+        if place >= index.num_frames or index.pts[place] != frame.pts:
             return False
         anchored = anchored or (place == start and frame.key_frame and intact)
-        if place > wanted[done] or (place >= start and not anchored):
+        if place > wanted[row] or (place >= start and not anchored) or (place == wanted[row] and not intact):
             return False
-        if place == wanted[done]:
-            if not intact:
-                return False
-            frames[done] = _picture(frame, index)
-            done += 1
-            if done == len(wanted):
+        if place == wanted[row]:
+            frames[row] = _picture(frame, index)
+            row += 1
+            if row == len(wanted):
                 return True
     return False
 
 
 def _read_from_start(source: Source, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray) -> None:
     """Fills `frames` by decoding from the start of the file; raises ValueError for what is damaged or missing."""
-    rows = {int(i): row for row, i in enumerate(wanted)}
-    places = {int(pts): i for i, pts in enumerate(index.pts)} if index._keys is not None else None
+    rows = {int(place): row for row, place in enumerate(wanted)}
+    places = None if index._keys is None else {int(pts): place for place, pts in enumerate(index.pts)}
     count = 0
     with _open(source) as (container, stream):
         for count, (frame, intact) in enumerate(_decode(container, stream), 1):
             place = count - 1 if places is None else places.get(frame.pts, -1)
-            row = rows.pop(place, None)
-            if row is None:
+            if place not in rows:
                 continue
             if not intact:
                 raise ValueError(f"{_name(source)}: frame {place} of {index.num_frames} is damaged. {_REPAIR}")
-            frames[row] = _picture(frame, index)
+            frames[rows.pop(place)] = _picture(frame, index)
             if not rows:
                 return
     found = f"decoding returned {count} frames, the index says {index.num_frames}"
@@ -337,7 +308,6 @@ def _quarter_turns(frame: Any) -> int:
 
 
 def _picture(frame: Any, index: VideoIndex) -> np.ndarray:
-    """Returns the (height, width, 3) uint8 picture of a decoded frame."""
     turns = _quarter_turns(frame)
     height, width = (index.width, index.height) if turns % 2 else (index.height, index.width)
     return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), turns)
