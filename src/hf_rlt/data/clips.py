@@ -15,6 +15,10 @@ from torch.utils.data import Dataset
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
 
+class UnreadableClipError(ValueError):
+    """A video of a data set that cannot be read. The message names it."""
+
+
 @dataclass(frozen=True)
 class ClipList:
     """Videos and their classes.
@@ -38,7 +42,9 @@ def _indices(labels: list[str], names: list[str] | None, where: str) -> tuple[li
     if names is None:
         names = sorted(set(labels))
         if len(names) < 2:
-            raise ValueError(f"{where}: expected at least two classes, found only {names}: add videos of another class.")
+            raise ValueError(
+                f"{where}: expected at least two classes, found only {names}: add videos of another class."
+            )
     unknown = sorted(set(labels) - set(names))
     if unknown:
         raise ValueError(
@@ -73,7 +79,9 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
         )
     loose = [path for path in videos if path.parent == folder]
     if loose:
-        raise ValueError(f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one.")
+        raise ValueError(
+            f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
+        )
     labels, names = _indices([path.relative_to(folder).parts[0] for path in videos], names, str(folder))
     return ClipList(videos, labels, names)
 
@@ -203,7 +211,10 @@ class ClipDataset(Dataset):
         source = self.clips.sources[index]
         if isinstance(source, dict):
             source = source["bytes"] if source.get("bytes") is not None else source["path"]
-        frames, _ = self.processor.fetch_videos(source if isinstance(source, bytes) else str(source))
+        try:
+            frames, _ = self.processor.fetch_videos(source if isinstance(source, bytes) else str(source))
+        except (ValueError, OSError) as error:
+            raise UnreadableClipError(f"Clip {index} of the data set cannot be read: {error}") from error
         if frames.nbytes <= self.cache_left:
             self.cache_left -= frames.nbytes
             self.cache[index] = frames
@@ -213,7 +224,7 @@ class ClipDataset(Dataset):
         """Returns one clip.
 
         Raises:
-            ValueError: naming the file, if it cannot be read.
+            UnreadableClipError: naming the file, if it cannot be read.
         """
         batch = self.processor(self._frames(index), input_data_format="channels_last", return_tensors="pt")
         return {
