@@ -1,0 +1,469 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The model: equal to VideoMAE when dense, equal to clips one by one when packed."""
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
+from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
+from hf_rlt.layers_rlt_videomae import sinusoid_table
+
+REAL = Path(__file__).parents[2] / "shared" / "clips" / "real"
+TOKENS = GRID[0] * GRID[1] * GRID[2]
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="flex_attention on the CPU needs a C++ compiler."
+)
+
+
+@pytest.fixture
+def make_model(tiny_config):
+    def make(cls=RLTVideoMAEForVideoClassification, **changes):
+        return randomise(cls(tiny_config(**changes)))
+
+    return make
+
+
+def runs_of(clips, threshold=0.1):
+    return find_runs(clips, threshold, TINY["tubelet_size"], TINY["patch_size"])
+
+
+def one_by_one(model, clips, lengths=None, **kwargs):
+    lengths = runs_of(clips) if lengths is None else lengths
+    pairs = zip(clips, lengths, strict=True)
+    return torch.cat([model(clip[None], run_lengths=length[None], **kwargs)[0] for clip, length in pairs])
+
+
+def gradients(model):
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same_gradients(left, right, tolerance=1e-4):
+    assert left.keys() == right.keys()
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], atol=tolerance, rtol=tolerance, msg=lambda m, n=name: n + m)
+
+
+class TestDense:
+    @pytest.mark.parametrize("backend", ["sdpa", "eager"])
+    @pytest.mark.parametrize("mean_pooling", [True, False])
+    @torch.no_grad()
+    def test_threshold_none_is_videomae_bit_for_bit(self, make_model, clips, backend, mean_pooling):
+        stock_config = VideoMAEConfig(**TINY, use_mean_pooling=mean_pooling)
+        stock_config._attn_implementation = backend
+        stock = randomise(VideoMAEForVideoClassification(stock_config))
+        model = make_model(threshold=None, use_mean_pooling=mean_pooling, attn_implementation=backend)
+        model.load_state_dict(stock.state_dict())
+        expected = stock(clips, labels=torch.tensor([0, 1, 2, 3]))
+        got = model(clips, labels=torch.tensor([0, 1, 2, 3]))
+        assert torch.equal(got.logits, expected.logits)
+        assert torch.equal(got.loss, expected.loss)
+        states = stock.videomae(clips).last_hidden_state
+        assert torch.equal(model.videomae(clips).last_hidden_state, states)
+        ones = torch.ones(len(clips), TOKENS, dtype=torch.int64)
+        model.config.threshold = 0.1
+        assert torch.equal(model(clips, run_lengths=ones).logits, expected.logits)
+        assert not torch.equal(model(clips).logits, expected.logits)
+
+    @torch.no_grad()
+    def test_hidden_states_and_attentions_of_a_dense_batch_are_videomaes(self, make_model, clips):
+        config = VideoMAEConfig(**TINY)
+        config._attn_implementation = "eager"
+        stock = randomise(VideoMAEModel(config))
+        model = make_model(RLTVideoMAEModel, threshold=None, attn_implementation="eager")
+        model.load_state_dict(stock.state_dict())
+        asked = {"output_hidden_states": True, "output_attentions": True}
+        expected, got = stock(clips, **asked), model(clips, **asked)
+        for field in ("hidden_states", "attentions"):
+            assert len(got[field]) == len(expected[field])
+            assert all(torch.equal(a, b) for a, b in zip(got[field], expected[field], strict=True))
+
+    def test_position_table_is_videomaes_bit_for_bit(self):
+        from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
+
+        assert torch.equal(sinusoid_table(96, 50), get_sinusoid_encoding_table(96, 50))
+
+
+class TestPacked:
+    @pytest.mark.parametrize("backend", ["sdpa", "eager", pytest.param("flex_attention", marks=needs_compiler)])
+    @torch.no_grad()
+    def test_packed_equals_one_by_one(self, make_model, clips, backend):
+        lengths = runs_of(clips)
+        assert len(set((lengths > 0).sum(1).tolist())) == len(clips)
+        model = make_model(attn_implementation=backend, length_embedding=True)
+        packed = model(clips).logits
+        model.config._attn_implementation = "sdpa" if backend == "flex_attention" else backend
+        torch.testing.assert_close(packed, one_by_one(model, clips), atol=1e-5, rtol=1e-5)
+        assert (packed[0] - packed[1]).abs().max() > 1e-2
+
+    @torch.no_grad()
+    def test_packed_base_model_equals_the_computed_tokens_of_each_clip(self, make_model, clips):
+        model = make_model(RLTVideoMAEModel, use_mean_pooling=False)
+        packed = model(clips)
+        assert packed.last_hidden_state.shape == (4, TOKENS, 48)
+        torch.testing.assert_close(packed.last_hidden_state, one_by_one(model, clips), atol=1e-5, rtol=1e-5)
+        assert torch.equal(packed.pooler_output, packed.last_hidden_state[:, 0])
+        assert torch.equal(packed.run_lengths, runs_of(clips))
+        still = packed.last_hidden_state[0].view(GRID[0], -1, 48)
+        assert torch.equal(still, still[:1].expand_as(still))
+
+    @torch.no_grad()
+    def test_computed_tokens_equal_videomae_with_the_other_tokens_removed(self, make_model, clips):
+        """VideoMAE's own masking (`bool_masked_pos`) on one clip is an independent implementation of dropping."""
+        config = VideoMAEConfig(**TINY)
+        stock = randomise(VideoMAEModel(config))
+        model = make_model(RLTVideoMAEModel)
+        model.load_state_dict(stock.state_dict())
+        lengths = runs_of(clips)
+        states = model(clips).last_hidden_state
+        for clip, length, state in zip(clips, lengths, states, strict=True):
+            expected = stock(clip[None], bool_masked_pos=(length == 0)[None]).last_hidden_state[0]
+            torch.testing.assert_close(state[length > 0], expected, atol=1e-5, rtol=1e-5)
+
+    @pytest.mark.parametrize("backend", ["sdpa", "eager"])
+    def test_gradients_equal_those_summed_over_clips(self, make_model, clips, backend):
+        model = make_model(attn_implementation=backend, length_embedding=True)
+        labels, lengths = torch.tensor([0, 1, 2, 3]), runs_of(clips)
+        F.cross_entropy(model(clips, run_lengths=lengths).logits, labels, reduction="sum").backward()
+        packed = gradients(model)
+        model.zero_grad()
+        for clip, length, label in zip(clips, lengths, labels, strict=True):
+            F.cross_entropy(model(clip[None], run_lengths=length[None]).logits, label[None]).backward()
+        assert len(packed) == len(list(model.parameters()))
+        assert all(gradient.abs().sum() > 0 for name, gradient in packed.items() if "key.bias" not in name)
+        assert_same_gradients(packed, gradients(model))
+
+    @torch.no_grad()
+    def test_flash_attention_receives_the_packed_sequence(self, make_model, clips, monkeypatch):
+        calls = []
+
+        def stand_in(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
+            calls.append((query.shape, attention_mask, dropout, kwargs))
+            offsets = kwargs["cu_seq_lens_q"].tolist()
+            context = torch.zeros_like(query)
+            for start, end in pairwise(offsets):
+                scores = query[:, :, start:end] @ key[:, :, start:end].transpose(-1, -2) * scaling
+                context[:, :, start:end] = scores.softmax(-1) @ value[:, :, start:end]
+            return context.transpose(1, 2), None
+
+        model = make_model()
+        expected, lengths = model(clips).logits, (runs_of(clips) > 0).sum(1)
+        monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", stand_in)
+        monkeypatch.setattr(model.config, "_attn_implementation", "flash_attention_2")
+        torch.testing.assert_close(model(clips).logits, expected, atol=1e-5, rtol=1e-5)
+        assert len(calls) == TINY["num_hidden_layers"]
+        for shape, mask, dropout, kwargs in calls:
+            assert shape == (1, 4, int(lengths.sum()), 12)
+            assert mask is None
+            assert dropout == 0.0
+            assert kwargs["is_causal"] is False
+            for side in "qk":
+                assert kwargs[f"cu_seq_lens_{side}"].dtype == torch.int32
+                assert kwargs[f"cu_seq_lens_{side}"].tolist() == [0, *lengths.cumsum(0).tolist()]
+                assert type(kwargs[f"max_length_{side}"]) is int
+                assert kwargs[f"max_length_{side}"] == int(lengths.max())
+
+    @torch.no_grad()
+    def test_pixels_of_dropped_tubelets_are_never_read(self, make_model, clips):
+        model, lengths = make_model(), runs_of(clips)
+        dropped = (lengths == 0).view(4, *GRID).repeat_interleave(2, 1).repeat_interleave(8, 2).repeat_interleave(8, 3)
+        assert dropped.any()
+        changed = torch.where(dropped[:, :, None], torch.full_like(clips, float("nan")), clips)
+        for batch in (slice(None), slice(0, 1)):
+            expected = model(clips[batch], run_lengths=lengths[batch]).logits
+            assert torch.equal(model(changed[batch], run_lengths=lengths[batch]).logits, expected)
+
+    @torch.no_grad()
+    def test_permuting_clips_permutes_outputs(self, make_model, clips):
+        model, order = make_model(), [2, 0, 3, 1]
+        torch.testing.assert_close(model(clips[order]).logits, model(clips).logits[order], atol=1e-5, rtol=1e-5)
+
+    @torch.no_grad()
+    def test_runs_are_found_when_not_given_and_taken_when_given(self, make_model, clips):
+        model = make_model()
+        assert torch.equal(model(clips).run_lengths, runs_of(clips))
+        assert torch.equal(model(clips).logits, model(clips, run_lengths=runs_of(clips)).logits)
+        random = (torch.rand(4, TOKENS, generator=torch.Generator().manual_seed(0)) < 0.5).long()
+        output = model(clips, run_lengths=random.int())
+        assert torch.equal(output.run_lengths, random)
+        torch.testing.assert_close(output.logits, one_by_one(model, clips, random), atol=1e-5, rtol=1e-5)
+
+    @torch.no_grad()
+    def test_uniform_batches_that_are_not_dense(self, make_model):
+        clips = moving_clips(1).repeat(3, 1, 1, 1, 1) + torch.arange(3.0)[:, None, None, None, None]
+        model = make_model(length_embedding=True)
+        assert (runs_of(clips) > 0).sum(1).tolist() == [16, 16, 16]
+        torch.testing.assert_close(model(clips).logits, one_by_one(model, clips), atol=1e-5, rtol=1e-5)
+
+    @torch.no_grad()
+    def test_a_frame_too_many_is_cut_off(self, make_model, clips):
+        model = make_model()
+        longer = torch.cat([clips, torch.full_like(clips[:, :1], 9.0)], dim=1)
+        assert torch.equal(model(longer).logits, model(clips).logits)
+
+
+class TestCaptured:
+    @torch.no_grad()
+    def test_hidden_states_and_attentions_are_batch_first(self, make_model, clips):
+        model, lengths = make_model(attn_implementation="eager", length_embedding=True), runs_of(clips)
+        packed = model(clips)
+        assert packed.hidden_states is None
+        assert packed.attentions is None
+        output = model(clips, output_hidden_states=True, output_attentions=True)
+        torch.testing.assert_close(output.logits, packed.logits, atol=1e-5, rtol=1e-5)
+        assert [tuple(state.shape) for state in output.hidden_states] == [(4, TOKENS, 48)] * 4
+        assert [tuple(attention.shape) for attention in output.attentions] == [(4, 4, TOKENS, TOKENS)] * 3
+        for attention in output.attentions:
+            torch.testing.assert_close(attention.sum(-1), torch.ones(4, 4, TOKENS))
+            dropped = (lengths == 0)[:, None, None].expand_as(attention)
+            assert attention[dropped].abs().max() == 0
+        single = model(clips[1:2], output_hidden_states=True)
+        for state, alone in zip(output.hidden_states, single.hidden_states, strict=True):
+            torch.testing.assert_close(state[1:2], alone, atol=1e-5, rtol=1e-5)
+
+    @torch.no_grad()
+    def test_base_model_is_the_same_when_captured(self, make_model, clips):
+        model = make_model(RLTVideoMAEModel)
+        packed, captured = model(clips), model(clips, output_hidden_states=True)
+        torch.testing.assert_close(captured.last_hidden_state, packed.last_hidden_state, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(captured.pooler_output, packed.pooler_output, atol=1e-5, rtol=1e-5)
+        model.config.output_hidden_states = True
+        assert len(model(clips).hidden_states) == 4
+
+    @torch.no_grad()
+    def test_tuples_come_first_to_last(self, make_model, clips):
+        loss, logits, *rest = make_model()(clips, labels=torch.zeros(4, dtype=torch.int64), return_dict=False)
+        assert loss.ndim == 0
+        assert logits.shape == (4, 5)
+        assert [tuple(tensor.shape) for tensor in rest] == [(4, TOKENS)]
+
+
+class TestDropPath:
+    RATE = 0.5
+
+    def test_whole_clips_are_dropped(self, make_model, clips, monkeypatch):
+        """With the same decisions, a packed batch in training equals its clips one by one."""
+        model = make_model(drop_path_rate=self.RATE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).train()
+        decisions = torch.tensor([[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 0.0]])  # 2 blocks x 2 branches
+        drawn, chosen = [], slice(None)
+
+        def bernoulli_(tensor, probability):
+            values = decisions[len(drawn), chosen]
+            drawn.append((probability, tensor.shape))
+            return tensor.copy_(values)
+
+        monkeypatch.setattr(torch.Tensor, "bernoulli_", bernoulli_)
+        packed = model(clips).logits
+        assert drawn == [(0.75, (4,)), (0.75, (4,)), (0.5, (4,)), (0.5, (4,))]
+        drawn.clear()
+        captured = model(clips, output_hidden_states=True).logits
+        torch.testing.assert_close(captured, packed, atol=1e-5, rtol=1e-5)
+        for b in range(4):
+            drawn.clear()
+            chosen = slice(b, b + 1)
+            torch.testing.assert_close(model(clips[b : b + 1]).logits, packed[b : b + 1], atol=1e-5, rtol=1e-5)
+        # Clip 3 lost every branch of blocks 1 and 2: what is left is block 0.
+        model.videomae.encoder.layer = model.videomae.encoder.layer[:1]
+        torch.testing.assert_close(model(clips[3:]).logits, packed[3:], atol=1e-5, rtol=1e-5)
+
+    @torch.no_grad()
+    def test_it_does_nothing_in_evaluation_and_grows_over_the_blocks(self, make_model, clips):
+        model = make_model(drop_path_rate=self.RATE)
+        assert [block.drop_path for block in model.videomae.encoder.layer] == [0.0, 0.25, 0.5]
+        assert torch.equal(model(clips).logits, make_model()(clips).logits)
+
+    def test_it_has_the_right_expectation(self, make_model):
+        layer = make_model(drop_path_rate=0.25).train().videomae.encoder.layer[2]
+        torch.manual_seed(0)
+        ids = torch.arange(4000).repeat_interleave(2)
+        dropped = layer._drop_clips(torch.ones(1, 8000, 3), ids, 4000)[0].view(4000, 6)
+        assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+        assert set(dropped.unique().tolist()) == {0.0, (torch.ones(()) / 0.75).item()}
+        assert dropped.mean().item() == pytest.approx(1.0, abs=0.04)
+
+
+class TestLengthEmbedding:
+    @torch.no_grad()
+    def test_it_starts_at_zero_and_counts_afterwards(self, tiny_config, clips):
+        plain = randomise(RLTVideoMAEForVideoClassification(tiny_config()))
+        model = RLTVideoMAEForVideoClassification(tiny_config(length_embedding=True))
+        table = model.videomae.embeddings.run_length_embeddings
+        assert table.weight.shape == (GRID[0], 48)
+        assert not table.weight.any()
+        model.load_state_dict(plain.state_dict(), strict=False)
+        model.eval()
+        assert torch.equal(model(clips).logits, plain(clips).logits)
+        table.weight[3] = torch.randn(48)  # runs of 4 tubelets: clip 0 is all of them, clip 3 has some
+        assert (model(clips).logits - plain(clips).logits).abs().amax(1)[0] > 1e-3
+        lengths = runs_of(clips)
+        lengths[lengths == 4] = 3
+        assert torch.equal(model(clips, run_lengths=lengths).logits, plain(clips).logits)
+
+
+class TestLoss:
+    LABELS = torch.tensor([0, 3, 2, 2])
+
+    def labels(self, soft):
+        return F.one_hot(self.LABELS, 5).float() if soft else self.LABELS
+
+    def test_soft_labels_equal_hard_labels_and_problem_type_stays(self, make_model, clips):
+        model = make_model()
+        hard, soft = model(clips, labels=self.LABELS).loss, model(clips, labels=self.labels(True)).loss
+        torch.testing.assert_close(soft, hard)
+        torch.testing.assert_close(hard, F.cross_entropy(model(clips).logits, self.LABELS))
+        mixed = torch.softmax(torch.randn(4, 5), -1)
+        torch.testing.assert_close(
+            model(clips, labels=mixed).loss, F.cross_entropy(model(clips).logits, mixed), atol=1e-6, rtol=1e-6
+        )
+        assert model.config.problem_type is None
+
+    @pytest.mark.parametrize("soft", [False, True])
+    @pytest.mark.parametrize("as_tensor", [False, True])
+    def test_micro_batches_add_up_to_one_batch(self, make_model, clips, soft, as_tensor):
+        model, labels = make_model(), self.labels(soft)
+        whole = model(clips, labels=labels).loss
+        whole.backward()
+        expected = gradients(model)
+        model.zero_grad()
+        items = labels.numel()  # what Trainer counts
+        items = torch.tensor(items) if as_tensor else items
+        parts = []
+        for part in (slice(0, 1), slice(1, 4)):
+            loss = model(clips[part], labels=labels[part], num_items_in_batch=items).loss
+            loss.backward()
+            parts.append(loss)
+        torch.testing.assert_close(sum(parts), whole)
+        assert_same_gradients(gradients(model), expected)
+
+    def test_float_labels_of_another_shape_are_refused(self, make_model, clips):
+        with pytest.raises(ValueError, match=r"\(4, 5\).*\(4,\)"):
+            make_model()(clips, labels=torch.zeros(4))
+
+    def test_multi_label_stays_binary_cross_entropy(self, make_model, clips):
+        model = make_model(problem_type="multi_label_classification")
+        targets = (torch.rand(4, 5) < 0.5).float()
+        output = model(clips, labels=targets)
+        torch.testing.assert_close(output.loss, F.binary_cross_entropy_with_logits(output.logits, targets))
+
+
+class TestViews:
+    @torch.no_grad()
+    def test_logits_are_the_logarithm_of_the_mean_probability(self, make_model):
+        views = moving_clips(6).unflatten(0, (2, 3))
+        model = make_model(attn_implementation="eager")
+        output = model(views, labels=torch.tensor([0, 1]), output_hidden_states=True, output_attentions=True)
+        each = torch.stack([model(views[:, view]).logits for view in range(3)], 1)
+        assert output.logits.shape == (2, 5)
+        torch.testing.assert_close(output.logits.softmax(-1), each.softmax(-1).mean(1), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(output.loss, F.cross_entropy(output.logits, torch.tensor([0, 1])))
+        assert output.run_lengths.shape == (2, 3, TOKENS)
+        assert output.hidden_states[0].shape == (2, 3, TOKENS, 48)
+        assert output.attentions[0].shape == (2, 3, 4, TOKENS, TOKENS)
+        given = model(views, run_lengths=output.run_lengths)
+        torch.testing.assert_close(given.logits, output.logits, atol=1e-5, rtol=1e-5)
+
+
+class TestTraining:
+    @pytest.mark.parametrize("reentrant", [False, True])
+    def test_gradient_checkpointing_changes_no_gradient(self, make_model, clips, reentrant):
+        model, labels = make_model(length_embedding=True), torch.tensor([0, 1, 2, 3])
+        model.train()
+        model(clips, labels=labels).loss.backward()
+        expected = gradients(model)
+        model.zero_grad()
+        model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        assert model.videomae.encoder.layer[0].gradient_checkpointing
+        model(clips, labels=labels).loss.backward()
+        assert len(expected) == len(list(model.parameters()))
+        assert_same_gradients(gradients(model), expected, tolerance=1e-6)
+
+    def test_lora_with_a_saved_classifier_does_a_step(self, make_model, clips):
+        peft = pytest.importorskip("peft")
+        config = peft.LoraConfig(r=2, target_modules=["query", "value"], modules_to_save=["classifier"])
+        model = peft.get_peft_model(make_model(), config).train()
+        trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+        frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+        losses = []
+        for _ in range(2):
+            loss = model(pixel_values=clips, labels=torch.tensor([0, 1, 2, 3])).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        now = dict(model.named_parameters())
+        assert losses[1] < losses[0]
+        assert all(torch.equal(now[name], value) for name, value in frozen.items())
+        assert all(not torch.equal(now[name], value) for name, value in trained.items())
+
+
+class TestHalfPrecision:
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    @torch.no_grad()
+    def test_a_half_precision_model_works_and_compares_in_float32(self, make_model, clips, dtype):
+        model = make_model(length_embedding=True)
+        expected = model(clips).logits
+        model.to(dtype)
+        output = model(clips.to(dtype))
+        assert output.logits.dtype == dtype
+        assert torch.equal(output.run_lengths, runs_of(clips.to(dtype).float()))
+        torch.testing.assert_close(output.logits.float(), expected, atol=0.1, rtol=0.1)
+
+    @torch.no_grad()
+    def test_decisions_are_not_rounded_to_half_precision(self, make_model):
+        clips = torch.zeros(1, FRAMES, 3, SIDE, SIDE)
+        clips[:, 2:, :, :, :16], clips[:, 2:, :, :, 16:] = 0.10002, 0.09998  # the same number in bfloat16
+        model = make_model()
+        expected = torch.tensor([[[1, 1, 4, 4]] * 4, [[3, 3, 0, 0]] * 4, [[0] * 4] * 4, [[0] * 4] * 4])
+        for dtype in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", dtype):
+                assert torch.equal(model(clips).run_lengths.view(4, 4, 4), expected)
+
+
+class TestErrors:
+    def test_messages_say_what_was_expected(self, make_model, clips):
+        model = make_model()
+        ones = torch.ones(4, TOKENS, dtype=torch.int64)
+        with pytest.raises(ValueError, match=r"8 frames.*received 6 frames"):
+            model(clips[:, :6])
+        with pytest.raises(ValueError, match=r"\(3, 32, 32\).*\(3, 32, 24\)"):
+            model(clips[..., :24])
+        with pytest.raises(ValueError, match=r"\(4, 64\).*\(4, 63\)"):
+            model(clips, run_lengths=ones[:, :63])
+        with pytest.raises(ValueError, match="float32"):
+            model(clips, run_lengths=ones.float())
+        with pytest.raises(ValueError, match="Clip 2 of 4"):
+            model(clips, run_lengths=ones * torch.tensor([1, 1, 0, 1])[:, None])
+        with pytest.raises(ValueError, match="from 0 to 4, received 1 to 5"):
+            model(clips, run_lengths=torch.where(torch.arange(TOKENS) == 3, 5, ones))
+        with pytest.raises(ValueError, match="bool_masked_pos"):
+            model(clips, bool_masked_pos=ones.bool())
+        with pytest.raises(ValueError, match=r"batch, frames.*\(8, 3, 32, 32\)"):
+            model(clips[0])
+
+    def test_configuration_refuses_what_makes_no_sense(self, tiny_config):
+        for wrong in ({"threshold": float("nan")}, {"threshold": "0.1"}, {"drop_path_rate": 1.0}):
+            with pytest.raises(Exception, match=next(iter(wrong))):
+                tiny_config(**wrong)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"The real clips are not beside the repository ({REAL.name}).")
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@torch.no_grad()
+def test_real_clips_packed_equal_one_by_one(make_model, backend):
+    processor = RLTVideoProcessor(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, patch_size=8, num_frames=FRAMES
+    )
+    files = sorted(path for path in REAL.iterdir() if path.is_file())[:4]
+    inputs = processor(files, return_tensors="pt")
+    model = make_model(attn_implementation=backend, length_embedding=True)
+    packed = model(**inputs).logits
+    alone = one_by_one(model, inputs["pixel_values"], inputs["run_lengths"])
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-5)
+    assert 4 * TOKENS > (inputs["run_lengths"] > 0).sum() > 4 * TOKENS // GRID[0]
