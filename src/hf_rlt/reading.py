@@ -21,6 +21,7 @@ Source = str | os.PathLike | bytes | BinaryIO
 
 DEFAULT_FPS = 25.0
 _REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
+_VP8 = ("vp8", "libvpx")
 _MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
 
 
@@ -75,25 +76,12 @@ def index_video(source: Source) -> VideoIndex:
         OSError: the path cannot be opened.
         ValueError: the source holds no video that can be decoded.
     """
-    with _open(source) as (container, stream):
-        table = _packet_table(container, stream)
-    if table is None:
+    for index_from in (_index_packets, _index_frames):
         with _open(source) as (container, stream):
-            table = _frame_table(container, stream)
-    times, keys, first = table
-    if not times:
-        raise ValueError(f"{_name(source)}: no frame of its {stream.codec_context.name} video decodes. {_REPAIR}")
-    height, width = _frame_size(first, stream.sample_aspect_ratio)
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    fps = rate if 0 < rate <= 1000 else DEFAULT_FPS
-    if None in times:
-        return VideoIndex(np.arange(len(times)), 1 / Fraction(fps).limit_denominator(100_000), height, width, fps)
-    pts = np.maximum.accumulate(np.array(times, dtype=np.int64))
-    if pts[-1] > pts[0]:
-        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * stream.time_base))
-    identify = all(a < b for a, b in pairwise(times))
-    starts = np.unique(np.array([0, *keys], dtype=np.int64)) if identify else None
-    return VideoIndex(pts, stream.time_base, height, width, fps, starts)
+            index = index_from(container, stream)
+        if index is not None:
+            return index
+    raise ValueError(f"{_name(source)}: no frame of its video stream can be decoded. {_REPAIR}")
 
 
 def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None) -> np.ndarray:
@@ -125,7 +113,10 @@ def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: V
     wanted, rows = np.unique(asked.astype(np.int64), return_inverse=True)
     frames = np.empty((len(wanted), index.height, index.width, 3), dtype=np.uint8)
     if wanted.size and not _read_seeking(source, index, wanted, frames):
-        _read_from_start(source, index, wanted, frames)
+        with _open(source) as (container, stream):
+            problem = _fill(_decode(container, stream), index, 0, wanted, frames)
+        if problem:
+            raise ValueError(f"{_name(source)}: {problem}. {_REPAIR}")
     return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
 
@@ -156,14 +147,13 @@ def _open(source: Source) -> Iterator[tuple[Any, Any]]:
 
 
 def _video_stream(container: Any, name: str) -> Any:
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
     if not streams:
         found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
-        raise ValueError(f"{name}: no video stream among its streams ({found or 'none'}). Pass a file with video.")
+        raise ValueError(f"{name}: no video stream to decode among its streams ({found or 'none'}). {_REPAIR}")
     best = container.streams.best("video")
     stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
-    if stream.codec_context is None:
-        raise ValueError(f"{name}: no decoder for its video stream. {_REPAIR}")
     stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
     return stream
 
@@ -195,45 +185,60 @@ def _decode(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
             yield frame, not broken
 
 
-def _packet_table(container: Any, stream: Any) -> tuple[list, list[int], Any] | None:
-    """Returns (times, keys, first frame) from the packets; None when they may not be what decoding returns."""
+def _index_packets(container: Any, stream: Any) -> VideoIndex | None:
+    """Returns the index that the packets give; None when it may not be what decoding returns."""
     shown, first, total = [], None, 0
     try:
         for packet in container.demux(stream):
+            if packet.is_corrupt:
+                return None
             if first is None and (packet.size or packet.dts is None):
                 first = next(iter(stream.decode(packet)), None)
             total += packet.size > 0
-            if packet.is_corrupt:
-                return None
-            if packet.size and not packet.is_discard and not _is_hidden(stream, packet):
+            # VP8 stores frames that are only referred to as packets of their own; a bit of the first byte tells.
+            hidden = packet.size and stream.codec_context.name in _VP8 and not memoryview(packet)[0] >> 4 & 1
+            if packet.size and not packet.is_discard and not hidden:
                 shown.append((packet.pts, packet.is_keyframe))
     except av.error.FFmpegError:
         return None
     times = [pts for pts, _ in shown]
-    if first is None or first.is_corrupt or stream.frames not in (0, total):
+    if first is None or first.is_corrupt or stream.frames not in (0, total) or None in times:
         return None
-    if None in times or len(set(times)) < len(times) or not shown[0][1]:
+    order = sorted(range(len(times)), key=times.__getitem__)
+    moved = max(abs(place - i) for place, i in enumerate(order))
+    if moved > (_MAX_REORDER if stream.codec_context.has_b_frames else 0) or len(set(times)) < len(times):
         return None
-    order = np.argsort(np.array(times))
-    moved = np.abs(order - np.arange(len(order))).max()
-    if first.pts != times[order[0]] or moved > (_MAX_REORDER if stream.codec_context.has_b_frames else 0):
+    if not shown[0][1] or first.pts != times[order[0]]:
         return None
-    return [times[i] for i in order], [n for n, i in enumerate(order) if shown[i][1]], first
+    return _make_index(stream, first, [shown[i] for i in order])
 
 
-def _is_hidden(stream: Any, packet: Any) -> bool:
-    # VP8 stores frames that are only referred to as packets of their own; a bit of the first byte tells.
-    return stream.codec_context.name in ("vp8", "libvpx") and not memoryview(packet)[0] >> 4 & 1
-
-
-def _frame_table(container: Any, stream: Any) -> tuple[list, list[int], Any]:
-    """Returns (times, keys, first frame) from decoding everything, without damaged frames at the end."""
+def _index_frames(container: Any, stream: Any) -> VideoIndex | None:
+    """Returns the index that decoding everything gives, without damaged frames at the end; None for no frame."""
     shown, first, good = [], None, 0
     for frame, intact in _decode(container, stream):
         first = first or frame
         shown.append((frame.pts, frame.key_frame))
         good = len(shown) if intact else good
-    return [pts for pts, _ in shown[:good]], [n for n, (_, key) in enumerate(shown[:good]) if key], first
+    return _make_index(stream, first, shown[:good]) if good else None
+
+
+def _make_index(stream: Any, first: Any, shown: list[tuple[Any, bool]]) -> VideoIndex:
+    """Returns the index from the first frame and the (time, is keyframe) of all, in order."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # or it is nonsense
+    height, width = (width, height) if _quarter_turns(first) % 2 else (height, width)
+    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    fps = rate if 0 < rate <= 1000 else DEFAULT_FPS
+    times = [pts for pts, _ in shown]
+    if None in times:
+        return VideoIndex(np.arange(len(times)), 1 / Fraction(fps).limit_denominator(100_000), height, width, fps)
+    pts = np.maximum.accumulate(np.array(times, dtype=np.int64))
+    if pts[-1] > pts[0]:
+        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * stream.time_base))
+    identify = all(a < b for a, b in pairwise(times))
+    keys = np.array([i for i, (_, key) in enumerate(shown) if key or i == 0]) if identify else None
+    return VideoIndex(pts, stream.time_base, height, width, fps, keys)
 
 
 def _read_seeking(source: Source, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray) -> bool:
@@ -247,60 +252,36 @@ def _read_seeking(source: Source, index: VideoIndex, wanted: np.ndarray, frames:
             start, group = starts[rows[0]], slice(rows[0], rows[-1] + 1)
             # Some demuxers seek by decoding time and land behind the keyframe: then from a little earlier.
             for back in (0, 4, _MAX_REORDER) if start else (0,):
-                try:
-                    if start:
+                if start:
+                    with suppress(av.error.FFmpegError):
                         container.seek(int(index.pts[max(start - back, 0)]), stream=stream)
-                except av.error.FFmpegError:
-                    return False
-                if _fill(_decode(container, stream), index, start, wanted[group], frames[group]):
+                if not _fill(_decode(container, stream), index, start, wanted[group], frames[group]):
                     break
             else:
                 return False
     return True
 
 
-def _fill(decoded: Iterator, index: VideoIndex, start: int, wanted: np.ndarray, frames: np.ndarray) -> bool:
-    """Fills `frames` with those at `wanted`; False at the first frame that is not as the index or the seek promised."""
-    row, anchored = 0, start == 0
-    for frame, intact in decoded:
-        place = np.searchsorted(index.pts, index.pts[-1] + 1 if frame.pts is None else frame.pts)
-        if place >= index.num_frames or index.pts[place] != frame.pts:
-            return False
+def _fill(decoded: Iterator, index: VideoIndex, start: int, wanted: np.ndarray, frames: np.ndarray) -> str:
+    """Fills `frames` with those at `wanted`; returns what is not as the index, or the seek to `start`, promised."""
+    row, count, anchored = 0, 0, start == 0
+    for count, (frame, intact) in enumerate(decoded, 1):
+        place = count - 1
+        if index._keys is not None:
+            place = -1 if frame.pts is None else int(np.searchsorted(index.pts, frame.pts))
+            if not 0 <= place < index.num_frames or index.pts[place] != frame.pts:
+                continue
         anchored = anchored or (place == start and frame.key_frame and intact)
-        if place > wanted[row] or (place >= start and not anchored) or (place == wanted[row] and not intact):
-            return False
+        if place > wanted[row] or (place >= start and not anchored):
+            break
         if place == wanted[row]:
+            if not intact:
+                return f"frame {place} of {index.num_frames} is damaged"
             frames[row] = _picture(frame, index)
             row += 1
             if row == len(wanted):
-                return True
-    return False
-
-
-def _read_from_start(source: Source, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray) -> None:
-    """Fills `frames` by decoding from the start of the file; raises ValueError for what is damaged or missing."""
-    rows = {int(place): row for row, place in enumerate(wanted)}
-    places = None if index._keys is None else {int(pts): place for place, pts in enumerate(index.pts)}
-    count = 0
-    with _open(source) as (container, stream):
-        for count, (frame, intact) in enumerate(_decode(container, stream), 1):
-            place = count - 1 if places is None else places.get(frame.pts, -1)
-            if place not in rows:
-                continue
-            if not intact:
-                raise ValueError(f"{_name(source)}: frame {place} of {index.num_frames} is damaged. {_REPAIR}")
-            frames[rows.pop(place)] = _picture(frame, index)
-            if not rows:
-                return
-    found = f"decoding returned {count} frames, the index says {index.num_frames}"
-    raise ValueError(f"{_name(source)}: frame {min(rows)} cannot be decoded: {found}. {_REPAIR}")
-
-
-def _frame_size(frame: Any, aspect: Fraction | None) -> tuple[int, int]:
-    """Returns (height, width) of a frame with square pixels, upright; an absurd pixel aspect is ignored."""
-    ratio = float(aspect or 1)
-    height, width = frame.height, round(frame.width * (ratio if 1 / 8 <= ratio <= 8 else 1.0)) or 1
-    return (width, height) if _quarter_turns(frame) % 2 else (height, width)
+                return ""
+    return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {count} frames on the way to it were"
 
 
 def _quarter_turns(frame: Any) -> int:
