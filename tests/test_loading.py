@@ -1,0 +1,200 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Weights from and to VideoMAE folders, Auto classes, the pipeline."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForVideoClassification,
+    AutoVideoProcessor,
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEModel,
+    pipeline,
+)
+
+import hf_rlt
+from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
+
+HEAD = (VideoMAEForVideoClassification, RLTVideoMAEForVideoClassification)
+BASE = (VideoMAEModel, RLTVideoMAEModel)
+
+
+def keys_of(folder):
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return set(file.keys())
+
+
+def first(output):
+    return output[0]
+
+
+@pytest.fixture
+def processor():
+    return RLTVideoProcessor(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, patch_size=8, frame_stride=2
+    )
+
+
+@pytest.fixture
+def saved(tmp_path, processor):
+    """A folder as a user saves it: model and processor."""
+    config = RLTVideoMAEConfig(**TINY, id2label={i: f"class {i}" for i in range(5)})
+    config.label2id = {name: i for i, name in config.id2label.items()}
+    model = randomise(RLTVideoMAEForVideoClassification(config))
+    model.save_pretrained(tmp_path / "saved")
+    processor.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved", model
+
+
+class TestVideoMAEFolders:
+    @pytest.mark.parametrize("layout", ["old", "new"])
+    @pytest.mark.parametrize(("stock_class", "our_class"), [HEAD, BASE], ids=["head", "base"])
+    @pytest.mark.parametrize("mean_pooling", [True, False])
+    @torch.no_grad()
+    def test_every_weight_of_a_stock_folder_is_loaded(self, tmp_path, stock_class, our_class, layout, mean_pooling):
+        stock = randomise(stock_class(VideoMAEConfig(**TINY, use_mean_pooling=mean_pooling)))
+        stock.save_pretrained(tmp_path, save_original_format=layout == "old")
+        assert any(key.endswith("q_bias") for key in keys_of(tmp_path)) == (layout == "old")
+        model, info = our_class.from_pretrained(tmp_path, threshold=None, output_loading_info=True)
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            assert not info[problem], f"{problem}: {info[problem]}"
+        state = model.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in stock.state_dict().items())
+        clips = moving_clips(2)
+        assert torch.equal(first(model(clips)), first(stock(clips)))
+
+    @pytest.mark.parametrize("layout", ["old", "new"])
+    @torch.no_grad()
+    def test_a_base_folder_fills_the_encoder_of_a_classifier(self, tmp_path, layout):
+        stock = randomise(VideoMAEModel(VideoMAEConfig(**TINY)))
+        stock.save_pretrained(tmp_path, save_original_format=layout == "old")
+        model, info = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path, output_loading_info=True)
+        assert {key.split(".")[0] for key in info["missing_keys"]} == {"classifier", "fc_norm"}
+        assert not info["unexpected_keys"]
+        state = model.videomae.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in stock.state_dict().items())
+
+    @torch.no_grad()
+    def test_a_stock_folder_gets_a_length_embedding_of_zeros(self, tmp_path):
+        stock = randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY)))
+        stock.save_pretrained(tmp_path)
+        plain = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path)
+        model = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path, length_embedding=True)
+        assert not model.videomae.embeddings.run_length_embeddings.weight.any()
+        clips = moving_clips(2)
+        assert torch.equal(model(clips).logits, plain(clips).logits)
+
+    @pytest.mark.parametrize("source", ["old", "new", "fresh"])
+    @torch.no_grad()
+    def test_our_folder_opens_in_plain_videomae(self, tmp_path, source):
+        if source == "fresh":
+            model = randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, threshold=None)))
+        else:
+            stock = randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY)))
+            stock.save_pretrained(tmp_path / "stock", save_original_format=source == "old")
+            model = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path / "stock", threshold=None)
+        model.save_pretrained(tmp_path / "ours")
+        keys = keys_of(tmp_path / "ours")
+        assert not any(key.endswith(("q_bias", "v_bias")) for key in keys)
+        assert "videomae.encoder.layer.0.attention.attention.query.bias" in keys
+        opened, info = VideoMAEForVideoClassification.from_pretrained(tmp_path / "ours", output_loading_info=True)
+        assert not info["missing_keys"]
+        assert not info["unexpected_keys"]
+        clips = moving_clips(2)
+        assert torch.equal(opened(clips).logits, model(clips).logits)
+
+    @torch.no_grad()
+    def test_length_embedding_is_saved_and_loaded(self, tmp_path):
+        model = randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, length_embedding=True)))
+        model.save_pretrained(tmp_path)
+        again, info = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path, output_loading_info=True)
+        assert not info["missing_keys"]
+        assert again.config.length_embedding
+        table = again.videomae.embeddings.run_length_embeddings.weight
+        assert table.all()
+        assert torch.equal(again(moving_clips(3)).logits, model(moving_clips(3)).logits)
+
+    def test_settings_of_rlt_are_kept(self, tmp_path):
+        for threshold in (None, 0.25, 0):
+            config = RLTVideoMAEConfig(**TINY, threshold=threshold, length_embedding=True, drop_path_rate=0.2)
+            config.save_pretrained(tmp_path)
+            again = RLTVideoMAEConfig.from_pretrained(tmp_path)
+            assert (again.threshold, again.length_embedding, again.drop_path_rate) == (threshold, True, 0.2)
+            assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "rlt_videomae"
+
+    def test_half_precision_folders_load_in_half_precision(self, tmp_path):
+        randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY))).bfloat16().save_pretrained(tmp_path)
+        assert RLTVideoMAEForVideoClassification.from_pretrained(tmp_path).dtype == torch.bfloat16
+        again = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path, dtype=torch.float32)
+        assert again.dtype == torch.float32
+
+
+class TestAutoClasses:
+    @torch.no_grad()
+    def test_a_saved_folder_opens_by_auto_classes(self, saved):
+        folder, model = saved
+        assert type(AutoConfig.from_pretrained(folder)) is RLTVideoMAEConfig
+        again = AutoModelForVideoClassification.from_pretrained(folder)
+        assert type(again) is RLTVideoMAEForVideoClassification
+        assert torch.equal(again(moving_clips()).logits, model(moving_clips()).logits)
+        base = AutoModel.from_pretrained(folder)
+        assert type(base) is RLTVideoMAEModel
+        assert torch.equal(base(moving_clips())[0], model.videomae(moving_clips())[0])
+        assert type(AutoVideoProcessor.from_pretrained(folder)) is RLTVideoProcessor
+
+    def test_register_twice_changes_nothing(self, saved):
+        register()
+        register()
+        assert type(AutoModel.from_config(RLTVideoMAEConfig(**TINY))) is RLTVideoMAEModel
+        assert type(AutoConfig.from_pretrained(saved[0])) is RLTVideoMAEConfig
+        assert type(AutoConfig.for_model("videomae")) is VideoMAEConfig
+
+    def test_public_names_exist(self):
+        assert all(hasattr(hf_rlt, name) for name in hf_rlt.__all__)
+
+
+class TestPipeline:
+    def test_one_video_and_batches_of_videos(self, tmp_path, saved):
+        folder, model = saved
+        generator = np.random.default_rng(0)
+        files = [write_video(tmp_path / "still.mp4", ramp(1).repeat(12, 0))]
+        for i, frames in enumerate((30, 9, 3)):
+            pixels = generator.integers(0, 255, (frames, 48, 64, 3), dtype=np.uint8)
+            files.append(write_video(tmp_path / f"{i}.mp4", pixels))
+        classify = pipeline("video-classification", model=str(folder), device="cpu")
+        assert type(classify.model) is RLTVideoMAEForVideoClassification
+        alone = [classify(str(file), top_k=5) for file in files]
+        together = classify([str(file) for file in files], top_k=5, batch_size=4)
+        processor = AutoVideoProcessor.from_pretrained(folder)
+        for file, one, many in zip(files, alone, together, strict=True):
+            assert [answer["label"] for answer in one] == [answer["label"] for answer in many]
+            assert [a["score"] for a in one] == pytest.approx([a["score"] for a in many], abs=1e-5)
+            with torch.no_grad():
+                inputs = processor(file, num_frames=FRAMES, return_tensors="pt")
+                scores = model(**inputs).logits[0].softmax(-1)
+            assert one[0]["score"] == pytest.approx(scores.max().item(), abs=1e-5)
+            assert one[0]["label"] == f"class {scores.argmax().item()}"
+
+    @torch.no_grad()
+    def test_threshold_none_is_dense_through_the_pipeline(self, tmp_path, processor):
+        folder, file = tmp_path / "dense", write_video(tmp_path / "still.mp4", ramp(12))
+        stock = randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY)))
+        stock.save_pretrained(tmp_path / "stock")
+        model = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path / "stock", threshold=None)
+        processor.threshold = None
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        classify = pipeline("video-classification", model=str(folder), device="cpu")
+        assert classify.model.config.threshold is None
+        assert classify.video_processor.threshold is None
+        inputs = processor(file, num_frames=FRAMES, return_tensors="pt")
+        assert (inputs["run_lengths"] == 1).all()
+        expected = stock(inputs["pixel_values"]).logits[0].softmax(-1)
+        assert classify(str(file), top_k=1)[0]["score"] == pytest.approx(expected.max().item(), abs=1e-5)
