@@ -385,15 +385,25 @@ def test_metadata_that_is_not_utf8(tmp_path):
     ]
 
 
-def test_only_the_needed_frames_are_decoded(tmp_path, decoded):
-    path = write(tmp_path / "a.mp4", 240)
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_only_the_needed_frames_are_decoded(tmp_path, decoded, name):
+    path = write(tmp_path / name, 240)
     index = index_video(path)
     assert decoded == []
     read_frames(path, [236, 50], index=index)
-    assert len(decoded) <= 12 + 12
+    assert len(decoded) <= 12 + 12 + 8
     decoded.clear()
     read_frames(path, range(100, 110), index=index)
-    assert len(decoded) <= 24
+    assert len(decoded) <= 24 + 4
+
+
+def test_frames_called_keyframes_that_are_none(tmp_path):
+    def call_keyframe(i, packet):
+        packet.is_keyframe = True
+        return packet
+
+    source = write(tmp_path / "whole.mkv", codec="mpeg4", options={"g": "12"})
+    check_all(remux(source, tmp_path / "a.mkv", call_keyframe))
 
 
 def test_a_misleading_index_is_not_believed(tmp_path, decoded):
@@ -420,7 +430,7 @@ def test_all_kinds_of_source(tmp_path):
 def test_wrong_arguments(tmp_path):
     path = write(tmp_path / "a.mp4", 20)
     for wrong in (20, -1):
-        with pytest.raises(IndexError, match=rf"a\.mp4: frame {wrong} .* 0 to 19"):
+        with pytest.raises(IndexError, match=rf"a\.mp4: no frame {wrong}, .* 0 to 19"):
             read_frames(path, [0, wrong])
     with pytest.raises(ValueError, match="integers"):
         read_frames(path, [0.5])

@@ -19,9 +19,7 @@ import numpy as np
 
 Source = str | os.PathLike | bytes | BinaryIO
 
-DEFAULT_FPS = 25.0
 _REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
-_VP8 = ("vp8", "libvpx")
 _MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
 
 
@@ -33,9 +31,8 @@ class VideoIndex:
         pts: (num_frames,) int64, ascending presentation times in units of `time_base`; equal or backward times in the
             file are raised to the time before, and a file without times gets evenly spaced ones.
         time_base: seconds per unit of `pts`.
-        height: height in pixels of the frames `read_frames` returns, after rotation.
-        width: width in pixels, after pixels are made square and after rotation.
-        fps: average frames per second; `DEFAULT_FPS` (25) when neither times nor headers say.
+        height, width: pixels of the frames `read_frames` returns, upright and with square pixels.
+        fps: average frames per second; 25 when neither times nor headers say.
     """
 
     pts: np.ndarray
@@ -48,7 +45,6 @@ class VideoIndex:
 
     @property
     def num_frames(self) -> int:
-        """The number of frames."""
         return len(self.pts)
 
     @property
@@ -63,14 +59,11 @@ class VideoIndex:
 
 
 def index_video(source: Source) -> VideoIndex:
-    """Returns the `VideoIndex` of a video.
+    """Returns the `VideoIndex` of a video: a path, the bytes of a file, or a seekable binary file (read from its start).
 
     Reads the packets once and decodes one frame, for its size. Where packets do not tell the frames (no, equal or
     backward times, a cut, a start without keyframe, damage), decodes all frames once; damaged ones at the end then do
     not count. Of several video streams takes the one ffmpeg calls best, never a cover picture.
-
-    Args:
-        source: a path, the bytes of a file, or a seekable binary file object (read from its start).
 
     Raises:
         OSError: the path cannot be opened.
@@ -92,7 +85,7 @@ def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: V
     to it. Colours are converted as ffmpeg does by default. Only frames from the keyframe before a wanted one are decoded.
 
     Args:
-        source: a path, the bytes of a file, or a seekable binary file object (read from its start).
+        source: as for `index_video`.
         indices: frames in any order, with repeats, each in [0, num_frames).
         index: the index of the same source, if known.
 
@@ -107,9 +100,7 @@ def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: V
         raise ValueError(f"indices must be a flat sequence of integers, got {asked.dtype} of shape {asked.shape}.")
     wrong = asked[(asked < 0) | (asked >= index.num_frames)]
     if wrong.size:
-        raise IndexError(
-            f"{_name(source)}: frame {wrong[0]} asked for, but frames go from 0 to {index.num_frames - 1}."
-        )
+        raise IndexError(f"{_name(source)}: no frame {wrong[0]}, they go from 0 to {index.num_frames - 1}.")
     wanted, rows = np.unique(asked.astype(np.int64), return_inverse=True)
     frames = np.empty((len(wanted), index.height, index.width, 3), dtype=np.uint8)
     if wanted.size and not _read_seeking(source, index, wanted, frames):
@@ -123,19 +114,18 @@ def read_frames(source: Source, indices: Sequence[int] | np.ndarray, *, index: V
 def _name(source: Source) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fsdecode(source)
-    name = getattr(source, "name", None)
-    return "<bytes>" if isinstance(source, bytes) else name if isinstance(name, str) else f"<{type(source).__name__}>"
+    return "<bytes>" if isinstance(source, bytes) else str(getattr(source, "name", f"<{type(source).__name__}>"))
 
 
 @contextmanager
 def _open(source: Source) -> Iterator[tuple[Any, Any]]:
-    """Yields the open container and its video stream; closes the container."""
+    """Yields the open container and its video stream."""
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
     if isinstance(source, (str, os.PathLike)):
         file = os.fsdecode(source)
         if "://" not in file:
             open(file, "rb").close()  # the ordinary OSError for what cannot be opened
-            file = f"file:{file}"  # or a name with a colon is taken for a protocol
+            file = f"file:{file}"  # or a colon in the name makes it a protocol
     else:
         file.seek(0)
     try:
@@ -143,19 +133,15 @@ def _open(source: Source) -> Iterator[tuple[Any, Any]]:
     except av.error.FFmpegError as error:
         raise ValueError(f"{_name(source)}: not a video that can be opened ({error.strerror}). {_REPAIR}") from error
     with container:
-        yield container, _video_stream(container, _name(source))
-
-
-def _video_stream(container: Any, name: str) -> Any:
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
-    if not streams:
-        found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
-        raise ValueError(f"{name}: no video stream to decode among its streams ({found or 'none'}). {_REPAIR}")
-    best = container.streams.best("video")
-    stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
-    stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
-    return stream
+        cover = av.stream.Disposition.attached_pic
+        streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
+        if not streams:
+            found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
+            raise ValueError(f"{_name(source)}: no video stream to decode, found: {found or 'nothing'}. {_REPAIR}")
+        best = container.streams.best("video")
+        stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
+        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
+        yield container, stream
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -195,22 +181,20 @@ def _index_packets(container: Any, stream: Any) -> VideoIndex | None:
             if first is None and (packet.size or packet.dts is None):
                 first = next(iter(stream.decode(packet)), None)
             total += packet.size > 0
-            # VP8 stores frames that are only referred to as packets of their own; a bit of the first byte tells.
-            hidden = packet.size and stream.codec_context.name in _VP8 and not memoryview(packet)[0] >> 4 & 1
+            # VP8 has packets that are never shown; a bit of their first byte tells.
+            hidden = packet.size and "vp8" in stream.codec_context.name and not memoryview(packet)[0] >> 4 & 1
             if packet.size and not packet.is_discard and not hidden:
                 shown.append((packet.pts, packet.is_keyframe))
     except av.error.FFmpegError:
         return None
     times = [pts for pts, _ in shown]
-    if first is None or first.is_corrupt or stream.frames not in (0, total) or None in times:
+    if first is None or first.is_corrupt or stream.frames not in (0, total) or None in times or not shown[0][1]:
         return None
     order = sorted(range(len(times)), key=times.__getitem__)
-    moved = max(abs(place - i) for place, i in enumerate(order))
-    if moved > (_MAX_REORDER if stream.codec_context.has_b_frames else 0) or len(set(times)) < len(times):
+    reorder = _MAX_REORDER if stream.codec_context.has_b_frames else 0
+    if any(abs(place - i) > reorder for place, i in enumerate(order)) or len(set(times)) < len(times):
         return None
-    if not shown[0][1] or first.pts != times[order[0]]:
-        return None
-    return _make_index(stream, first, [shown[i] for i in order])
+    return None if first.pts != times[order[0]] else _make_index(stream, first, [shown[i] for i in order])
 
 
 def _index_frames(container: Any, stream: Any) -> VideoIndex | None:
@@ -228,8 +212,7 @@ def _make_index(stream: Any, first: Any, shown: list[tuple[Any, bool]]) -> Video
     ratio = float(stream.sample_aspect_ratio or 1)
     height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # or it is nonsense
     height, width = (width, height) if _quarter_turns(first) % 2 else (height, width)
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    fps = rate if 0 < rate <= 1000 else DEFAULT_FPS
+    fps = float(stream.average_rate or stream.guessed_rate or 25)
     times = [pts for pts, _ in shown]
     if None in times:
         return VideoIndex(np.arange(len(times)), 1 / Fraction(fps).limit_denominator(100_000), height, width, fps)
@@ -284,11 +267,11 @@ def _fill(decoded: Iterator, index: VideoIndex, start: int, wanted: np.ndarray, 
     return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {count} frames on the way to it were"
 
 
-def _quarter_turns(frame: Any) -> int:
-    return round((frame.rotation or 0) / 90) % 4  # counterclockwise, as np.rot90 counts
-
-
 def _picture(frame: Any, index: VideoIndex) -> np.ndarray:
     turns = _quarter_turns(frame)
-    height, width = (index.width, index.height) if turns % 2 else (index.height, index.width)
-    return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), turns)
+    size = (index.width, index.height)[:: -1 if turns % 2 else 1]
+    return np.rot90(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]), turns)
+
+
+def _quarter_turns(frame: Any) -> int:
+    return round((frame.rotation or 0) / 90) % 4  # counterclockwise, as np.rot90 counts
