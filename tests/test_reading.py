@@ -403,7 +403,7 @@ def test_frames_called_keyframes_that_are_none(tmp_path):
         return packet
 
     source = write(tmp_path / "whole.mkv", codec="mpeg4", options={"g": "12"})
-    check_all(remux(source, tmp_path / "a.mkv", call_keyframe))
+    check_all(remux(source, tmp_path / "a.mp4", call_keyframe))
 
 
 def test_a_misleading_index_is_not_believed(tmp_path, decoded):
