@@ -197,6 +197,11 @@ class RLTVideoProcessor(BaseVideoProcessor):
             return fps_indices(timestamps, num_frames, fps)
         return strided_indices(total, num_frames, frame_stride)
 
+    def _prepare_input_videos(self, videos, **kwargs) -> list:
+        # One by one: the base class reads the channel layout of the first video into all the others.
+        prepare = super()._prepare_input_videos
+        return [prepared for video in videos for prepared in prepare([video], **kwargs)]
+
     def _preprocess(self, videos, return_tensors=None, **kwargs) -> BatchFeature:
         threshold = kwargs.pop("threshold")
         tubelet_size, patch_size = kwargs.pop("tubelet_size"), kwargs.pop("patch_size")

@@ -1,0 +1,249 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The processor: every kind of input, sampling, saving, messages."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoVideoProcessor, VideoMAEImageProcessor
+from transformers.video_utils import VideoMetadata
+
+from conftest import SIDE, ramp, write_video
+from hf_rlt import RLTVideoProcessor, find_runs
+
+
+def make(**changes):
+    sizes = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}, "patch_size": 8}
+    return RLTVideoProcessor(**{**sizes, **changes})
+
+
+def shown(pixel_values, processor=None):
+    """Returns which frames of a ramp (values `5 * i + 10`) the clips `(B, F, C, H, W)` show."""
+    processor = processor or make()
+    mean, std = torch.tensor(processor.image_mean)[:, None, None], torch.tensor(processor.image_std)[:, None, None]
+    values = (pixel_values * std + mean).mean((2, 3, 4)) * 255
+    return ((values - 10) / 5).round().int().tolist()
+
+
+class TestInputs:
+    def test_a_file_in_any_form_gives_the_same_clip(self, video_file):
+        path, processor = video_file(frames=30), make(num_frames=8, frame_stride=2)
+        content = path.read_bytes()
+        expected = processor(str(path), return_tensors="pt")
+        assert expected["pixel_values"].shape == (1, 8, 3, SIDE, SIDE)
+        assert expected["pixel_values"].dtype == torch.float32
+        assert expected["run_lengths"].shape == (1, 64)
+        assert expected["run_lengths"].dtype == torch.int64
+        with path.open("rb") as file:
+            for video in (path, content, io.BytesIO(content), file, [str(path)], [path], (content,)):
+                got = processor(video, return_tensors="pt")
+                assert got.keys() == expected.keys()
+                assert all(torch.equal(got[name], expected[name]) for name in expected)
+
+    def test_several_files_make_a_batch_in_order(self, video_file):
+        files = [video_file("a.mp4", 30), str(video_file("b.mp4", 9)), video_file("c.mp4", 1).read_bytes()]
+        processor = make(num_frames=8, frame_stride=2)
+        batch = processor(files, return_tensors="pt")
+        for b, file in enumerate(files):
+            alone = processor(file, return_tensors="pt")
+            assert all(torch.equal(batch[name][b : b + 1], alone[name]) for name in batch)
+
+    def test_arrays_and_frames_in_any_form_give_the_same_clip(self):
+        frames = np.random.default_rng(0).integers(0, 255, (8, 40, 48, 3), dtype=np.uint8)
+        channels_first = frames.transpose(0, 3, 1, 2)
+        pictures = [Image.fromarray(frame) for frame in frames]
+        expected = make()(frames, return_tensors="pt")
+        assert expected["pixel_values"].shape == (1, 8, 3, SIDE, SIDE)
+        forms = [channels_first, torch.from_numpy(frames), torch.from_numpy(channels_first.copy()), pictures]
+        for video in [*forms, [frames], [pictures], list(frames), frames[None]]:
+            got = make()(video, return_tensors="pt")
+            assert all(torch.equal(got[name], expected[name]) for name in expected)
+        two = make()([frames, channels_first], return_tensors="pt")
+        assert torch.equal(two["pixel_values"], expected["pixel_values"].repeat(2, 1, 1, 1, 1))
+
+    def test_values_are_those_of_videomaes_processor(self):
+        frames = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
+        ours = make(do_resize=False)
+        settings = {name: getattr(ours, name) for name in ("crop_size", "image_mean", "image_std", "do_resize")}
+        stock = VideoMAEImageProcessor(**settings)
+        expected = stock(list(frames), return_tensors="pt")["pixel_values"]
+        got = ours(frames, return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+    def test_without_return_tensors_lists_come_back(self):
+        output = make()([ramp(4), ramp(6)])
+        assert [tuple(clip.shape) for clip in output["pixel_values"]] == [(4, 3, SIDE, SIDE), (6, 3, SIDE, SIDE)]
+        assert [len(lengths) for lengths in output["run_lengths"]] == [32, 48]
+
+
+class TestSampling:
+    def test_files_are_always_sampled_and_arrays_never_unless_asked(self, video_file):
+        path = video_file(frames=40)
+        assert make()(path, return_tensors="pt")["pixel_values"].shape[1] == 16
+        for asked in (True, False):
+            pixels = make(num_frames=4, frame_stride=3)(path, return_tensors="pt", do_sample_frames=asked)
+            assert shown(pixels["pixel_values"]) == [[15, 18, 21, 24]]
+        processor = make(num_frames=4, frame_stride=3)
+        assert processor(ramp(40), return_tensors="pt")["pixel_values"].shape[1] == 40
+        asked = processor(ramp(40), return_tensors="pt", do_sample_frames=True)
+        assert shown(asked["pixel_values"]) == [[15, 18, 21, 24]]
+
+    def test_settings_of_a_call_go_before_the_processors(self, video_file):
+        path, processor = video_file(frames=40), make(num_frames=4, frame_stride=3)
+        assert shown(processor(path, num_frames=2, return_tensors="pt")["pixel_values"]) == [[18, 21]]
+        assert shown(processor(path, frame_stride=1, return_tensors="pt")["pixel_values"]) == [[18, 19, 20, 21]]
+        assert shown(processor(path, sampling="uniform", return_tensors="pt")["pixel_values"]) == [[5, 15, 25, 35]]
+        assert shown(processor(path, fps=5, return_tensors="pt")["pixel_values"]) == [[16, 18, 20, 22]]
+        assert shown(processor(path, return_tensors="pt")["pixel_values"]) == [[15, 18, 21, 24]]
+
+    def test_short_videos_repeat_the_last_frame(self, video_file):
+        pixels = make(num_frames=8, frame_stride=2)(video_file(frames=5), return_tensors="pt")
+        assert shown(pixels["pixel_values"]) == [[0, 2, 4, 4, 4, 4, 4, 4]]
+        lengths = pixels["run_lengths"].view(4, 16)
+        assert lengths.tolist() == [[1] * 16, [1] * 16, [2] * 16, [0] * 16] or lengths[3].eq(0).all()
+
+    def test_fps_follows_the_time_stamps_of_a_variable_rate(self, video_file):
+        # Ten frames within a second, then one every second.
+        path = video_file(frames=16, pts=[*range(0, 100, 10), 100, 200, 300, 400, 500, 600])
+        pixels = make(num_frames=6, fps=1)(path, return_tensors="pt")["pixel_values"]
+        start = (6.0 - 5.0) / 2
+        instants = [start + i for i in range(6)]
+        stamps = [*(i / 10 for i in range(10)), 1, 2, 3, 4, 5, 6]
+        assert shown(pixels) == [[max(i for i, stamp in enumerate(stamps) if stamp <= t + 1e-6) for t in instants]]
+
+    def test_an_array_at_fps_needs_metadata(self):
+        processor = make(num_frames=3, fps=5, do_sample_frames=True)
+        metadata = VideoMetadata(total_num_frames=20, fps=10)
+        pixels = processor(ramp(20), video_metadata=[metadata], return_tensors="pt")["pixel_values"]
+        assert shown(pixels) == [[7, 9, 11]]
+
+    def test_fetch_videos_reads_and_samples(self, video_file):
+        path, processor = video_file(frames=20), make(num_frames=4, frame_stride=2)
+        frames, metadata = processor.fetch_videos(str(path))
+        assert frames.shape == (4, 48, 64, 3)
+        assert metadata.frames_indices == [6, 8, 10, 12]
+        assert metadata.total_num_frames == 20
+        many, _ = processor.fetch_videos([str(path), str(path)])
+        assert len(many) == 2
+
+
+class TestRuns:
+    @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5, None])
+    def test_run_lengths_are_those_of_the_pixel_values(self, threshold):
+        frames = np.random.default_rng(0).integers(100, 110, (8, SIDE, SIDE, 3), dtype=np.uint8)
+        frames[:, :16] = frames[:1, :16]
+        output = make(threshold=threshold)(frames, return_tensors="pt")
+        assert torch.equal(output["run_lengths"], find_runs(output["pixel_values"], threshold, 2, 8))
+
+    def test_a_still_video_costs_one_tubelet_in_time(self):
+        output = make()(np.full((8, SIDE, SIDE, 3), 90, np.uint8), return_tensors="pt")
+        assert output["run_lengths"].view(4, 16).tolist() == [[4] * 16, [0] * 16, [0] * 16, [0] * 16]
+
+    def test_threshold_and_sizes_of_a_call(self):
+        still = np.full((8, SIDE, SIDE, 3), 90, np.uint8)
+        assert make()(still, threshold=-1, return_tensors="pt")["run_lengths"].sum() == 64
+        assert make()(still, tubelet_size=4, return_tensors="pt")["run_lengths"].shape == (1, 32)
+        assert make()(still, patch_size=16, return_tensors="pt")["run_lengths"].shape == (1, 16)
+        dense = make()(still, threshold=None, return_tensors="pt")["run_lengths"]
+        assert torch.equal(dense, torch.ones(1, 64, dtype=torch.int64))
+
+
+class TestSaving:
+    def test_every_setting_comes_back(self, tmp_path, video_file):
+        settings = {"threshold": 0.3, "tubelet_size": 4, "frame_stride": 3, "sampling": "uniform", "num_frames": 8}
+        processor = make(**settings)
+        processor.save_pretrained(tmp_path)
+        for again in (RLTVideoProcessor.from_pretrained(tmp_path), AutoVideoProcessor.from_pretrained(tmp_path)):
+            assert type(again) is RLTVideoProcessor
+            assert {name: getattr(again, name) for name in settings} == settings
+            assert again.patch_size == 8
+            path = video_file(frames=20)
+            left, right = again(path, return_tensors="pt"), processor(path, return_tensors="pt")
+            assert all(torch.equal(left[name], right[name]) for name in right)
+
+    def test_threshold_none_comes_back(self, tmp_path):
+        make(threshold=None).save_pretrained(tmp_path)
+        assert json.loads((tmp_path / "video_preprocessor_config.json").read_text())["threshold"] is None
+        assert RLTVideoProcessor.from_pretrained(tmp_path).threshold is None
+        assert AutoVideoProcessor.from_pretrained(tmp_path).threshold is None
+        assert RLTVideoProcessor.from_pretrained(tmp_path, threshold=0.2).threshold == 0.2
+        changed = make()
+        changed.threshold = None
+        changed.save_pretrained(tmp_path)
+        assert RLTVideoProcessor.from_pretrained(tmp_path).threshold is None
+        make().save_pretrained(tmp_path)
+        assert RLTVideoProcessor.from_pretrained(tmp_path, threshold=None).threshold is None
+
+    def test_an_image_processor_is_written_beside_it(self, tmp_path):
+        make(image_mean=[0.4, 0.4, 0.4]).save_pretrained(tmp_path)
+        assert (tmp_path / "preprocessor_config.json").is_file()
+        image = AutoImageProcessor.from_pretrained(tmp_path)
+        assert isinstance(image, VideoMAEImageProcessor) or type(image).__name__.startswith("VideoMAEImageProcessor")
+        assert list(image.image_mean) == [0.4, 0.4, 0.4]
+        assert image.crop_size["height"] == SIDE
+
+    def test_a_stock_preprocessor_file_is_read(self, tmp_path):
+        stock = {
+            "image_processor_type": "VideoMAEImageProcessor",
+            "feature_extractor_type": "VideoMAEFeatureExtractor",
+            "crop_size": {"height": 64, "width": 64},
+            "size": {"shortest_edge": 64},
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.4, 0.5, 0.6],
+            "image_std": [0.2, 0.3, 0.4],
+            "resample": 2,
+            "rescale_factor": 1 / 255,
+        }
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(stock))
+        processor = RLTVideoProcessor.from_pretrained(tmp_path, num_frames=8)
+        assert (list(processor.image_mean), list(processor.image_std)) == ([0.4, 0.5, 0.6], [0.2, 0.3, 0.4])
+        output = processor(np.zeros((8, 70, 80, 3), np.uint8), return_tensors="pt")
+        assert output["pixel_values"].shape == (1, 8, 3, 64, 64)
+        assert output["run_lengths"].shape == (1, 4 * 4 * 4)
+
+
+class TestErrors:
+    def test_messages_name_the_file_and_the_problem(self, tmp_path):
+        broken = tmp_path / "broken.mp4"
+        broken.write_bytes(b"this is no video")
+        with pytest.raises(ValueError, match=r"broken\.mp4"):
+            make()(broken)
+        with pytest.raises((ValueError, FileNotFoundError), match=r"nowhere\.mp4"):
+            make()(tmp_path / "nowhere.mp4")
+
+    def test_files_and_arrays_do_not_mix(self, video_file):
+        with pytest.raises(ValueError, match="1 files and 1 arrays"):
+            make()([video_file(), ramp(8)])
+
+    def test_clips_of_unequal_length_are_not_stacked(self):
+        with pytest.raises(ValueError, match=r"\(4, 3, 32, 32\).*\(6, 3, 32, 32\).*do_sample_frames"):
+            make()([ramp(4), ramp(6)], return_tensors="pt")
+
+    def test_bad_settings_are_refused(self, video_file):
+        with pytest.raises(ValueError, match=r"clip.*uniform.*received 'random'"):
+            make(sampling="random")
+        with pytest.raises(ValueError, match="received 0"):
+            make(frame_stride=0)
+        with pytest.raises(ValueError, match="num_frames must be positive, received 0"):
+            make()(video_file(), num_frames=0)
+        with pytest.raises(ValueError, match="NaN"):
+            make(threshold=float("nan"))(ramp(4))
+
+    def test_arrays_with_too_few_frames_are_refused(self):
+        with pytest.raises(ValueError, match="4"):
+            make(num_frames=8)(ramp(4), do_sample_frames=True)
+        with pytest.raises(ValueError, match="1 frames"):
+            make()(ramp(1))
+
+
+def test_written_videos_hold_the_frames_they_claim(tmp_path):
+    """The other tests tell frames apart by their grey value: it must survive the codec."""
+    path = write_video(tmp_path / "ramp.mp4", ramp(40))
+    pixels = make(num_frames=40, frame_stride=1)(path, return_tensors="pt")["pixel_values"]
+    assert shown(pixels) == [list(range(40))]
