@@ -103,7 +103,7 @@ class TestSampling:
         pixels = make(num_frames=8, frame_stride=2)(video_file(frames=5), return_tensors="pt")
         assert shown(pixels["pixel_values"]) == [[0, 2, 4, 4, 4, 4, 4, 4]]
         lengths = pixels["run_lengths"].view(4, 16)
-        assert lengths.tolist() == [[1] * 16, [1] * 16, [2] * 16, [0] * 16] or lengths[3].eq(0).all()
+        assert lengths.tolist() == [[1] * 16, [3] * 16, [0] * 16, [0] * 16]  # repeated frames cost nothing
 
     def test_fps_follows_the_time_stamps_of_a_variable_rate(self, video_file):
         # Ten frames within a second, then one every second.
