@@ -12,7 +12,13 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from transformers.masking_utils import create_bidirectional_mask, packed_sequence_mask_function
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.videomae.modeling_videomae import VideoMAEPreTrainedModel
-from transformers.utils.generic import can_return_tuple, is_flash_attention_requested, merge_with_config_defaults
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import (
+    TransformersKwargs,
+    can_return_tuple,
+    is_flash_attention_requested,
+    merge_with_config_defaults,
+)
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_rlt_videomae import RLTVideoMAEConfig
@@ -88,7 +94,11 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
-        self, pixel_values: Tensor, run_lengths: Tensor | None = None, fill_back: bool = True, **kwargs
+        self,
+        pixel_values: Tensor,
+        run_lengths: Tensor | None = None,
+        fill_back: bool = True,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEModelOutput:
         """Returns the tokens on the grid, their pool, and the run lengths used.
 
@@ -188,7 +198,11 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, pixel_values: Tensor, labels: Tensor | None = None, run_lengths: Tensor | None = None, **kwargs
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        run_lengths: Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEClassifierOutput:
         """Returns logits `(B, K)`, the loss if `labels` are given, and the run lengths used.
 
