@@ -29,8 +29,8 @@ CLASSES = (
     "moves_left",
     "moves_right",
     "shrinks",
-    "turns_clockwise",
-    "turns_counterclockwise",
+    "stays",
+    "turns",
     "waits_long",
     "waits_short",
 )
@@ -173,20 +173,20 @@ def _path(name: str, settings: DigitsSettings, rng: np.random.Generator) -> tupl
     still = np.zeros_like(time)
     start_x, start_y = rng.uniform(0, settings.side, 2)
     size_phase, angle = rng.uniform(0, 1), rng.uniform(0, 360)
-    pixels, turn, growth = rng.uniform(0.8, 1.4), rng.uniform(5, 8), rng.uniform(0.025, 0.035)
+    pixels, turn, growth = rng.uniform(0.8, 1.4), rng.uniform(6, 10), rng.uniform(0.025, 0.035)
     wait = settings.frames * (rng.uniform(0.12, 0.22) if name == "waits_short" else rng.uniform(0.55, 0.65))
     wait_start = rng.uniform(0.1, 0.9) * (settings.frames - wait)
     moved = np.minimum(time, wait_start) + np.maximum(time - wait_start - wait, 0)
-    up_or_down = rng.choice([-1.0, 1.0])
+    either_way = rng.choice([-1.0, 1.0])
     x, y, phase, turned = {
         "grows": (still, still, time * growth, still),
         "shrinks": (still, still, -time * growth, still),
         "moves_left": (-time * pixels, still, still, still),
         "moves_right": (time * pixels, still, still, still),
-        "turns_clockwise": (still, still, still, time * turn),
-        "turns_counterclockwise": (still, still, still, -time * turn),
-        "waits_short": (still, moved * pixels * up_or_down, still, still),
-        "waits_long": (still, moved * pixels * up_or_down, still, still),
+        "stays": (still, still, still, still),
+        "turns": (still, still, still, time * turn * either_way),
+        "waits_short": (still, moved * pixels * either_way, still, still),
+        "waits_long": (still, moved * pixels * either_way, still, still),
     }[name]
     sizes = SMALLEST * (LARGEST / SMALLEST) ** ((size_phase + phase) % 1)
     return (start_x + x) % settings.side, (start_y + y) % settings.side, sizes, angle + turned

@@ -1,0 +1,113 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The examples as a user starts them."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_rlt.data import DigitsSettings, render_digits
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def start(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return render_digits(tmp_path_factory.mktemp("clips") / "digits", DigitsSettings(16, 8))
+
+
+@pytest.fixture(scope="module")
+def trained(clips, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    launcher = Path(sys.executable).with_name("accelerate")
+    data = ("--train_dir", clips / "train", "--validation_dir", clips / "validation", "--length_embedding", "True")
+    options = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--output_dir", "out", "--use_cpu", "True")
+    done = start(launcher, "launch", "--cpu", EXAMPLES / "finetune.py", *data, *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_finetune_reports_and_saves_what_transformers_opens(trained):
+    from transformers import AutoModelForVideoClassification, AutoVideoProcessor
+
+    folder, done = trained
+    for line in ("Top-1 accuracy", "Tokens computed", "Training speed", "python examples/classify.py"):
+        assert line in done.stdout
+    config = AutoModelForVideoClassification.from_pretrained(folder / "out").config
+    assert config.label2id["waits_short"] == 7
+    assert config.id2label[7] == "waits_short"
+    assert config.length_embedding
+    assert AutoVideoProcessor.from_pretrained(folder / "out").frame_stride == 2
+    metrics = json.loads((folder / "out" / "all_results.json").read_text())
+    assert 0.1 < metrics["eval_tokens_computed"] < 0.4
+    card = (folder / "out" / "README.md").read_text()
+    assert "pipeline_tag: video-classification" in card
+    assert "model-index:" in card
+
+
+def test_classify_names_the_action_and_counts_tokens(trained, clips):
+    folder, _ = trained
+    clip = clips / "validation" / "grows" / "00000.mp4"
+    done = start(sys.executable, EXAMPLES / "classify.py", clip, "--model", "out", "--top_k", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    *scores, tokens = done.stdout.strip().splitlines()
+    assert len(scores) == 2
+    assert tokens.split()[1:4] == ["of", "512", "tokens"]
+    assert 64 <= int(tokens.split()[0]) < 256
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("finetune.py", "--train_dir", "nowhere"), "nowhere: expected a folder"),
+        (("finetune.py", "--train_dir", "a", "--train_csv", "b"), "Expected one of --train_dir"),
+        (("finetune.py", "--num_train_epochs", "many"), "invalid float value: 'many'"),
+        (("classify.py", "nowhere.mp4"), "nowhere.mp4: expected a video file"),
+        (("classify.py", EXAMPLES / "classify.py"), "outputs/digits: expected a model folder"),
+    ],
+)
+def test_a_users_mistake_ends_in_one_line_and_code_2(tmp_path, monkeypatch, capsys, command, message):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(command[0].removesuffix(".py")).main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_unreadable_clips_end_in_one_line_from_a_loading_process_too(tmp_path):
+    for name in ("a/1.mp4", "b/2.mp4", "b/3.mp4"):
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / name).write_bytes(b"no video")
+    options = ("--train_dir", "t", "--use_cpu", "True", "--dataloader_num_workers", "1")
+    done = start(sys.executable, EXAMPLES / "finetune.py", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "finetune.py: error: Clip" in done.stderr
+
+
+def test_users_arguments_go_before_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import finetune
+
+    _, _, ours = finetune.parse([])
+    assert ours.num_train_epochs == finetune.DIGITS_RECIPE["num_train_epochs"]
+    _, _, theirs = finetune.parse(["--num_train_epochs", "3", "--threshold", "none"])
+    assert (theirs.num_train_epochs, theirs.output_dir) == (3, "outputs/digits-dense")
+    (tmp_path / "job.json").write_text('{"num_train_epochs": 5, "train_dir": "videos"}')
+    _, data, from_json = finetune.parse([str(tmp_path / "job.json")])
+    assert (from_json.num_train_epochs, from_json.output_dir, data.train_dir) == (5, "outputs/finetuned", "videos")
+    assert from_json.learning_rate != finetune.DIGITS_RECIPE["learning_rate"]
