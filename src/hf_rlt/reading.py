@@ -270,7 +270,8 @@ def _fill(decoded: Iterator, index: VideoIndex, start: int, wanted: np.ndarray, 
 def _picture(frame: Any, index: VideoIndex) -> np.ndarray:
     turns = _quarter_turns(frame)
     size = (index.width, index.height)[:: -1 if turns % 2 else 1]
-    return np.rot90(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]), turns)
+    # One thread: swscale would otherwise start threads anew for every frame, which costs more than the conversion.
+    return np.rot90(frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1), turns)
 
 
 def _quarter_turns(frame: Any) -> int:
