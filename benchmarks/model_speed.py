@@ -53,7 +53,7 @@ def main() -> int:
             },
             args.repeats,
         )
-    flops = positions and args.batch * analytic_flops(config, positions) / sum(analytic_flops(config, n) for n in kept)
+    flops = args.batch * analytic_flops(config, positions) / sum(analytic_flops(config, n) for n in kept)
     speedup = seconds["dense"] / seconds["rlt"]
     record = {
         "clip": args.clip.rsplit("/", 1)[-1],

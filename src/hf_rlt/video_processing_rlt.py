@@ -109,9 +109,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         as_list = list(videos) if isinstance(videos, (list, tuple)) else [videos]
         files = [_is_file(video) for video in as_list]
         if as_list and all(files):
-            known = self.valid_kwargs.__annotations__
-            settings = {**{name: getattr(self, name, None) for name in known}, **kwargs}
-            decoded = [self._read(video, settings) for video in as_list]
+            decoded = [self._read(video, {**self._settings(), **kwargs}) for video in as_list]
             videos = [frames for frames, _ in decoded]
             kwargs.update(
                 do_sample_frames=False, video_metadata=[data for _, data in decoded], input_data_format="channels_last"
@@ -121,6 +119,9 @@ class RLTVideoProcessor(BaseVideoProcessor):
                 f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
             )
         return super().preprocess(videos, **kwargs)
+
+    def _settings(self) -> dict:
+        return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
 
     def _read(self, video, settings: dict) -> tuple[np.ndarray, VideoMetadata]:
         if isinstance(video, str) and video.startswith(("http://", "https://")):
@@ -148,7 +149,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         if isinstance(video_url_or_urls, (list, tuple)):
             pairs = [self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls]
             return list(zip(*pairs, strict=True))
-        settings = {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
+        settings = self._settings()
         if sample_indices_fn is not None:
             settings.update(sample_indices_fn.keywords)
         return self._read(video_url_or_urls, settings)
