@@ -15,9 +15,10 @@ LAYERS = [
     ["configuration_rlt_videomae"],
     ["layers_rlt_videomae", "video_processing_rlt"],
     ["modeling_rlt_videomae"],
-    ["registration", "data", "baselines"],
+    ["registration", "data", "baselines", "checkpoints", "metrics"],
     ["training", "evaluation", "measure", "visualize", "hub"],
-    ["cli", "__main__"],
+    ["recipes", "cli"],
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 CORE = [name for names in LAYERS[:4] for name in names]

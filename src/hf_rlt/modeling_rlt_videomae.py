@@ -209,7 +209,8 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         Args:
             pixel_values: `(B, F, C, H, W)`, or `(B, V, F, C, H, W)` for V views of each clip: the logits are then the
                 logarithm of the mean of the views' probabilities.
-            labels: `(B,)` class indices, or `(B, K)` float targets (mixup, cutmix) for soft-target cross-entropy.
+            labels: `(B,)` class indices, or `(B, K)` float targets (mixup, cutmix) for soft-target cross-entropy; -100 (in
+                all of a row) leaves a clip out.
             run_lengths: `(B, N)` or `(B, V, N)` int64; None finds runs with `config.threshold`.
             **kwargs: options of transformers; `num_items_in_batch` scales the loss for gradient accumulation.
 
@@ -251,13 +252,15 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
                 f"Expected float labels of shape {tuple(logits.shape)}, received {tuple(labels.shape)}: pass one target "
                 "distribution per clip, or integer class indices of shape (batch,)."
             )
-        labels = labels.to(logits) if soft else labels.to(logits.device).view(-1)
+        # Rows of -100, clips to leave out, weigh nothing: integers are ignored by cross_entropy, targets become zeros.
+        targets = labels.to(logits).clamp(min=0) if soft else labels.to(logits.device).view(-1)
+        total = F.cross_entropy(logits, targets, reduction="sum")
         if num_items_in_batch is None:
-            return F.cross_entropy(logits, labels)
+            items = labels.ne(-100).sum()
+        else:
+            items = torch.as_tensor(num_items_in_batch, device=total.device)
         # Trainer counts every element of a float label as an item: num_labels per clip.
-        items = num_items_in_batch / self.num_labels if soft else num_items_in_batch
-        total = F.cross_entropy(logits, labels, reduction="sum")
-        return total / (items.to(total.device) if isinstance(items, Tensor) else items)
+        return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
 
 
 # By class name, for base and head alike: stock checkpoints keep `config.model_type == "videomae"`, and without this

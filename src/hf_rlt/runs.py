@@ -7,6 +7,7 @@ and stands for k tubelets at the same place, itself included.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -152,6 +153,35 @@ def find_runs(
         tokens = math.prod(grid_size(pixel_values.shape, tubelet_size, patch_size))
         return torch.ones((pixel_values.shape[0], tokens), dtype=torch.int64, device=pixel_values.device)
     return lengths_from_starts(run_starts(pixel_values, threshold, tubelet_size, patch_size))
+
+
+def keep_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+    """Returns `run_lengths` of which each clip keeps `round(ratio * computed tokens)`, at least one, drawn at random.
+
+    Of a dense clip (all ones) this is random masking; of runs it is RLT with random masking: a run that is not kept
+    becomes 0, its length is lost, and the kept ones still say how many tubelets they stand for.
+
+    Args:
+        run_lengths: `(B, N)` integers.
+        ratio: share of the computed tokens to keep, in (0, 1].
+        generators: one for each clip, on the CPU; the default generator if not given.
+
+    Raises:
+        ValueError: if the ratio is not in (0, 1] or there is not one generator per clip.
+
+    Source: arXiv 2411.05222 section 4, random masking as a baseline and combined with RLT.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"Expected a ratio of tokens in (0, 1], received {ratio}: 1 keeps all of them.")
+    batch, tokens = run_lengths.shape
+    if generators is not None and len(generators) != batch:
+        raise ValueError(f"Expected one generator for each of {batch} clips, received {len(generators)}.")
+    draws = [torch.rand(tokens, generator=None if generators is None else generators[clip]) for clip in range(batch)]
+    computed = run_lengths > 0
+    scores = torch.stack(draws).to(run_lengths.device).masked_fill(~computed, 2.0)
+    rank = scores.argsort(1).argsort(1)  # dropped positions come last
+    count = (computed.sum(1, keepdim=True) * ratio).round().clamp(min=1)
+    return run_lengths * (rank < count)
 
 
 def check_run_lengths(run_lengths: Tensor, batch: int, grid: tuple[int, int, int]) -> None:

@@ -2,7 +2,9 @@
 """RLTVideoProcessor: from a file or an array to `pixel_values` and `run_lengths`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import BatchFeature, VideoMAEImageProcessor
@@ -24,7 +26,8 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
 
     Attributes:
         frame_stride: distance of two frames of a clip, in frames of the video.
-        sampling: "clip" (strided or at `fps`, centred) or "uniform" (spread over the whole video).
+        sampling: "clip" (strided or at `fps`) or "uniform" (spread over the whole video).
+        position: where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" each frame in its segment.
         threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
         tubelet_size: frames in a tubelet, as in the model's configuration.
         patch_size: side of a patch in pixels (or a pair), as in the model's configuration.
@@ -32,6 +35,7 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
 
     frame_stride: int | None
     sampling: str | None
+    position: float | None
     threshold: float | int | None
     tubelet_size: int | None
     patch_size: int | list[int] | tuple[int, ...] | None
@@ -80,6 +84,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
     do_sample_frames = False
     frame_stride = 4
     sampling = "clip"
+    position = 0.5
     threshold = 0.1
     tubelet_size = 2
     patch_size = 16
@@ -124,6 +129,10 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
 
     def _read(self, video, settings: dict) -> tuple[np.ndarray, VideoMetadata]:
+        frames, metadata = self._read_clips(video, [settings])
+        return frames[0], metadata
+
+    def _read_clips(self, video, settings: list[dict]) -> tuple[np.ndarray, VideoMetadata]:
         if isinstance(video, str) and video.startswith(("http://", "https://")):
             video = _download(video)
         index = index_video(video)
@@ -135,9 +144,23 @@ class RLTVideoProcessor(BaseVideoProcessor):
             duration=index.duration,
             video_backend="pyav",
         )
-        indices = self.sample_frames(metadata, timestamps=index.timestamps, **settings)
-        metadata.frames_indices = [int(i) for i in indices]
-        return read_frames(video, indices, index=index), metadata
+        clips = [self.sample_frames(metadata, timestamps=index.timestamps, **clip) for clip in settings]
+        indices = np.concatenate(clips)
+        metadata.frames_indices = indices.tolist()
+        frames = read_frames(video, indices, index=index)
+        return frames.reshape(len(clips), -1, *frames.shape[1:]), metadata
+
+    def read_clips(self, video, positions: Sequence[float | np.ndarray] = (0.5,)) -> np.ndarray:
+        """Returns `(len(positions), F, H, W, 3)` uint8: clips of one video, which is decoded in one pass.
+
+        Args:
+            video: a path, URL, bytes or binary file.
+            positions: where each clip lies, see `sample_frames`.
+
+        Raises:
+            ValueError, OSError: if the video cannot be read.
+        """
+        return self._read_clips(video, [{**self._settings(), "position": position} for position in positions])[0]
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
         """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
@@ -161,6 +184,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         fps: float | None = None,
         frame_stride: int | None = None,
         sampling: str | None = None,
+        position: Any = None,
         timestamps: np.ndarray | None = None,
         **kwargs,
     ) -> np.ndarray:
@@ -172,6 +196,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
             fps: frames per second of the clip; goes before `frame_stride`.
             frame_stride: distance of the clip's frames in frames of the video.
             sampling: "clip" or "uniform".
+            position: of the clip in the video, or of each frame in its segment; 0.5 is the middle.
             timestamps: `(total,)` seconds of each frame, when they are known.
             **kwargs: ignored, other settings of the processor.
 
@@ -182,6 +207,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         fps = fps if fps is not None else self.fps
         frame_stride = frame_stride if frame_stride is not None else self.frame_stride
         sampling = sampling or self.sampling
+        position = self.position if position is None else position
         total = metadata.total_num_frames
         from_file = timestamps is not None
         if not from_file and (num_frames is None or num_frames > total):
@@ -189,14 +215,14 @@ class RLTVideoProcessor(BaseVideoProcessor):
             return default_sample_indices_fn(metadata, num_frames=num_frames, fps=fps)
         num_frames = DEFAULT_NUM_FRAMES if num_frames is None else num_frames
         if sampling == "uniform":
-            return uniform_indices(total, num_frames)
+            return uniform_indices(total, num_frames, position)
         if fps is not None:
             if timestamps is None:
                 if metadata.fps is None:
                     raise ValueError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
                 timestamps = np.arange(total) / metadata.fps
-            return fps_indices(timestamps, num_frames, fps)
-        return strided_indices(total, num_frames, frame_stride)
+            return fps_indices(timestamps, num_frames, fps, position)
+        return strided_indices(total, num_frames, frame_stride, position)
 
     def _prepare_input_videos(self, videos, **kwargs) -> list:
         # One by one: the base class reads the channel layout of the first video into all the others.

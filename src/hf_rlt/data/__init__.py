@@ -1,15 +1,28 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Clip data sets: labelled lists of videos, the data set a `Trainer` reads, and a small set rendered offline."""
+"""Clip data sets: labelled lists of videos, what a `Trainer` reads, augmentation, and a small set rendered offline."""
 
-from .clips import ClipDataset, ClipList, UnreadableClipError, from_csv, from_folder, from_hub, split_clips
+from .annotations import from_file
+from .augmentation import ClipAugmentation, ClipMix
+from .clips import ClipDataset, StreamedClips, UnreadableClipError, ViewDataset
+from .collate import ClipCollator
 from .digits import DigitsSettings, render_digits
+from .hub import ClipStream, from_hub
+from .lists import ClipList, from_folder, split_clips
+from .tokens import count_tokens
 
 __all__ = [
+    "ClipAugmentation",
+    "ClipCollator",
     "ClipDataset",
     "ClipList",
+    "ClipMix",
+    "ClipStream",
     "DigitsSettings",
+    "StreamedClips",
     "UnreadableClipError",
-    "from_csv",
+    "ViewDataset",
+    "count_tokens",
+    "from_file",
     "from_folder",
     "from_hub",
     "render_digits",

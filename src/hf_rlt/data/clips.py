@@ -1,234 +1,270 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Labelled clips: lists of videos from a folder, a CSV file or the Hub, and the data set that a `Trainer` reads."""
+"""Data sets of clips that a `DataLoader` reads: for training (augmented, seeded) and for evaluation (views)."""
 
-import csv
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+from ..runs import find_runs
+from ..sampling import view_crops, view_positions
+from ..video_processing_rlt import DEFAULT_NUM_FRAMES
+from .hub import ClipStream
+from .lists import ClipList
+
+IGNORED = -100  # the label of a clip that could not be read; losses and metrics leave it out
+ON_BAD_VIDEO = ("raise", "skip")
+
+logger = logging.getLogger(__name__)
 
 
 class UnreadableClipError(ValueError):
     """A video of a data set that cannot be read. The message names it."""
 
 
-@dataclass(frozen=True)
-class ClipList:
-    """Videos and their classes.
-
-    Attributes:
-        sources: one video each: a path, or a Hub row `{"path", "bytes"}`. May be read lazily.
-        labels: class of each video, an index into `names`.
-        names: class names.
-    """
-
-    sources: Sequence[Any]
-    labels: list[int]
-    names: list[str]
-
-    def __len__(self) -> int:
-        return len(self.labels)
+def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
+    """Returns the seed of everything random about a clip: a function of its place, not of the process that reads it."""
+    return int(np.random.SeedSequence([seed, epoch, index, repeat]).generate_state(1)[0])
 
 
-def _indices(labels: list[str], names: list[str] | None, where: str) -> tuple[list[int], list[str]]:
-    """Returns each label's index and the class names; `names` of the training set bind the validation set."""
-    if names is None:
-        names = sorted(set(labels))
-        if len(names) < 2:
-            raise ValueError(
-                f"{where}: expected at least two classes, found only {names}: add videos of another class."
-            )
-    unknown = sorted(set(labels) - set(names))
-    if unknown:
-        raise ValueError(
-            f"{where}: expected the classes of the training set or model ({_shorten(names)}), received unknown "
-            f"{_shorten(unknown)}: rename or remove them, or add them to the training set."
-        )
-    index = {name: position for position, name in enumerate(names)}
-    return [index[label] for label in labels], list(names)
+def read_clips(processor: Any, source: Any, positions: Sequence[Any]) -> np.ndarray:
+    """Returns `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row `{"path", "bytes"}`."""
+    if isinstance(source, dict):
+        source = source["bytes"] if source.get("bytes") is not None else source["path"]
+    return processor.read_clips(source if isinstance(source, bytes) else str(source), positions)
 
 
-def _shorten(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def blank_clip(processor: Any) -> Tensor:
+    """Returns `(F, C, H, W)` zeros, what stands for a video that cannot be read: one token for each place."""
+    crop = processor.crop_size
+    return torch.zeros(processor.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
 
 
-def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
-    """Returns the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
+class _ClipsOfList(Dataset):
+    """Reads the clips of a `ClipList`; remembers, across loading processes, which cannot be read."""
 
-    Args:
-        folder: one subfolder per class.
-        names: class names to use instead, those of the training set.
-
-    Raises:
-        ValueError: if there is no such folder, no video, fewer than two classes, or a class that `names` lacks.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
-    videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    if not videos:
-        raise ValueError(
-            f"{folder}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) in one subfolder per class, found none."
-        )
-    loose = [path for path in videos if path.parent == folder]
-    if loose:
-        raise ValueError(
-            f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
-        )
-    labels, names = _indices([path.relative_to(folder).parts[0] for path in videos], names, str(folder))
-    return ClipList(videos, labels, names)
-
-
-def from_csv(path: str | Path, names: list[str] | None = None) -> ClipList:
-    """Returns the clips of a CSV file with the header `path,label`; paths are relative to the file.
-
-    Args:
-        path: the CSV file. Further columns are ignored.
-        names: class names to use, those of the training set.
-
-    Raises:
-        ValueError: if the file, a column, a label or a video is missing, or a label is not in `names`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        rows = list(reader)
-    missing = [column for column in ("path", "label") if column not in columns]
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns 'path' and 'label', found {_shorten(columns) or 'an empty file'}: "
-            "make 'path,label' the first line."
-        )
-    if not rows:
-        raise ValueError(f"{path}: expected a line per video below the header, found none.")
-    for line, row in enumerate(rows, start=2):
-        if not row["path"] or not row["label"]:
-            raise ValueError(f"{path}, line {line}: expected a path and a label, received {row}: fill both in.")
-    sources = [path.parent / row["path"] for row in rows]
-    for line, source in enumerate(sources, start=2):
-        if not source.is_file():
-            raise ValueError(f"{path}, line {line}: expected a video at {source}, found none: correct the path.")
-    labels, names = _indices([row["label"] for row in rows], names, str(path))
-    return ClipList(sources, labels, names)
-
-
-def from_hub(dataset_name: str, split: str, config_name: str | None = None, names: list[str] | None = None) -> ClipList:
-    """Returns the clips of one split of a Hub data set (or a local folder that `datasets` can read).
-
-    Args:
-        dataset_name: Hub id or folder, with a `Video` column and a `label` column (text or `ClassLabel`).
-        split: name of the split.
-        config_name: name of the data set's configuration, if it has several.
-        names: class names to use, those of the training set.
-
-    Raises:
-        ValueError: if the data set cannot be loaded, or lacks the split or one of the columns.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise ValueError("A Hub data set needs the datasets library: `pip install hf_rlt[train]`.") from error
-    try:
-        loaded = datasets.load_dataset(dataset_name, config_name)
-    except Exception as error:  # many kinds: network, permissions, layout; the user needs one line
-        raise ValueError(f"{dataset_name}: could not be loaded as a data set ({error}).") from error
-    if split not in loaded:
-        raise ValueError(f"{dataset_name}: expected a split {split!r}, found {_shorten(list(loaded))}: choose one.")
-    rows = loaded[split]
-    videos = [name for name, feature in rows.features.items() if isinstance(feature, datasets.Video)]
-    if len(videos) != 1 or "label" not in rows.features:
-        raise ValueError(
-            f"{dataset_name}: expected one Video column and a 'label' column, found {dict(rows.features)}: rename or cast."
-        )
-    feature, values = rows.features["label"], list(rows["label"])
-    if any(value is None for value in values):
-        raise ValueError(f"{dataset_name}, split {split!r}: expected a label in every row, found rows without one.")
-    is_class = isinstance(feature, datasets.ClassLabel)
-    if is_class and names is None:
-        return ClipList(_videos(rows, videos[0]), values, list(feature.names))
-    labels, names = _indices([feature.int2str(v) if is_class else str(v) for v in values], names, dataset_name)
-    return ClipList(_videos(rows, videos[0]), labels, names)
-
-
-def _videos(rows: Any, column: str) -> Sequence[Any]:
-    import datasets
-
-    # decode=False: the column's own decoder needs torchcodec, ours reads the file or bytes with PyAV.
-    return rows.cast_column(column, datasets.Video(decode=False))[column]
-
-
-def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipList, ClipList]:
-    """Returns (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
-
-    Raises:
-        ValueError: if the fraction is not between 0 and 1, or there are fewer than two clips.
-    """
-    if not 0 < fraction < 1 or len(clips) < 2:
-        raise ValueError(f"Expected 0 < fraction < 1 and two clips, received {fraction} and {len(clips)} clips.")
-    order = list(range(len(clips)))
-    random.Random(seed).shuffle(order)
-    held = min(max(round(len(order) * fraction), 1), len(order) - 1)
-    parts = sorted(order[held:]), sorted(order[:held])
-    first, second = (
-        ClipList([clips.sources[i] for i in part], [clips.labels[i] for i in part], clips.names) for part in parts
-    )
-    return first, second
-
-
-class ClipDataset(Dataset):
-    """Map-style data set: clip i as `pixel_values` (F, C, H, W), `run_lengths` (N,) and `labels`.
-
-    Decoding, resizing and finding runs happen where the item is asked for: in the workers of a `DataLoader`.
-
-    Args:
-        clips: what to read.
-        processor: an `RLTVideoProcessor`; its settings choose the frames.
-        cache_bytes: how many bytes of decoded frames each process keeps, so that small sets are decoded once.
-    """
-
-    def __init__(self, clips: ClipList, processor: Any, cache_bytes: int = 0) -> None:
+    def __init__(self, clips: ClipList, processor: Any, cache_bytes: int = 0, on_bad_video: str = "raise") -> None:
+        if on_bad_video not in ON_BAD_VIDEO:
+            raise ValueError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
         self.clips = clips
         self.processor = processor
-        self.cache_left = cache_bytes
-        self.cache: dict[int, np.ndarray] = {}
+        self.on_bad_video = on_bad_video
+        self.bad = torch.zeros(len(clips), dtype=torch.bool).share_memory_()
+        self._cache_left = cache_bytes
+        self._cache: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def _frames(self, index: int) -> np.ndarray:
-        if index in self.cache:
-            return self.cache[index]
+    def name(self, index: int) -> str:
+        """Returns what a person calls the video: its path, or its place in the list."""
         source = self.clips.sources[index]
-        if isinstance(source, dict):
-            source = source["bytes"] if source.get("bytes") is not None else source["path"]
+        name = source.get("path") if isinstance(source, dict) else source
+        return str(name or f"clip {index} of the data set")
+
+    def unreadable(self) -> list[str]:
+        """Returns the names of the videos that could not be read so far, by any loading process of this one."""
+        return [self.name(int(index)) for index in self.bad.nonzero()]
+
+    def read(self, index: int, positions: Sequence[Any], keep: bool) -> np.ndarray | None:
+        """Returns `(len(positions), F, H, W, 3)` frames; None, reported once, for a bad video that is to be skipped."""
+        if index in self._cache:
+            return self._cache[index]
         try:
-            frames, _ = self.processor.fetch_videos(source if isinstance(source, bytes) else str(source))
+            frames = read_clips(self.processor, self.clips.sources[index], positions)
         except (ValueError, OSError) as error:
-            raise UnreadableClipError(f"Clip {index} of the data set cannot be read: {error}") from error
-        if frames.nbytes <= self.cache_left:
-            self.cache_left -= frames.nbytes
-            self.cache[index] = frames
+            if self.on_bad_video == "raise":
+                raise UnreadableClipError(
+                    f"Clip {index} of the data set cannot be read: {error} To go on without it: --on_bad_video skip."
+                ) from error
+            if not self.bad[index]:
+                logger.warning(f"Skipped, it cannot be read: {self.name(index)} ({' '.join(str(error).split())})")
+            self.bad[index] = True
+            return None
+        if keep and frames.nbytes <= self._cache_left:
+            self._cache_left -= frames.nbytes
+            self._cache[index] = frames
         return frames
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Returns one clip.
 
-        Raises:
-            UnreadableClipError: naming the file, if it cannot be read.
-        """
-        batch = self.processor(self._frames(index), input_data_format="channels_last", return_tensors="pt")
-        return {
-            "pixel_values": batch["pixel_values"][0],
-            "run_lengths": batch["run_lengths"][0],
-            "labels": torch.tensor(self.clips.labels[index]),
-        }
+class ClipDataset(_ClipsOfList):
+    """Map-style training set: item i is `pixel_values` (R, F, C, H, W), `labels` (R,) and `seeds` (R,).
+
+    R is `repeats`: the video is decoded once and augmented R times. `ClipCollator` makes a batch of items and finds the
+    runs. Everything random depends on the seed, the epoch and the clip's index only, so that neither the number of
+    processes nor an interruption changes it. A video that is skipped is a blank clip with label -100.
+
+    Args:
+        clips: what to read.
+        processor: an `RLTVideoProcessor`; its settings choose the frames.
+        augmentation: from `(F, H, W, 3)` uint8 frames to `(F, C, H, W)` float pixels; the processor's resizing, cropping
+            and normalising if not given.
+        random_clips: whether the clip lies anywhere in the video rather than in its middle (with `sampling="uniform"`:
+            each frame anywhere in its segment).
+        repeats: repeated augmentation.
+        seed: of everything random.
+        on_bad_video: "raise" an `UnreadableClipError`, or "skip" and report by name, once.
+        cache_bytes: how many bytes of decoded frames each process keeps, so that small sets are decoded once; without
+            `random_clips` only.
+    """
+
+    def __init__(
+        self,
+        clips: ClipList,
+        processor: Any,
+        augmentation: Callable[[np.ndarray], Tensor] | None = None,
+        random_clips: bool = False,
+        repeats: int = 1,
+        seed: int = 0,
+        on_bad_video: str = "raise",
+        cache_bytes: int = 0,
+    ) -> None:
+        super().__init__(clips, processor, cache_bytes, on_bad_video)
+        if repeats < 1:
+            raise ValueError(f"Expected repeats >= 1, received {repeats}.")
+        self.maker = _ItemMaker(processor, augmentation, random_clips, repeats, seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Returns nothing; from now on, also in running loading processes, clips are augmented as in this epoch."""
+        self.maker.epoch.fill_(epoch)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        seeds = self.maker.seeds(index)
+        frames = self.read(index, [self.maker.position(seeds[0])], keep=not self.maker.random_clips)
+        return self.maker.item(None if frames is None else frames[0], self.clips.labels[index], seeds)
+
+
+class StreamedClips(IterableDataset):
+    """Iterable training set over a `ClipStream`; its items are those of `ClipDataset`.
+
+    A bad video that is skipped is reported once in each pass. Arguments are those of `ClipDataset`.
+    """
+
+    def __init__(
+        self,
+        clips: ClipStream,
+        processor: Any,
+        augmentation: Callable[[np.ndarray], Tensor] | None = None,
+        random_clips: bool = False,
+        repeats: int = 1,
+        seed: int = 0,
+        on_bad_video: str = "raise",
+    ) -> None:
+        self.clips, self.on_bad_video = clips, on_bad_video
+        self.maker = _ItemMaker(processor, augmentation, random_clips, repeats, seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Returns nothing; shuffling and augmentation are from now on those of this epoch."""
+        self.maker.epoch.fill_(epoch)
+        self.clips.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for count, (source, label) in enumerate(self.clips):
+            seeds = self.maker.seeds(first + count * step)
+            frames = None
+            try:
+                frames = read_clips(self.maker.processor, source, [self.maker.position(seeds[0])])[0]
+            except (ValueError, OSError) as error:
+                name = source["path"] if isinstance(source, dict) else source
+                if self.on_bad_video == "raise":
+                    raise UnreadableClipError(f"{name} of the data set cannot be read: {error}") from error
+                logger.warning(f"Skipped, it cannot be read: {name} ({' '.join(str(error).split())})")
+            yield self.maker.item(frames, label, seeds)
+
+
+class _ItemMaker:
+    """From the frames of one video to a training item."""
+
+    def __init__(self, processor: Any, augmentation: Any, random_clips: bool, repeats: int, seed: int) -> None:
+        self.processor, self.augmentation = processor, augmentation
+        self.random_clips, self.repeats, self.seed = random_clips, repeats, seed
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def seeds(self, index: int) -> list[int]:
+        return [clip_seed(self.seed, int(self.epoch), index, repeat) for repeat in range(self.repeats)]
+
+    def position(self, seed: int) -> float | np.ndarray:
+        if not self.random_clips:
+            return 0.5
+        rng = np.random.default_rng(seed)
+        return rng.random(self.processor.num_frames) if self.processor.sampling == "uniform" else rng.random()
+
+    def item(self, frames: np.ndarray | None, label: int, seeds: list[int]) -> dict[str, Tensor]:
+        if frames is None:
+            clips, label = [blank_clip(self.processor)] * len(seeds), IGNORED
+        elif self.augmentation is None:
+            clips = list(_normalised(self.processor, [frames] * len(seeds)))
+        else:
+            clips = [self._augmented(frames, seed) for seed in seeds]
+        labels = torch.full((len(seeds),), label)
+        return {"pixel_values": torch.stack(clips), "labels": labels, "seeds": torch.tensor(seeds)}
+
+    def _augmented(self, frames: np.ndarray, seed: int) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.augmentation(frames)
+
+
+class ViewDataset(_ClipsOfList):
+    """Map-style evaluation set: item i is `pixel_values` and `run_lengths` of all views of clip i, and `labels`.
+
+    Shapes are (V, F, C, H, W) and (V, N), without the V for a single view: the model averages over views, so a clip is
+    counted once whatever their number. Views are `num_clips` temporal clips x `num_crops` crops. A video that is skipped
+    is a blank clip with label -100.
+
+    Args:
+        clips, processor, on_bad_video, cache_bytes: as for `ClipDataset`.
+        num_clips: temporal clips per video.
+        num_crops: crops along the longer side; 1 is the processor's own.
+    """
+
+    def __init__(
+        self,
+        clips: ClipList,
+        processor: Any,
+        num_clips: int = 1,
+        num_crops: int = 1,
+        on_bad_video: str = "raise",
+        cache_bytes: int = 0,
+    ) -> None:
+        super().__init__(clips, processor, cache_bytes, on_bad_video)
+        self.positions = view_positions(num_clips, processor.sampling)
+        self.num_crops = num_crops
+        if num_crops < 1:
+            raise ValueError(f"Expected num_crops >= 1, received {num_crops}.")
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        frames = self.read(index, self.positions, keep=True)
+        if frames is None:
+            views, label = torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED
+        else:
+            views, label = self._views(frames), self.clips.labels[index]
+        settings = self.processor
+        lengths = find_runs(views, settings.threshold, settings.tubelet_size, settings.patch_size)
+        if self.num_views == 1:
+            views, lengths = views[0], lengths[0]
+        return {"pixel_values": views, "run_lengths": lengths, "labels": torch.tensor(label)}
+
+    @property
+    def num_views(self) -> int:
+        return len(self.positions) * self.num_crops
+
+    def _views(self, frames: np.ndarray) -> Tensor:
+        if self.num_crops == 1:
+            return _normalised(self.processor, list(frames))
+        clips = _normalised(self.processor, list(frames), do_center_crop=False)
+        height, width = self.processor.crop_size["height"], self.processor.crop_size["width"]
+        corners = view_crops(clips.shape[-2], clips.shape[-1], height, width, self.num_crops)
+        crops = [clips[..., top : top + height, left : left + width] for top, left in corners]
+        return torch.stack(crops, dim=1).flatten(0, 1)
+
+
+def _normalised(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
+    """Returns `(len(clips), F, C, H, W)`: what the processor makes of the frames."""
+    return processor(clips, input_data_format="channels_last", return_tensors="pt", **changes)["pixel_values"]

@@ -1,0 +1,125 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Augmentation of clips with torchvision's v2 transforms: the same for all frames of a clip, before runs are found."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+
+
+class ClipAugmentation:
+    """Turns `(F, H, W, 3)` uint8 frames into a randomly changed, normalised `(F, C, H, W)` float32 clip.
+
+    Every random choice is made once for the whole clip, so what stood still stands still. Randomness comes from torch's
+    default generator.
+
+    Args:
+        processor: an `RLTVideoProcessor`, for crop size, scale, mean and standard deviation.
+        crop_scale: smallest share of the frame's area that a random resized crop takes; 1 takes the centre crop of the
+            resized frame, as the processor does.
+        horizontal_flip: probability of mirroring; 0 where left and right matter (Something-Something).
+        rand_augment_ops: operations of RandAugment, each applied with probability 0.5; 0 turns it off.
+        rand_augment_magnitude: their strength, 0 to 10.
+        erasing: probability of random erasing: a box of noise that is the same in all frames.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Source: VideoMAE's fine-tuning recipe (rand-m7-n4-mstd0.5-inc1, reprob 0.25, scale 0.08 to 1, ratio 3/4 to 4/3).
+    Departures: RandAugment comes after the crop (cheaper), without noise on its magnitude and without Equalize and
+    AutoContrast (they act frame by frame and make still patches flicker); erased boxes hold the same noise in all frames.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        crop_scale: float = 0.08,
+        horizontal_flip: float = 0.5,
+        rand_augment_ops: int = 4,
+        rand_augment_magnitude: int = 7,
+        erasing: float = 0.25,
+    ) -> None:
+        shares = {"crop_scale": crop_scale, "horizontal_flip": horizontal_flip, "erasing": erasing}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"Expected {name} between 0 and 1, received {share}.")
+        if crop_scale == 0 or rand_augment_ops < 0 or not 0 <= rand_augment_magnitude <= 10:
+            raise ValueError(
+                "Expected crop_scale > 0, rand_augment_ops >= 0 and rand_augment_magnitude from 0 to 10, received "
+                f"{crop_scale}, {rand_augment_ops} and {rand_augment_magnitude}."
+            )
+        mean = [255 * value for value in processor.image_mean]  # pixels stay 0 to 255: one pass less
+        std = [255 * value for value in processor.image_std]
+        self.transform = v2.Compose(
+            [
+                *_geometry(processor, crop_scale),
+                *([v2.RandomHorizontalFlip(horizontal_flip)] if horizontal_flip else []),
+                *[v2.RandomApply([_StillRandAugment(rand_augment_magnitude)], p=0.5) for _ in range(rand_augment_ops)],
+                v2.ToDtype(torch.float32, scale=False),
+                v2.Normalize(mean, std),
+                *([v2.RandomErasing(erasing, value="random")] if erasing else []),
+            ]
+        )
+
+    def __call__(self, frames: np.ndarray) -> Tensor:
+        video = tv_tensors.Video(torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2))
+        return self.transform(video).as_subclass(Tensor)
+
+
+class _StillRandAugment(v2.RandAugment):
+    """One operation of RandAugment that changes equal frames equally."""
+
+    _AUGMENTATION_SPACE = {  # noqa: RUF012
+        name: choice
+        for name, choice in v2.RandAugment._AUGMENTATION_SPACE.items()
+        if name not in ("Equalize", "AutoContrast")
+    }
+
+    def __init__(self, magnitude: int) -> None:
+        super().__init__(
+            num_ops=1, magnitude=magnitude, num_magnitude_bins=11, interpolation=InterpolationMode.BILINEAR, fill=124
+        )
+
+
+def _geometry(processor: Any, crop_scale: float) -> list[v2.Transform]:
+    crop = (processor.crop_size["height"], processor.crop_size["width"])
+    if crop_scale < 1:
+        return [v2.RandomResizedCrop(crop, scale=(crop_scale, 1.0), antialias=True)]
+    size = processor.size
+    short = size.get("shortest_edge")
+    resized = [short] if short else [size["height"], size["width"]]
+    return [v2.Resize(resized, antialias=True), v2.CenterCrop(crop)]
+
+
+class ClipMix:
+    """Mixes the clips of a batch and their labels: mixup or cutmix, one of them for the whole batch.
+
+    Args:
+        num_classes: K.
+        mixup: alpha of mixup; 0 turns it off.
+        cutmix: alpha of cutmix; 0 turns it off.
+        switch: probability of cutmix where both are on.
+
+    Source: VideoMAE's recipe (0.8, 1.0, 0.5, mode "batch"). Departure: a clip is mixed with its neighbour in the batch, as
+    torchvision does, not with its mirror image in the batch's order.
+    """
+
+    def __init__(self, num_classes: int, mixup: float = 0.8, cutmix: float = 1.0, switch: float = 0.5) -> None:
+        if mixup < 0 or cutmix < 0 or mixup + cutmix == 0 or not 0 <= switch <= 1:
+            raise ValueError(
+                f"Expected mixup >= 0, cutmix >= 0, one of them > 0, and switch in [0, 1], received {mixup}, {cutmix}, "
+                f"{switch}."
+            )
+        self.mixup = v2.MixUp(alpha=mixup, num_classes=num_classes) if mixup else None
+        self.cutmix = v2.CutMix(alpha=cutmix, num_classes=num_classes) if cutmix else None
+        self.switch = switch
+
+    def __call__(self, pixel_values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mixed `(B, F, C, H, W)` clips and their `(B, K)` float targets; randomness is torch's default."""
+        cut = self.mixup is None or (self.cutmix is not None and float(torch.rand(())) < self.switch)
+        chosen = self.cutmix if cut else self.mixup
+        clips, targets = chosen(tv_tensors.Video(pixel_values), labels)  # type: ignore[misc]
+        return clips.as_subclass(Tensor), targets

@@ -1,0 +1,98 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""From items to a batch: mixing, targets, and then, on the final pixels, the runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from ..runs import find_runs, keep_random
+from .augmentation import ClipMix
+from .clips import IGNORED
+
+
+class ClipCollator:
+    """Makes `pixel_values` (B, F, C, H, W), `run_lengths` (B, N) and `labels` of a list of training items.
+
+    Runs are found after mixing, in float32. Items that carry their runs (those of `ViewDataset`) are only stacked, so that
+    one collator serves training and evaluation.
+
+    Args:
+        processor: an `RLTVideoProcessor`, for threshold, tubelet and patch size.
+        mix: mixup or cutmix; not with clips that could not be read.
+        label_smoothing: share of the target that is spread over all classes.
+        num_classes: K, needed for `label_smoothing` without `mix`.
+        threshold_range: (lowest, highest) threshold, drawn uniformly for each clip, instead of the processor's.
+        token_keep_ratio: share of the computed tokens that each clip keeps, drawn at random: RLT + random masking, or
+            random masking alone where the processor's threshold is None.
+
+    Labels are `(B,)` integers, or `(B, K)` float targets if there is mixing or smoothing; -100 in rows to be left out.
+
+    Raises:
+        ValueError: if a setting is out of range.
+
+    Source: arXiv 2411.05222 section 4 (random masking, combined with RLT); mixing and smoothing as in VideoMAE's recipe.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        mix: ClipMix | None = None,
+        label_smoothing: float = 0.0,
+        num_classes: int | None = None,
+        threshold_range: Sequence[float] | None = None,
+        token_keep_ratio: float | None = None,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"Expected label_smoothing in [0, 1), received {label_smoothing}.")
+        if (mix is not None or label_smoothing) and not num_classes:
+            raise ValueError("Expected num_classes with mixing or label smoothing, received none.")
+        if threshold_range is not None and not (len(threshold_range) == 2 and threshold_range[0] <= threshold_range[1]):
+            raise ValueError(f"Expected threshold_range to be (lowest, highest), received {threshold_range}.")
+        if token_keep_ratio is not None and not 0 < token_keep_ratio <= 1:
+            raise ValueError(f"Expected token_keep_ratio in (0, 1], received {token_keep_ratio}.")
+        self.processor, self.mix = processor, mix
+        self.label_smoothing, self.num_classes = label_smoothing, num_classes
+        self.threshold_range, self.token_keep_ratio = threshold_range, token_keep_ratio
+
+    def __call__(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        if "run_lengths" in items[0]:
+            return default_collate(items)
+        if "seeds" not in items[0]:
+            raise ValueError(
+                f"Expected items with seeds, those of ClipDataset, received {sorted(items[0])}: pass "
+                "remove_unused_columns=False to TrainingArguments."
+            )
+        clips, labels, seeds = (torch.cat([item[key] for item in items]) for key in ("pixel_values", "labels", "seeds"))
+        if self.mix is not None or self.label_smoothing:
+            clips, labels = self._soft(clips, labels, seeds)
+        return {"pixel_values": clips, "run_lengths": self._runs(clips, seeds), "labels": labels}
+
+    def _soft(self, clips: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        readable = (labels != IGNORED).nonzero()[:, 0]
+        targets = torch.full((len(labels), self.num_classes or 0), float(IGNORED))
+        if len(readable):
+            hard = labels[readable]
+            soft = F.one_hot(hard, self.num_classes or -1).float()
+            if self.mix is not None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(int(seeds.sum()))
+                    clips[readable], soft = self.mix(clips[readable], hard)
+            targets[readable] = soft * (1 - self.label_smoothing) + self.label_smoothing / soft.shape[1]
+        return clips, targets
+
+    def _runs(self, clips: Tensor, seeds: Tensor) -> Tensor:
+        settings = self.processor
+        sizes = settings.tubelet_size, settings.patch_size
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        if self.threshold_range is None:
+            lengths = find_runs(clips, settings.threshold, *sizes)
+        else:
+            low, high = self.threshold_range
+            draws = [low + (high - low) * float(torch.rand((), generator=generator)) for generator in generators]
+            pairs = zip(clips, draws, strict=True)
+            lengths = torch.cat([find_runs(clip[None], threshold, *sizes) for clip, threshold in pairs])
+        return lengths if self.token_keep_ratio is None else keep_random(lengths, self.token_keep_ratio, generators)

@@ -1,0 +1,95 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Labelled clips: lists of videos with their classes, from a folder with one subfolder per class."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """Videos and their classes.
+
+    Attributes:
+        sources: one video each: a path, or a Hub row `{"path", "bytes"}`. May be read lazily.
+        labels: class of each video, an index into `names`.
+        names: class names.
+    """
+
+    sources: Sequence[Any]
+    labels: list[int]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def label_indices(labels: list[str], names: list[str] | None, where: str) -> tuple[list[int], list[str]]:
+    """Returns each label's index and the class names; `names` of the training set bind the validation set."""
+    if names is None:
+        names = sorted(set(labels))
+        if len(names) < 2:
+            raise ValueError(
+                f"{where}: expected at least two classes, found only {names}: add videos of another class."
+            )
+    unknown = sorted(set(labels) - set(names))
+    if unknown:
+        raise ValueError(
+            f"{where}: expected the classes of the training set or model ({shorten(names)}), received unknown "
+            f"{shorten(unknown)}: rename or remove them, or add them to the training set."
+        )
+    index = {name: position for position, name in enumerate(names)}
+    return [index[label] for label in labels], list(names)
+
+
+def shorten(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
+    """Returns the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
+
+    Args:
+        folder: one subfolder per class.
+        names: class names to use instead, those of the training set.
+
+    Raises:
+        ValueError: if there is no such folder, no video, fewer than two classes, or a class that `names` lacks.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
+    videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    if not videos:
+        raise ValueError(
+            f"{folder}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) in one subfolder per class, found none."
+        )
+    loose = [path for path in videos if path.parent == folder]
+    if loose:
+        raise ValueError(
+            f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
+        )
+    labels, names = label_indices([path.relative_to(folder).parts[0] for path in videos], names, str(folder))
+    return ClipList(videos, labels, names)
+
+
+def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipList, ClipList]:
+    """Returns (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
+
+    Raises:
+        ValueError: if the fraction is not between 0 and 1, or there are fewer than two clips.
+    """
+    if not 0 < fraction < 1 or len(clips) < 2:
+        raise ValueError(f"Expected 0 < fraction < 1 and two clips, received {fraction} and {len(clips)} clips.")
+    order = list(range(len(clips)))
+    random.Random(seed).shuffle(order)
+    held = min(max(round(len(order) * fraction), 1), len(order) - 1)
+    parts = sorted(order[held:]), sorted(order[:held])
+    first, second = (
+        ClipList([clips.sources[i] for i in part], [clips.labels[i] for i in part], clips.names) for part in parts
+    )
+    return first, second

@@ -1,0 +1,119 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Multi-view evaluation: softmax per view, mean over views, each clip counted once, on any number of processes."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+
+from .data import ClipCollator, ClipList, ViewDataset
+from .metrics import VideoAccuracy
+
+# What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
+IGNORED_OUTPUTS = ["hidden_states", "attentions"]
+
+
+def logits_and_tokens(outputs: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns logits and, for each clip, the share of its tokens that were computed: small enough to be gathered.
+
+    For `Trainer(preprocess_logits_for_metrics=...)` with `ignore_keys=IGNORED_OUTPUTS`.
+    """
+    logits, run_lengths = outputs[0], outputs[1]
+    return logits, (run_lengths > 0).flatten(1).float().mean(1)
+
+
+class ClipMetrics:
+    """`compute_metrics` of a `Trainer`: accuracies, share of tokens, clips, unreadable clips.
+
+    Attributes:
+        per_class: (name, clips, top-1 accuracy) of the last evaluation, classes without clips left out.
+
+    Args:
+        names: class names.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.per_class: list[tuple[str, int, float]] = []
+        self._metric = VideoAccuracy()
+
+    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        scores, tokens = prediction.predictions
+        labels = prediction.label_ids
+        result = self._metric.compute(predictions=scores, references=labels)
+        per_class = result.pop("per_class")
+        self.per_class = [(self.names[k], clips, hits / clips) for k, (clips, hits) in per_class.items()]
+        readable = labels >= 0
+        tokens_computed = float(tokens[readable].mean())
+        return {**result, "tokens_computed": tokens_computed, "unreadable": int((~readable).sum())}
+
+
+def evaluate_model(
+    model: PreTrainedModel,
+    processor: Any,
+    clips: ClipList,
+    num_clips: int = 1,
+    num_crops: int = 1,
+    on_bad_video: str = "raise",
+    args: TrainingArguments | None = None,
+) -> dict[str, Any]:
+    """Returns the results of a multi-view evaluation, the same on every process.
+
+    Args:
+        model: a video classifier.
+        processor: its `RLTVideoProcessor`; frames and threshold are its own.
+        clips: what to evaluate on, with the model's classes.
+        num_clips: temporal clips per video (Kinetics: 5, Something-Something: 2).
+        num_crops: crops per temporal clip (3).
+        on_bad_video: "raise", or "skip" and report.
+        args: batch size, loading processes, precision; under `accelerate launch` the clips are shared out.
+
+    Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
+    clips_per_second (from file to score), num_clips, num_crops, per_class.
+
+    Raises:
+        UnreadableClipError: for a bad video, unless it is to be skipped.
+        ValueError: if no clip can be read.
+
+    Source: VideoMAE's test protocol (5 x 3 views for Kinetics-400, 2 x 3 for Something-Something V2).
+    """
+    metrics = ClipMetrics(clips.names)
+    data = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video)
+    trainer = Trainer(
+        model=model,
+        args=args or TrainingArguments(report_to=[]),
+        data_collator=ClipCollator(processor),
+        compute_metrics=metrics,
+        preprocess_logits_for_metrics=logits_and_tokens,
+    )
+    with torch.inference_mode():
+        flat = trainer.evaluate(data, ignore_keys=IGNORED_OUTPUTS)
+    kept = ("accuracy", "top_5_accuracy", "mean_class_accuracy", "tokens_computed", "clips", "unreadable")
+    result: dict[str, Any] = {name: flat[f"eval_{name}"] for name in kept if f"eval_{name}" in flat}
+    result["clips_per_second"] = flat["eval_samples_per_second"]
+    result.update(num_clips=num_clips, num_crops=num_crops)
+    result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
+    return result
+
+
+def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path]:
+    """Returns the paths of `evaluation.json` (everything) and `per_class.csv`, written into a folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / "evaluation.json"
+    report.write_text(json.dumps(result, indent=2) + "\n")
+    rows = [(row["class"], row["clips"], row["accuracy"]) for row in result["per_class"]]
+    return report, write_per_class(rows, folder)
+
+
+def write_per_class(rows: Sequence[tuple[str, int, float]], folder: str | Path) -> Path:
+    """Returns the path of `per_class.csv` in a folder, with (class, clips, accuracy) rows."""
+    path = Path(folder) / "per_class.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("class", "clips", "accuracy"), *rows])
+    return path
