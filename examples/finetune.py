@@ -53,6 +53,7 @@ from hf_rlt.recipes import (
     make_augmentation,
     make_collator,
     parse,
+    platform,
     recipe,
     settle,
 )
@@ -78,7 +79,7 @@ def defaults(get: Any, given: set[str]) -> dict[str, Any]:
     model, own_videos = get("model_name_or_path"), any(map(get, ("train_dir", "train_file", "dataset_name")))
     name = get("recipe") or "none"
     width = RLTVideoMAEConfig.from_pretrained(model).hidden_size if model and name != "none" else 768
-    settings = recipe(name, width)
+    settings = {**platform(), **recipe(name, width)}
     if "learning_rate" in given:
         settings.pop("base_learning_rate", None)
     if model or own_videos:

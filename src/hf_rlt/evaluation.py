@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from .data import ClipCollator, ClipList, ViewDataset
 from .metrics import VideoAccuracy
@@ -60,6 +60,7 @@ def evaluate_model(
     num_clips: int = 1,
     num_crops: int = 1,
     on_bad_video: str = "raise",
+    token_keep_ratio: float | None = None,
     args: TrainingArguments | None = None,
 ) -> dict[str, Any]:
     """Returns the results of a multi-view evaluation, the same on every process.
@@ -71,6 +72,7 @@ def evaluate_model(
         num_clips: temporal clips per video (Kinetics: 5, Something-Something: 2).
         num_crops: crops per temporal clip (3).
         on_bad_video: "raise", or "skip" and report.
+        token_keep_ratio: share of the computed tokens that is kept, drawn at random: random masking as a baseline.
         args: batch size, loading processes, precision; under `accelerate launch` the clips are shared out.
 
     Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
@@ -83,7 +85,7 @@ def evaluate_model(
     Source: VideoMAE's test protocol (5 x 3 views for Kinetics-400, 2 x 3 for Something-Something V2).
     """
     metrics = ClipMetrics(clips.names)
-    data = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video)
+    data = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video, token_keep_ratio=token_keep_ratio)
     trainer = Trainer(
         model=model,
         args=args or TrainingArguments(report_to=[]),
@@ -91,6 +93,7 @@ def evaluate_model(
         compute_metrics=metrics,
         preprocess_logits_for_metrics=logits_and_tokens,
     )
+    trainer.remove_callback(PrinterCallback)  # the caller prints, in its own way
     with torch.inference_mode():
         flat = trainer.evaluate(data, ignore_keys=IGNORED_OUTPUTS)
     kept = ("accuracy", "top_5_accuracy", "mean_class_accuracy", "tokens_computed", "clips", "unreadable")

@@ -2,6 +2,7 @@
 """What a fine-tuning can be told beside `TrainingArguments`, and the recipes that preset it."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,6 +193,11 @@ SSV2 = {
 }
 
 
+def platform() -> dict[str, Any]:
+    """Returns the settings that the machine asks for: without an accelerator several processes need to be told so."""
+    return {} if torch.accelerator.is_available() else {"use_cpu": True}
+
+
 def recipe(name: str, hidden_size: int = 768) -> dict[str, Any]:
     """Returns the settings of a recipe for a model of this width: VideoMAE's B (768), L (1024) or H (1280).
 
@@ -240,6 +246,12 @@ def settle(args: RecipeArguments, training: TrainingArguments) -> float:
     Raises:
         ValueError: for settings that exclude each other.
     """
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != training.world_size:
+        raise ValueError(
+            f"Expected {launched} processes to train together, found {training.world_size}: each would train on its own. On "
+            "CPUs pass --use_cpu True."
+        )
     if args.base_learning_rate is not None:
         total = training.train_batch_size * training.world_size * training.gradient_accumulation_steps
         training.learning_rate = scaled_learning_rate(args.base_learning_rate, total)

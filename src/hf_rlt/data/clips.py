@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from ..runs import find_runs
+from ..runs import find_runs, keep_random
 from ..sampling import view_crops, view_positions
 from ..video_processing_rlt import DEFAULT_NUM_FRAMES
 from .hub import ClipStream
@@ -222,6 +222,7 @@ class ViewDataset(_ClipsOfList):
         clips, processor, on_bad_video, cache_bytes: as for `ClipDataset`.
         num_clips: temporal clips per video.
         num_crops: crops along the longer side; 1 is the processor's own.
+        token_keep_ratio: share of the computed tokens that each view keeps, drawn at random, the same in each pass.
     """
 
     def __init__(
@@ -232,8 +233,10 @@ class ViewDataset(_ClipsOfList):
         num_crops: int = 1,
         on_bad_video: str = "raise",
         cache_bytes: int = 0,
+        token_keep_ratio: float | None = None,
     ) -> None:
         super().__init__(clips, processor, cache_bytes, on_bad_video)
+        self.token_keep_ratio = token_keep_ratio
         self.positions = view_positions(num_clips, processor.sampling)
         self.num_crops = num_crops
         if num_crops < 1:
@@ -247,6 +250,9 @@ class ViewDataset(_ClipsOfList):
             views, label = self._views(frames), self.clips.labels[index]
         settings = self.processor
         lengths = find_runs(views, settings.threshold, settings.tubelet_size, settings.patch_size)
+        if self.token_keep_ratio is not None:
+            seeds = [clip_seed(0, 0, index, view) for view in range(self.num_views)]
+            lengths = keep_random(lengths, self.token_keep_ratio, [torch.Generator().manual_seed(s) for s in seeds])
         if self.num_views == 1:
             views, lengths = views[0], lengths[0]
         return {"pixel_values": views, "run_lengths": lengths, "labels": torch.tensor(label)}

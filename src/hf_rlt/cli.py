@@ -1,0 +1,147 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The command line, `hf-rlt`."""
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoConfig, TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from . import RLTVideoMAEForVideoClassification, RLTVideoProcessor
+
+app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def options() -> None:
+    """Run-Length Tokenization for video transformers."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id of an RLT-VideoMAE or VideoMAE classifier.")],
+    data: Annotated[
+        str, typer.Argument(help="Folder with a subfolder per class, annotation file (CSV, JSON), or Hub id.")
+    ],
+    num_clips: Annotated[int, typer.Option(help="Temporal clips per video.", min=1)] = 1,
+    num_crops: Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)] = 1,
+    threshold: Annotated[str, typer.Option(help="A number, none (dense), or model: the model's own.")] = "model",
+    token_keep_ratio: Annotated[
+        float | None, typer.Option(help="Share of the computed tokens to keep, drawn at random (a baseline).")
+    ] = None,
+    video_dir: Annotated[str | None, typer.Option(help="Where an annotation file's videos are.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
+    batch_size: Annotated[int, typer.Option(help="Videos per batch and process.", min=1)] = 8,
+    workers: Annotated[int, typer.Option(help="Loading processes per process.", min=0)] = 2,
+    on_bad_video: Annotated[str, typer.Option(help="raise, or skip and count.")] = "raise",
+    bf16: Annotated[bool, typer.Option(help="bfloat16 mixed precision.")] = False,
+    output_dir: Annotated[str | None, typer.Option(help="Write evaluation.json and per_class.csv here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Top-1, top-5 and mean-class accuracy of MODEL on DATA, with several views per video.
+
+    Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate MODEL DATA
+    """
+    try:
+        evaluation = _evaluation()
+        network, processor = _load(model, threshold)
+        names = [network.config.id2label[index] for index in range(network.config.num_labels)]
+        clips = _clips(data, names, video_dir, split)
+        with tempfile.TemporaryDirectory() as scratch:
+            args = TrainingArguments(
+                output_dir=scratch,
+                per_device_eval_batch_size=batch_size,
+                dataloader_num_workers=workers,
+                bf16_full_eval=bf16,
+                use_cpu=not torch.accelerator.is_available(),
+                report_to=[],
+                disable_tqdm=as_json,
+            )
+            result = evaluation.evaluate_model(
+                network, processor, clips, num_clips, num_crops, on_bad_video, token_keep_ratio, args
+            )
+            first = args.process_index == 0
+        if first and output_dir is not None:
+            evaluation.write_report(result, output_dir)
+    except (ValueError, OSError, ImportError) as error:
+        _stop(str(error))
+    if first:
+        print(json.dumps(result, indent=2)) if as_json else _show(result, output_dir)
+
+
+def _evaluation() -> Any:
+    try:
+        from . import evaluation
+    except ImportError as error:
+        raise ImportError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
+    return evaluation
+
+
+def _load(name: str, threshold: str) -> tuple[Any, RLTVideoProcessor]:
+    # What stands beside existing folders is meant as a path: do not look for it on the Hub.
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1):
+        raise ValueError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
+    changes: dict[str, Any] = {}
+    if threshold != "model":
+        try:
+            changes["threshold"] = None if threshold.lower() == "none" else float(threshold)
+        except ValueError:
+            raise ValueError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
+    kind = AutoConfig.from_pretrained(name).model_type
+    if kind not in ("rlt_videomae", "videomae"):
+        raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
+    network = RLTVideoMAEForVideoClassification.from_pretrained(name, **changes)
+    config = network.config
+    settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
+    return network, RLTVideoProcessor.from_pretrained(name, **settings, threshold=config.threshold)
+
+
+def _clips(data: str, names: list[str], video_dir: str | None, split: str) -> Any:
+    from .data import from_file, from_folder, from_hub
+
+    if Path(data).is_dir():
+        return from_folder(data, names)
+    if Path(data).suffix.lower() in (".csv", ".json"):
+        return from_file(data, video_dir, names)
+    return from_hub(data, split, names=names)
+
+
+def _show(result: dict[str, Any], output_dir: str | None) -> None:
+    table = Table(show_header=False, box=None)
+    views = f"{result['num_clips']} clips x {result['num_crops']} crops"
+    table.add_row("Top-1 accuracy", f"{result['accuracy']:.2%}")
+    if "top_5_accuracy" in result:
+        table.add_row("Top-5 accuracy", f"{result['top_5_accuracy']:.2%}")
+    table.add_row("Mean-class accuracy", f"{result['mean_class_accuracy']:.2%}")
+    table.add_row("Tokens computed", f"{result['tokens_computed']:.1%}")
+    table.add_row("Videos", f"{result['clips']}, {views} each")
+    if result["unreadable"]:
+        table.add_row("Skipped, unreadable", str(result["unreadable"]))
+    table.add_row("Videos per second", f"{result['clips_per_second']:.2f}, from file to score")
+    console = Console()
+    console.print(table)
+    weakest = sorted(result["per_class"], key=lambda row: row["accuracy"])[:5]
+    console.print("Weakest classes: " + ", ".join(f"{row['class']} {row['accuracy']:.0%}" for row in weakest))
+    if output_dir is not None:
+        console.print(f"Written: {Path(output_dir) / 'evaluation.json'} and per_class.csv")
+
+
+def _stop(message: str) -> NoReturn:
+    last = message.strip().splitlines()[-1].split("UnreadableClipError: ")[-1]  # of a loading process the last line
+    typer.echo(f"hf-rlt: error: {last}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Returns never; runs the command line."""
+    app()
