@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hf_rlt import RLTVideoMAEConfig
+from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor
+from hf_rlt.data import DigitsSettings, render_digits
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(2)
@@ -75,6 +76,18 @@ def tiny_config() -> Callable[..., RLTVideoMAEConfig]:
 @pytest.fixture
 def clips() -> Tensor:
     return moving_clips()
+
+
+@pytest.fixture(scope="session")
+def rendered_digits(tmp_path_factory) -> Path:
+    """A small rendered set: 16 training and 8 validation clips."""
+    return render_digits(tmp_path_factory.mktemp("data") / "digits", DigitsSettings(train_clips=16, validation_clips=8))
+
+
+@pytest.fixture(scope="session")
+def digits_processor() -> RLTVideoProcessor:
+    size = {"height": 64, "width": 64}
+    return RLTVideoProcessor(num_frames=16, frame_stride=2, patch_size=8, size=size, crop_size=size)
 
 
 def write_video(path: Path, frames: np.ndarray, rate: int = 10, pts: list[int] | None = None) -> Path:

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from hf_rlt import RLTVideoProcessor
 from hf_rlt.data import (
-    ClipDataset,
     ClipList,
     DigitsSettings,
-    UnreadableClipError,
+    ViewDataset,
     digits,
-    from_csv,
+    from_file,
     from_folder,
     from_hub,
     render_digits,
@@ -24,24 +22,13 @@ from hf_rlt.data import (
 SMALL = DigitsSettings(train_clips=16, validation_clips=8)
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    return render_digits(tmp_path_factory.mktemp("data") / "digits", SMALL)
-
-
-@pytest.fixture(scope="module")
-def processor():
-    size = {"height": 64, "width": 64}
-    return RLTVideoProcessor(num_frames=16, frame_stride=2, patch_size=8, size=size, crop_size=size)
-
-
-def test_same_settings_give_same_bytes_and_other_seeds_other_bytes(rendered, tmp_path):
+def test_same_settings_give_same_bytes_and_other_seeds_other_bytes(rendered_digits, tmp_path):
     again = render_digits(tmp_path / "again", SMALL)
     other = render_digits(tmp_path / "other", DigitsSettings(train_clips=16, validation_clips=8, seed=1))
-    files = sorted(path.relative_to(rendered) for path in rendered.rglob("*.mp4"))
+    files = sorted(path.relative_to(rendered_digits) for path in rendered_digits.rglob("*.mp4"))
     assert len(files) == 24
-    assert all((rendered / file).read_bytes() == (again / file).read_bytes() for file in files)
-    assert all((rendered / file).read_bytes() != (other / file).read_bytes() for file in files)
+    assert all((rendered_digits / file).read_bytes() == (again / file).read_bytes() for file in files)
+    assert all((rendered_digits / file).read_bytes() != (other / file).read_bytes() for file in files)
 
 
 @pytest.mark.parametrize("name", digits.CLASSES)
@@ -71,9 +58,9 @@ def test_one_frame_does_not_give_the_class_away():
     assert model.score(frames[800:], labels[800:]) < 1 / count + 0.07  # four standard errors
 
 
-def test_rlt_computes_a_quarter_and_only_the_run_length_tells_how_long_a_digit_waits(rendered, processor):
-    clips = from_folder(rendered / "train")
-    data = ClipDataset(clips, processor)
+def test_rlt_computes_a_quarter_and_only_the_run_length_tells_how_long_a_digit_waits(rendered_digits, digits_processor):
+    clips = from_folder(rendered_digits / "train")
+    data = ViewDataset(clips, digits_processor)
     lengths = torch.stack([data[i]["run_lengths"] for i in range(len(data))]).view(len(data), 8, 64)
     kept = (lengths > 0).float().mean((1, 2))
     assert 0.15 < kept.mean() < 0.35
@@ -113,43 +100,23 @@ def test_a_set_is_reused_only_with_the_same_settings_and_foreign_files_are_kept(
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
-def test_folder_csv_and_hub_layout_give_the_same_clips(rendered, tmp_path):
-    folder = from_folder(rendered / "train")
-    with (rendered / "train.csv").open("w", newline="") as stream:
+def test_folder_csv_and_hub_layout_give_the_same_clips(rendered_digits, tmp_path):
+    folder = from_folder(rendered_digits / "train")
+    with (rendered_digits / "train.csv").open("w", newline="") as stream:
         rows = [
-            (path.relative_to(rendered), folder.names[i]) for path, i in zip(folder.sources, folder.labels, strict=True)
+            (path.relative_to(rendered_digits), folder.names[i])
+            for path, i in zip(folder.sources, folder.labels, strict=True)
         ]
         csv.writer(stream).writerows([("path", "label"), *rows])
-    table = from_csv(rendered / "train.csv")
+    table = from_file(rendered_digits / "train.csv")
     assert (table.labels, table.names) == (folder.labels, folder.names)
     assert [path.resolve() for path in table.sources] == [path.resolve() for path in folder.sources]
-    (rendered / "train.csv").unlink()
-    hub = from_hub(str(rendered), "train")
+    (rendered_digits / "train.csv").unlink()
+    hub = from_hub(str(rendered_digits), "train")
     assert (sorted(hub.labels), hub.names) == (sorted(folder.labels), folder.names)
     assert hub.sources[0]["path"].endswith(".mp4")
     with pytest.raises(ValueError, match="expected a split 'test', found 'train', 'validation'"):
-        from_hub(str(rendered), "test")
-
-
-def test_an_item_is_what_the_processor_makes_of_the_file_with_and_without_cache(rendered, processor):
-    clips = from_folder(rendered / "validation")
-    expected = processor(str(clips.sources[3]), return_tensors="pt")
-    frame_bytes = 16 * 64 * 64 * 3
-    data = ClipDataset(clips, processor, cache_bytes=2 * frame_bytes)
-    for _ in range(2):
-        item = data[3]
-        assert torch.equal(item["pixel_values"], expected["pixel_values"][0])
-        assert torch.equal(item["run_lengths"], expected["run_lengths"][0])
-        assert item["labels"] == clips.labels[3]
-    assert [len(data[i]) for i in range(len(data))] == [3] * 8
-    assert len(data.cache) == 2
-
-
-def test_an_unreadable_clip_is_named(tmp_path, processor):
-    path = tmp_path / "broken.mp4"
-    path.write_bytes(b"no video")
-    with pytest.raises(UnreadableClipError, match=r"Clip 0 .*broken\.mp4"):
-        ClipDataset(ClipList([path], [0], ["a", "b"]), processor)[0]
+        from_hub(str(rendered_digits), "test")
 
 
 def test_split_holds_out_a_share_and_loses_nothing():
@@ -161,33 +128,13 @@ def test_split_holds_out_a_share_and_loses_nothing():
     assert split_clips(clips, 0.15, seed=3)[1].sources == held.sources
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "expected the columns 'path' and 'label', found an empty file"),
-        ("file,label\na.mp4,x\n", "expected the columns 'path' and 'label', found 'file', 'label'"),
-        ("path,label\n", "expected a line per video"),
-        ("path,label\na.mp4,\n", "line 2: expected a path and a label"),
-        ("path,label\nb.mp4,x\n", "line 2: expected a video at"),
-        ("path,label\na.mp4,x\n", "expected at least two classes"),
-    ],
-)
-def test_errors_of_a_csv_file(tmp_path, text, message):
-    (tmp_path / "a.mp4").touch()
-    (tmp_path / "clips.csv").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        from_csv(tmp_path / "clips.csv")
-
-
-def test_errors_of_a_folder_and_of_unknown_labels(rendered, tmp_path):
+def test_errors_of_a_folder_and_of_unknown_labels(rendered_digits, tmp_path):
     with pytest.raises(ValueError, match="found no such folder"):
         from_folder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="found none"):
         from_folder(tmp_path)
     with pytest.raises(ValueError, match="received unknown 'waits_short': rename"):
-        from_folder(rendered / "validation", names=list(digits.CLASSES[:-1]))
+        from_folder(rendered_digits / "validation", names=list(digits.CLASSES[:-1]))
     (tmp_path / "loose.mp4").touch()
     with pytest.raises(ValueError, match=r"found loose.mp4 outside"):
         from_folder(tmp_path)
-    with pytest.raises(ValueError, match="found no such file"):
-        from_csv(tmp_path / "nowhere.csv")

@@ -14,27 +14,6 @@ from .clips import IGNORED, ViewDataset
 from .digits import default_folder
 from .lists import ClipList
 
-# What the number of tokens depends on, beside the video.
-SETTINGS = (
-    "num_frames",
-    "frame_stride",
-    "fps",
-    "sampling",
-    "do_resize",
-    "size",
-    "resample",
-    "do_center_crop",
-    "crop_size",
-    "do_rescale",
-    "rescale_factor",
-    "do_normalize",
-    "image_mean",
-    "image_std",
-    "threshold",
-    "tubelet_size",
-    "patch_size",
-)
-
 
 def count_tokens(
     clips: ClipList,
@@ -61,7 +40,7 @@ def count_tokens(
     Raises:
         UnreadableClipError: for a bad video, unless it is to be skipped.
     """
-    settings = json.dumps({name: getattr(processor, name, None) for name in SETTINGS}, sort_keys=True, default=str)
+    settings = json.dumps(processor.to_dict(), sort_keys=True, default=str)
     folder = Path(cache_dir) if cache_dir is not None else default_folder().parent / "tokens"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.jsonl"
@@ -71,6 +50,7 @@ def count_tokens(
     data = ViewDataset(clips, processor, on_bad_video=on_bad_video)
     loader = DataLoader(Subset(data, missing), batch_size=None, num_workers=num_workers)
     with path.open("a") as stream:
+        stream.write("\n")  # ends a line that an interruption tore
         for done, (index, item) in enumerate(zip(missing, loader, strict=True), start=1):
             readable = int(item["labels"]) != IGNORED
             known[keys[index]] = int((item["run_lengths"] > 0).sum()) if readable else 0
@@ -88,7 +68,7 @@ def _read(path: Path) -> dict[str, int]:
         try:
             key, count = json.loads(line)
         except ValueError:
-            continue  # the line that an interruption tore
+            continue  # empty or torn
         known[key] = count
     return known
 
