@@ -28,7 +28,7 @@ from transformers import TrainingArguments, set_seed
 from transformers.utils import check_min_version
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.checkpoints import CheckpointError, check_output_dir, checkpoint_to_resume
+from hf_rlt.checkpoints import CheckpointError, check_output_dir, checkpoint_to_resume, set_aside_damaged
 from hf_rlt.data import (
     ClipDataset,
     ClipList,
@@ -230,7 +230,9 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: ModelArguments) -> None:
     """Returns nothing; trains, evaluates, saves and reports."""
     args = trainer.args
-    checkpoint = checkpoint_to_resume(args.output_dir, args.resume_from_checkpoint)
+    with args.main_process_first(desc="looking at checkpoints"):
+        set_aside_damaged(args.output_dir)
+        checkpoint = checkpoint_to_resume(args.output_dir, args.resume_from_checkpoint)
     if checkpoint is not None:
         logger.warning(f"Resuming from {checkpoint}; to start anew pass another --output_dir.")
     result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint), ignore_keys_for_eval=IGNORED_OUTPUTS)

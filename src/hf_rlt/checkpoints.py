@@ -37,7 +37,10 @@ def checkpoint_problem(folder: str | Path) -> str | None:
     weights = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        weights = [folder / name for name in set(json.loads(index.read_text())["weight_map"].values())]
+        try:
+            weights = [folder / name for name in set(json.loads(index.read_text())["weight_map"].values())]
+        except (ValueError, KeyError):
+            return f"{index.name} is damaged"
     if not weights and not sharded:
         return "model.safetensors is missing"
     for path in weights:
@@ -67,23 +70,28 @@ def checkpoint_folders(output_dir: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True)
 
 
-def newest_checkpoint(output_dir: str | Path, before: int | None = None, warn: bool = False) -> Path | None:
-    """Returns the newest checkpoint that is whole, or None.
+def set_aside_damaged(output_dir: str | Path) -> list[Path]:
+    """Returns the folders that checkpoints which are not whole were renamed to, `damaged-checkpoint-STEP`.
 
-    Args:
-        output_dir: of the training.
-        before: only checkpoints of earlier steps.
-        warn: whether to say which ones are passed over, and why.
+    Left in place, they would count as the newest ones when Trainer deletes old checkpoints.
     """
+    renamed = []
     for folder in checkpoint_folders(output_dir):
-        if before is not None and int(folder.name.split("-")[1]) >= before:
-            continue
         problem = checkpoint_problem(folder)
-        if problem is None:
-            return folder
-        if warn:
-            logger.warning(f"Passed over {folder}: {problem}. An interrupted run or a full disk leaves such a folder.")
-    return None
+        if problem is not None:
+            target = folder.with_name(f"damaged-{folder.name}")
+            if target.exists():
+                shutil.rmtree(target)
+            renamed.append(folder.rename(target))
+            logger.warning(
+                f"Set aside as {target}: {problem}. An interrupted run or a full disk leaves such a checkpoint."
+            )
+    return renamed
+
+
+def newest_checkpoint(output_dir: str | Path) -> Path | None:
+    """Returns the newest checkpoint that is whole, or None."""
+    return next((folder for folder in checkpoint_folders(output_dir) if checkpoint_problem(folder) is None), None)
 
 
 def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Path | None:
@@ -93,7 +101,7 @@ def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Pa
         CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
     """
     if asked is None or asked is True or asked in ("True", "true"):
-        found = newest_checkpoint(output_dir, warn=True)
+        found = newest_checkpoint(output_dir)
         if found is None and asked is not None:
             raise CheckpointError(f"{output_dir}: expected a checkpoint to resume from, found no whole one.")
         return found

@@ -14,7 +14,8 @@ from rich.table import Table
 from transformers import AutoConfig, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from . import RLTVideoMAEForVideoClassification, RLTVideoProcessor
+from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from .video_processing_rlt import RLTVideoProcessor
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
 

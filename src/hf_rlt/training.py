@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from .checkpoints import CheckpointError, newest_checkpoint
+from .data.balance import TokenGroupedSampler, TokenRebalanceSampler, quadratic_cost, waited_share
 
 BY_TOKENS = ("group_by_length", "batch_rebalance")
 
@@ -73,12 +73,6 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def waited_share(tokens: Tensor) -> float:
-    """Returns the share of compute that ranks spend waiting for the slowest, of `(ranks, steps)` tokens per step."""
-    slowest = tokens.amax(0).sum() * len(tokens)
-    return float(1 - tokens.sum() / slowest)
-
-
 class RLTTrainer(Trainer):
     """`Trainer` with layer-wise learning-rate decay and batches balanced by computed tokens.
 
@@ -128,16 +122,19 @@ class RLTTrainer(Trainer):
                 f"train_sampling_strategy={strategy!r} needs the tokens of each clip: pass token_counts=count_tokens(...)."
             )
         counts, seed = [int(count) for count in self.token_counts], self.args.data_seed or self.args.seed
+        args, config = self.args, self.model.config
         if strategy == "group_by_length":
-            return _EpochLengthGroupedSampler(
-                self.args.train_batch_size * self.args.gradient_accumulation_steps, counts, seed
-            )
-        import datasets
-
-        # A table with nothing but the counts: asked for the clips themselves, Trainer would decode all of them.
-        sampler = super()._get_train_sampler(datasets.Dataset.from_dict({self.args.length_column_name: counts}))
-        sampler.seed = seed
-        return sampler
+            return TokenGroupedSampler(counts, args.train_batch_size * args.gradient_accumulation_steps, seed)
+        return TokenRebalanceSampler(
+            counts,
+            args.train_batch_size,
+            ranks=args.world_size,
+            rank=args.process_index,
+            accumulation=args.gradient_accumulation_steps,
+            quadratic=quadratic_cost(config.hidden_size, config.intermediate_size),
+            seed=seed,
+            drop_last=args.dataloader_drop_last,
+        )
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
@@ -196,22 +193,6 @@ class RLTTrainer(Trainer):
                 f"{f'{safe} is whole' if safe else 'There is no whole checkpoint'}: make room or make the folder writable, "
                 "and start the same command again."
             ) from error
-
-
-class _EpochLengthGroupedSampler(LengthGroupedSampler):
-    """Trainer's sampler, shuffled by seed and epoch: the same on every rank and after a restart."""
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Any:
-        self.generator.manual_seed(self.seed + self.epoch)
-        return super().__iter__()
 
 
 class EpochCallback(TrainerCallback):

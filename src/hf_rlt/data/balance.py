@@ -1,0 +1,79 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Batches of equal work: Trainer's samplers, fed with token counts and the cost of packed clips."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
+
+
+class TokenRebalanceSampler(BatchRebalanceSampler):
+    """Trainer's `batch_rebalance`: in each optimiser step every rank gets batches of about equal cost.
+
+    Trainer's own prices a batch as if padded to its longest clip, which leaves packed batches less equal than chance
+    does; here a clip of n tokens costs `n + quadratic * n ** 2`, its linear layers and its attention.
+
+    Args:
+        counts: computed tokens of each clip.
+        batch_size: mean clips per rank and batch; the real number varies, their sum does not.
+        ranks, rank: how many processes train together, and which of them this is.
+        accumulation: batches per optimiser step.
+        quadratic: see above, `quadratic_cost`.
+        seed: of the shuffling, with the epoch.
+        drop_last: whether to leave out the last, incomplete step.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        batch_size: int,
+        ranks: int = 1,
+        rank: int = 0,
+        accumulation: int = 1,
+        quadratic: float = 0.0,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        total = batch_size * ranks * accumulation
+        super().__init__(list(counts), total, ranks, accumulation, seed=seed, rank=rank, drop_last=drop_last)
+        self.quadratic = quadratic
+
+    def _group_cost(self, group: list[tuple[int, int]]) -> float:
+        return sum(count + self.quadratic * count**2 for _, count in group)
+
+
+class TokenGroupedSampler(LengthGroupedSampler):
+    """Trainer's `group_by_length`, shuffled by seed and epoch: the same on every rank and after a restart.
+
+    Args:
+        counts: computed tokens of each clip.
+        batch_size: clips per group of similar length.
+        seed: of the shuffling, with the epoch.
+    """
+
+    def __init__(self, counts: Sequence[int], batch_size: int, seed: int = 0) -> None:
+        super().__init__(batch_size, lengths=list(counts), generator=torch.Generator())
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Returns nothing; the next pass is shuffled as this epoch's."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+def quadratic_cost(hidden_size: int, intermediate_size: int) -> float:
+    """Returns the cost of attention beside that of the linear layers, for a clip of n tokens `n + this * n ** 2`.
+
+    A block takes 8 n D^2 + 4 n D I operations for its linear layers and 4 n^2 D for its attention.
+    """
+    return 1 / (2 * hidden_size + intermediate_size)
+
+
+def waited_share(tokens: Tensor) -> float:
+    """Returns the share of compute that ranks spend waiting for the slowest, of `(ranks, steps)` work per step."""
+    slowest = tokens.amax(0).sum() * len(tokens)
+    return float(1 - tokens.sum() / slowest)

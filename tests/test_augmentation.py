@@ -1,0 +1,105 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Augmentation changes all frames of a clip alike."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from hf_rlt import RLTVideoProcessor, find_runs
+from hf_rlt.data import ClipAugmentation, ClipMix
+
+SIZE = {"height": 48, "width": 48}
+OFF = {"crop_scale": 1.0, "horizontal_flip": 0.0, "rand_augment_ops": 0, "erasing": 0.0}
+ALONE = {"crop_scale": 0.08, "horizontal_flip": 1.0, "rand_augment_ops": 8, "erasing": 1.0}
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return RLTVideoProcessor(size={"shortest_edge": 48}, crop_size=SIZE, patch_size=16)
+
+
+def picture(seed: int = 0, height: int = 60, width: int = 90) -> np.ndarray:
+    """Returns `(height, width, 3)` uint8: smooth, in all grey levels, different from left to right."""
+    waves = np.random.default_rng(seed).uniform(0, 0.3, (3, 2))
+    y, x = np.mgrid[:height, :width]
+    channels = [127 + 120 * np.sin(a * x + b * y + 7 * x / width) for a, b in waves]
+    return np.stack(channels, -1).astype(np.uint8)
+
+
+def apply(transform: ClipAugmentation, frames: np.ndarray, seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    return transform(frames)
+
+
+@pytest.mark.parametrize("name", [*OFF, "all"])
+def test_what_stands_still_stands_still(processor, name):
+    settings = ALONE if name == "all" else {**OFF, name: ALONE[name]}
+    transform = ClipAugmentation(processor, **settings)
+    still = np.repeat(picture()[None], 6, axis=0)
+    plain = processor(still, input_data_format="channels_last", return_tensors="pt")["pixel_values"][0]
+    changed = 0
+    for seed in range(8):
+        clip = apply(transform, still, seed)
+        assert clip.shape == (6, 3, 48, 48)
+        assert clip.dtype == torch.float32
+        assert all(torch.equal(clip[0], frame) for frame in clip)
+        assert int((find_runs(clip[None], 0.0) > 0).sum()) == 9  # one token for each place
+        changed += not torch.allclose(clip, plain, atol=0.05)
+    assert changed >= 7
+
+
+def test_one_frame_does_not_decide_what_happens_to_another(processor):
+    transform = ClipAugmentation(processor, **ALONE)
+    first, second = picture(0), picture(1)
+    for seed in range(8):
+        together = apply(transform, np.stack([first, second, first, first]), seed)
+        assert torch.equal(together[0], together[2])
+        alone = apply(transform, np.stack([first] * 4), seed)
+        assert torch.equal(together[0], alone[0])
+
+
+def test_without_changes_it_is_the_processor(processor):
+    frames = np.stack([picture(i) for i in range(4)])
+    plain = processor(frames, input_data_format="channels_last", return_tensors="pt")["pixel_values"][0]
+    assert torch.allclose(ClipAugmentation(processor, **OFF)(frames), plain, atol=1e-5)
+
+
+def test_a_flip_mirrors_and_can_be_turned_off(processor):
+    frames = np.stack([picture(i) for i in range(2)])
+    plain = ClipAugmentation(processor, **OFF)(frames)
+    mirrored = ClipAugmentation(processor, **{**OFF, "horizontal_flip": 1.0})(frames)
+    assert torch.allclose(mirrored, plain.flip(-1), atol=1e-5)
+
+
+def test_operations_that_act_frame_by_frame_are_left_out(processor):
+    transform = ClipAugmentation(processor, **{**OFF, "rand_augment_ops": 1}).transform
+    applied = next(step for step in transform.transforms if isinstance(step, v2.RandomApply))
+    operations = set(applied.transforms[0]._AUGMENTATION_SPACE)
+    assert operations == set(v2.RandAugment._AUGMENTATION_SPACE) - {"Equalize", "AutoContrast"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"horizontal_flip": 1.5}, "Expected horizontal_flip between 0 and 1, received 1.5"),
+        ({"crop_scale": 0.0}, "Expected crop_scale > 0"),
+        ({"rand_augment_magnitude": 11}, "rand_augment_magnitude from 0 to 10"),
+    ],
+)
+def test_settings_out_of_range(processor, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ClipAugmentation(processor, **settings)
+
+
+def test_mixing_needs_an_alpha_and_uses_each_kind():
+    with pytest.raises(ValueError, match="one of them > 0"):
+        ClipMix(3, mixup=0, cutmix=0)
+    clips = torch.arange(4.0)[:, None, None, None, None].expand(4, 2, 3, 8, 8).clone()
+    kinds = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        mixed, targets = ClipMix(4)(clips, torch.arange(4))
+        assert targets.shape == (4, 4)
+        kinds.add(len(mixed[1].unique()) > 1)  # cutmix leaves two values in a clip, mixup one
+    assert kinds == {True, False}

@@ -1,0 +1,166 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The metric, multi-view evaluation and its command line."""
+
+import csv
+import json
+import logging
+
+import evaluate
+import numpy as np
+import pytest
+import torch
+from transformers import TrainingArguments
+from typer.testing import CliRunner
+
+import hf_rlt.metrics
+from conftest import TINY, randomise
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
+from hf_rlt.cli import app
+from hf_rlt.data import ClipList, ViewDataset, from_folder
+from hf_rlt.evaluation import evaluate_model
+from hf_rlt.metrics import VideoAccuracy
+
+
+@pytest.fixture(scope="module")
+def names(rendered_digits):
+    return from_folder(rendered_digits / "validation").names
+
+
+@pytest.fixture(scope="module")
+def model(names):
+    shape = {key: value for key, value in TINY.items() if key != "num_labels"} | {"image_size": 64, "num_frames": 16}
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    config = RLTVideoMAEConfig(**shape, **labels)
+    return randomise(RLTVideoMAEForVideoClassification(config))
+
+
+@pytest.fixture(scope="module")
+def folder(model, digits_processor, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    model.save_pretrained(path)
+    digits_processor.save_pretrained(path)
+    return path
+
+
+def test_accuracies_are_those_of_the_definition():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(60, 7)).astype(np.float32), rng.integers(0, 6, 60)  # class 6 has no clip
+    labels[[3, 40]] = -100
+    top, five, hits = 0, 0, {k: [] for k in range(6)}
+    for row, label in zip(scores, labels, strict=True):
+        if label < 0:
+            continue
+        better = sum(value > row[label] for value in row)
+        top += better == 0
+        five += better < 5
+        hits[int(label)].append(better == 0)
+    result = VideoAccuracy().compute(predictions=scores, references=labels)
+    assert result["clips"] == 58
+    assert result["accuracy"] == pytest.approx(top / 58)
+    assert result["top_5_accuracy"] == pytest.approx(five / 58)
+    assert result["mean_class_accuracy"] == pytest.approx(np.mean([np.mean(values) for values in hits.values()]))
+    assert result["per_class"] == {k: (len(values), sum(values)) for k, values in hits.items()}
+    assert "top_5_accuracy" not in VideoAccuracy().compute(predictions=scores[:, :5], references=labels % 5)
+    loaded = evaluate.load(hf_rlt.metrics.__file__)
+    assert loaded.compute(predictions=scores, references=labels)["accuracy"] == result["accuracy"]
+    with pytest.raises(ValueError, match="at least one clip with a label"):
+        VideoAccuracy().compute(predictions=scores[:2], references=[-100, -100])
+
+
+def test_views_are_averaged_as_probabilities_one_by_one(model, rendered_digits, digits_processor, tmp_path):
+    clips = from_folder(rendered_digits / "validation")
+    data = ViewDataset(clips, digits_processor, num_clips=3)
+    hits, shares = [], []
+    with torch.no_grad():
+        for i in range(len(data)):
+            views = data[i]["pixel_values"]
+            probabilities = torch.stack([model(view[None]).logits[0].softmax(-1) for view in views]).mean(0)
+            hits.append(int(probabilities.argmax()) == clips.labels[i])
+            shares.append(float((data[i]["run_lengths"] > 0).float().mean()))
+    args = TrainingArguments(str(tmp_path), per_device_eval_batch_size=3, use_cpu=True, report_to=[])
+    result = evaluate_model(model, digits_processor, clips, num_clips=3, args=args)
+    assert result["accuracy"] == pytest.approx(np.mean(hits))
+    assert result["tokens_computed"] == pytest.approx(np.mean(shares), abs=1e-6)
+    assert (result["clips"], result["unreadable"], result["num_clips"]) == (8, 0, 3)
+    again = evaluate_model(model, digits_processor, clips, num_clips=3, args=args)
+    timeless = [{k: v for k, v in r.items() if k != "clips_per_second"} for r in (result, again)]
+    assert timeless[0] == timeless[1]
+
+
+def test_random_masking_at_evaluation_is_the_same_each_time(rendered_digits, digits_processor):
+    clips = from_folder(rendered_digits / "validation")
+    full = ViewDataset(clips, digits_processor)
+    masked = [ViewDataset(clips, digits_processor, token_keep_ratio=0.25) for _ in range(2)]
+    for i in range(8):
+        lengths = masked[0][i]["run_lengths"]
+        assert torch.equal(lengths, masked[1][i]["run_lengths"])
+        assert int((lengths > 0).sum()) == round(0.25 * int((full[i]["run_lengths"] > 0).sum()))
+
+
+def test_the_command_reports_a_table_json_and_bad_videos(folder, rendered_digits, names, tmp_path, caplog):
+    good = from_folder(rendered_digits / "validation")
+    rows = [(path, names[label]) for path, label in zip(good.sources, good.labels, strict=True)]
+    with (tmp_path / "clips.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("path", "label"), *rows, (tmp_path / "gone.mp4", names[0])])
+    command = ["evaluate", str(folder), str(tmp_path / "clips.csv"), "--workers", "0", "--on-bad-video", "skip"]
+    with caplog.at_level(logging.WARNING):
+        done = CliRunner().invoke(app, [*command, "--num-clips", "2", "--output-dir", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "8, 2 clips x 1 crops each" in done.output
+    assert "Skipped, unreadable" in done.output
+    assert caplog.text.count("gone.mp4 (") == 1
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (result["clips"], result["unreadable"]) == (8, 1)
+    with (tmp_path / "out" / "per_class.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["class"] for row in table] == names
+    assert sum(int(row["clips"]) * float(row["accuracy"]) for row in table) == pytest.approx(8 * result["accuracy"])
+    as_json = CliRunner().invoke(app, [*command, "--num-clips", "2", "--json"])
+    printed = json.loads(as_json.stdout)
+    assert printed["accuracy"] == result["accuracy"]
+    stopped = CliRunner().invoke(app, command[:-2])
+    assert stopped.exit_code == 2
+    assert "gone.mp4" in stopped.stderr
+    assert len(stopped.stderr.strip().splitlines()) == 1
+
+
+def test_a_threshold_may_be_given(folder, rendered_digits):
+    command = ["evaluate", str(folder), str(rendered_digits / "validation"), "--workers", "0", "--json"]
+    shares = []
+    for threshold in ("none", "0.05", "model", "0.5"):
+        done = CliRunner().invoke(app, [*command, "--threshold", threshold])
+        shares.append(json.loads(done.stdout)["tokens_computed"])
+    assert shares[0] == 1.0
+    assert shares == sorted(shares, reverse=True)
+    assert shares[1] > shares[2] > shares[3]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("MODEL", "nowhere.csv"), "nowhere.csv: expected a CSV file"),
+        (("nowhere", "DATA"), "nowhere: expected a model folder or a Hub id"),
+        (("MODEL", "DATA", "--threshold", "high"), "--threshold: expected a number, none or model, received 'high'"),
+        (("MODEL", "DATA", "--on-bad-video", "ignore"), "Expected on_bad_video to be one of"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(folder, rendered_digits, words, message):
+    places = {"MODEL": str(folder), "DATA": str(rendered_digits / "validation")}
+    done = CliRunner().invoke(app, ["evaluate", *(places.get(word, word) for word in words)])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_clips_of_classes_that_the_model_lacks_are_refused(folder, rendered_digits, tmp_path):
+    (tmp_path / "flies").mkdir()
+    (tmp_path / "flies" / "a.mp4").touch()
+    done = CliRunner().invoke(app, ["evaluate", str(folder), str(tmp_path)])
+    assert "received unknown 'flies'" in done.stderr
+
+
+def test_nothing_readable_is_an_error_not_a_score(folder, names, digits_processor, model, tmp_path):
+    clips = ClipList([tmp_path / "gone.mp4"], [0], names)
+    args = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+    with pytest.raises(ValueError, match="could any video be read"):
+        evaluate_model(model, digits_processor, clips, on_bad_video="skip", args=args)

@@ -1,0 +1,283 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Optimiser groups, accumulation, balanced batches, logs, saving; LoRA and torch.compile."""
+
+import copy
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.data import Dataset
+from transformers import TrainerCallback, TrainingArguments
+
+from conftest import TINY, randomise
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
+from hf_rlt.checkpoints import CheckpointError, newest_checkpoint
+from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, count_tokens, from_folder
+from hf_rlt.data.balance import TokenRebalanceSampler, quadratic_cost, waited_share
+from hf_rlt.measure import analytic_flops
+from hf_rlt.training import RLTTrainer, parameter_groups, scaled_learning_rate
+
+CONFIG = {**TINY, "image_size": 64, "num_frames": 16, "num_labels": 8, "num_hidden_layers": 2}
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**CONFIG))
+
+
+@pytest.fixture
+def data(rendered_digits, digits_processor):
+    return ClipDataset(from_folder(rendered_digits / "train"), digits_processor, cache_bytes=10**8)
+
+
+def arguments(folder, **changes) -> TrainingArguments:
+    settings = {"max_steps": 2, "per_device_train_batch_size": 4, "save_strategy": "no", "logging_steps": 1}
+    settings |= {"learning_rate": 1e-3, "use_cpu": True, "remove_unused_columns": False, "disable_tqdm": True}
+    return TrainingArguments(output_dir=str(folder), report_to=[], **{**settings, **changes})
+
+
+def trainer(model, args, data, processor, **options) -> RLTTrainer:
+    collator = options.pop("data_collator", ClipCollator(processor))
+    return RLTTrainer(model=model, args=args, train_dataset=data, data_collator=collator, **options)
+
+
+def test_learning_rates_fall_block_by_block_and_biases_and_norms_do_not_decay(model, tmp_path, data, digits_processor):
+    args = arguments(tmp_path, weight_decay=0.05, learning_rate=1.0, optim="adamw_torch")
+    made = trainer(model, args, data, digits_processor, layer_decay=0.5).create_optimizer()
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in made.param_groups for p in group["params"]}
+    assert len(found) == sum(len(group["params"]) for group in made.param_groups) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        depth = 3 if name.startswith(("fc_norm", "classifier")) else 0 if "embeddings" in name else None
+        if depth is None:
+            depth = int(name.split("encoder.layer.")[1].split(".")[0]) + 1
+        decays = parameter.ndim > 1
+        assert found[id(parameter)] == (0.5 ** (3 - depth), 0.05 if decays else 0.0), name
+
+
+def test_groups_of_wrapped_and_frozen_parameters():
+    weights = {name: torch.nn.Parameter(torch.zeros(1)) for name in "abcd"}
+    weights["d"].requires_grad = False
+    names = (
+        "_orig_mod.base_model.model.videomae.embeddings.run_length_embeddings.modules_to_save.default.weight",
+        "module.videomae.encoder.layer.11.output.dense.weight",
+        "base_model.model.classifier.bias",
+        "videomae.encoder.layer.0.output.dense.weight",
+    )
+    named = list(zip(names, weights.values(), strict=True))
+    groups = parameter_groups(named, names[:2], 2.0, 0.1, 0.5, num_layers=12)
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(2 * 0.5**13, 0.1), (1.0, 0.1), (2.0, 0.0)]
+    for wrong in (0.0, 1.5):
+        with pytest.raises(ValueError, match=f"Expected layer_decay in .* received {wrong}"):
+            parameter_groups(named, [], 1.0, 0.1, wrong, 12)
+
+
+def test_the_learning_rate_follows_the_total_batch():
+    assert scaled_learning_rate(1e-3, 256) == 1e-3
+    assert scaled_learning_rate(1e-3, 64) == 2.5e-4
+
+
+class SoftClips(Dataset):
+    """Random clips with soft labels, one of them to be left out."""
+
+    def __init__(self, count: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.clips = torch.randn(count, 8, 3, 32, 32, generator=generator)
+        self.clips[::2, 2:] = self.clips[::2, 1:2]  # every second one stands still from the third frame on
+        self.labels = torch.rand(count, 5, generator=generator).softmax(-1)
+        self.labels[3] = -100
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"pixel_values": self.clips[index], "labels": self.labels[index]}
+
+
+@pytest.mark.parametrize("accumulation", [2, 4])
+def test_accumulating_soft_labels_equals_one_large_batch(tmp_path, accumulation):
+    start = randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, drop_path_rate=0.0)))
+    data, results = SoftClips(16), {}
+    for steps in (1, accumulation):
+        args = arguments(
+            tmp_path,
+            per_device_train_batch_size=8 // steps,
+            gradient_accumulation_steps=steps,
+            train_sampling_strategy="sequential",
+            max_grad_norm=0.5,
+            optim="sgd",
+            learning_rate=0.1,
+        )
+        made = RLTTrainer(model=copy.deepcopy(start), args=args, train_dataset=data)
+        made.train()
+        losses = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
+        results[steps] = losses, dict(made.model.named_parameters())
+    losses, weights = results[1]
+    other_losses, other_weights = results[accumulation]
+    assert losses == pytest.approx(other_losses, abs=1e-5)
+    assert max(float((weights[name] - other_weights[name]).detach().abs().max()) for name in weights) < 1e-6
+    with torch.no_grad():  # the loss of the definition: the mean over the clips that count
+        logits = start(data.clips[:8]).logits
+    rows = [i for i in range(8) if i != 3]
+    expected = torch.stack([-(data.labels[i] * F.log_softmax(logits[i], -1)).sum() for i in rows]).mean()
+    assert losses[0] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_clips_to_leave_out_do_not_count(tiny_config):
+    model = randomise(RLTVideoMAEForVideoClassification(tiny_config()))
+    data = SoftClips(4)
+    hard = torch.tensor([1, 4, 2, -100])
+    logits = model(data.clips).logits
+    expected = F.cross_entropy(logits[:3], hard[:3])
+    assert torch.allclose(model(data.clips, labels=hard).loss, expected)
+    assert torch.allclose(model(data.clips, labels=hard, num_items_in_batch=torch.tensor(3)).loss, expected)
+    soft = model(data.clips, labels=data.labels).loss
+    assert torch.allclose(soft, F.cross_entropy(logits[:3], data.labels[:3]))
+    for nothing in (torch.full((4,), -100), torch.full((4, 5), -100.0)):
+        assert model(data.clips, labels=nothing).loss == 0
+        assert model(data.clips, labels=nothing, num_items_in_batch=torch.tensor(0)).loss == 0
+
+
+def test_share_of_waiting_is_that_of_the_definition():
+    assert waited_share(torch.tensor([[10.0, 30.0], [20.0, 10.0]])) == pytest.approx(1 - 70 / 100)
+    assert waited_share(torch.tensor([[5.0, 7.0], [5.0, 7.0]])) == 0
+
+
+@pytest.mark.parametrize("strategy", ["batch_rebalance", "group_by_length"])
+def test_batches_are_balanced_by_tokens_without_reading_a_video(
+    model, tmp_path, data, digits_processor, monkeypatch, strategy
+):
+    counts = count_tokens(data.clips, digits_processor, cache_dir=tmp_path)
+    monkeypatch.setattr(RLTVideoProcessor, "read_clips", lambda *_: pytest.fail("a video was read"))
+    args = arguments(tmp_path, train_sampling_strategy=strategy, seed=3, dataloader_drop_last=False)
+    made = trainer(model, args, data, digits_processor, token_counts=counts)
+
+    def order(epoch):
+        sampler = made._get_train_sampler()
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    orders = [order(0), order(0), order(1)]
+    assert orders[0] == orders[1] != orders[2]
+    flat = [sorted(i for part in batch for i in (part if isinstance(part, list) else [part])) for batch in orders]
+    assert all(indices == list(range(16)) for indices in flat)
+    with pytest.raises(ValueError, match="needs the tokens of each clip: pass token_counts"):
+        trainer(model, args, data, digits_processor).get_train_dataloader()
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_ranks_get_equal_work_and_every_clip_once(accumulation):
+    counts = torch.randint(64, 512, (330,), generator=torch.Generator().manual_seed(0))
+    batches, tokens = [], []
+    for rank in (0, 1):
+        sampler = TokenRebalanceSampler(counts.tolist(), 16, 2, rank, accumulation, quadratic_cost(768, 3072), seed=3)
+        mine = list(sampler)
+        assert len(mine) == len(sampler)
+        batches += mine
+        tokens.append([int(counts[batch].sum()) for batch in mine])
+    assert sorted(index for batch in batches for index in batch) == list(range(330))
+    steps = torch.tensor(tokens).view(2, -1, accumulation).sum(-1).double()
+    plain = counts[torch.randperm(320, generator=torch.Generator().manual_seed(1))].view(2, 10, 16).sum(-1)
+    assert waited_share(steps) < 0.03 < 0.05 < waited_share(plain.double())
+
+
+def test_cost_of_attention_is_that_of_the_analytic_count():
+    config = RLTVideoMAEConfig()
+    few, many = (analytic_flops(config, n) - analytic_flops(config, 0) for n in (100, 1568))
+    embedding = 2 * (3 * 2 * 256) * 768  # operations per token that the cost leaves out
+    few, many = few - 100 * embedding, many - 1568 * embedding
+    cost = [n + quadratic_cost(768, 3072) * n**2 for n in (100, 1568)]
+    assert many / few == pytest.approx(cost[1] / cost[0], rel=1e-9)
+
+
+def test_the_log_tells_the_share_of_tokens(model, tmp_path, data, digits_processor):
+    made = trainer(model, arguments(tmp_path, max_steps=4, logging_steps=4), data, digits_processor)
+    made.train()
+    logged = next(entry for entry in made.state.log_history if "tokens_computed" in entry)
+    counts = count_tokens(data.clips, digits_processor, cache_dir=tmp_path)
+    assert logged["tokens_computed"] == pytest.approx(counts.mean() / 512, abs=1e-4)
+    assert "tokens_waited" not in logged
+
+
+def test_dropping_the_last_batch_shortens_training_only(model, tmp_path, data, rendered_digits, digits_processor):
+    views = ViewDataset(from_folder(rendered_digits / "validation"), digits_processor)
+    args = arguments(tmp_path, dataloader_drop_last=True, per_device_eval_batch_size=3, per_device_train_batch_size=3)
+    made = trainer(model, args, data, digits_processor, eval_dataset=views)
+    assert sum(len(batch["labels"]) for batch in made.get_eval_dataloader()) == 8
+    assert sum(len(batch["labels"]) for batch in made.get_train_dataloader()) == 15
+    assert args.dataloader_drop_last
+
+
+class DiskFullAt(TrainerCallback):
+    """After this step the next checkpoint's optimizer.pt is a file that cannot be written: no space left on device."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if state.global_step == self.step:
+            folder = Path(args.output_dir) / f"checkpoint-{self.step + 1}"
+            folder.mkdir()
+            (folder / "optimizer.pt").symlink_to("/dev/full")
+
+
+def test_a_full_disk_stops_with_one_sentence_and_the_checkpoint_before_survives(
+    model, tmp_path, data, digits_processor
+):
+    args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=2, save_total_limit=1)
+    made = trainer(model, args, data, digits_processor, callbacks=[DiskFullAt(3)])
+    with pytest.raises(
+        CheckpointError, match=r"Step 4 could not be saved .*checkpoint-2 is whole: make room"
+    ) as raised:
+        made.train()
+    assert "\n" not in str(raised.value)
+    assert newest_checkpoint(tmp_path).name == "checkpoint-2"
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    again = trainer(model, args, data, digits_processor)
+    again.train(resume_from_checkpoint=str(newest_checkpoint(tmp_path)))
+    assert newest_checkpoint(tmp_path).name == "checkpoint-4"
+
+
+def test_saving_the_final_model_to_a_full_disk_is_one_sentence_too(
+    model, tmp_path, data, digits_processor, monkeypatch
+):
+    made = trainer(model, arguments(tmp_path), data, digits_processor)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save_pretrained", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*There is no whole checkpoint: make room"):
+        made.save_model()
+
+
+def test_lora_trains_its_adapters_and_the_head_only(model, tmp_path, data, digits_processor):
+    peft = pytest.importorskip("peft")
+    options = peft.LoraConfig(r=4, target_modules=["query", "value"], modules_to_save=["classifier"])
+    wrapped = peft.get_peft_model(model, options)
+    before = {name: parameter.clone() for name, parameter in wrapped.named_parameters()}
+    trainer(wrapped, arguments(tmp_path, max_steps=3), data, digits_processor, layer_decay=0.75).train()
+    changed = {name for name, p in wrapped.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {name for name, p in wrapped.named_parameters() if p.requires_grad}
+    assert len(changed) == 2 * 2 * 2 + 2
+    wrapped.save_pretrained(tmp_path / "adapter")
+    torch.manual_seed(0)
+    fresh = RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**CONFIG))
+    loaded = peft.PeftModel.from_pretrained(fresh, tmp_path / "adapter").eval()
+    clips = torch.cat([data[i]["pixel_values"] for i in range(2)])
+    assert torch.equal(loaded(clips).logits, wrapped.eval()(clips).logits)
+
+
+def test_compiled_training_equals_eager_training(tmp_path, data, digits_processor):
+    torch.manual_seed(0)
+    model = RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**{**CONFIG, "num_hidden_layers": 1}))
+    losses = {}
+    for compiled in (False, True):
+        args = arguments(tmp_path, max_steps=3, torch_compile=compiled, train_sampling_strategy="sequential")
+        made = trainer(copy.deepcopy(model), args, data, digits_processor)
+        made.train()
+        losses[compiled] = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
+    assert losses[True] == pytest.approx(losses[False], abs=1e-3)
+    assert len(losses[True]) == 3
