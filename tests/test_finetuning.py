@@ -1,0 +1,230 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Whole trainings, as a user starts them: several processes, kills and restarts, bad videos, every source of clips.
+
+A run in a process of its own takes seconds to start: what does not need one calls the script's functions.
+"""
+
+import csv
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hf_rlt.checkpoints import checkpoint_folders, checkpoint_problem
+from test_reading import CLIPS
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "examples" / "finetune.py"
+TWO_PROCESSES = ROOT / "examples" / "accelerate_configs" / "cpu.yaml"
+LAUNCH = (str(Path(sys.executable).with_name("accelerate")), "launch", "--config_file", str(TWO_PROCESSES))
+# Two threads, as in this process: sums are rounded by how they are split.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
+# Everything that is random, but drop path and mixing, which depend on what else is in a batch.
+AUGMENTED = ("--augment", "True", "--horizontal_flip", "0", "--layer_decay", "0.8", "--label_smoothing_factor", "0.1")
+
+
+def words(rendered_digits, output, *options) -> list[str]:
+    sets = ("--train_dir", rendered_digits / "train", "--validation_dir", rendered_digits / "validation")
+    plain = ("--output_dir", output, "--disable_tqdm", "True", "--logging_steps", "1", "--learning_rate", "1e-3")
+    return [str(word) for word in (*sets, *plain, *options)]
+
+
+@pytest.fixture
+def finetune(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    return importlib.import_module("finetune")
+
+
+def train(finetune, argv: list[str]):
+    """Runs the script in this process; returns its trainer."""
+    job = finetune.make_trainer(argv)
+    finetune.run(*job)
+    return job[0]
+
+
+def start(command, argv, **options) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*command, str(SCRIPT), *argv], env=ENVIRONMENT, **pipes, **options)
+
+
+def finish(process: subprocess.Popen) -> tuple[str, str]:
+    out, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    return out, error
+
+
+def losses(folder: Path) -> list[float]:
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def difference(first: Path, second: Path) -> float:
+    one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+# Of 16 clips; accelerate fills up the last batch of an epoch with clips of its beginning, batch_rebalance does not.
+# AdamW turns the rounding of gradients that are next to nothing into steps of the learning rate: 4 x 1e-3 here.
+@pytest.mark.parametrize(
+    ("strategy", "size", "optimiser", "tolerance"),
+    [("random", 4, "sgd", 1e-6), ("batch_rebalance", 3, "adamw_torch", 1e-4)],
+)
+def test_two_processes_train_as_one_does_with_their_total_batch(
+    finetune, rendered_digits, tmp_path, strategy, size, optimiser, tolerance
+):
+    options = (*AUGMENTED, "--max_steps", "4", "--train_sampling_strategy", strategy, "--optim", optimiser)
+    one, two = tmp_path / "one", tmp_path / "two"
+    process = start(LAUNCH, words(rendered_digits, two, *options, "--per_device_train_batch_size", size))
+    train(finetune, words(rendered_digits, one, *options, "--per_device_train_batch_size", 2 * size))
+    out, _ = finish(process)
+    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    assert difference(one, two) < tolerance
+    results = [json.loads((folder / "all_results.json").read_text()) for folder in (one, two)]
+    for name in ("eval_accuracy", "eval_tokens_computed", "eval_clips"):
+        assert results[0][name] == pytest.approx(results[1][name], abs=1e-6)
+    assert "of 8" in out
+    waited = [
+        entry["tokens_waited"] for entry in json.loads((two / "trainer_state.json").read_text())["log_history"][:4]
+    ]
+    assert all(0 <= share < 0.5 for share in waited)
+
+
+def test_two_processes_report_a_bad_video_once_and_count_no_clip_twice(rendered_digits, tmp_path):
+    for split, size in (("train", 16), ("validation", 7)):
+        with (tmp_path / f"{split}.csv").open("w", newline="") as stream:
+            files = sorted((rendered_digits / split).rglob("*.mp4"))[:size]
+            rows = [(path, path.parent.name) for path in files]
+            csv.writer(stream).writerows([("path", "label"), *rows, (f"gone_{split}.mp4", rows[0][1])])
+    argv = ["--train_file", tmp_path / "train.csv", "--validation_file", tmp_path / "validation.csv"]
+    argv += ["--on_bad_video", "skip", "--output_dir", tmp_path / "out", "--num_train_epochs", "3"]
+    argv += ["--per_device_train_batch_size", "4", "--per_device_eval_batch_size", "2", "--disable_tqdm", "True"]
+    out, error = finish(start(LAUNCH, [str(word) for word in argv]))
+    assert error.count("gone_train.mp4 (") == 1
+    assert "1 of 17 training videos: " in out
+    assert "1 of 8 validation videos: " in out
+    result = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert (result["eval_clips"], result["eval_unreadable"]) == (7, 1)
+
+
+@pytest.mark.parametrize("moment", ["between checkpoints", "while a checkpoint is written"])
+def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(finetune, rendered_digits, tmp_path, moment):
+    options = (*AUGMENTED, "--mixup", "0.8", "--cutmix", "1", "--drop_path_rate", "0.3", "--random_clips", "True")
+    options += ("--max_steps", "12", "--per_device_train_batch_size", "3", "--gradient_accumulation_steps", "2")
+    options += ("--save_steps", "2", "--save_strategy", "steps", "--save_total_limit", "3", "--frame_stride", "1")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start((sys.executable,), words(rendered_digits, killed, *options, "--dataloader_num_workers", "1"))
+    # Three optimiser steps are an epoch: step 4 is in the middle of the second.
+    awaited = killed / ("checkpoint-4/trainer_state.json" if moment.startswith("between") else "checkpoint-6")
+    deadline = time.monotonic() + 120
+    while not awaited.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if moment.startswith("while") and checkpoint_problem(killed / "checkpoint-6") is None:
+        (killed / "checkpoint-6" / "trainer_state.json").unlink()  # it was faster than the kill
+    assert not (killed / "checkpoint-12").exists()
+    assert checkpoint_folders(killed)
+    resumed = train(finetune, words(rendered_digits, killed, *options))
+    assert resumed._initial_global_step in (2, 4, 6)  # 2 if the kill hit before the last file of step 4 was whole
+    train(finetune, words(rendered_digits, whole, *options))
+    assert difference(whole, killed) == 0
+    assert losses(whole) == losses(killed)
+    if moment.startswith("while"):
+        assert (killed / "damaged-checkpoint-6").is_dir()
+
+
+def test_real_clips_with_a_corrupt_file_finish_and_name_it(finetune, tmp_path, capfd):
+    if not (CLIPS / "real").is_dir():
+        pytest.skip("needs the real clips beside the checkout, ../shared/clips/real")
+    still = ("highway_static_60fps_first3s.mp4", "surveillance_vtest_first64.avi", "webcam_face_vfr_vp8.webm")
+    moving = ("bbb_720p_onekey.mp4", "face_cut_cartoon_hevc_vfr.mov", "marathon_static_onekey.mp4")
+    for label, files in {"still": still, "moving": moving}.items():
+        for split in ("train", "validation"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for name in files:
+                (tmp_path / split / label / name).symlink_to(CLIPS / "real" / name)
+    broken = tmp_path / "train" / "still" / "broken.mp4"
+    broken.write_bytes((CLIPS / "odd" / "truncated_no_moov.mp4").read_bytes())
+    options = ("--train_dir", tmp_path / "train", "--validation_dir", tmp_path / "validation", "--augment", "True")
+    options += ("--output_dir", tmp_path / "out", "--num_train_epochs", "2", "--per_device_train_batch_size", "4")
+    options += ("--num_clips", "2", "--num_crops", "3", "--mixup", "0.8", "--disable_tqdm", "True")
+    argv = [str(word) for word in options]
+    trainer = train(finetune, [*argv, "--on_bad_video", "skip"])
+    out = capfd.readouterr().out
+    assert "1 of 7 training videos" in out
+    assert str(broken) in out
+    assert "of 6, 6 views each" in out
+    assert trainer.train_dataset.unreadable() == [str(broken)]
+    with pytest.raises(finetune.UnreadableClipError, match=r"broken\.mp4"):
+        train(finetune, [*argv, "--output_dir", str(tmp_path / "strict")])
+
+
+def test_a_stream_trains(finetune, rendered_digits, tmp_path):
+    argv = ["--dataset_name", str(rendered_digits), "--validation_split", "validation", "--streaming", "True"]
+    argv += ["--output_dir", str(tmp_path), "--per_device_train_batch_size", "4", "--disable_tqdm", "True"]
+    with pytest.raises(ValueError, match="--streaming needs --validation_split and --max_steps"):
+        finetune.make_trainer(argv)
+    trainer = train(finetune, [*argv, "--max_steps", "6"])  # four batches are an epoch
+    assert trainer.state.global_step == 6
+
+
+def test_the_recipe_is_videomaes_and_the_user_goes_before_it(finetune, tmp_path, monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    base = ["--recipe", "videomae", "--train_dir", "x", "--output_dir", str(tmp_path)]
+
+    def parsed(*more):
+        argv = [*base, *more]
+        groups = finetune.parse(argv, lambda get: finetune.defaults(get, finetune.given_names(argv)), pytest.fail)
+        smoothing = finetune.settle(groups[2], groups[3])
+        return (*groups, smoothing)
+
+    model, data, recipe, args, smoothing = parsed("--gradient_accumulation_steps", "4")
+    assert args.learning_rate == pytest.approx(1e-3 * 8 * 4 / 256)
+    assert (smoothing, args.label_smoothing_factor) == (0.1, 0.0)
+    assert (recipe.layer_decay, recipe.mixup, recipe.cutmix, model.drop_path_rate) == (0.75, 0.8, 1.0, 0.1)
+    assert (args.num_train_epochs, args.lr_scheduler_type, args.warmup_steps) == (100, "cosine_with_min_lr", 0.05)
+    assert args.lr_scheduler_kwargs == {"min_lr_rate": 1e-3}
+    assert (data.num_clips, data.num_crops, recipe.horizontal_flip) == (5, 3, 0.5)
+    _, data, recipe, args, _ = parsed("--learning_rate", "0.5", "--mixup", "0", "--horizontal_flip=0")
+    assert (args.learning_rate, recipe.mixup, recipe.horizontal_flip, recipe.cutmix) == (0.5, 0, 0, 1.0)
+    model, data, recipe, args, _ = parsed("--recipe", "videomae-ssv2")
+    assert (recipe.horizontal_flip, model.sampling, data.num_clips, args.num_train_epochs) == (0, "uniform", 2, 50)
+    assert finetune.recipe("videomae", 1024)["num_train_epochs"] == 35
+    assert finetune.recipe("videomae", 1280)["drop_path_rate"] == 0.2
+    with pytest.raises(ValueError, match="expected none, videomae or videomae-ssv2, received 'mae'"):
+        parsed("--recipe", "mae")
+    with pytest.raises(ValueError, match="--threshold_range draws another"):
+        parsed("--threshold_range", "0", "0.2", "--train_sampling_strategy", "batch_rebalance")
+    _, _, recipe, args, _ = parsed()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"Expected 2 processes to train together, found 1: .*--use_cpu True"):
+        finetune.settle(recipe, args)
+
+
+def test_a_new_head_starts_small_and_an_old_one_is_kept(finetune, rendered_digits, tmp_path):
+    first = train(
+        finetune, words(rendered_digits, tmp_path / "first", "--max_steps", "1", "--head_init_scale", "0.001")
+    )
+    arguments = finetune.ModelArguments(head_init_scale=0.001)
+    names = first.train_dataset.clips.names
+    fresh, _ = finetune.load_model(arguments, names)
+    assert 0 < float(fresh.classifier.weight.detach().abs().max()) < 0.001
+    arguments.model_name_or_path = str(tmp_path / "first")
+    kept, processor = finetune.load_model(arguments, names)
+    assert torch.equal(kept.classifier.weight, first.model.classifier.weight)
+    assert processor.frame_stride == 2
+    replaced, _ = finetune.load_model(arguments, names[:3])
+    assert replaced.classifier.weight.shape[0] == 3
+    assert float(replaced.classifier.weight.detach().abs().max()) < 0.001
