@@ -28,6 +28,7 @@ from transformers import TrainingArguments, set_seed
 from transformers.utils import check_min_version
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
+from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
 from hf_rlt.checkpoints import CheckpointError, check_output_dir, checkpoint_to_resume, set_aside_damaged
 from hf_rlt.data import (
     ClipDataset,
@@ -45,18 +46,7 @@ from hf_rlt.data import (
 )
 from hf_rlt.evaluation import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens, write_per_class
 from hf_rlt.hub import write_card
-from hf_rlt.recipes import (
-    DIGITS,
-    DataArguments,
-    ModelArguments,
-    given_names,
-    make_augmentation,
-    make_collator,
-    parse,
-    platform,
-    recipe,
-    settle,
-)
+from hf_rlt.recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
 from hf_rlt.training import BY_TOKENS, RLTTrainer, gather_bad
 
 check_min_version("5.18.0")
@@ -86,6 +76,12 @@ def defaults(get: Any, given: set[str]) -> dict[str, Any]:
         return {"output_dir": "outputs/finetuned", **settings}
     dense = str(get("threshold") or "").lower() == "none"
     return {"output_dir": "outputs/digits-dense" if dense else "outputs/digits", **DIGITS, **settings}
+
+
+def read_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, RecipeArguments, TrainingArguments]:
+    """Returns the argument groups of a command line; the user's go before the recipe's, and these before Trainer's."""
+    given = given_names(argv)
+    return parse(argv, lambda get: defaults(get, given), stop)
 
 
 def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[ClipList | ClipStream, ClipList, str]:
@@ -192,8 +188,7 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 
     Users' mistakes show here, before anything is trained.
     """
-    given = given_names(argv)
-    model_args, data_args, recipe_args, args = parse(argv, lambda get: defaults(get, given), stop)
+    model_args, data_args, recipe_args, args = read_arguments(argv)
     smoothing = settle(recipe_args, args)
     set_seed(args.seed)
     train, validation, name = load_clips(data_args, args)

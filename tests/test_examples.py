@@ -70,7 +70,7 @@ def test_classify_names_the_action_and_counts_tokens(trained, clips):
     ("command", "message"),
     [
         (("finetune.py", "--train_dir", "nowhere"), "nowhere: expected a folder"),
-        (("finetune.py", "--train_dir", "a", "--train_csv", "b"), "Expected one of --train_dir"),
+        (("finetune.py", "--train_dir", "a", "--train_file", "b"), "Expected one of --train_dir"),
         (("finetune.py", "--num_train_epochs", "many"), "invalid float value: 'many'"),
         (("classify.py", "nowhere.mp4"), "nowhere.mp4: expected a video file"),
         (("classify.py", EXAMPLES / "classify.py"), "outputs/digits: expected a model folder"),
@@ -103,11 +103,15 @@ def test_users_arguments_go_before_the_recipe(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import finetune
 
-    _, _, ours = finetune.parse([])
-    assert ours.num_train_epochs == finetune.DIGITS_RECIPE["num_train_epochs"]
-    _, _, theirs = finetune.parse(["--num_train_epochs", "3", "--threshold", "none"])
+    *_, ours = finetune.read_arguments([])
+    assert ours.num_train_epochs == finetune.DIGITS["num_train_epochs"]
+    *_, theirs = finetune.read_arguments(["--num_train_epochs", "3", "--threshold", "none"])
     assert (theirs.num_train_epochs, theirs.output_dir) == (3, "outputs/digits-dense")
     (tmp_path / "job.json").write_text('{"num_train_epochs": 5, "train_dir": "videos"}')
-    _, data, from_json = finetune.parse([str(tmp_path / "job.json")])
+    _, data, _, from_json = finetune.read_arguments([str(tmp_path / "job.json")])
     assert (from_json.num_train_epochs, from_json.output_dir, data.train_dir) == (5, "outputs/finetuned", "videos")
-    assert from_json.learning_rate != finetune.DIGITS_RECIPE["learning_rate"]
+    assert from_json.learning_rate != finetune.DIGITS["learning_rate"]
+    for text, message in (("[1]", "expected a JSON object"), ("{", "expected a JSON file of arguments")):
+        (tmp_path / "job.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            finetune.read_arguments([str(tmp_path / "job.json")])

@@ -186,7 +186,7 @@ def test_the_recipe_is_videomaes_and_the_user_goes_before_it(finetune, tmp_path,
 
     def parsed(*more):
         argv = [*base, *more]
-        groups = finetune.parse(argv, lambda get: finetune.defaults(get, finetune.given_names(argv)), pytest.fail)
+        groups = finetune.read_arguments(argv)
         smoothing = finetune.settle(groups[2], groups[3])
         return (*groups, smoothing)
 

@@ -15,7 +15,7 @@ LAYERS = [
     ["configuration_rlt_videomae"],
     ["layers_rlt_videomae", "video_processing_rlt"],
     ["modeling_rlt_videomae"],
-    ["registration", "data", "baselines", "checkpoints", "metrics"],
+    ["registration", "data", "baselines", "checkpoints", "metrics", "arguments"],
     ["training", "evaluation", "measure", "visualize", "hub"],
     ["recipes", "cli"],
     ["__main__"],
