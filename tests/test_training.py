@@ -170,6 +170,7 @@ def test_batches_are_balanced_by_tokens_without_reading_a_video(
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_ranks_get_equal_work_and_every_clip_once(accumulation):
     counts = torch.randint(64, 512, (330,), generator=torch.Generator().manual_seed(0))
+    counts[7:30:2] = 0  # could not be read
     batches, tokens = [], []
     for rank in (0, 1):
         sampler = TokenRebalanceSampler(counts.tolist(), 16, 2, rank, accumulation, quadratic_cost(768, 3072), seed=3)
@@ -178,9 +179,9 @@ def test_ranks_get_equal_work_and_every_clip_once(accumulation):
         batches += mine
         tokens.append([int(counts[batch].sum()) for batch in mine])
     assert sorted(index for batch in batches for index in batch) == list(range(330))
-    steps = torch.tensor(tokens).view(2, -1, accumulation).sum(-1).double()
+    steps = torch.tensor(tokens).view(2, -1, accumulation).sum(-1).double()  # the last one is not full
     plain = counts[torch.randperm(320, generator=torch.Generator().manual_seed(1))].view(2, 10, 16).sum(-1)
-    assert waited_share(steps) < 0.03 < 0.05 < waited_share(plain.double())
+    assert waited_share(steps[:, :-1]) < 0.01 < 0.05 < waited_share(plain.double())
 
 
 def test_cost_of_attention_is_that_of_the_analytic_count():

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Batches of equal work: Trainer's samplers, fed with token counts and the cost of packed clips."""
 
+import heapq
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,8 +12,9 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSa
 class TokenRebalanceSampler(BatchRebalanceSampler):
     """Trainer's `batch_rebalance`: in each optimiser step every rank gets batches of about equal cost.
 
-    Trainer's own prices a batch as if padded to its longest clip, which leaves packed batches less equal than chance
-    does; here a clip of n tokens costs `n + quadratic * n ** 2`, its linear layers and its attention.
+    Trainer's own keeps clips of similar length together and prices a batch as if padded to the longest of them. Packed
+    clips need neither: here each clip, the longest first, joins the batch that costs least so far, and a clip of n tokens
+    costs `n + quadratic * n ** 2`, its linear layers and its attention.
 
     Args:
         counts: computed tokens of each clip.
@@ -39,8 +41,20 @@ class TokenRebalanceSampler(BatchRebalanceSampler):
         super().__init__(list(counts), total, ranks, accumulation, seed=seed, rank=rank, drop_last=drop_last)
         self.quadratic = quadratic
 
+    def _clip_cost(self, count: int) -> float:
+        return max(count, 1) * (1 + self.quadratic * count)  # a video that could not be read takes its place, too
+
     def _group_cost(self, group: list[tuple[int, int]]) -> float:
-        return sum(count + self.quadratic * count**2 for _, count in group)
+        return sum(self._clip_cost(count) for _, count in group)
+
+    def _balance_groups(self, sorted_pairs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+        groups: list[list[tuple[int, int]]] = [[] for _ in range(self.dp_size * self.grad_accum)]
+        cheapest = [(0.0, number) for number in range(len(groups))]
+        for index, count in sorted_pairs:
+            cost, number = heapq.heappop(cheapest)
+            groups[number].append((index, count))
+            heapq.heappush(cheapest, (cost + self._clip_cost(count), number))
+        return groups
 
 
 class TokenGroupedSampler(LengthGroupedSampler):
