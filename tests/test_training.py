@@ -181,7 +181,7 @@ def test_ranks_get_equal_work_and_every_clip_once(accumulation):
     assert sorted(index for batch in batches for index in batch) == list(range(330))
     steps = torch.tensor(tokens).view(2, -1, accumulation).sum(-1).double()  # the last one is not full
     plain = counts[torch.randperm(320, generator=torch.Generator().manual_seed(1))].view(2, 10, 16).sum(-1)
-    assert waited_share(steps[:, :-1]) < 0.01 < 0.05 < waited_share(plain.double())
+    assert waited_share(steps[:, :-1]) < 0.01 < 0.03 < waited_share(plain.double())
 
 
 def test_cost_of_attention_is_that_of_the_analytic_count():
