@@ -23,13 +23,22 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import TrainingArguments, set_seed
 from transformers.utils import check_min_version
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
-from hf_rlt.checkpoints import CheckpointError, check_output_dir, checkpoint_to_resume, set_aside_damaged
+from hf_rlt.checkpoints import (
+    CheckpointError,
+    check_output_dir,
+    check_same_model,
+    checkpoint_to_resume,
+    set_aside_damaged,
+)
 from hf_rlt.data import (
     ClipDataset,
     ClipList,
@@ -41,6 +50,7 @@ from hf_rlt.data import (
     from_file,
     from_folder,
     from_hub,
+    one_line,
     render_digits,
     split_clips,
 )
@@ -146,11 +156,15 @@ class progress_bar:
 def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
     """Returns model and processor, agreeing on labels, clip, patches and threshold."""
     try:
-        threshold = None if args.threshold.lower() == "none" else float(args.threshold)
+        threshold = None if str(args.threshold).lower() == "none" else float(args.threshold)
     except ValueError as error:
         raise ValueError(f"--threshold: expected a number or none, received {args.threshold!r}.") from error
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    rlt = {"threshold": threshold, "length_embedding": args.length_embedding, "drop_path_rate": args.drop_path_rate}
+    rlt: dict[str, Any] = {
+        "threshold": threshold,
+        "length_embedding": args.length_embedding,
+        "drop_path_rate": args.drop_path_rate,
+    }
     if args.model_name_or_path:
         path = args.model_name_or_path
         config = RLTVideoMAEConfig.from_pretrained(path, **rlt, **labels)
@@ -159,28 +173,32 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
         )
         changed = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
         new_head = "classifier.weight" in changed
-        processor = RLTVideoProcessor.from_pretrained(path)
+        settings = RLTVideoProcessor.from_pretrained(path).to_dict()
     else:
         config = RLTVideoMAEConfig(**SMALL_MODEL, **rlt, **labels)
         model, new_head = RLTVideoMAEForVideoClassification(config), True
         side = config.image_size
-        processor = RLTVideoProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        settings = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}, "frame_stride": 2}
     if new_head:
         with torch.no_grad():
             model.classifier.weight.mul_(args.head_init_scale)
-    stride = args.frame_stride or (processor.frame_stride if args.model_name_or_path else 2)
-    clip = {"num_frames": config.num_frames, "frame_stride": stride, "threshold": threshold}
-    clip["sampling"] = args.sampling or processor.sampling
-    for key, value in {**clip, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}.items():
-        setattr(processor, key, value)
-    return model, processor
+    shape = {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
+    clip = {"frame_stride": args.frame_stride, "sampling": args.sampling}
+    asked = {name: value for name, value in clip.items() if value is not None}
+    return model, RLTVideoProcessor(**{**settings, **shape, **asked})
 
 
 def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
-    """Returns the tokens of each training clip; the first process of a machine counts, the others read its file."""
-    workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    with args.main_process_first(desc="counting tokens"), progress_bar("Counting tokens", args) as show:
-        return count_tokens(clips, processor, workers, data.on_bad_video, progress=show)
+    """Returns the tokens of each training clip; the first process counts and tells the others."""
+    found: list = [None]
+    if args.process_index == 0:
+        workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        with progress_bar("Counting tokens", args) as show:
+            found = [count_tokens(clips, processor, workers, data.on_bad_video, progress=show)]
+    if args.world_size > 1:
+        broadcast_object_list(found)
+    clips.bad.copy_(torch.from_numpy(found[0] == 0))
+    return found[0]
 
 
 def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelArguments]:
@@ -197,14 +215,24 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
     bad, cache = data_args.on_bad_video, data_args.cache_megabytes * 2**20
     augmentation = make_augmentation(recipe_args, processor)
     changes = (augmentation, recipe_args.random_clips, recipe_args.repeated_augmentation, args.seed, bad)
+    balanced = args.train_sampling_strategy in BY_TOKENS
+    total = args.train_batch_size * args.world_size
     if isinstance(train, ClipStream):
+        if balanced:
+            raise ValueError(
+                f"--train_sampling_strategy {args.train_sampling_strategy} cannot balance a stream: leave it out."
+            )
         train_data: Any = StreamedClips(train, processor, *changes)
     else:
+        if args.dataloader_drop_last and len(train) < total:
+            raise ValueError(
+                f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass a smaller "
+                "--per_device_train_batch_size or --dataloader_drop_last False."
+            )
         train_data = ClipDataset(train, processor, *changes, cache_bytes=cache)
     views = (data_args.num_clips, data_args.num_crops)
     eval_data = ViewDataset(validation, processor, on_bad_video=bad, cache_bytes=cache)
     final_data = eval_data if views == (1, 1) else ViewDataset(validation, processor, *views, on_bad_video=bad)
-    balanced = args.train_sampling_strategy in BY_TOKENS and isinstance(train, ClipList)
     trainer = RLTTrainer(
         model=model,
         args=args,
@@ -225,26 +253,32 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: ModelArguments) -> None:
     """Returns nothing; trains, evaluates, saves and reports."""
     args = trainer.args
-    with args.main_process_first(desc="looking at checkpoints"):
+    with args.main_process_first(local=False, desc="looking at checkpoints"):
         set_aside_damaged(args.output_dir)
         checkpoint = checkpoint_to_resume(args.output_dir, args.resume_from_checkpoint)
     if checkpoint is not None:
+        check_same_model(checkpoint, trainer.model.config)
         logger.warning(f"Resuming from {checkpoint}; to start anew pass another --output_dir.")
     result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint), ignore_keys_for_eval=IGNORED_OUTPUTS)
+    if trainer.is_fsdp_enabled:  # checkpoints are sharded, the model is not
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
-    trainer.save_metrics("train", result.metrics)
-    trainer.save_state()
+    with trainer.saving():
+        trainer.save_metrics("train", result.metrics)
+        trainer.save_state()
     metrics = trainer.evaluate(final_data, ignore_keys=IGNORED_OUTPUTS)
     trainer.log_metrics("eval", metrics)
-    trainer.save_metrics("eval", metrics)
     for data in (trainer.train_dataset, final_data):
         gather_bad(data, args)
+    with trainer.saving():
+        trainer.save_metrics("eval", metrics)
+        if trainer.is_world_process_zero():
+            write_per_class(trainer.compute_metrics.per_class, args.output_dir)
+            write_card(args.output_dir, dataset, metrics, model_args.model_name_or_path, model_args.threshold)
+    if args.push_to_hub:
+        trainer.push_to_hub()
     if trainer.is_world_process_zero():
-        write_per_class(trainer.compute_metrics.per_class, args.output_dir)
-        write_card(args.output_dir, dataset, metrics, model_args.model_name_or_path, model_args.threshold)
-        if args.push_to_hub:
-            trainer.push_to_hub()
         report(result.metrics, metrics, trainer, final_data)
     trainer.end()
 
@@ -258,7 +292,9 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
     print(f"Training speed                    {train['train_samples_per_second']:.1f} clips/s", end="")
     print(f", {1 / max(train['train_steps_per_second'], 1e-9):.3f} s/step")
     for title, data in {"training": trainer.train_dataset, "validation": final_data}.items():
-        bad = data.unreadable() if hasattr(data, "unreadable") else []
+        bad = data.unreadable() if isinstance(data, (ClipDataset, ViewDataset)) else []
+        if isinstance(data, StreamedClips) and data.bad_count:
+            print(f"Skipped, cannot be read           {int(data.bad_count)} videos of the stream, named above")
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             print(
@@ -271,7 +307,7 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
 
 def stop(message: str) -> NoReturn:
     """Returns never; prints one line and exits with code 2."""
-    print(f"finetune.py: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"finetune.py: error: {message}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -281,12 +317,12 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         job = make_trainer(sys.argv[1:])
-    except (ValueError, OSError, ImportError) as error:
-        stop(str(error).strip().splitlines()[-1].split("Error: ")[-1])  # of a loading process the last line
+    except (ValueError, OSError, ImportError, StrictDataclassError, SafetensorError) as error:
+        stop(one_line(error))
     try:
         run(*job)
     except (UnreadableClipError, CheckpointError) as error:
-        stop(str(error).strip().splitlines()[-1].split("UnreadableClipError: ")[-1])
+        stop(one_line(error))
 
 
 if __name__ == "__main__":

@@ -93,15 +93,12 @@ def test_errors_of_missing_files_and_label_files(videos, tmp_path):
 
 def test_a_stream_gives_the_clips_of_the_data_set(rendered_digits):
     stream = ClipStream(str(rendered_digits), "train")
-    rows = [(source["path"].split("/")[-2], label) for source, label in stream]
+    rows = [(source["path"].split("/")[-2], label) for source, label in stream.read()]
     assert len(rows) == 16
     assert all(stream.names[label] == name for name, label in rows)
     with pytest.raises(ValueError, match="expected a split 'test', found 'train', 'validation'"):
         ClipStream(str(rendered_digits), "test")
     mixed = ClipStream(str(rendered_digits), "train", shuffle_buffer=16)
-    orders = []
-    for epoch in (0, 0, 1):
-        mixed.set_epoch(epoch)
-        orders.append([source["path"] for source, _ in mixed])
+    orders = [[source["path"] for source, _ in mixed.read(epoch)] for epoch in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])

@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from hf_rlt import RLTVideoMAEConfig
 from hf_rlt.checkpoints import (
     CheckpointError,
     check_output_dir,
+    check_same_model,
     checkpoint_folders,
     checkpoint_problem,
     checkpoint_to_resume,
@@ -66,8 +68,8 @@ def test_damage_is_found_and_the_checkpoint_before_is_taken(tmp_path, caplog, na
     assert checkpoint_to_resume(tmp_path, None) == older
     with pytest.raises(CheckpointError, match=f"Cannot resume from {newer}: .*{older} is whole"):
         checkpoint_to_resume(tmp_path, str(newer))
-    aside = tmp_path / "damaged-checkpoint-100"
-    for _ in range(2):  # a second time it replaces the first
+    for name_aside in ("damaged-checkpoint-100", "damaged-checkpoint-100-2"):
+        aside = tmp_path / name_aside
         assert set_aside_damaged(tmp_path) == [aside]
         assert f"Set aside as {aside}: " in caplog.text
         assert problem in caplog.text
@@ -112,3 +114,24 @@ def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path, caplog):
     assert not list((tmp_path / "new").iterdir())
     check_output_dir(tmp_path / "new", 10**15)
     assert "a checkpoint takes about 12000000.0 GB" in caplog.text
+
+
+def test_a_checkpoint_of_the_model_only_is_left_where_it_is(tmp_path):
+    folder = write(tmp_path, 5)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (folder / name).unlink()
+    assert set_aside_damaged(tmp_path) == []
+    assert checkpoint_to_resume(tmp_path, None) is None
+    assert checkpoint_to_resume(tmp_path, "False") is None
+    with pytest.raises(CheckpointError, match="it holds the model only"):
+        checkpoint_to_resume(tmp_path, str(folder))
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    config = RLTVideoMAEConfig(id2label={0: "a", 1: "b"})
+    config.save_pretrained(tmp_path)
+    check_same_model(tmp_path, config)
+    check_same_model(tmp_path / "adapter", config)
+    other = RLTVideoMAEConfig(id2label={0: "a", 1: "c"})
+    with pytest.raises(CheckpointError, match=r"of another training: its id2label is .*'b'.*, here it is .*'c'"):
+        check_same_model(tmp_path, other)

@@ -2,7 +2,9 @@
 """What a data loader reads: training items, views, bad videos, token counts, batches."""
 
 import logging
+from itertools import islice
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,9 @@ from hf_rlt.data import (
     ViewDataset,
     count_tokens,
     from_folder,
+    split_clips,
 )
+from hf_rlt.data.clips import read_clips
 
 AUGMENTATION = {"crop_scale": 0.3, "horizontal_flip": 0.5, "rand_augment_ops": 4, "erasing": 0.5}
 
@@ -95,7 +99,7 @@ def test_a_clip_is_decoded_once_and_augmented_twice(train, digits_processor, mon
     assert item["labels"].tolist() == [train.labels[0]] * 2
     batch = ClipCollator(digits_processor)([data[i] for i in range(3)])
     assert batch["pixel_values"].shape == (6, 16, 3, 64, 64)
-    assert batch["labels"].tolist() == [train.labels[i // 2] for i in range(6)]
+    assert batch["labels"].tolist() == [train.labels[i % 3] for i in range(6)]
 
 
 def test_random_clips_lie_anywhere_in_the_video(tmp_path):
@@ -186,25 +190,80 @@ def test_a_bad_video_stops_unless_it_is_to_be_skipped(with_bad, digits_processor
         ViewDataset(with_bad, digits_processor, on_bad_video="ignore")
 
 
-def test_streamed_clips_are_those_of_the_list(rendered_digits, digits_processor, caplog):
-    stream = StreamedClips(ClipStream(str(rendered_digits), "train"), digits_processor)
+def test_a_stream_gives_the_clips_of_the_list_pass_after_pass(rendered_digits, digits_processor):
+    augmentation = ClipAugmentation(digits_processor, **AUGMENTATION)
     listed = ClipDataset(from_folder(rendered_digits / "train"), digits_processor)
     summary = lambda item: (int(item["labels"]), float(item["pixel_values"].sum()))  # noqa: E731
     expected = {summary(listed[i]) for i in range(16)}
-    for workers in (0, 1):
-        items = list(DataLoader(stream, batch_size=None, num_workers=workers))
-        assert set(map(summary, items)) == expected
+    for workers in (0, 2):
+        stream = StreamedClips(ClipStream(str(rendered_digits), "train", shuffle_buffer=8), digits_processor)
+        items = [summary(item) for item in islice(DataLoader(stream, batch_size=None, num_workers=workers), 32)]
+        if workers == 0:
+            assert set(items[:16]) == set(items[16:]) == expected
+            assert items[:16] != items[16:]
+        assert set(items) == expected
+    changed = StreamedClips(ClipStream(str(rendered_digits), "train"), digits_processor, augmentation)
+    first, again = (list(islice(changed, 32)) for _ in range(2))
+    pixels = [item["pixel_values"] for item in first]
+    assert all(torch.equal(a, b["pixel_values"]) for a, b in zip(pixels, again, strict=True))
+    assert not torch.equal(pixels[0], pixels[16])  # another pass, another augmentation
+
+
+def test_bad_videos_of_a_stream(rendered_digits, digits_processor, caplog):
+    good = sorted((rendered_digits / "train" / "grows").glob("*.mp4"))
     bad = rendered_digits.parent / "stream"
     for split in ("train", "validation"):
         for name in ("a", "b"):
             (bad / split / name).mkdir(parents=True, exist_ok=True)
             (bad / split / name / "broken.mp4").write_bytes(b"no video")
+            (bad / split / name / "whole.mp4").write_bytes(good[0].read_bytes())
+    stream = StreamedClips(ClipStream(str(bad), "train"), digits_processor, on_bad_video="skip")
     with caplog.at_level(logging.WARNING):
-        items = list(StreamedClips(ClipStream(str(bad), "train"), digits_processor, on_bad_video="skip"))
-    assert [int(item["labels"]) for item in items] == [-100, -100]
-    assert "a/broken.mp4" in caplog.text
-    with pytest.raises(UnreadableClipError, match=r"broken\.mp4"):
-        list(StreamedClips(ClipStream(str(bad), "train"), digits_processor))
+        items = list(islice(stream, 12))  # three passes
+    assert sorted(int(item["labels"]) for item in items) == [-100] * 6 + [0] * 3 + [1] * 3
+    assert caplog.text.count("a/broken.mp4: ") == 1
+    assert int(stream.bad_count) == 2
+    with pytest.raises(UnreadableClipError, match=r"broken\.mp4.* --on_bad_video skip"):
+        list(islice(StreamedClips(ClipStream(str(bad), "train"), digits_processor), 4))
+
+
+def test_files_that_lie_elsewhere_are_fetched(rendered_digits, digits_processor):
+    path = next(rendered_digits.rglob("*.mp4"))
+    with fsspec.open("memory://set/clip.mp4", "wb") as file:
+        file.write(path.read_bytes())
+    expected = read_clips(digits_processor, path, [0.5])
+    row = {"path": "memory://set/clip.mp4", "bytes": None}
+    assert np.array_equal(read_clips(digits_processor, row, [0.5]), expected)
+    with pytest.raises(OSError, match="memory://set/gone.mp4: could not be fetched"):
+        read_clips(digits_processor, {"path": "memory://set/gone.mp4", "bytes": None}, [0.5])
+
+
+def test_linked_folders_are_entered_and_parts_of_a_list_stay_unread(rendered_digits, tmp_path):
+    for name in ("grows", "stays"):
+        (tmp_path / name).symlink_to(rendered_digits / "train" / name)
+    assert from_folder(tmp_path).names == ["grows", "stays"]
+
+    class Unread:
+        def __getitem__(self, index):
+            return f"video {index}" if index == 3 else pytest.fail("read")
+
+    train, held = split_clips(ClipList(Unread(), [0, 1] * 5, ["a", "b"]), 0.3)
+    part = next(part for part in (train, held) if 3 in part.sources.indices)
+    assert part.sources[part.sources.indices.index(3)] == "video 3"
+    assert len(train) + len(held) == 10
+
+
+def test_neighbours_in_a_batch_are_different_clips_with_repeated_augmentation(train, digits_processor):
+    data = ClipDataset(train, digits_processor, repeats=2)
+    one_class_each = [next(i for i, label in enumerate(train.labels) if label == k) for k in range(4)]
+    batch = ClipCollator(digits_processor, ClipMix(8, 0.8, 0), num_classes=8)([data[i] for i in one_class_each])
+    assert ((batch["labels"] > 0).sum(1) == 2).all()
+
+
+def test_frames_are_not_sampled_a_second_time(train, digits_processor):
+    again = RLTVideoProcessor(**digits_processor.to_dict() | {"do_sample_frames": True})
+    first, second = (ViewDataset(train, processor)[0] for processor in (digits_processor, again))
+    assert torch.equal(first["pixel_values"], second["pixel_values"])
 
 
 def test_tokens_are_counted_once_and_an_interrupted_count_goes_on(with_bad, digits_processor, tmp_path, monkeypatch):

@@ -152,6 +152,18 @@ def test_a_users_mistake_is_one_line_and_code_2(folder, rendered_digits, words, 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_model_without_a_classifier_is_refused(model, digits_processor, rendered_digits, tmp_path):
+    model.videomae.save_pretrained(tmp_path)
+    digits_processor.save_pretrained(tmp_path)
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), str(rendered_digits / "validation")])
+    assert done.exit_code == 2
+    assert "expected a classifier, found weights without classifier.bias, classifier.weight" in done.stderr
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), str(rendered_digits / "validation")])
+    assert done.exit_code == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_clips_of_classes_that_the_model_lacks_are_refused(folder, rendered_digits, tmp_path):
     (tmp_path / "flies").mkdir()
     (tmp_path / "flies" / "a.mp4").touch()
@@ -162,5 +174,5 @@ def test_clips_of_classes_that_the_model_lacks_are_refused(folder, rendered_digi
 def test_nothing_readable_is_an_error_not_a_score(folder, names, digits_processor, model, tmp_path):
     clips = ClipList([tmp_path / "gone.mp4"], [0], names)
     args = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
-    with pytest.raises(ValueError, match="could any video be read"):
+    with pytest.raises(ValueError, match="None of the 1 videos to evaluate on can be read"):
         evaluate_model(model, digits_processor, clips, on_bad_video="skip", args=args)

@@ -16,6 +16,7 @@ from hf_rlt.runs import (
     fill_runs,
     find_runs,
     grid_size,
+    keep_random,
     lengths_from_starts,
     run_starts,
     tubelet_differences,
@@ -203,3 +204,38 @@ def test_fill_refuses_other_shapes():
 def test_grid_size_cuts_remainders_off():
     assert grid_size((2, 17, 3, 225, 240), 2, 16) == (8, 14, 15)
     assert grid_size((17, 3, 30, 33), 4, (10, 16)) == (4, 3, 2)
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 1.0), st.integers(1, 4))
+def test_random_masking_keeps_a_rounded_share_of_each_clips_tokens(seed, ratio, batch):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(0, 4, (batch, 24), generator=generator)
+    lengths[:, 0] = 1
+    kept = keep_random(lengths, ratio, [torch.Generator().manual_seed(seed + clip) for clip in range(batch)])
+    for before, after in zip(lengths.tolist(), kept.tolist(), strict=True):
+        assert all(b in (0, a) for a, b in zip(before, after, strict=True))
+        computed = sum(a > 0 for a in before)
+        assert sum(b > 0 for b in after) == max(round(float(torch.tensor(computed) * ratio)), 1)
+    for clip in range(batch):  # whatever else is in the batch
+        alone = keep_random(lengths[clip : clip + 1], ratio, [torch.Generator().manual_seed(seed + clip)])
+        assert torch.equal(alone[0], kept[clip])
+
+
+def test_random_masking_is_uniform_over_the_computed_tokens():
+    lengths = torch.tensor([[2, 0, 1, 1, 0, 1]]).expand(4000, 6)
+    kept = keep_random(lengths, 0.5, [torch.Generator().manual_seed(clip) for clip in range(4000)])
+    share = (kept > 0).float().mean(0)
+    assert share[[1, 4]].tolist() == [0, 0]
+    assert ((share[[0, 2, 3, 5]] - 0.5).abs() < 0.04).all()  # five standard errors
+    assert torch.equal(keep_random(lengths, 1.0), lengths)
+
+
+@pytest.mark.parametrize("ratio", [0.0, -0.1, 1.1, float("nan")])
+def test_a_ratio_out_of_range_is_refused(ratio):
+    with pytest.raises(ValueError, match=r"Expected a ratio of tokens in \(0, 1\]"):
+        keep_random(torch.ones(1, 4, dtype=torch.int64), ratio)
+
+
+def test_random_masking_needs_a_generator_for_each_clip():
+    with pytest.raises(ValueError, match="one generator for each of 2 clips, received 1"):
+        keep_random(torch.ones(2, 4, dtype=torch.int64), 0.5, [torch.Generator()])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rlt.sampling import fps_indices, strided_indices, uniform_indices
+from hf_rlt.sampling import fps_indices, strided_indices, uniform_indices, view_crops, view_positions
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 9))
@@ -75,3 +75,43 @@ def test_numbers_that_are_not_positive_are_refused():
     ):
         with pytest.raises(ValueError, match="must be positive, received"):
             call()
+
+
+@given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 6), st.floats(0, 1))
+def test_a_position_moves_the_clip_from_the_beginning_to_the_end(total, num_frames, stride, position):
+    free = max(total - (num_frames - 1) * stride - 1, 0)
+    start = strided_indices(total, num_frames, stride, position)[0]
+    assert abs(start - position * free) <= 0.5
+    assert strided_indices(total, num_frames, stride, 0.0)[0] == 0
+    assert strided_indices(total, num_frames, stride, 1.0)[-1] == total - 1 or free == 0
+    times = np.arange(total) / 10
+    first, last = (fps_indices(times, num_frames, 10.0, p) for p in (0.0, 1.0))
+    assert first.tolist() == [min(i, total - 1) for i in range(num_frames)]
+    assert last[-1] == total - 1 or total > num_frames
+    spread = uniform_indices(total, num_frames, np.full(num_frames, position))
+    assert spread.tolist() == uniform_indices(total, num_frames, position).tolist()
+    assert spread.min() >= 0
+    assert spread.max() <= total - 1
+
+
+@pytest.mark.parametrize("position", [-0.1, 1.1, float("nan")])
+def test_positions_out_of_range_are_refused(position):
+    for call in (
+        lambda: strided_indices(50, 4, 2, position),
+        lambda: fps_indices(np.arange(50.0), 4, 1.0, position),
+        lambda: uniform_indices(50, 4, position),
+    ):
+        with pytest.raises(ValueError, match="position must be between 0 and 1"):
+            call()
+
+
+def test_views_are_those_of_the_protocol():
+    assert view_positions(1, "clip") == view_positions(1, "uniform") == [0.5]
+    assert view_positions(5, "clip") == [0, 0.25, 0.5, 0.75, 1]
+    assert view_positions(2, "uniform") == [0, 0.5]
+    assert view_crops(224, 398, 224, 224, 3) == [(0, 0), (0, 87), (0, 174)]
+    assert view_crops(398, 224, 224, 224, 3) == [(0, 0), (87, 0), (174, 0)]
+    assert view_crops(240, 301, 224, 224, 1) == [(8, 38)]  # 38.5 and 8: as torchvision's centre crop rounds
+    assert view_crops(224, 224, 224, 224, 3) == [(0, 0)] * 3
+    with pytest.raises(ValueError, match="Expected frames of at least 224x224"):
+        view_crops(200, 300, 224, 224, 3)

@@ -211,6 +211,15 @@ def test_dropping_the_last_batch_shortens_training_only(model, tmp_path, data, r
     assert args.dataloader_drop_last
 
 
+def test_each_evaluation_reads_its_own_data_set(model, tmp_path, data, rendered_digits, digits_processor):
+    clips = from_folder(rendered_digits / "validation")
+    one, three = ViewDataset(clips, digits_processor), ViewDataset(clips, digits_processor, num_clips=3)
+    args = arguments(tmp_path, dataloader_num_workers=1, dataloader_persistent_workers=True)
+    made = trainer(model, args, data, digits_processor, eval_dataset=one)
+    shapes = [next(iter(made.get_eval_dataloader(asked)))["pixel_values"].ndim for asked in (None, three, None, three)]
+    assert shapes == [5, 6, 5, 6]
+
+
 class DiskFullAt(TrainerCallback):
     """After this step the next checkpoint's optimizer.pt is a file that cannot be written: no space left on device."""
 

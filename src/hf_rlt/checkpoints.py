@@ -6,11 +6,15 @@ import logging
 import shutil
 import tempfile
 import zipfile
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 logger = logging.getLogger(__name__)
+
+MODEL_ONLY = "it holds the model only (save_only_model)"
 
 
 class CheckpointError(ValueError):
@@ -51,6 +55,8 @@ def checkpoint_problem(folder: str | Path) -> str | None:
             return f"{path.name} is damaged ({error})"
     needed = [] if sharded else [folder / "optimizer.pt", folder / "scheduler.pt"]
     random_states = sorted(folder.glob("rng_state*.pth"))
+    if not sharded and not random_states and not any(path.exists() for path in needed):
+        return MODEL_ONLY
     for path in [*needed, *(random_states or [folder / "rng_state.pth"])]:
         if not path.is_file():
             return f"{path.name} is missing"
@@ -71,17 +77,16 @@ def checkpoint_folders(output_dir: str | Path) -> list[Path]:
 
 
 def set_aside_damaged(output_dir: str | Path) -> list[Path]:
-    """Returns the folders that checkpoints which are not whole were renamed to, `damaged-checkpoint-STEP`.
+    """Returns the folders that damaged checkpoints were renamed to, `damaged-checkpoint-STEP`.
 
     Left in place, they would count as the newest ones when Trainer deletes old checkpoints.
     """
     renamed = []
     for folder in checkpoint_folders(output_dir):
         problem = checkpoint_problem(folder)
-        if problem is not None:
-            target = folder.with_name(f"damaged-{folder.name}")
-            if target.exists():
-                shutil.rmtree(target)
+        if problem not in (None, MODEL_ONLY):
+            names = (folder.with_name(f"damaged-{folder.name}" + (f"-{n}" if n > 1 else "")) for n in count(1))
+            target = next(path for path in names if not path.exists())  # never over an earlier one
             renamed.append(folder.rename(target))
             logger.warning(
                 f"Set aside as {target}: {problem}. An interrupted run or a full disk leaves such a checkpoint."
@@ -100,9 +105,10 @@ def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Pa
     Raises:
         CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
     """
-    if asked is None or asked is True or asked in ("True", "true"):
+    wanted = str(asked).lower() == "true"
+    if wanted or str(asked).lower() in ("none", "false"):
         found = newest_checkpoint(output_dir)
-        if found is None and asked is not None:
+        if found is None and wanted:
             raise CheckpointError(f"{output_dir}: expected a checkpoint to resume from, found no whole one.")
         return found
     problem = checkpoint_problem(str(asked))
@@ -111,6 +117,34 @@ def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Pa
     other = newest_checkpoint(Path(str(asked)).parent)
     remedy = f"{other} is whole: resume from that" if other else "start anew without --resume_from_checkpoint"
     raise CheckpointError(f"Cannot resume from {asked}: {problem}. {remedy}.")
+
+
+def check_same_model(checkpoint: str | Path, config: Any) -> None:
+    """Returns nothing; raises if a checkpoint is of a model with other classes or clips.
+
+    Args:
+        checkpoint: its folder; one without config.json (of adapters) is taken as it is.
+        config: of the model that is to be trained.
+
+    Raises:
+        CheckpointError: naming the first setting that differs.
+    """
+    path = Path(checkpoint) / "config.json"
+    if not path.is_file():
+        return
+    saved = type(config).from_pretrained(checkpoint)
+    for name in ("id2label", "num_frames", "image_size", "patch_size", "hidden_size", "num_hidden_layers"):
+        theirs, ours = getattr(saved, name), getattr(config, name)
+        if theirs != ours:
+            raise CheckpointError(
+                f"{checkpoint} is of another training: its {name} is {_short(theirs)}, here it is {_short(ours)}. "
+                "Pass another --output_dir, or remove the checkpoint."
+            )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_output_dir(output_dir: str | Path, num_parameters: int) -> None:

@@ -5,12 +5,14 @@ import json
 import logging
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import torch
 import typer
+from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
+from safetensors import SafetensorError
 from transformers import AutoConfig, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
@@ -74,8 +76,11 @@ def evaluate(
             first = args.process_index == 0
         if first and output_dir is not None:
             evaluation.write_report(result, output_dir)
-    except (ValueError, OSError, ImportError) as error:
-        _stop(str(error))
+    except (ValueError, OSError, ImportError, StrictDataclassError, SafetensorError) as error:
+        from .data import one_line
+
+        typer.echo(f"hf-rlt: error: {one_line(error)}", err=True)
+        raise typer.Exit(2) from error
     if first:
         print(json.dumps(result, indent=2)) if as_json else _show(result, output_dir)
 
@@ -101,7 +106,12 @@ def _load(name: str, threshold: str) -> tuple[Any, RLTVideoProcessor]:
     kind = AutoConfig.from_pretrained(name).model_type
     if kind not in ("rlt_videomae", "videomae"):
         raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
-    network = RLTVideoMAEForVideoClassification.from_pretrained(name, **changes)
+    network, loading = RLTVideoMAEForVideoClassification.from_pretrained(name, output_loading_info=True, **changes)
+    missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
+    if missing:
+        raise ValueError(
+            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
+        )
     config = network.config
     settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
     return network, RLTVideoProcessor.from_pretrained(name, **settings, threshold=config.threshold)
@@ -135,12 +145,6 @@ def _show(result: dict[str, Any], output_dir: str | None) -> None:
     console.print("Weakest classes: " + ", ".join(f"{row['class']} {row['accuracy']:.0%}" for row in weakest))
     if output_dir is not None:
         console.print(f"Written: {Path(output_dir) / 'evaluation.json'} and per_class.csv")
-
-
-def _stop(message: str) -> NoReturn:
-    last = message.strip().splitlines()[-1].split("UnreadableClipError: ")[-1]  # of a loading process the last line
-    typer.echo(f"hf-rlt: error: {last}", err=True)
-    raise typer.Exit(2)
 
 
 def main() -> None:

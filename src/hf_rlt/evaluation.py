@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
-from .data import ClipCollator, ClipList, ViewDataset
+from .data import ClipCollator, ClipList, UnreadableClipError, ViewDataset
 from .metrics import VideoAccuracy
 
 # What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
@@ -45,6 +45,8 @@ class ClipMetrics:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         scores, tokens = prediction.predictions
         labels = prediction.label_ids
+        if (labels < 0).all():
+            raise UnreadableClipError(f"None of the {len(labels)} videos to evaluate on can be read.")
         result = self._metric.compute(predictions=scores, references=labels)
         per_class = result.pop("per_class")
         self.per_class = [(self.names[k], clips, hits / clips) for k, (clips, hits) in per_class.items()]
@@ -84,11 +86,13 @@ def evaluate_model(
 
     Source: VideoMAE's test protocol (5 x 3 views for Kinetics-400, 2 x 3 for Something-Something V2).
     """
+    args = args or TrainingArguments(report_to=[])
+    args.dataloader_drop_last = False  # or the last clips would not be evaluated
     metrics = ClipMetrics(clips.names)
     data = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video, token_keep_ratio=token_keep_ratio)
     trainer = Trainer(
         model=model,
-        args=args or TrainingArguments(report_to=[]),
+        args=args,
         data_collator=ClipCollator(processor),
         compute_metrics=metrics,
         preprocess_logits_for_metrics=logits_and_tokens,

@@ -253,8 +253,8 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
                 "distribution per clip, or integer class indices of shape (batch,)."
             )
         # Rows of -100, clips to leave out, weigh nothing: integers are ignored by cross_entropy, targets become zeros.
-        targets = labels.to(logits).clamp(min=0) if soft else labels.to(logits.device).view(-1)
-        total = F.cross_entropy(logits, targets, reduction="sum")
+        targets = labels.to(logits.device).float().clamp(min=0) if soft else labels.to(logits.device).view(-1)
+        total = F.cross_entropy(logits.float(), targets, reduction="sum")
         if num_items_in_batch is None:
             items = labels.ne(-100).sum()
         else:

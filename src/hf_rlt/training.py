@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
 
 from .checkpoints import CheckpointError, newest_checkpoint
+from .data import ClipList, one_line
 from .data.balance import TokenGroupedSampler, TokenRebalanceSampler, quadratic_cost, waited_share
 
 BY_TOKENS = ("group_by_length", "batch_rebalance")
@@ -93,8 +94,10 @@ class RLTTrainer(Trainer):
         self.token_counts = token_counts
         self.optimizer: Any = None
         self._tokens: dict[int, Tensor] = {}  # optimiser step -> (computed, all) on the device
+        self._token_sampler: Any = None
+        self._evaluated: Any = None
         super().__init__(*args, **kwargs)
-        self.add_callback(EpochCallback(self.train_dataset))
+        self.add_callback(_EpochCallback(self))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Returns the optimiser; the groups are `parameter_groups` if there is a layer decay."""
@@ -124,26 +127,35 @@ class RLTTrainer(Trainer):
         counts, seed = [int(count) for count in self.token_counts], self.args.data_seed or self.args.seed
         args, config = self.args, self.model.config
         if strategy == "group_by_length":
-            return TokenGroupedSampler(counts, args.train_batch_size * args.gradient_accumulation_steps, seed)
-        return TokenRebalanceSampler(
-            counts,
-            args.train_batch_size,
-            ranks=args.world_size,
-            rank=args.process_index,
-            accumulation=args.gradient_accumulation_steps,
-            quadratic=quadratic_cost(config.hidden_size, config.intermediate_size),
-            seed=seed,
-            drop_last=args.dataloader_drop_last,
-        )
+            size = args.train_batch_size * args.gradient_accumulation_steps
+            self._token_sampler = TokenGroupedSampler(counts, size, seed)
+        else:
+            self._token_sampler = TokenRebalanceSampler(
+                counts,
+                args.train_batch_size,
+                ranks=args.world_size,
+                rank=args.process_index,
+                accumulation=args.gradient_accumulation_steps,
+                quadratic=quadratic_cost(config.hidden_size, config.intermediate_size),
+                seed=seed,
+                drop_last=args.dataloader_drop_last,
+            )
+        return self._token_sampler
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
-    def get_eval_dataloader(self, *args, **kwargs) -> DataLoader:
-        """Returns Trainer's, with the last batch: `dataloader_drop_last` is meant for training."""
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Returns Trainer's, with the last batch (`dataloader_drop_last` is meant for training), and of this data set.
+
+        With persistent loading processes Trainer keeps one loader, whatever it is asked to evaluate on.
+        """
+        if eval_dataset is not self._evaluated:
+            self.__dict__.pop("_eval_dataloaders", None)
+        self._evaluated = eval_dataset
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         try:
-            return super().get_eval_dataloader(*args, **kwargs)
+            return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args.dataloader_drop_last = drop_last
 
@@ -173,51 +185,56 @@ class RLTTrainer(Trainer):
         Raises:
             CheckpointError: if they cannot be written; it says which checkpoint is safe.
         """
-        with self._saying_what_is_safe():
+        with self.saving():
             super().save_model(*args, **kwargs)
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
-        with self._saying_what_is_safe():
+        with self.saving():
             super()._save_checkpoint(*args, **kwargs)
 
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Returns nothing; writes nothing: Trainer's card knows no video classification, `hf_rlt.hub.write_card` does."""
+
     @contextmanager
-    def _saying_what_is_safe(self) -> Iterator[None]:
+    def saving(self) -> Iterator[None]:
+        """Context in which a file that cannot be written raises a `CheckpointError` that says which checkpoint is safe."""
         step = self.state.global_step
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError on a full disk
             safe = newest_checkpoint(self.args.output_dir)
-            reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"Step {step} could not be saved to {self.args.output_dir} ({reason}). "
+                f"Step {step} could not be saved to {self.args.output_dir} ({one_line(error)}). "
                 f"{f'{safe} is whole' if safe else 'There is no whole checkpoint'}: make room or make the folder writable, "
                 "and start the same command again."
             ) from error
 
 
-class EpochCallback(TrainerCallback):
-    """Tells the data set the epoch, and gathers from all ranks which videos could not be read.
+class _EpochCallback(TrainerCallback):
+    """Tells data set and sampler the epoch, and gathers from all ranks which videos could not be read.
 
-    Accelerate tells the epoch to the sampler *or* to the data set; both need it.
+    Accelerate tells the epoch to the sampler *or* to the data set, and to neither through the batch samplers of a
+    training that is resumed on several ranks.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+    def __init__(self, trainer: RLTTrainer) -> None:
+        self.trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs) -> None:
-        if hasattr(self.dataset, "set_epoch"):
-            self.dataset.set_epoch(int(state.epoch or 0))
+        for target in (self.trainer.train_dataset, self.trainer._token_sampler):
+            if hasattr(target, "set_epoch"):
+                target.set_epoch(int(state.epoch or 0))
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs) -> None:
-        gather_bad(self.dataset, args)
+        gather_bad(self.trainer.train_dataset, args)
 
     on_train_end = on_epoch_end
 
 
 def gather_bad(dataset: Any, args: Any) -> None:
     """Returns nothing; from now on each rank knows the bad videos that any rank met, and reports none of them again."""
-    if args.world_size > 1 and hasattr(dataset, "bad"):
+    clips = getattr(dataset, "clips", None)
+    if args.world_size > 1 and isinstance(clips, ClipList):
         from accelerate.utils import gather
 
-        bad = gather(dataset.bad.to(args.device)[None]).any(0)
-        dataset.bad.copy_(bad.cpu())
+        clips.bad.copy_(gather(clips.bad.to(args.device)[None]).any(0).cpu())

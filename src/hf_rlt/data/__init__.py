@@ -3,7 +3,7 @@
 
 from .annotations import from_file
 from .augmentation import ClipAugmentation, ClipMix
-from .clips import ClipDataset, StreamedClips, UnreadableClipError, ViewDataset
+from .clips import ClipDataset, StreamedClips, UnreadableClipError, ViewDataset, one_line
 from .collate import ClipCollator
 from .digits import DigitsSettings, render_digits
 from .hub import ClipStream, from_hub
@@ -25,6 +25,7 @@ __all__ = [
     "from_file",
     "from_folder",
     "from_hub",
+    "one_line",
     "render_digits",
     "split_clips",
 ]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .lists import VIDEO_SUFFIXES, ClipList, label_indices, shorten
+from .lists import ClipList, find_videos, label_indices, shorten
 
 KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
@@ -121,5 +121,5 @@ def _find(path: Path, keys: list[Any], video_dir: str | Path | None) -> list[Pat
             f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "
             f"{video_dir}."
         )
-    found = {file.stem: file for file in sorted(Path(video_dir).rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES}
+    found = {file.stem: file for file in find_videos(video_dir)}
     return [found.get(key, Path(video_dir) / f"{key}.mp4") for key in keys]

@@ -29,8 +29,9 @@ class ClipAugmentation:
         ValueError: if a number is out of range.
 
     Source: VideoMAE's fine-tuning recipe (rand-m7-n4-mstd0.5-inc1, reprob 0.25, scale 0.08 to 1, ratio 3/4 to 4/3).
-    Departures: RandAugment comes after the crop (cheaper), without noise on its magnitude and without Equalize and
-    AutoContrast (they act frame by frame and make still patches flicker); erased boxes hold the same noise in all frames.
+    Departures: RandAugment comes after the crop (cheaper), without noise on its magnitude and without Equalize,
+    AutoContrast and Contrast (they measure each frame by itself, so still patches flicker when others move); erased boxes
+    hold the same noise in all frames.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class _StillRandAugment(v2.RandAugment):
     _AUGMENTATION_SPACE = {  # noqa: RUF012
         name: choice
         for name, choice in v2.RandAugment._AUGMENTATION_SPACE.items()
-        if name not in ("Equalize", "AutoContrast")
+        if name not in ("Equalize", "AutoContrast", "Contrast")
     }
 
     def __init__(self, magnitude: int) -> None:

@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,14 @@ class UnreadableClipError(ValueError):
     """A video of a data set that cannot be read. The message names it."""
 
 
+def one_line(error: BaseException) -> str:
+    """Returns an error as one line; of one from a loading process, which carries a traceback, what it says itself."""
+    text = str(error).strip()
+    if " in DataLoader worker process " in text:
+        text = text.splitlines()[-1].split("Error: ", 1)[-1]
+    return " ".join(text.split())
+
+
 def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
     """Returns the seed of everything random about a clip: a function of its place, not of the process that reads it."""
     return int(np.random.SeedSequence([seed, epoch, index, repeat]).generate_state(1)[0])
@@ -34,8 +43,21 @@ def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
 def read_clips(processor: Any, source: Any, positions: Sequence[Any]) -> np.ndarray:
     """Returns `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row `{"path", "bytes"}`."""
     if isinstance(source, dict):
-        source = source["bytes"] if source.get("bytes") is not None else source["path"]
+        source = source["bytes"] if source.get("bytes") is not None else _fetched(source["path"])
     return processor.read_clips(source if isinstance(source, bytes) else str(source), positions)
+
+
+def _fetched(path: str) -> str | bytes:
+    """Returns the bytes of a file that lies on the Hub or in an archive, as rows of a stream name it; else the path."""
+    if "://" not in path or path.startswith(("http://", "https://")):
+        return path
+    import fsspec
+
+    try:
+        with fsspec.open(path, "rb") as file:
+            return file.read()
+    except Exception as error:  # each file system has its own kinds
+        raise OSError(f"{path}: could not be fetched ({error}).") from error
 
 
 def blank_clip(processor: Any) -> Tensor:
@@ -53,7 +75,6 @@ class _ClipsOfList(Dataset):
         self.clips = clips
         self.processor = processor
         self.on_bad_video = on_bad_video
-        self.bad = torch.zeros(len(clips), dtype=torch.bool).share_memory_()
         self._cache_left = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
 
@@ -67,8 +88,8 @@ class _ClipsOfList(Dataset):
         return str(name or f"clip {index} of the data set")
 
     def unreadable(self) -> list[str]:
-        """Returns the names of the videos that could not be read so far, by any loading process of this one."""
-        return [self.name(int(index)) for index in self.bad.nonzero()]
+        """Returns the names of the videos of the list that could not be read so far, by any loading process."""
+        return [self.name(int(index)) for index in self.clips.bad.nonzero()]
 
     def read(self, index: int, positions: Sequence[Any], keep: bool) -> np.ndarray | None:
         """Returns `(len(positions), F, H, W, 3)` frames; None, reported once, for a bad video that is to be skipped."""
@@ -79,11 +100,12 @@ class _ClipsOfList(Dataset):
         except (ValueError, OSError) as error:
             if self.on_bad_video == "raise":
                 raise UnreadableClipError(
-                    f"Clip {index} of the data set cannot be read: {error} To go on without it: --on_bad_video skip."
+                    f"Clip {index} of the data set cannot be read: {one_line(error)} To go on without it: "
+                    "--on_bad_video skip."
                 ) from error
-            if not self.bad[index]:
-                logger.warning(f"Skipped, it cannot be read: {self.name(index)} ({' '.join(str(error).split())})")
-            self.bad[index] = True
+            if not self.clips.bad[index]:
+                logger.warning(f"Skipped, it cannot be read: {self.name(index)} ({one_line(error)})")
+            self.clips.bad[index] = True
             return None
         if keep and frames.nbytes <= self._cache_left:
             self._cache_left -= frames.nbytes
@@ -133,15 +155,19 @@ class ClipDataset(_ClipsOfList):
         self.maker.epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        seeds = self.maker.seeds(index)
+        seeds = self.maker.seeds(index, int(self.maker.epoch))
         frames = self.read(index, [self.maker.position(seeds[0])], keep=not self.maker.random_clips)
         return self.maker.item(None if frames is None else frames[0], self.clips.labels[index], seeds)
 
 
 class StreamedClips(IterableDataset):
-    """Iterable training set over a `ClipStream`; its items are those of `ClipDataset`.
+    """Endless iterable training set over a `ClipStream`; its items are those of `ClipDataset`.
 
-    A bad video that is skipped is reported once in each pass. Arguments are those of `ClipDataset`.
+    One pass follows the other, each in an order of its own, so that a place in the stream is a number of items: what a
+    resumed training skips. Arguments are those of `ClipDataset`.
+
+    Attributes:
+        bad_count: videos that could not be read so far, in all loading processes; each was reported once.
     """
 
     def __init__(
@@ -156,26 +182,35 @@ class StreamedClips(IterableDataset):
     ) -> None:
         self.clips, self.on_bad_video = clips, on_bad_video
         self.maker = _ItemMaker(processor, augmentation, random_clips, repeats, seed)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Returns nothing; shuffling and augmentation are from now on those of this epoch."""
-        self.maker.epoch.fill_(epoch)
-        self.clips.set_epoch(epoch)
+        self.bad_count = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for count, (source, label) in enumerate(self.clips):
-            seeds = self.maker.seeds(first + count * step)
-            frames = None
-            try:
-                frames = read_clips(self.maker.processor, source, [self.maker.position(seeds[0])])[0]
-            except (ValueError, OSError) as error:
-                name = source["path"] if isinstance(source, dict) else source
-                if self.on_bad_video == "raise":
-                    raise UnreadableClipError(f"{name} of the data set cannot be read: {error}") from error
-                logger.warning(f"Skipped, it cannot be read: {name} ({' '.join(str(error).split())})")
-            yield self.maker.item(frames, label, seeds)
+        reported: set[str] = set()
+        for epoch in count():
+            index = first
+            for source, label in self.clips.read(epoch):
+                seeds = self.maker.seeds(index, epoch)
+                yield self.maker.item(self._frames(source, seeds[0], reported), label, seeds)
+                index += step
+            if index == first:
+                return  # more loading processes than files: nothing for this one
+
+    def _frames(self, source: Any, seed: int, reported: set[str]) -> np.ndarray | None:
+        try:
+            return read_clips(self.maker.processor, source, [self.maker.position(seed)])[0]
+        except (ValueError, OSError) as error:
+            name = str(source.get("path") if isinstance(source, dict) else source)
+            if self.on_bad_video == "raise":
+                raise UnreadableClipError(
+                    f"{name} of the data set cannot be read: {one_line(error)} To go on without it: --on_bad_video skip."
+                ) from error
+            if name not in reported:
+                reported.add(name)
+                self.bad_count += 1
+                logger.warning(f"Skipped, it cannot be read: {name} ({one_line(error)})")
+            return None
 
 
 class _ItemMaker:
@@ -186,14 +221,18 @@ class _ItemMaker:
         self.random_clips, self.repeats, self.seed = random_clips, repeats, seed
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    def seeds(self, index: int) -> list[int]:
-        return [clip_seed(self.seed, int(self.epoch), index, repeat) for repeat in range(self.repeats)]
+    def seeds(self, index: int, epoch: int) -> list[int]:
+        return [clip_seed(self.seed, epoch, index, repeat) for repeat in range(self.repeats)]
 
     def position(self, seed: int) -> float | np.ndarray:
         if not self.random_clips:
             return 0.5
         rng = np.random.default_rng(seed)
-        return rng.random(self.processor.num_frames) if self.processor.sampling == "uniform" else rng.random()
+        return (
+            rng.random(self.processor.num_frames or DEFAULT_NUM_FRAMES)
+            if self.processor.sampling == "uniform"
+            else rng.random()
+        )
 
     def item(self, frames: np.ndarray | None, label: int, seeds: list[int]) -> dict[str, Tensor]:
         if frames is None:
@@ -241,6 +280,10 @@ class ViewDataset(_ClipsOfList):
         self.num_crops = num_crops
         if num_crops < 1:
             raise ValueError(f"Expected num_crops >= 1, received {num_crops}.")
+        if num_crops > 1 and processor.size == processor.crop_size:
+            logger.warning(
+                f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."
+            )
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         frames = self.read(index, self.positions, keep=True)
@@ -273,4 +316,5 @@ class ViewDataset(_ClipsOfList):
 
 def _normalised(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
     """Returns `(len(clips), F, C, H, W)`: what the processor makes of the frames."""
+    changes["do_sample_frames"] = False  # they have been sampled
     return processor(clips, input_data_format="channels_last", return_tensors="pt", **changes)["pixel_values"]

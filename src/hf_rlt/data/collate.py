@@ -66,7 +66,9 @@ class ClipCollator:
                 f"Expected items with seeds, those of ClipDataset, received {sorted(items[0])}: pass "
                 "remove_unused_columns=False to TrainingArguments."
             )
-        clips, labels, seeds = (torch.cat([item[key] for item in items]) for key in ("pixel_values", "labels", "seeds"))
+        # Repeat by repeat: neighbours, which are mixed, are different clips.
+        keys = ("pixel_values", "labels", "seeds")
+        clips, labels, seeds = (torch.stack([item[key] for item in items], dim=1).flatten(0, 1) for key in keys)
         if self.mix is not None or self.label_smoothing:
             clips, labels = self._soft(clips, labels, seeds)
         return {"pixel_values": clips, "run_lengths": self._runs(clips, seeds), "labels": labels}

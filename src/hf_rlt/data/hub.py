@@ -21,7 +21,7 @@ def from_hub(dataset_name: str, split: str, config_name: str | None = None, name
     """
     rows, video = _rows(dataset_name, split, config_name, streaming=False)
     feature, values = rows.features["label"], list(rows["label"])
-    if any(value is None for value in values):
+    if any(value is None or (_is_class(feature) and value < 0) for value in values):
         raise ValueError(f"{dataset_name}, split {split!r}: expected a label in every row, found rows without one.")
     # The column is sliced lazily: the videos' bytes are not read before they are asked for.
     sources: Sequence[Any] = rows[video]
@@ -38,7 +38,7 @@ class ClipStream:
     Attributes:
         names: class names.
 
-    Iterating gives `(source, label)`. `datasets` shares the files out among the workers of a `DataLoader`.
+    `datasets` shares the files out among the workers of a `DataLoader`.
 
     Args:
         dataset_name, split, config_name, names: as for `from_hub`; text labels need `names`.
@@ -67,15 +67,14 @@ class ClipStream:
             )
         self._where, self._feature = dataset_name, feature
         self.names: list[str] = list(names or feature.names)
-        if shuffle_buffer:
-            self._rows = self._rows.shuffle(seed=seed, buffer_size=shuffle_buffer)
+        self._shuffle_buffer, self._seed = shuffle_buffer, seed
 
-    def set_epoch(self, epoch: int) -> None:
-        """Returns nothing; the shuffling of the next pass depends on it."""
-        self._rows.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        for row in self._rows:
+    def read(self, epoch: int = 0) -> Iterator[tuple[Any, int]]:
+        """Yields the `(source, label)` of one pass, shuffled by seed and epoch."""
+        rows = self._rows
+        if self._shuffle_buffer:
+            rows = rows.shuffle(seed=self._seed + epoch, buffer_size=self._shuffle_buffer)
+        for row in rows:
             text = self._feature.int2str(row["label"]) if _is_class(self._feature) else str(row["label"])
             yield row[self._video], label_indices([text], self.names, self._where)[0][0]
 

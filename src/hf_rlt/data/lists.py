@@ -1,11 +1,15 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Labelled clips: lists of videos with their classes, from a folder with one subfolder per class."""
 
+import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
@@ -18,11 +22,16 @@ class ClipList:
         sources: one video each: a path, or a Hub row `{"path", "bytes"}`. May be read lazily.
         labels: class of each video, an index into `names`.
         names: class names.
+        bad: `(len,)` bool, in memory that loading processes share: which videos could not be read so far.
     """
 
     sources: Sequence[Any]
     labels: list[int]
     names: list[str]
+    bad: Tensor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bad", torch.zeros(len(self.labels), dtype=torch.bool).share_memory_())
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,6 +59,14 @@ def shorten(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def find_videos(folder: str | Path) -> list[Path]:
+    """Returns the video files anywhere below a folder, sorted; linked folders are entered."""
+    found = []
+    for where, _, files in os.walk(folder, followlinks=True):
+        found += [Path(where, file) for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES]
+    return sorted(found)
+
+
 def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
     """Returns the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
 
@@ -63,7 +80,7 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
-    videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    videos = find_videos(folder)
     if not videos:
         raise ValueError(
             f"{folder}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) in one subfolder per class, found none."
@@ -89,7 +106,20 @@ def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipLi
     random.Random(seed).shuffle(order)
     held = min(max(round(len(order) * fraction), 1), len(order) - 1)
     parts = sorted(order[held:]), sorted(order[:held])
-    first, second = (
-        ClipList([clips.sources[i] for i in part], [clips.labels[i] for i in part], clips.names) for part in parts
-    )
+    first, second = (ClipList(_Part(clips.sources, p), [clips.labels[i] for i in p], clips.names) for p in parts)
     return first, second
+
+
+class _Part(Sequence):
+    """Some of the elements of a sequence, which are read only when they are asked for."""
+
+    def __init__(self, whole: Sequence[Any], indices: list[int]) -> None:
+        self.whole, self.indices = whole, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.whole[i] for i in self.indices[index]]
+        return self.whole[self.indices[index]]

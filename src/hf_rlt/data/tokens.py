@@ -46,7 +46,8 @@ def count_tokens(
     path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.jsonl"
     known = _read(path)
     keys = [_key(source) for source in clips.sources]
-    missing = [index for index, key in enumerate(keys) if key not in known]
+    # A bad video is read again: to be reported, to stop the count, or because it has been mended.
+    missing = [index for index, key in enumerate(keys) if not known.get(key)]
     data = ViewDataset(clips, processor, on_bad_video=on_bad_video)
     loader = DataLoader(Subset(data, missing), batch_size=None, num_workers=num_workers)
     with path.open("a") as stream:
