@@ -234,7 +234,7 @@ def test_files_that_lie_elsewhere_are_fetched(rendered_digits, digits_processor)
     expected = read_clips(digits_processor, path, [0.5])
     row = {"path": "memory://set/clip.mp4", "bytes": None}
     assert np.array_equal(read_clips(digits_processor, row, [0.5]), expected)
-    with pytest.raises(OSError, match="memory://set/gone.mp4: could not be fetched"):
+    with pytest.raises(OSError, match=r"memory://set/gone\.mp4: could not be fetched"):
         read_clips(digits_processor, {"path": "memory://set/gone.mp4", "bytes": None}, [0.5])
 
 

@@ -8,6 +8,7 @@ import csv
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,9 +83,11 @@ def difference(first: Path, second: Path) -> float:
 def test_two_processes_train_as_one_does_with_their_total_batch(
     finetune, rendered_digits, tmp_path, strategy, size, optimiser, tolerance
 ):
-    options = (*AUGMENTED, "--max_steps", "4", "--train_sampling_strategy", strategy, "--optim", optimiser)
+    options = (*AUGMENTED, "--max_steps", "5", "--train_sampling_strategy", strategy, "--optim", optimiser)
     one, two = tmp_path / "one", tmp_path / "two"
-    process = start(LAUNCH, words(rendered_digits, two, *options, "--per_device_train_batch_size", size))
+    checkpoints = ("--save_strategy", "steps", "--save_steps", "4")  # of 3 steps an epoch: in the middle of the second
+    argv = words(rendered_digits, two, *options, *checkpoints, "--per_device_train_batch_size", size)
+    process = start(LAUNCH, argv)
     train(finetune, words(rendered_digits, one, *options, "--per_device_train_batch_size", 2 * size))
     out, _ = finish(process)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
@@ -93,10 +96,14 @@ def test_two_processes_train_as_one_does_with_their_total_batch(
     for name in ("eval_accuracy", "eval_tokens_computed", "eval_clips"):
         assert results[0][name] == pytest.approx(results[1][name], abs=1e-6)
     assert "of 8" in out
-    waited = [
-        entry["tokens_waited"] for entry in json.loads((two / "trainer_state.json").read_text())["log_history"][:4]
-    ]
-    assert all(0 <= share < 0.5 for share in waited)
+    history = json.loads((two / "trainer_state.json").read_text())["log_history"]
+    assert all(0 <= entry["tokens_waited"] < 0.5 for entry in history[:5])
+    if strategy == "batch_rebalance":  # resumed on two processes it ends with the same weights
+        (two / "model.safetensors").rename(tmp_path / "model.safetensors")
+        shutil.rmtree(two / "checkpoint-5", ignore_errors=True)
+        finish(start(LAUNCH, argv))
+        assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+        assert difference(tmp_path, two) == 0
 
 
 def test_two_processes_report_a_bad_video_once_and_count_no_clip_twice(rendered_digits, tmp_path):
@@ -171,13 +178,21 @@ def test_real_clips_with_a_corrupt_file_finish_and_name_it(finetune, tmp_path, c
         train(finetune, [*argv, "--output_dir", str(tmp_path / "strict")])
 
 
-def test_a_stream_trains(finetune, rendered_digits, tmp_path):
+def test_a_stream_trains_and_goes_on_where_it_was(finetune, rendered_digits, tmp_path):
     argv = ["--dataset_name", str(rendered_digits), "--validation_split", "validation", "--streaming", "True"]
-    argv += ["--output_dir", str(tmp_path), "--per_device_train_batch_size", "4", "--disable_tqdm", "True"]
+    argv += ["--per_device_train_batch_size", "4", "--disable_tqdm", "True", "--logging_steps", "1"]
+    argv += ["--save_strategy", "steps", "--save_steps", "6", "--augment", "True"]
     with pytest.raises(ValueError, match="--streaming needs --validation_split and --max_steps"):
         finetune.make_trainer(argv)
-    trainer = train(finetune, [*argv, "--max_steps", "6"])  # four batches are an epoch
-    assert trainer.state.global_step == 6
+    whole, cut = tmp_path / "whole", tmp_path / "cut"  # four batches are a pass
+    trainer = train(finetune, [*argv, "--max_steps", "9", "--output_dir", str(whole)])
+    assert trainer.state.global_step == 9
+    shutil.copytree(whole / "checkpoint-6", cut / "checkpoint-6")
+    train(finetune, [*argv, "--max_steps", "9", "--output_dir", str(cut)])
+    assert losses(cut) == losses(whole)
+    assert difference(cut, whole) == 0
+    with pytest.raises(ValueError, match="cannot balance a stream"):
+        finetune.make_trainer([*argv, "--max_steps", "9", "--train_sampling_strategy", "batch_rebalance"])
 
 
 def test_the_recipe_is_videomaes_and_the_user_goes_before_it(finetune, tmp_path, monkeypatch):
@@ -228,3 +243,59 @@ def test_a_new_head_starts_small_and_an_old_one_is_kept(finetune, rendered_digit
     replaced, _ = finetune.load_model(arguments, names[:3])
     assert replaced.classifier.weight.shape[0] == 3
     assert float(replaced.classifier.weight.detach().abs().max()) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sampling", "unifrom"), 'Expected sampling to be "clip" or "uniform", received \'unifrom\''),
+        (("--frame_stride", "0"), "Expected frame_stride >= 1, received 0"),
+        (("--threshold", "nan"), "received NaN"),
+        (("--drop_path_rate", "2"), "Expected drop_path_rate in [0, 1), received 2"),
+        (("--dataloader_drop_last", "True", "--per_device_train_batch_size", "17"), "at least 17 training clips"),
+        (("--on_bad_video", "ignore"), "Expected on_bad_video to be one of"),
+        (("--output_dir", "/proc/nowhere"), "expected a folder that can be written"),
+        (("--resume_from_checkpoint", "nowhere"), "Cannot resume from nowhere: there is no such folder"),
+        (("--mixup", "-1"), "Expected mixup >= 0"),
+        (("--token_keep_ratio", "0"), "Expected token_keep_ratio in (0, 1]"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_code_2(
+    finetune, rendered_digits, tmp_path, monkeypatch, capsys, options, message
+):
+    monkeypatch.setattr(sys, "argv", ["finetune.py", *words(rendered_digits, tmp_path / "out", *options)])
+    with pytest.raises(SystemExit) as stopped:
+        finetune.main()
+    assert stopped.value.code == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("finetune.py: error: ")]
+    assert len(error) == 1
+    assert message in error[0]
+
+
+def test_a_json_file_says_the_same_and_another_trainings_folder_is_refused(finetune, rendered_digits, tmp_path):
+    sets = {"train_dir": str(rendered_digits / "train"), "validation_dir": str(rendered_digits / "validation")}
+    more = {"max_steps": 2, "save_steps": 2, "output_dir": str(tmp_path / "out"), "disable_tqdm": True}
+    for threshold, expected in ((0.2, 0.2), (None, None), ("none", None)):
+        (tmp_path / "job.json").write_text(json.dumps({**sets, **more, "threshold": threshold}))
+        trainer, *_ = finetune.make_trainer([str(tmp_path / "job.json")])
+        assert trainer.model.config.threshold == trainer.processing_class.threshold == expected
+    train(finetune, [str(tmp_path / "job.json")])
+    few = tmp_path / "few"
+    for split in ("train", "validation"):
+        for name in ("grows", "stays"):
+            (few / split).mkdir(parents=True, exist_ok=True)
+            (few / split / name).symlink_to(rendered_digits / split / name)
+    job = finetune.make_trainer(words(few, tmp_path / "out"))
+    with pytest.raises(finetune.CheckpointError, match="is of another training: its id2label is"):
+        finetune.run(*job)
+
+
+def test_the_final_evaluation_takes_all_views_with_persistent_loading_processes(finetune, rendered_digits, tmp_path):
+    options = ("--dataloader_num_workers", "1", "--dataloader_persistent_workers", "True", "--eval_strategy", "epoch")
+    job = finetune.make_trainer(words(rendered_digits, tmp_path, *options, "--max_steps", "2", "--num_clips", "2"))
+    shapes = []
+    forward = job[0].model.forward
+    job[0].model.forward = lambda **inputs: shapes.append(inputs["pixel_values"].ndim) or forward(**inputs)
+    finetune.run(*job)
+    assert shapes[-1] == 6
+    assert 5 in shapes
