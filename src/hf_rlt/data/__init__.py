@@ -3,12 +3,14 @@
 
 from .annotations import from_file
 from .augmentation import ClipAugmentation, ClipMix
-from .clips import ClipDataset, StreamedClips, UnreadableClipError, ViewDataset, one_line
+from .clips import ClipDataset, UnreadableClipError, one_line
 from .collate import ClipCollator
 from .digits import DigitsSettings, render_digits
 from .hub import ClipStream, from_hub
 from .lists import ClipList, from_folder, split_clips
+from .streams import StreamedClips
 from .tokens import count_tokens
+from .views import ViewDataset
 
 __all__ = [
     "ClipAugmentation",

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Subset
 
-from .clips import IGNORED, ViewDataset
+from .clips import IGNORED
 from .digits import default_folder
 from .lists import ClipList
+from .views import ViewDataset
 
 
 def count_tokens(

@@ -1,0 +1,70 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The data set of training on a stream."""
+
+import logging
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from .clips import ItemMaker, UnreadableClipError, one_line, read_clips
+from .hub import ClipStream
+
+logger = logging.getLogger(__name__)
+
+
+class StreamedClips(IterableDataset):
+    """Endless iterable training set over a `ClipStream`; its items are those of `ClipDataset`.
+
+    One pass follows the other, each in an order of its own, so that a place in the stream is a number of items: what a
+    resumed training skips. Arguments are those of `ClipDataset`.
+
+    Attributes:
+        bad_count: videos that could not be read so far, in all loading processes; each was reported once.
+    """
+
+    def __init__(
+        self,
+        clips: ClipStream,
+        processor: Any,
+        augmentation: Callable[[np.ndarray], Tensor] | None = None,
+        random_clips: bool = False,
+        repeats: int = 1,
+        seed: int = 0,
+        on_bad_video: str = "raise",
+    ) -> None:
+        self.clips, self.on_bad_video = clips, on_bad_video
+        self.maker = ItemMaker(processor, augmentation, random_clips, repeats, seed)
+        self.bad_count = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        reported: set[str] = set()
+        for epoch in count():
+            index = first
+            for source, label in self.clips.read(epoch):
+                seeds = self.maker.seeds(index, epoch)
+                yield self.maker.item(self._frames(source, seeds[0], reported), label, seeds)
+                index += step
+            if index == first:
+                return  # more loading processes than files: nothing for this one
+
+    def _frames(self, source: Any, seed: int, reported: set[str]) -> np.ndarray | None:
+        try:
+            return read_clips(self.maker.processor, source, [self.maker.position(seed)])[0]
+        except (ValueError, OSError) as error:
+            name = str(source.get("path") if isinstance(source, dict) else source)
+            if self.on_bad_video == "raise":
+                raise UnreadableClipError(
+                    f"{name} of the data set cannot be read: {one_line(error)} To go on without it: --on_bad_video skip."
+                ) from error
+            if name not in reported:
+                reported.add(name)
+                self.bad_count += 1
+                logger.warning(f"Skipped, it cannot be read: {name} ({one_line(error)})")
+            return None
