@@ -280,6 +280,7 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
         trainer.push_to_hub()
     if trainer.is_world_process_zero():
         report(result.metrics, metrics, trainer, final_data)
+    trainer.accelerator.wait_for_everyone()  # a rank that leaves while another still works can take the job down
     trainer.end()
 
 
