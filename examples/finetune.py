@@ -160,11 +160,9 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
     except ValueError as error:
         raise ValueError(f"--threshold: expected a number or none, received {args.threshold!r}.") from error
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    rlt: dict[str, Any] = {
-        "threshold": threshold,
-        "length_embedding": args.length_embedding,
-        "drop_path_rate": args.drop_path_rate,
-    }
+    rlt: dict[str, Any] = {"threshold": threshold, "drop_path_rate": args.drop_path_rate}
+    if args.length_embedding is not None:
+        rlt["length_embedding"] = args.length_embedding
     if args.model_name_or_path:
         path = args.model_name_or_path
         config = RLTVideoMAEConfig.from_pretrained(path, **rlt, **labels)

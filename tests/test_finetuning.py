@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hf_rlt import RLTVideoMAEForVideoClassification
 from hf_rlt.checkpoints import checkpoint_folders, checkpoint_problem
 from test_reading import CLIPS
 
@@ -240,6 +241,9 @@ def test_a_new_head_starts_small_and_an_old_one_is_kept(finetune, rendered_digit
     kept, processor = finetune.load_model(arguments, names)
     assert torch.equal(kept.classifier.weight, first.model.classifier.weight)
     assert processor.frame_stride == 2
+    kept.config.length_embedding = True
+    RLTVideoMAEForVideoClassification(kept.config).save_pretrained(tmp_path / "first")
+    assert finetune.load_model(arguments, names)[0].config.length_embedding  # as the model has it
     replaced, _ = finetune.load_model(arguments, names[:3])
     assert replaced.classifier.weight.shape[0] == 3
     assert float(replaced.classifier.weight.detach().abs().max()) < 0.001

@@ -19,7 +19,9 @@ class ModelArguments:
         metadata={"help": "VideoMAE or RLT-VideoMAE to start from; a small one from scratch if not given."},
     )
     threshold: str = field(default="0.1", metadata={"help": "RLT's threshold, or none to compute every token."})
-    length_embedding: bool = field(default=False, metadata={"help": "Learn an embedding of the run length."})
+    length_embedding: bool | None = field(
+        default=None, metadata={"help": "Learn an embedding of the run length; as the model has it, if not given."}
+    )
     drop_path_rate: float = field(default=0.0, metadata={"help": "Stochastic depth per clip in the last block."})
     head_init_scale: float = field(default=1.0, metadata={"help": "Factor on the initial weights of a new head."})
     frame_stride: int | None = field(
