@@ -115,3 +115,15 @@ def test_users_arguments_go_before_the_recipe(tmp_path, monkeypatch):
         (tmp_path / "job.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             finetune.read_arguments([str(tmp_path / "job.json")])
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "accelerate_configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_knows_every_key_of_the_ready_configurations(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
+    config = load_config_from_file(str(path))
+    assert config.num_processes == {"one_gpu": 1, "cpu": 2, "eight_gpus": 8, "fsdp": 8, "two_nodes": 16}[path.stem]
+    known = {f"fsdp_{name}" for name in FullyShardedDataParallelPlugin.__dataclass_fields__}
+    known |= {"fsdp_version", "fsdp_offload_params", "fsdp_cpu_ram_efficient_loading", "fsdp_auto_wrap_policy"}
+    assert set(config.fsdp_config) <= known
