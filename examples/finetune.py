@@ -17,6 +17,7 @@ accelerate launch --config_file examples/accelerate_configs/eight_gpus.yaml exam
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -186,17 +187,25 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
     return model, RLTVideoProcessor(**{**settings, **shape, **asked})
 
 
-def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
-    """Returns the tokens of each training clip; the first process counts and tells the others."""
-    found: list = [None]
-    if args.process_index == 0:
-        workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        with progress_bar("Counting tokens", args) as show:
-            found = [count_tokens(clips, processor, workers, data.on_bad_video, progress=show)]
+def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
+    """Returns what `find` does; the first process finds it and tells the others."""
+    found = [find() if args.process_index == 0 else None]
     if args.world_size > 1:
         broadcast_object_list(found)
-    clips.bad.copy_(torch.from_numpy(found[0] == 0))
     return found[0]
+
+
+def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
+    """Returns the tokens of each training clip."""
+    workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+    def find() -> np.ndarray:
+        with progress_bar("Counting tokens", args) as show:
+            return count_tokens(clips, processor, workers, data.on_bad_video, progress=show)
+
+    tokens = from_first_process(args, find)
+    clips.bad.copy_(torch.from_numpy(tokens == 0))
+    return tokens
 
 
 def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelArguments]:
@@ -251,9 +260,12 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: ModelArguments) -> None:
     """Returns nothing; trains, evaluates, saves and reports."""
     args = trainer.args
-    with args.main_process_first(local=False, desc="looking at checkpoints"):
+
+    def find() -> Path | None:  # reads whole checkpoints: not once for each process
         set_aside_damaged(args.output_dir)
-        checkpoint = checkpoint_to_resume(args.output_dir, args.resume_from_checkpoint)
+        return checkpoint_to_resume(args.output_dir, args.resume_from_checkpoint)
+
+    checkpoint = from_first_process(args, find)
     if checkpoint is not None:
         check_same_model(checkpoint, trainer.model.config)
         logger.warning(f"Resuming from {checkpoint}; to start anew pass another --output_dir.")

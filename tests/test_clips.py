@@ -188,6 +188,11 @@ def test_a_bad_video_stops_unless_it_is_to_be_skipped(with_bad, digits_processor
             data[5]
     with pytest.raises(ValueError, match=r"Expected on_bad_video to be one of .*'ignore'"):
         ViewDataset(with_bad, digits_processor, on_bad_video="ignore")
+    with pytest.raises(ValueError, match=r"Expected on_bad_video to be one of .*'ignore'"):
+        StreamedClips(None, digits_processor, on_bad_video="ignore")
+    for kind in (ClipDataset, StreamedClips):
+        with pytest.raises(ValueError, match="Expected repeats >= 1, received 0"):
+            kind(with_bad, digits_processor, repeats=0)
 
 
 def test_a_stream_gives_the_clips_of_the_list_pass_after_pass(rendered_digits, digits_processor):
@@ -242,6 +247,11 @@ def test_linked_folders_are_entered_and_parts_of_a_list_stay_unread(rendered_dig
     for name in ("grows", "stays"):
         (tmp_path / name).symlink_to(rendered_digits / "train" / name)
     assert from_folder(tmp_path).names == ["grows", "stays"]
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.mp4").touch()
+    (tmp_path / "own" / "round").symlink_to(tmp_path)
+    assert len(from_folder(tmp_path)) == 5  # not in circles
 
     class Unread:
         def __getitem__(self, index):

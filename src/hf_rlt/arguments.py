@@ -101,9 +101,10 @@ class RecipeArguments:
 
 def given_names(argv: Sequence[str]) -> set[str]:
     """Returns the names of the arguments that a command line, or the JSON file that is its only word, sets."""
-    return set(_of_file(argv) or ()) or {
-        word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")
-    }
+    in_file = _of_file(argv)
+    if in_file is not None:
+        return set(in_file)
+    return {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
 
 
 def parse(argv: Sequence[str], presets: Callable, error: Callable[[str], NoReturn]) -> tuple:

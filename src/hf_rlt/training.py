@@ -87,12 +87,13 @@ class RLTTrainer(Trainer):
     ranks' time that goes into waiting for the one with the most tokens, if time goes with tokens).
     """
 
+    optimizer: Any
+
     def __init__(
         self, *args, layer_decay: float | None = None, token_counts: Sequence[int] | None = None, **kwargs
     ) -> None:
         self.layer_decay = layer_decay
         self.token_counts = token_counts
-        self.optimizer: Any = None
         self._tokens: dict[int, Tensor] = {}  # optimiser step -> (computed, all) on the device
         self._token_sampler: Any = None
         self._evaluated: Any = None

@@ -43,6 +43,37 @@ def read_clips(processor: Any, source: Any, positions: Sequence[Any]) -> np.ndar
     return processor.read_clips(source if isinstance(source, bytes) else str(source), positions)
 
 
+def read_or_skip(
+    processor: Any, source: Any, positions: Sequence[Any], on_bad_video: str, what: str, name: str, known: bool
+) -> np.ndarray | None:
+    """Returns what `read_clips` does; None for a bad video that is to be skipped, which is reported unless it is known.
+
+    Raises:
+        UnreadableClipError: for a bad video that is not to be skipped; `what` says which of the data set.
+    """
+    try:
+        return read_clips(processor, source, positions)
+    except (ValueError, OSError) as error:
+        if on_bad_video == "raise":
+            raise UnreadableClipError(
+                f"{what} of the data set cannot be read: {one_line(error)} To go on without it: --on_bad_video skip."
+            ) from error
+        if not known:
+            logger.warning(f"Skipped, it cannot be read: {name} ({one_line(error)})")
+        return None
+
+
+def check_on_bad_video(on_bad_video: str) -> None:
+    """Returns nothing; raises unless it is a way to treat bad videos."""
+    if on_bad_video not in ON_BAD_VIDEO:
+        raise ValueError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
+
+
+def source_name(source: Any, otherwise: str) -> str:
+    """Returns what a person calls a video: its path, if it has one."""
+    return str((source.get("path") if isinstance(source, dict) else source) or otherwise)
+
+
 def _fetched(path: str) -> str | bytes:
     """Returns the bytes of a file that lies on the Hub or in an archive, as rows of a stream name it; else the path."""
     if "://" not in path or path.startswith(("http://", "https://")):
@@ -66,8 +97,7 @@ class ReadClips(Dataset):
     """Reads the clips of a `ClipList`; remembers, across loading processes, which cannot be read."""
 
     def __init__(self, clips: ClipList, processor: Any, cache_bytes: int = 0, on_bad_video: str = "raise") -> None:
-        if on_bad_video not in ON_BAD_VIDEO:
-            raise ValueError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
+        check_on_bad_video(on_bad_video)
         self.clips = clips
         self.processor = processor
         self.on_bad_video = on_bad_video
@@ -79,9 +109,7 @@ class ReadClips(Dataset):
 
     def name(self, index: int) -> str:
         """Returns what a person calls the video: its path, or its place in the list."""
-        source = self.clips.sources[index]
-        name = source.get("path") if isinstance(source, dict) else source
-        return str(name or f"clip {index} of the data set")
+        return source_name(self.clips.sources[index], f"clip {index} of the data set")
 
     def unreadable(self) -> list[str]:
         """Returns the names of the videos of the list that could not be read so far, by any loading process."""
@@ -91,16 +119,10 @@ class ReadClips(Dataset):
         """Returns `(len(positions), F, H, W, 3)` frames; None, reported once, for a bad video that is to be skipped."""
         if index in self._cache:
             return self._cache[index]
-        try:
-            frames = read_clips(self.processor, self.clips.sources[index], positions)
-        except (ValueError, OSError) as error:
-            if self.on_bad_video == "raise":
-                raise UnreadableClipError(
-                    f"Clip {index} of the data set cannot be read: {one_line(error)} To go on without it: "
-                    "--on_bad_video skip."
-                ) from error
-            if not self.clips.bad[index]:
-                logger.warning(f"Skipped, it cannot be read: {self.name(index)} ({one_line(error)})")
+        source, known = self.clips.sources[index], bool(self.clips.bad[index])
+        name = source_name(source, f"clip {index} of the data set")
+        frames = read_or_skip(self.processor, source, positions, self.on_bad_video, f"Clip {index}", name, known)
+        if frames is None:
             self.clips.bad[index] = True
             return None
         if keep and frames.nbytes <= self._cache_left:
@@ -120,8 +142,9 @@ class ItemMaker:
 
     def __init__(self, processor: Any, augmentation: Any, random_clips: bool, repeats: int, seed: int) -> None:
         self.processor, self.augmentation = processor, augmentation
+        if repeats < 1:
+            raise ValueError(f"Expected repeats >= 1, received {repeats}.")
         self.random_clips, self.repeats, self.seed = random_clips, repeats, seed
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def seeds(self, index: int, epoch: int) -> list[int]:
         return [clip_seed(self.seed, epoch, index, repeat) for repeat in range(self.repeats)]
@@ -185,15 +208,14 @@ class ClipDataset(ReadClips):
         cache_bytes: int = 0,
     ) -> None:
         super().__init__(clips, processor, cache_bytes, on_bad_video)
-        if repeats < 1:
-            raise ValueError(f"Expected repeats >= 1, received {repeats}.")
         self.maker = ItemMaker(processor, augmentation, random_clips, repeats, seed)
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
         """Returns nothing; from now on, also in running loading processes, clips are augmented as in this epoch."""
-        self.maker.epoch.fill_(epoch)
+        self.epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        seeds = self.maker.seeds(index, int(self.maker.epoch))
+        seeds = self.maker.seeds(index, int(self.epoch))
         frames = self.read(index, [self.maker.position(seeds[0])], keep=not self.maker.random_clips)
         return self.maker.item(None if frames is None else frames[0], self.clips.labels[index], seeds)

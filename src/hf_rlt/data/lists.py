@@ -60,9 +60,11 @@ def shorten(names: Sequence[str]) -> str:
 
 
 def find_videos(folder: str | Path) -> list[Path]:
-    """Returns the video files anywhere below a folder, sorted; linked folders are entered."""
+    """Returns the video files anywhere below a folder, sorted; linked folders are entered, but not in circles."""
     found = []
-    for where, _, files in os.walk(folder, followlinks=True):
+    for where, folders, files in os.walk(folder, followlinks=True):
+        here = Path(where).resolve()
+        folders[:] = [name for name in folders if not here.is_relative_to((here / name).resolve())]
         found += [Path(where, file) for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES]
     return sorted(found)
 

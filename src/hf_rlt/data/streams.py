@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The data set of training on a stream."""
 
-import logging
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -11,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from .clips import ItemMaker, UnreadableClipError, one_line, read_clips
+from .clips import ItemMaker, check_on_bad_video, read_or_skip, source_name
 from .hub import ClipStream
-
-logger = logging.getLogger(__name__)
 
 
 class StreamedClips(IterableDataset):
@@ -37,6 +34,7 @@ class StreamedClips(IterableDataset):
         seed: int = 0,
         on_bad_video: str = "raise",
     ) -> None:
+        check_on_bad_video(on_bad_video)
         self.clips, self.on_bad_video = clips, on_bad_video
         self.maker = ItemMaker(processor, augmentation, random_clips, repeats, seed)
         self.bad_count = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -55,16 +53,12 @@ class StreamedClips(IterableDataset):
                 return  # more loading processes than files: nothing for this one
 
     def _frames(self, source: Any, seed: int, reported: set[str]) -> np.ndarray | None:
-        try:
-            return read_clips(self.maker.processor, source, [self.maker.position(seed)])[0]
-        except (ValueError, OSError) as error:
-            name = str(source.get("path") if isinstance(source, dict) else source)
-            if self.on_bad_video == "raise":
-                raise UnreadableClipError(
-                    f"{name} of the data set cannot be read: {one_line(error)} To go on without it: --on_bad_video skip."
-                ) from error
-            if name not in reported:
-                reported.add(name)
-                self.bad_count += 1
-                logger.warning(f"Skipped, it cannot be read: {name} ({one_line(error)})")
+        name = source_name(source, "a clip")
+        positions = [self.maker.position(seed)]
+        known = name in reported
+        frames = read_or_skip(self.maker.processor, source, positions, self.on_bad_video, name, name, known)
+        if frames is None:
+            self.bad_count += not known
+            reported.add(name)
             return None
+        return frames[0]
