@@ -17,7 +17,8 @@ LAYERS = [
     ["modeling_rlt_videomae"],
     ["registration", "data", "baselines", "checkpoints", "metrics", "arguments"],
     ["training", "evaluation", "measure", "visualize", "hub"],
-    ["recipes", "cli"],
+    ["recipes", "benchmark"],
+    ["cli"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -120,10 +120,29 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
             sequence_lengths: if given, attend sequence by sequence.
             **kwargs: for flash attention `cu_seq_lens_q/k` and `max_length_q/k`.
         """
+        query, key, value = self.project(hidden_states)
+        return self.attend(query, key, value, attention_mask, sequence_lengths, **kwargs)
+
+    def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries, keys and values, each `(B, heads, n, head size)`."""
         shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
         key = self.key(hidden_states).view(shape).transpose(1, 2)
         value = self.value(hidden_states).view(shape).transpose(1, 2)
-        query = self.query(hidden_states).view(shape).transpose(1, 2)
+        return self.query(hidden_states).view(shape).transpose(1, 2), key, value
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        sequence_lengths: tuple[int, ...] | None,
+        **kwargs,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the context `(B, n, D)` and the probabilities if the backend gives them.
+
+        With `sequence_lengths` an `attention_mask` is additive and over keys: `(1, 1, 1, L)`, cut as they are.
+        """
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         options = {
             "is_causal": self.is_causal,
@@ -134,10 +153,14 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
         if sequence_lengths is None:
             context, probabilities = attend(self, query, key, value, attention_mask, **options)
         else:
-            pieces = zip(*(states.split(sequence_lengths, dim=2) for states in (query, key, value)), strict=True)
-            context = torch.cat([attend(self, q, k, v, None, **options)[0] for q, k, v in pieces], dim=1)
+            pieces = [states.split(sequence_lengths, dim=2) for states in (query, key, value)]
+            masks = [None] * len(sequence_lengths)
+            if attention_mask is not None:
+                masks = attention_mask.split(sequence_lengths, dim=3)
+            parts = zip(*pieces, masks, strict=True)
+            context = torch.cat([attend(self, q, k, v, mask, **options)[0] for q, k, v, mask in parts], dim=1)
             probabilities = None
-        return context.reshape(*hidden_states.shape[:-1], self.all_head_size), probabilities
+        return context.flatten(2), probabilities
 
 
 class RLTVideoMAEAttention(VideoMAEAttention):
