@@ -1,11 +1,20 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of RLT-VideoMAE: VideoMAE's, plus three settings."""
+"""Configuration of RLT-VideoMAE: VideoMAE's, plus four settings."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import VideoMAEConfig
+
+from .runs import grid_size
+
+GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
+
+
+def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return grid_size((num_frames, 1, height, width), tubelet_size, patch_size)
 
 
 @strict
@@ -18,6 +27,10 @@ class RLTVideoMAEConfig(VideoMAEConfig):
             computes every token: VideoMAE bit for bit.
         length_embedding: whether a learned embedding of the run length is added to each token. The table starts at zero.
         drop_path_rate: stochastic depth per clip in the last block; it grows linearly from 0 over the blocks.
+        position_grid: the grid (T, H', W') of tubelets that the weights were trained on. Positions and run lengths are
+            measured on it: its position table is resized to the model's own grid. None: the model's own grid, as in
+            VideoMAE. `from_pretrained` sets it when num_frames, image_size, ... change the grid that config.json
+            describes, unless config.json or the caller gives it.
 
     Raises:
         A validation error naming the field, the values expected and the value received.
@@ -32,6 +45,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     threshold: float | int | None = 0.1
     length_embedding: bool = False
     drop_path_rate: float | int = 0.0
+    position_grid: list[int] | tuple[int, ...] | None = None
 
     def validate_run_length_settings(self) -> None:
         """Returns nothing; raises if threshold or drop_path_rate is out of range."""
@@ -39,6 +53,34 @@ class RLTVideoMAEConfig(VideoMAEConfig):
             raise ValueError("Expected threshold to be a number or None, received NaN: pass 0.1, or None for dense.")
         if not 0 <= self.drop_path_rate < 1:
             raise ValueError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
+
+    def validate_position_grid(self) -> None:
+        """Returns nothing; raises unless position_grid is None or three positive integers."""
+        grid = self.position_grid
+        if grid is not None and (len(grid) != 3 or min(grid) < 1):
+            raise ValueError(
+                f"Expected position_grid to be three positive integers (tubelets, rows, columns), received {grid}: "
+                "pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 pixels, or None for the "
+                "model's own."
+            )
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
+        """Returns the configuration in `config_dict` with the changes in `kwargs`, and the trained grid if they change it.
+
+        Args:
+            config_dict: what config.json holds.
+            **kwargs: fields to change; with `return_unused_kwargs=True` the others are returned as well.
+        """
+        given, both = "position_grid" in kwargs, kwargs.pop("return_unused_kwargs", False)
+        trained = {name: config_dict.get(name, getattr(cls, name)) for name in GRID_FIELDS}
+        config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **kwargs)
+        wanted = {name: getattr(config, name) for name in GRID_FIELDS}
+        if not given and config.position_grid is None and wanted != trained:
+            grid = _grid(**trained)
+            config.position_grid = None if grid == _grid(**wanted) else list(grid)
+        config.validate_position_grid()  # fields that are set later are checked for their type only
+        return (config, unused) if both else config
 
 
 __all__ = ["RLTVideoMAEConfig"]

@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The blocks of RLT-VideoMAE: VideoMAE's, where clips of unequal length stand packed behind each other."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,21 @@ def sinusoid_table(positions: int, width: int) -> Tensor:
     return torch.from_numpy(table.astype(np.float32)).unsqueeze(0)
 
 
+def position_table(grid: tuple[int, int, int], trained: tuple[int, int, int], width: int) -> Tensor:
+    """Returns the `(1, N, width)` float32 position table of a grid: that of the trained grid, resized where they differ.
+
+    Args:
+        grid: (T, H', W') of the model; N is their product.
+        trained: the grid that the weights know positions of.
+        width: of a token.
+    """
+    table = sinusoid_table(math.prod(trained), width)
+    if grid == trained:
+        return table
+    table = table.unflatten(1, trained).movedim(-1, 1)  # (1, width, T, H', W')
+    return F.interpolate(table, size=grid, mode="trilinear", align_corners=False).flatten(2).mT.contiguous()
+
+
 class RLTVideoMAETubeletProjection(nn.Conv3d):
     """VideoMAE's Conv3d, which also takes already cut tubelets `(L, C * s * p * p)` and returns `(L, D)`."""
 
@@ -42,7 +59,7 @@ class RLTVideoMAETubeletProjection(nn.Conv3d):
 
 
 class RLTVideoMAERunLengthEmbedding(nn.Embedding):
-    """Table of `(T, D)` indexed by `run_length - 1`. A class of its own so that it is initialised to zero."""
+    """Table of `(T, D)`, T of the trained grid. A class of its own so that it is initialised to zero."""
 
 
 class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
@@ -83,11 +100,12 @@ class RLTVideoMAEEmbeddings(nn.Module):
         self.config = config
         self.patch_embeddings = RLTVideoMAEPatchEmbeddings(config)
         self.num_patches = self.patch_embeddings.num_patches
-        self.position_embeddings = sinusoid_table(self.num_patches, config.hidden_size)
+        grid = self.patch_embeddings.grid
+        tubelets, rows, columns = grid if config.position_grid is None else config.position_grid
+        self.trained_grid = (tubelets, rows, columns)
+        self.position_embeddings = position_table(grid, self.trained_grid, config.hidden_size)
         if config.length_embedding:
-            self.run_length_embeddings = RLTVideoMAERunLengthEmbedding(
-                self.patch_embeddings.grid[0], config.hidden_size
-            )
+            self.run_length_embeddings = RLTVideoMAERunLengthEmbedding(self.trained_grid[0], config.hidden_size)
 
     def forward(self, pixel_values: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
         """Returns `(B, n, D)` if all clips have n computed tokens, else `(1, L, D)`."""
@@ -98,7 +116,9 @@ class RLTVideoMAEEmbeddings(nn.Module):
         tokens = tokens + positions
         if self.config.length_embedding:
             lengths = run_lengths if layout.is_dense else pack(run_lengths, layout)
-            tokens = tokens + self.run_length_embeddings(lengths - 1)
+            # In tubelets of the trained grid, as positions are, rounded up: what lasts as long gets the same row.
+            measured = -(-lengths * self.trained_grid[0] // self.patch_embeddings.grid[0])
+            tokens = tokens + self.run_length_embeddings(measured - 1)
         return tokens.reshape(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens
 
 
@@ -166,19 +186,23 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
 class RLTVideoMAEAttention(VideoMAEAttention):
     """VideoMAE's attention block around the packed attention."""
 
+    _self_attention_class = RLTVideoMAESelfAttention
+
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         nn.Module.__init__(self)
-        self.attention = RLTVideoMAESelfAttention(config)
+        self.attention = self._self_attention_class(config)
         self.output = VideoMAESelfOutput(config)
 
 
 class RLTVideoMAELayer(VideoMAELayer):
     """VideoMAE's block with stochastic depth per clip."""
 
+    _attention_class = RLTVideoMAEAttention
+
     def __init__(self, config: RLTVideoMAEConfig, drop_path: float) -> None:
         nn.Module.__init__(self)
         self.drop_path = drop_path
-        self.attention = RLTVideoMAEAttention(config)
+        self.attention = self._attention_class(config)
         self.intermediate = VideoMAEIntermediate(config)
         self.output = VideoMAEOutput(config)
         self.layernorm_before = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -189,7 +213,10 @@ class RLTVideoMAELayer(VideoMAELayer):
     ) -> Tensor:
         """Returns the block's output. `clip_ids` `(L,)` and `clips` say which clip a packed token belongs to."""
         attended = self.attention(self.layernorm_before(hidden_states), **kwargs)
-        hidden_states = self._drop_clips(attended, clip_ids, clips) + hidden_states
+        return self.think(self._drop_clips(attended, clip_ids, clips) + hidden_states, clip_ids, clips)
+
+    def think(self, hidden_states: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
+        """Returns the tokens after the MLP, the block's second half."""
         branch = self.output.dense(self.intermediate(self.layernorm_after(hidden_states)))
         return self._drop_clips(self.output.dropout(branch), clip_ids, clips) + hidden_states
 
@@ -204,10 +231,12 @@ class RLTVideoMAELayer(VideoMAELayer):
 class RLTVideoMAEEncoder(VideoMAEEncoder):
     """VideoMAE's stack of blocks."""
 
+    _layer_class = RLTVideoMAELayer
+
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         nn.Module.__init__(self)
         self.config = config
         depth = config.num_hidden_layers
         rates = [config.drop_path_rate * block / max(depth - 1, 1) for block in range(depth)]
-        self.layer = nn.ModuleList([RLTVideoMAELayer(config, rate) for rate in rates])
+        self.layer = nn.ModuleList([self._layer_class(config, rate) for rate in rates])
         self.gradient_checkpointing = False

@@ -80,10 +80,12 @@ class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
 class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
     """The bare encoder: `(B, F, C, H, W)` clips in, `(B, N, D)` tokens out."""
 
+    _encoder_class: type[nn.Module] = RLTVideoMAEEncoder
+
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
         self.embeddings = RLTVideoMAEEmbeddings(config)
-        self.encoder = RLTVideoMAEEncoder(config)
+        self.encoder = self._encoder_class(config)
         eps = config.layer_norm_eps
         self.layernorm = None if config.use_mean_pooling else nn.LayerNorm(config.hidden_size, eps=eps)
         self.post_init()
@@ -115,8 +117,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         grid = self.embeddings.patch_embeddings.grid
         layout = packed_layout(run_lengths, max_run=grid[0])
         tokens = self.embeddings(pixel_values, run_lengths, layout)
-        captured = any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
-        on_grid = captured and not layout.is_dense
+        on_grid = self._captures(kwargs) and not layout.is_dense
         if on_grid:
             # What is captured must be batch-first: a dropped position repeats its run's token and is masked as a key.
             flat = tokens.reshape(1, layout.total, -1)
@@ -133,6 +134,9 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             pooler_output=self._pool(packed, layout),
             run_lengths=run_lengths,
         )
+
+    def _captures(self, kwargs: dict) -> bool:
+        return any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
 
     def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict) -> Tensor:
         if kwargs.get("bool_masked_pos") is not None:
@@ -188,10 +192,12 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
 class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
     """RLT-VideoMAE with a linear classifier on the mean of each clip's computed tokens."""
 
+    _base_model_class: type[RLTVideoMAEModel] = RLTVideoMAEModel
+
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.videomae = RLTVideoMAEModel(config)
+        self.videomae = self._base_model_class(config)
         self.fc_norm = nn.LayerNorm(config.hidden_size) if config.use_mean_pooling else None
         self.classifier = nn.Linear(config.hidden_size, config.num_labels) if config.num_labels > 0 else nn.Identity()
         self.post_init()

@@ -8,6 +8,7 @@ This is the only place that knows how computed tokens lie in memory. `(B, N, ...
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -91,6 +92,25 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
     cu_seqlens = torch.zeros(batch + 1, dtype=torch.int32, device=flat.device)
     cu_seqlens[1:] = keep.sum(1).cumsum(0)
     return PackedLayout(batch, positions, indices, cu_seqlens, tuple(lengths))
+
+
+def layout_of_lengths(lengths: tuple[int, ...], device: torch.device) -> PackedLayout:
+    """Returns the layout of sequences of these lengths: N is the longest, and each holds its first positions.
+
+    Args:
+        lengths: tokens of each clip, on the host; zeros are allowed, but not only zeros.
+        device: of the layout's tensors. Nothing is read back from it.
+    """
+    batch, longest, total = len(lengths), max(lengths), sum(lengths)
+    if total == batch * longest:
+        offsets = torch.arange(batch + 1, dtype=torch.int32, device=device) * longest
+        return PackedLayout(batch, longest, torch.arange(total, device=device), offsets, lengths)
+    counts = torch.tensor(lengths, device=device)
+    ends = counts.cumsum(0)
+    clips = torch.repeat_interleave(torch.arange(batch, device=device), counts, output_size=total)
+    within = torch.arange(total, device=device) - (ends - counts)[clips]
+    cu_seqlens = F.pad(ends, (1, 0)).to(torch.int32)
+    return PackedLayout(batch, longest, clips * longest + within, cu_seqlens, lengths)
 
 
 def pack(grid: Tensor, layout: PackedLayout) -> Tensor:

@@ -1,0 +1,61 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Random masking: compute a given share of the tokens, whichever."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+
+from ..configuration_rlt_videomae import RLTVideoMAEConfig
+from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+from ..runs import keep_random
+
+
+@strict
+class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
+    """Configuration of random masking: every field of `RLTVideoMAEConfig`, and these.
+
+    Args:
+        token_keep_ratio: share of the tokens that is computed, in (0, 1]; 1 is the model without masking.
+        threshold: None masks all tokens of a clip; a number masks what RLT computes (RLT with random masking).
+    """
+
+    model_type = "random_masking_videomae"
+
+    threshold: float | int | None = None
+    token_keep_ratio: float | int = 1.0
+
+    def validate_token_keep_ratio(self) -> None:
+        """Returns nothing; raises if the ratio is not in (0, 1]."""
+        if not 0 < self.token_keep_ratio <= 1:
+            raise ValueError(f"Expected token_keep_ratio in (0, 1], received {self.token_keep_ratio}.")
+
+
+class RandomMaskingVideoMAEModel(RLTVideoMAEModel):
+    """VideoMAE's encoder on `round(token_keep_ratio * computed tokens)` tokens of each clip, drawn at each call.
+
+    Draws come from torch's default CPU generator, in training and in evaluation: `torch.manual_seed` repeats them.
+
+    Source: arXiv 2411.05222 section 4, random masking as a baseline.
+    """
+
+    config_class = RandomMaskingVideoMAEConfig
+
+    def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
+        run_lengths = super()._checked_run_lengths(pixel_values, run_lengths, kwargs)
+        if self.config.token_keep_ratio == 1:
+            return run_lengths
+        return keep_random(run_lengths, self.config.token_keep_ratio)
+
+
+class RandomMaskingVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):
+    """VideoMAE's classifier with random masking: the mean is over the tokens that were computed."""
+
+    config_class = RandomMaskingVideoMAEConfig
+    _base_model_class = RandomMaskingVideoMAEModel
+
+
+register_checkpoint_conversion_mapping(
+    "RandomMaskingVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
+)

@@ -1,0 +1,179 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What ToMe and STA share: attention that shows its keys, blocks that lose tokens, and the way back to the grid."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import TransformersKwargs, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from ..layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAELayer, RLTVideoMAESelfAttention
+from ..modeling_rlt_videomae import RLTVideoMAEModel, RLTVideoMAEModelOutput
+from ..packing import PackedLayout, layout_of_lengths, mean_per_sequence, packed_layout
+
+MASKED_BACKENDS = ("sdpa", "eager")  # they take an additive mask; the others get the bias through their inputs
+BIAS_CHANNELS = 8  # flash attention wants head sizes in steps of 8
+
+
+def with_key_bias(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns query, key and value with 8 more channels, so that `bias[j]` is added to the logits of key j.
+
+    For backends without an additive mask. Two channels carry the bias, rounded and the rest of it, so that half precision
+    loses nothing that counts; the added channels of the value, and so of the output, are zero.
+
+    Args:
+        query, key, value: `(B, heads, n, head size)`.
+        bias: `(B, 1, 1, n)`.
+        scaling: what the backend multiplies logits by.
+    """
+    wanted = (bias.float() / scaling).transpose(2, 3)  # (B, 1, n, 1)
+    coarse = wanted.to(key.dtype)
+    fine = (wanted - coarse.float()).to(key.dtype)
+    carried = F.pad(torch.cat([coarse, fine], dim=3), (0, BIAS_CHANNELS - 2)).expand(*key.shape[:3], -1)
+    ones = F.pad(torch.ones_like(query[..., :2]), (0, BIAS_CHANNELS - 2))
+    return torch.cat([query, ones], 3), torch.cat([key, carried], 3), F.pad(value, (0, BIAS_CHANNELS))
+
+
+class KeyedSelfAttention(RLTVideoMAESelfAttention):
+    """VideoMAE's attention that also shows what its keys say of the tokens. Same parameters."""
+
+    def forward(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        sequence_lengths: tuple[int, ...] | None = None,
+        key_bias: Tensor | None = None,
+        **kwargs,
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Returns the context, the probabilities if the backend gives them, and the metric.
+
+        The metric is `(B, n, head size)`: keys averaged over heads, of length 1, without gradient.
+
+        Args:
+            hidden_states, attention_mask, sequence_lengths, kwargs: as for `RLTVideoMAESelfAttention`.
+            key_bias: `(B, 1, 1, n)`, added to the logits of each key; goes with every backend.
+        """
+        query, key, value = self.project(hidden_states)
+        metric = F.normalize(key.detach().mean(1), dim=-1)
+        widened = False
+        if key_bias is not None and self.config._attn_implementation in MASKED_BACKENDS:
+            attention_mask = key_bias.to(query.dtype)
+        elif key_bias is not None:
+            widened = True
+            query, key, value = with_key_bias(query, key, value, key_bias, self.scaling)
+        context, probabilities = self.attend(query, key, value, attention_mask, sequence_lengths, **kwargs)
+        if widened:
+            heads = (self.num_attention_heads, self.attention_head_size + BIAS_CHANNELS)
+            context = context.unflatten(2, heads)[..., : self.attention_head_size].flatten(2)
+        return context, probabilities, metric
+
+
+class KeyedAttention(RLTVideoMAEAttention):
+    """VideoMAE's attention block; returns its output and the metric."""
+
+    _self_attention_class = KeyedSelfAttention
+
+    def forward(self, hidden_states: Tensor, **kwargs) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Returns the block's output `(B, n, D)` and the metric `(B, n, head size)`."""
+        context, _, metric = self.attention(hidden_states, **kwargs)
+        return self.output(context, hidden_states), metric
+
+
+class KeyedLayer(RLTVideoMAELayer):
+    """VideoMAE's block in two halves, between which tokens may leave."""
+
+    _attention_class = KeyedAttention
+
+    def attend(
+        self, hidden_states: Tensor, clip_ids: Tensor | None = None, clips: int | None = None, **kwargs
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the tokens after attention, `(B, n, D)`, and the metric."""
+        attended, metric = self.attention(self.layernorm_before(hidden_states), **kwargs)
+        return self._drop_clips(attended, clip_ids, clips) + hidden_states, metric
+
+
+class ReducingVideoMAEModel(RLTVideoMAEModel):
+    """VideoMAE's encoder with blocks that lose tokens; base of ToMe and STA.
+
+    An encoder takes the tokens, the layout before each block and after the last, and the attention's arguments for each
+    layout; it returns the tokens, their sizes `(L, 1)` or None, and for each token that came in the place in the pack of
+    the one that stands for it, or -1.
+    """
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        pixel_values: Tensor,
+        run_lengths: Tensor | None = None,
+        fill_back: bool = True,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> RLTVideoMAEModelOutput:
+        """Returns the tokens on the grid, their pool, and the run lengths used; as `RLTVideoMAEModel.forward`.
+
+        Merged tokens stand at all places they were merged from; places of discarded tokens are zero.
+
+        Raises:
+            ValueError: as `RLTVideoMAEModel.forward`; or if hidden states or attentions are asked for of clips whose
+                tokens differ in number.
+        """
+        run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
+        layout = packed_layout(run_lengths, max_run=self.embeddings.patch_embeddings.grid[0])
+        layouts = self._layouts(layout, run_lengths.device)
+        if self._captures(kwargs) and not all(each.is_uniform for each in layouts):
+            raise ValueError(
+                f"Hidden states of clips with {', '.join(map(str, layout.lengths))} tokens cannot be stacked: "
+                "pass clips one by one."
+            )
+        tokens = self.embeddings(pixel_values, run_lengths, layout)
+        options = [self._packed_arguments(tokens, each) for each in layouts]
+        tokens, sizes, source = self.encoder(tokens, layouts, options, trace=fill_back)
+        filled = None
+        if fill_back:
+            flat = tokens.flatten(0, 1)
+            if source is not None:
+                flat = flat[source.clamp(min=0)].masked_fill((source < 0)[:, None], 0)
+            # The dense path takes (B, N, D) as it is, the others a pack.
+            shape = (layout.batch, layout.positions, -1) if layout.is_dense else (1, layout.total, -1)
+            filled = self._on_grid(flat.reshape(shape), run_lengths, layout)
+        pooled = mean_per_sequence(tokens, layouts[-1])
+        if sizes is not None:
+            sizes = sizes.view(*tokens.shape[:2], 1)
+            pooled = mean_per_sequence(tokens * sizes, layouts[-1]) / mean_per_sequence(sizes, layouts[-1])
+        return RLTVideoMAEModelOutput(last_hidden_state=filled, pooler_output=pooled, run_lengths=run_lengths)
+
+    def _layouts(self, layout: PackedLayout, device: torch.device) -> list[PackedLayout]:
+        """Returns the layouts before the first block and after each; lengths follow from the configuration."""
+        counts = [self.config.token_counts(length) for length in layout.lengths]
+        layouts = [layout_of_lengths(layout.lengths, device)]
+        for block in range(self.config.num_hidden_layers):
+            lengths, last = tuple(clip[block + 1] for clip in counts), layouts[-1]
+            layouts.append(last if lengths == last.lengths else layout_of_lengths(lengths, device))
+        return layouts
+
+
+def check_pooling(config, method: str) -> None:
+    """Returns nothing; raises if the classifier looks at the first token, which such a method may remove."""
+    if not config.use_mean_pooling:
+        raise ValueError(
+            f"{method} changes which token is the first: expected use_mean_pooling=True, received False. Use a checkpoint "
+            "with mean pooling (VideoMAE's fine-tuned ones have it)."
+        )
+
+
+def compose(source: Tensor | None, step: Tensor) -> Tensor:
+    """Returns where tokens are after one more step; `step` says it for each token before it, -1 for those that left."""
+    if source is None:
+        return step
+    return torch.where(source < 0, source, step[source.clamp(min=0)])
+
+
+def blockwise(layouts: Sequence[PackedLayout], options: Sequence[dict]):
+    """Returns for each block the layouts before and after it and the arguments of attention and of the MLP."""
+    drops = [{key: each.get(key) for key in ("clip_ids", "clips")} for each in options]
+    return zip(layouts[:-1], layouts[1:], options[:-1], drops[1:], strict=True)

@@ -1,0 +1,201 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""ToMe: in every block, merge the r tokens that are most like others (token merging), here on VideoMAE."""
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+
+from ..configuration_rlt_videomae import RLTVideoMAEConfig
+from ..layers_rlt_videomae import RLTVideoMAEEncoder
+from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..packing import PackedLayout, layout_of_lengths, unpack
+from .reduction import (
+    KeyedLayer,
+    KeyedSelfAttention,
+    ReducingVideoMAEModel,
+    blockwise,
+    check_pooling,
+    compose,
+)
+
+
+@strict
+class ToMeVideoMAEConfig(RLTVideoMAEConfig):
+    """Configuration of ToMe: every field of `RLTVideoMAEConfig`, and these.
+
+    Args:
+        r: tokens merged in each block, or a list with one number for each block. A block never merges more than half.
+        inflection: for a number r, changes it from block to block along a line of mean r: -1 falls from 2r to 0, 0 is the
+            same everywhere, 1 rises from 0 to 2r.
+        proportional_attention: whether a token that stands for k counts k times as a key. ToMe's authors leave it off for
+            models pretrained as masked autoencoders, as VideoMAE is.
+        threshold: None merges all tokens of a clip; a number merges those that RLT computes (RLT with ToMe), each of which
+            counts as one token.
+
+    Source: Bolya et al., Token Merging, ICLR 2023.
+    """
+
+    model_type = "tome_videomae"
+
+    threshold: float | int | None = None
+    r: int | list[int] = 0
+    inflection: float | int = 0.0
+    proportional_attention: bool = False
+
+    def validate_merging(self) -> None:
+        """Returns nothing; raises if r, inflection or pooling do not fit."""
+        check_pooling(self, "ToMe")
+        if isinstance(self.r, list) and len(self.r) != self.num_hidden_layers:
+            raise ValueError(
+                f"Expected r for each of {self.num_hidden_layers} blocks, received {len(self.r)}: {self.r}."
+            )
+        if min([self.r] if isinstance(self.r, int) else self.r) < 0:
+            raise ValueError(f"Expected r >= 0 (tokens merged in each block), received {self.r}.")
+        if not -1 <= self.inflection <= 1:
+            raise ValueError(f"Expected inflection in [-1, 1], received {self.inflection}.")
+        if isinstance(self.r, list) and self.inflection:
+            raise ValueError(
+                f"Expected inflection 0 with a list of r, received {self.inflection}: the list says it all."
+            )
+
+    def schedule(self) -> list[int]:
+        """Returns how many tokens each block is to merge, before the limit of half of them."""
+        if isinstance(self.r, list):
+            return list(self.r)
+        depth = self.num_hidden_layers
+        slopes = [2 * block / (depth - 1) - 1 if depth > 1 else 0.0 for block in range(depth)]
+        return [int(self.r * (1 + self.inflection * slope)) for slope in slopes]
+
+    def token_counts(self, tokens: int) -> list[int]:
+        """Returns the tokens of a clip before the first block and after each block."""
+        counts = [tokens]
+        for r in self.schedule():
+            counts.append(counts[-1] - min(r, counts[-1] // 2))
+        return counts
+
+
+def merge(
+    tokens: Tensor, sizes: Tensor | None, metric: Tensor, before: PackedLayout, after: PackedLayout
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the merged tokens `(B, n', D)` or `(1, L', D)`, their sizes `(L', 1)`, and where each token went `(L,)`.
+
+    Even tokens (A) look for the most similar odd one (B); the most similar pairs become one token each, the mean weighted
+    by sizes. What stays stands as [unmerged A, falling by similarity; B], clip after clip. Works on clips of any lengths
+    at once, without reading anything back from the device.
+
+    Args:
+        tokens: `(B, n, D)`, or `(1, L, D)`.
+        sizes: `(L, 1)` how many tokens each stands for; None: one.
+        metric: `(B, n, d)` or `(1, L, d)`, of length 1.
+        before: the layout of `tokens`.
+        after: the layout wanted; what is missing is merged, at most half of a clip.
+    """
+    width, device = tokens.shape[-1], tokens.device
+    grid = metric if before.is_uniform else unpack(metric, before)
+    scores = grid[:, ::2] @ grid[:, 1::2].transpose(1, 2)  # (B, A, B')
+    taken = [old - new for old, new in zip(before.lengths, after.lengths, strict=True)]
+    if not before.is_uniform:
+        lengths = torch.tensor(before.lengths, device=device)[:, None]
+        place = torch.arange(before.positions, device=device)
+        outside = place >= lengths
+        scores = scores.masked_fill(outside[:, None, 1::2], -2.0)  # below any cosine
+    best, partner = scores.max(2)
+    if not before.is_uniform:
+        best = best.masked_fill(outside[:, ::2], -3.0)
+    order = best.argsort(1, descending=True)
+    merged = layout_of_lengths(tuple(taken), device)
+    clip, slot = after.clip_ids, after.indices % after.positions
+    count = torch.tensor(taken, device=device)
+    unmerged = (torch.diff(before.cu_seqlens) + 1) // 2 - count
+    stays = order[clip, (slot + count[clip]).clamp(max=order.shape[1] - 1)] * 2
+    local = torch.where(slot < unmerged[clip], stays, (slot - unmerged[clip]) * 2 + 1)
+    rows = local + before.cu_seqlens[clip]
+    clip, slot = merged.clip_ids, merged.indices % merged.positions
+    even = order[clip, slot]
+    gone = even * 2 + before.cu_seqlens[clip]
+    into = after.cu_seqlens[clip] + unmerged[clip] + partner[clip, even]
+    flat = tokens.reshape(-1, width)
+    sizes = flat.new_ones((before.total, 1), dtype=torch.float32) if sizes is None else sizes
+    summed = sizes[rows].index_add(0, into, sizes[gone])
+    weighted = flat * sizes.to(flat.dtype)
+    means = weighted[rows].index_add(0, into, weighted[gone]) / summed.to(flat.dtype)
+    went = rows.new_empty(before.total)
+    went[rows] = torch.arange(after.total, device=device)
+    went[gone] = into
+    shape = (after.batch, after.max_length) if after.is_uniform else (1, after.total)
+    return means.reshape(*shape, width), summed, went
+
+
+class ToMeVideoMAELayer(KeyedLayer):
+    """VideoMAE's block that merges tokens between attention and MLP."""
+
+    def forward(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        sizes: Tensor | None,
+        before: PackedLayout,
+        after: PackedLayout,
+        attention: dict,
+        mlp: dict,
+        proportional: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns tokens, sizes, and where each token went (None: all stayed)."""
+        bias = None
+        if proportional and sizes is not None:
+            bias = sizes.log().view(hidden_states.shape[0], 1, 1, -1)
+        hidden_states, metric = self.attend(hidden_states, **attention, key_bias=bias)
+        went = None
+        if after.total < before.total:
+            hidden_states, sizes, went = merge(hidden_states, sizes, metric, before, after)
+        return self.think(hidden_states, **mlp), sizes, went
+
+
+class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
+    """VideoMAE's blocks, merging."""
+
+    _layer_class = ToMeVideoMAELayer
+
+    def forward(self, tokens: Tensor, layouts, options, trace: bool):  # type: ignore[override]
+        """Returns tokens, sizes and places, see `ReducingVideoMAEModel`."""
+        sizes, source = None, None
+        for layer, (before, after, attention, mlp) in zip(self.layer, blockwise(layouts, options), strict=True):
+            tokens, sizes, went = layer(
+                tokens,
+                sizes=sizes,
+                before=before,
+                after=after,
+                attention=attention,
+                mlp=mlp,
+                proportional=self.config.proportional_attention,
+            )
+            sizes = None if sizes is None else sizes.detach()  # reentrant checkpointing gives everything a gradient
+            if trace and went is not None:
+                source = compose(source, went)
+        return tokens, sizes, source
+
+
+class ToMeVideoMAEModel(ReducingVideoMAEModel):
+    """VideoMAE's encoder with token merging; merged tokens stand for k, and count k times in the pool.
+
+    Source: Bolya et al., Token Merging, ICLR 2023. Departure: between attention and MLP the weighted means are computed in
+    the dtype of the tokens, sizes in float32; clips of unequal length are merged side by side.
+    """
+
+    config_class = ToMeVideoMAEConfig
+    _encoder_class = ToMeVideoMAEEncoder
+    _can_record_outputs = {"hidden_states": ToMeVideoMAELayer, "attentions": KeyedSelfAttention}  # noqa: RUF012
+    _no_split_modules = ["RLTVideoMAEEmbeddings", "ToMeVideoMAELayer"]  # noqa: RUF012
+
+
+class ToMeVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):
+    """VideoMAE's classifier with token merging."""
+
+    config_class = ToMeVideoMAEConfig
+    _base_model_class = ToMeVideoMAEModel
+    _no_split_modules = ToMeVideoMAEModel._no_split_modules
+
+
+register_checkpoint_conversion_mapping(
+    "ToMeVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
+)

@@ -1,0 +1,310 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Random masking, ToMe and STA against literal references, against VideoMAE, and as models of the library."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForVideoClassification, VideoMAEConfig, VideoMAEForVideoClassification
+
+from conftest import TINY, moving_clips, randomise
+from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
+from hf_rlt.baselines import (
+    RandomMaskingVideoMAEForVideoClassification,
+    STAVideoMAEConfig,
+    STAVideoMAEForVideoClassification,
+    ToMeVideoMAEConfig,
+    ToMeVideoMAEForVideoClassification,
+)
+from hf_rlt.baselines.reduction import with_key_bias
+from reference_baselines import embedded, head, sta, tome
+
+MERGED = ToMeVideoMAEForVideoClassification
+NOTHING = [
+    (RandomMaskingVideoMAEForVideoClassification, {"token_keep_ratio": 1.0}),
+    (MERGED, {"r": 0}),
+    (MERGED, {"r": 0, "proportional_attention": True}),
+    (STAVideoMAEForVideoClassification, {"r": 0}),
+]
+SOMETHING = [
+    (RandomMaskingVideoMAEForVideoClassification, {"token_keep_ratio": 0.4}),
+    (MERGED, {"r": 7}),
+    (MERGED, {"r": 9, "proportional_attention": True, "threshold": 0.1}),
+    (STAVideoMAEForVideoClassification, {"r": 3}),
+]
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory):
+    """Stock VideoMAE, and its folder."""
+    torch.manual_seed(0)
+    model = randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY)))
+    folder = tmp_path_factory.mktemp("stock")
+    model.save_pretrained(folder)
+    return model, folder
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """Clips without two equal tubelets, so that no order depends on rounding."""
+    return torch.randn(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize(("kind", "settings"), NOTHING, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_that_keep_everything_they_are_videomae_bit_for_bit(stock, clips, kind, settings, backend):
+    model, folder = stock
+    model.set_attn_implementation(backend)
+    ours = kind.from_pretrained(folder, attn_implementation=backend, **settings)
+    assert torch.equal(ours(clips).logits, model(clips).logits)
+    assert torch.equal(ours.videomae(clips).last_hidden_state, model.videomae(clips).last_hidden_state)
+    model.set_attn_implementation("sdpa")
+
+
+@pytest.mark.parametrize("proportional", [False, True])
+@pytest.mark.parametrize("r", [5, 32, [0, 20, 3]], ids=str)
+def test_tome_is_the_literal_one(stock, noise, r, proportional):
+    model, folder = stock
+    ours = MERGED.from_pretrained(folder, r=r, proportional_attention=proportional).double()
+    clips, wide = noise.double(), model.double()
+    found = ours.videomae(clips)
+    logits = ours(clips).logits
+    schedule = r if isinstance(r, list) else [r] * 3
+    with torch.no_grad():
+        for clip in range(2):
+            wanted, groups, left = tome(wide, embedded(wide, clips[clip]), schedule, proportional)
+            torch.testing.assert_close(logits[clip], wanted)
+            assert len(groups) == ours.config.token_counts(64)[-1]
+            for group, token in zip(groups, left, strict=True):
+                for place in group:
+                    torch.testing.assert_close(found.last_hidden_state[clip, place], token)
+    model.float()
+
+
+def test_tome_on_runs_is_the_literal_one_on_the_computed_tokens(stock, clips):
+    model, folder = stock
+    # No two tubelets alike, but rows that RLT is told are static: clips of unequal length without ties.
+    pixels = torch.randn(clips.shape, generator=torch.Generator().manual_seed(3)).double()
+    run_lengths = find_runs(clips, 0.1, 2, 8)
+    assert len(set((run_lengths > 0).sum(1).tolist())) == 4
+    ours, wide = (
+        MERGED.from_pretrained(folder, r=6, proportional_attention=True, threshold=0.1).double(),
+        model.double(),
+    )
+    logits = ours(pixels, run_lengths=run_lengths).logits
+    with torch.no_grad():
+        for clip in range(4):
+            tokens = embedded(wide, pixels[clip])[run_lengths[clip] > 0]
+            torch.testing.assert_close(logits[clip], tome(wide, tokens, [6, 6, 6], True)[0])
+    model.float()
+
+
+@pytest.mark.parametrize("r", [1, 4, 6])
+def test_sta_is_the_literal_one(stock, noise, r):
+    model, folder = stock
+    ours = STAVideoMAEForVideoClassification.from_pretrained(folder, r=r).double()
+    clips, wide = noise.double(), model.double()
+    logits, states = ours(clips).logits, ours.videomae(clips).last_hidden_state
+    with torch.no_grad():
+        for clip in range(2):
+            wanted, places, left = sta(wide, embedded(wide, clips[clip]), 4, r)
+            torch.testing.assert_close(logits[clip], wanted)
+            assert len(places) == 64 - 7 * r == ours.config.token_counts(64)[-1]
+            torch.testing.assert_close(states[clip, places], left)
+            others = sorted(set(range(64)) - set(places))
+            assert (states[clip, others] == 0).all()
+    model.float()
+
+
+@pytest.mark.parametrize("threshold", [None, 0.1])
+def test_random_masking_is_rlt_on_the_kept_tokens(stock, clips, threshold):
+    _, folder = stock
+    settings = {"token_keep_ratio": 0.3, "threshold": threshold}
+    ours = RandomMaskingVideoMAEForVideoClassification.from_pretrained(folder, **settings)
+    torch.manual_seed(1)
+    output = ours(clips)
+    runs = find_runs(clips, threshold, 2, 8)
+    computed, kept = (runs > 0).sum(1), output.run_lengths > 0
+    assert kept.sum(1).tolist() == [round(0.3 * n) for n in computed.tolist()]
+    assert (output.run_lengths[kept] == runs[kept]).all()
+    rlt = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+    assert torch.equal(output.logits, rlt(clips, run_lengths=output.run_lengths).logits)
+    torch.manual_seed(1)
+    assert torch.equal(ours(clips).logits, output.logits)
+    assert not torch.equal(ours(clips).logits, output.logits)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
+def test_batched_equals_one_by_one_with_gradients(stock, kind, settings, backend):
+    _, folder = stock
+    model = kind.from_pretrained(folder, attn_implementation=backend, **settings)
+    pixels = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    runs = find_runs(moving_clips(3), settings.get("threshold"), 2, 8)
+    logits = model(pixels, run_lengths=runs).logits
+    logits.square().sum().backward()
+    together = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    alone = [model(pixels[i, None], run_lengths=runs[i, None]).logits for i in range(3)]
+    torch.testing.assert_close(logits, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    sum(each.square().sum() for each in alone).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(together[name], parameter.grad, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_key_bias_through_wider_heads_is_the_additive_bias():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 9, 16, generator=generator).unbind()
+    bias = torch.rand(2, 1, 1, 9, generator=generator) * 3
+    attend = torch.nn.functional.scaled_dot_product_attention
+    wanted = attend(query, key, value, attn_mask=bias, scale=0.25)
+    wide = attend(*with_key_bias(query, key, value, bias, 0.25), scale=0.25)
+    torch.testing.assert_close(wide[..., :16], wanted, rtol=1e-5, atol=1e-6)
+    assert (wide[..., 16:] == 0).all()
+    # Half precision: the logits of sizes up to 8 are as good as the dtype of the products allows.
+    half = [each.bfloat16() for each in (query, key, value)]
+    q, k, _ = with_key_bias(*half, bias, 0.25)
+    carried = (q[..., 16:].float() @ k[..., 16:].float().transpose(2, 3)) * 0.25
+    torch.testing.assert_close(carried, bias.expand_as(carried), rtol=1e-4, atol=1e-4)
+
+
+def test_flash_attention_gets_lengths_of_every_block_and_the_bias(stock, monkeypatch):
+    """A stand-in computes what a variable-length flash kernel would, from the arguments it is given."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    _, folder = stock
+    seen = []
+
+    def flash(module, query, key, value, attention_mask, scaling=None, cu_seq_lens_q=None, max_length_q=None, **kwargs):
+        assert attention_mask is None
+        bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
+        seen.append(bounds)
+        pieces = []
+        for start, end in pairwise(bounds):
+            assert max_length_q is None or end - start <= max_length_q
+            q, k, v = (each[:, :, start:end] for each in (query, key, value))
+            pieces.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2))
+        return torch.cat(pieces, dim=1), None
+
+    pixels = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    runs = find_runs(moving_clips(3), 0.1, 2, 8)
+    model = MERGED.from_pretrained(folder, r=5, proportional_attention=True)
+    wanted = model(pixels, run_lengths=runs).logits
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
+    model.config._attn_implementation = "flash_attention_2"
+    torch.testing.assert_close(model(pixels, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
+    lengths = [16, 28, 40]
+    expected = [[0, *torch.tensor([n - 5 * block for n in lengths]).cumsum(0).tolist()] for block in range(3)]
+    assert seen == expected
+
+
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_saved_and_opened_by_the_auto_classes(stock, clips, tmp_path, kind, settings):
+    _, folder = stock
+    model = kind.from_pretrained(folder, **settings)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForVideoClassification.from_pretrained(tmp_path)
+    assert type(again) is kind
+    assert type(AutoConfig.from_pretrained(tmp_path)) is kind.config_class
+    torch.manual_seed(0)
+    wanted = model(clips).logits
+    torch.manual_seed(0)
+    assert torch.equal(again(clips).logits, wanted)
+
+
+def test_old_checkpoints_keep_their_biases(stock, tmp_path):
+    """Published VideoMAE files have q_bias and v_bias; they are stored so here, and must arrive."""
+    model, _ = stock
+    model.save_pretrained(tmp_path, save_original_format=True)
+    for kind, _ in NOTHING:
+        ours, loading = kind.from_pretrained(tmp_path, output_loading_info=True)
+        assert not loading["missing_keys"]
+        assert not loading["unexpected_keys"]
+        inner = ours.videomae.encoder.layer[0].attention.attention
+        assert torch.equal(inner.query.bias, model.videomae.encoder.layer[0].attention.attention.query.bias)
+
+
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_they_train_with_checkpointing_and_drop_path(stock, kind, settings, reentrant):
+    _, folder = stock
+    pixels = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    gradients = []
+    for checkpointing in (False, True):
+        model = kind.from_pretrained(folder, drop_path_rate=0.3, **settings).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        torch.manual_seed(3)
+        model(pixels, labels=torch.tensor([0, 1, 2])).loss.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(gradient is not None for gradient in gradients[0])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
+
+
+def test_schedules():
+    def counts(**settings):
+        return ToMeVideoMAEConfig(num_hidden_layers=12, **settings)
+
+    assert counts(r=65).token_counts(1568)[-1] == 788  # the figure of the description
+    assert sum(counts(r=65, inflection=-1.0).schedule()) == pytest.approx(65 * 12, abs=12)
+    falling = counts(r=65, inflection=-1.0).schedule()
+    assert (falling[0], falling[-1]) == (130, 0)
+    assert falling == sorted(falling, reverse=True)
+    assert counts(r=65, inflection=1.0).schedule() == falling[::-1]
+    assert counts(r=1000).token_counts(1568)[:4] == [1568, 784, 392, 196]
+    assert STAVideoMAEConfig(r=64).token_counts(1568)[-1] == 672  # the figure of the description
+    assert STAVideoMAEConfig(r=64).stages() == {0: 8, 4: 4, 8: 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        (ToMeVideoMAEConfig, {"r": -1}, "r >= 0"),
+        (ToMeVideoMAEConfig, {"r": [1, 2]}, "12 blocks, received 2"),
+        (ToMeVideoMAEConfig, {"r": 3, "inflection": 1.5}, "inflection in"),
+        (ToMeVideoMAEConfig, {"r": [1] * 12, "inflection": 0.5}, "the list says it all"),
+        (ToMeVideoMAEConfig, {"use_mean_pooling": False}, "use_mean_pooling=True"),
+        (STAVideoMAEConfig, {"use_mean_pooling": False}, "use_mean_pooling=True"),
+        (STAVideoMAEConfig, {"r": -1}, "r >= 0"),
+        (STAVideoMAEConfig, {"threshold": 0.1}, "threshold=None"),
+        (STAVideoMAEConfig, {"num_frames": 12}, "4 divides"),
+        (STAVideoMAEConfig, {"num_hidden_layers": 2}, "at least 3 blocks"),
+        (RandomMaskingVideoMAEForVideoClassification.config_class, {"token_keep_ratio": 0.0}, "token_keep_ratio"),
+    ],
+)
+def test_settings_that_do_not_fit(kind, settings, words):
+    with pytest.raises(Exception, match=words):
+        kind(**settings)
+
+
+def test_what_cannot_be_done_is_said(stock, clips):
+    _, folder = stock
+    accumulated = STAVideoMAEForVideoClassification.from_pretrained(folder, r=3)
+    with pytest.raises(ValueError, match="STA needs every token of a clip"):
+        accumulated(clips, run_lengths=find_runs(clips, 0.1, 2, 8))
+    with pytest.raises(ValueError, match="nothing would be left"):
+        STAVideoMAEForVideoClassification.from_pretrained(folder, r=10)(clips)
+    merged = MERGED.from_pretrained(folder, r=3, threshold=0.1)
+    with pytest.raises(ValueError, match="pass clips one by one"):
+        merged(clips, output_hidden_states=True)
+    states = merged(clips[:1], output_hidden_states=True).hidden_states
+    assert [state.shape[1] for state in states] == merged.config.token_counts(16)
+
+
+def test_eager_attentions_have_the_tokens_of_their_block(stock, noise):
+    _, folder = stock
+    merged = MERGED.from_pretrained(folder, r=6, attn_implementation="eager")
+    attentions = merged(noise, output_attentions=True).attentions
+    assert [tuple(each.shape) for each in attentions] == [(2, 4, n, n) for n in (64, 58, 52)]
+
+
+def test_the_head_of_the_reference_is_videomaes(stock, noise):
+    """The references would be of no use if what they share with VideoMAE were not VideoMAE."""
+    model, _ = stock
+    with torch.no_grad():
+        tokens = embedded(model, noise[0])
+        torch.testing.assert_close(tome(model, tokens, [0, 0, 0], False)[0], model(noise[:1]).logits[0])
+        torch.testing.assert_close(sta(model, tokens, 4, 0)[0], model(noise[:1]).logits[0])
+        pooled = model.videomae(noise[:1]).last_hidden_state.mean(1)
+        assert torch.equal(head(model, pooled), model(noise[:1]).logits)
