@@ -31,6 +31,10 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
         if not 0 < self.token_keep_ratio <= 1:
             raise ValueError(f"Expected token_keep_ratio in (0, 1], received {self.token_keep_ratio}.")
 
+    def token_counts(self, tokens: int) -> list[int]:
+        """Returns the tokens of a clip before the first block and after each block; `tokens` are those to draw from."""
+        return [max(round(self.token_keep_ratio * tokens), 1)] * (self.num_hidden_layers + 1)
+
 
 class RandomMaskingVideoMAEModel(RLTVideoMAEModel):
     """VideoMAE's encoder on `round(token_keep_ratio * computed tokens)` tokens of each clip, drawn at each call.

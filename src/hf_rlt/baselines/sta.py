@@ -82,6 +82,21 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
             counts.append(counts[-1] - slots * self.r)
         return counts
 
+    def block_tokens(self, tokens: int) -> list[tuple[int, int]]:
+        """Returns the tokens in attention and in the MLP of each block: they leave after both."""
+        return [(n, n) for n in self.token_counts(tokens)[:-1]]
+
+    def choice_flops(self, tokens: int) -> int:
+        """Returns the operations of the matrix products that find what leaves one clip."""
+        head, counts, total = self.hidden_size // self.num_attention_heads, self.token_counts(tokens), 0
+        for block, slots in self.stages().items() if self.r else ():
+            n = counts[block] // slots
+            total += 2 * (n - n // 2) * (n // 2) * head
+            for visit in range(1, slots):
+                before = n if visit == 1 else n - self.r
+                total += 2 * n * before * (head + (visit > 1))
+        return total
+
 
 def semantic_score(tokens: Tensor) -> Tensor:
     """Returns `(B, n)` in [0, 1]: the sum of |x| over channels, scaled to the range of the slot `(B, n, D)`."""

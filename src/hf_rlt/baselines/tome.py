@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """ToMe: in every block, merge the r tokens that are most like others (token merging), here on VideoMAE."""
 
+from itertools import pairwise
+
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
@@ -73,6 +75,16 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
         for r in self.schedule():
             counts.append(counts[-1] - min(r, counts[-1] // 2))
         return counts
+
+    def block_tokens(self, tokens: int) -> list[tuple[int, int]]:
+        """Returns the tokens in attention and in the MLP of each block: merging stands between them."""
+        return list(pairwise(self.token_counts(tokens)))
+
+    def choice_flops(self, tokens: int) -> int:
+        """Returns the operations of the matrix products that find what to merge in one clip."""
+        head = self.hidden_size // self.num_attention_heads
+        merging = [before for before, after in self.block_tokens(tokens) if after < before]
+        return sum(2 * (n - n // 2) * (n // 2) * head for n in merging)
 
 
 def merge(

@@ -1,0 +1,92 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Operations against torch's counter, for every method; timing in turn; memory."""
+
+import time
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from conftest import moving_clips
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, find_runs
+from hf_rlt.baselines import (
+    RandomMaskingVideoMAEForVideoClassification,
+    STAVideoMAEForVideoClassification,
+    ToMeVideoMAEForVideoClassification,
+)
+from hf_rlt.measure import analytic_flops, interleaved_times, peak_bytes, quartiles, tokens_by_block
+
+TOME = ToMeVideoMAEForVideoClassification
+METHODS = [
+    (RLTVideoMAEForVideoClassification, {"threshold": None}),
+    (RLTVideoMAEForVideoClassification, {"threshold": 0.1}),
+    (RandomMaskingVideoMAEForVideoClassification, {"token_keep_ratio": 0.37}),
+    (RandomMaskingVideoMAEForVideoClassification, {"token_keep_ratio": 0.7, "threshold": 0.1}),
+    (TOME, {"r": 11}),
+    (TOME, {"r": 9, "inflection": -1.0, "proportional_attention": True}),
+    (TOME, {"r": 5, "threshold": 0.1}),
+    (STAVideoMAEForVideoClassification, {"r": 4}),
+]
+# Wide enough that what is not a matrix product does not matter, small enough to be quick.
+SHAPE = {
+    "image_size": 32,
+    "patch_size": 8,
+    "num_frames": 8,
+    "hidden_size": 96,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 192,
+    "num_labels": 7,
+}
+
+
+def fused_on_cpu(query, key, value, *arguments, out_shape=None, **options) -> int:
+    """torch's counter does not know the fused attention of CPUs, only those of GPUs: the same formula for it."""
+    return sdpa_flop_count(query, key, value)
+
+
+FUSED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused_on_cpu}
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize(("kind", "settings"), METHODS, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_operations_are_what_the_counter_sees(kind, settings, backend):
+    config = kind.config_class(**SHAPE, **settings)
+    config._attn_implementation = backend
+    model = kind(config).eval()
+    clip = moving_clips(3)[2:]
+    tokens = int((find_runs(clip, config.threshold, 2, 8) > 0).sum())
+    assert tokens == (64 if config.threshold is None else 40)
+    with FlopCounterMode(display=False, custom_mapping=FUSED) as counter, torch.no_grad():
+        model(clip)
+    assert analytic_flops(config, tokens) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_tokens_by_block():
+    assert tokens_by_block(RLTVideoMAEConfig(**SHAPE), 40) == [40] * 7
+    assert tokens_by_block(TOME.config_class(**SHAPE, r=10), 64) == [64, 54, 44, 34, 24, 14, 7]
+
+
+def test_calls_take_turns():
+    order = []
+    calls = {name: (lambda name=name: order.append(name)) for name in "ab"}
+    times = interleaved_times(calls, repeats=3, warmup=1)
+    assert order == ["a", "b"] * 4
+    assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+    assert interleaved_times({"sleep": lambda: time.sleep(0.02)}, 1)["sleep"][0] >= 0.02
+    with pytest.raises(ValueError, match="repeats >= 1"):
+        interleaved_times(calls, 0)
+
+
+def test_quartiles_are_those_of_the_values():
+    assert quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
+    assert quartiles([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_peak_is_what_a_call_takes():
+    found = peak_bytes(lambda: torch.ones(64 * 2**18).sum().item())
+    if found is None:
+        pytest.skip("this system does not tell its memory")
+    assert 60 * 2**20 < found < 96 * 2**20
+    # What a call before took is forgotten.
+    assert peak_bytes(lambda: torch.ones(2**18).sum().item()) < 16 * 2**20
