@@ -80,3 +80,23 @@ def mean_per_clip(grid: Tensor, lengths: Tensor) -> Tensor:
             for g, r in zip(grid, lengths, strict=True)
         ]
     )
+
+
+def resized_positions(table: Tensor, trained: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
+    """Returns `(N, D)` float64: for each place of `grid` the blend of the eight places of `trained` around it.
+
+    Place i of n lies at `(i + 0.5) / n` of the clip; outside the first and the last centre the edge's value holds.
+    """
+    table = table.double().view(*trained, -1)
+    result = torch.zeros(*grid, table.shape[-1], dtype=torch.float64)
+    for place in np.ndindex(*grid):
+        sides = []
+        for i, old, new in zip(place, trained, grid, strict=True):
+            source = min(max((i + 0.5) * old / new - 0.5, 0), old - 1)
+            below = int(source)
+            sides.append(((below, 1 - (source - below)), (min(below + 1, old - 1), source - below)))
+        for t, weight_t in sides[0]:
+            for h, weight_h in sides[1]:
+                for w, weight_w in sides[2]:
+                    result[place] += weight_t * weight_h * weight_w * table[t, h, w]
+    return result.flatten(0, 2)

@@ -42,15 +42,19 @@ def head(model, pooled: Tensor) -> Tensor:
     return model.classifier(model.fc_norm(pooled))
 
 
-def tome(model, tokens: Tensor, schedule: list[int], proportional: bool) -> tuple[Tensor, list[list[int]], Tensor]:
+def tome(
+    model, tokens: Tensor, schedule: list[int], proportional: bool, spans: list[float] | None = None
+) -> tuple[Tensor, list[list[int]], Tensor]:
     """Returns logits `(K,)`, the groups of original tokens that were merged, and the tokens left.
 
     Between attention and MLP of each block: tokens are split alternately, each of A finds its most similar of B, the r
     best pairs are merged into B by their weighted mean; what is left is [unmerged A from the most similar on, B].
+    `spans`: how many tubelets each token stands for as a key, one if not given; means weigh tokens, not tubelets.
     """
+    spans = list(spans or [1.0] * len(tokens))
     x, sizes, groups = tokens, [1.0] * len(tokens), [[i] for i in range(len(tokens))]
     for block, wanted in zip(model.videomae.encoder.layer, schedule, strict=True):
-        x, metric = keys_and_attention(block, x, sizes if proportional else None)
+        x, metric = keys_and_attention(block, x, spans if proportional else None)
         r = min(wanted, len(x) // 2)
         if r:
             a, b = list(range(0, len(x), 2)), list(range(1, len(x), 2))
@@ -63,10 +67,12 @@ def tome(model, tokens: Tensor, schedule: list[int], proportional: bool) -> tupl
             for _, i, j in edges[:r]:
                 sums[j] = sums[j] + sums[i]
                 sizes[j] += sizes[i]
+                spans[j] += spans[i]
                 groups[j] = groups[j] + groups[i]
             order = [i for _, i, _ in edges[r:]] + b
             x = torch.stack([sums[i] / sizes[i] for i in order])
             sizes, groups = [sizes[i] for i in order], [groups[i] for i in order]
+            spans = [spans[i] for i in order]
         x = mlp(block, x)
     pooled = sum(size * row for size, row in zip(sizes, x, strict=True)) / sum(sizes)
     return head(model, pooled), groups, x
@@ -123,3 +129,12 @@ def sta_stage(x: Tensor, metric: Tensor, slots: int, r: int, backward: bool) -> 
         previous_keys = [metric[own[row]] for row in stays]
         result[slot] = [own[row] for row in stays]
     return [i for slot in range(slots) for i in result[slot]]
+
+
+def proportional_rlt(model, tokens: Tensor, spans: list[float]) -> Tensor:
+    """Returns logits `(K,)` of computed tokens, of which token j counts spans[j] times as a key and once in the mean."""
+    x = tokens
+    for block in model.videomae.encoder.layer:
+        x, _ = keys_and_attention(block, x, spans)
+        x = mlp(block, x)
+    return head(model, x.mean(0))

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForVideoClassification, VideoMAECo
 
 from conftest import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
+from hf_rlt.attention_rlt_videomae import with_key_bias
 from hf_rlt.baselines import (
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEConfig,
@@ -16,7 +17,6 @@ from hf_rlt.baselines import (
     ToMeVideoMAEConfig,
     ToMeVideoMAEForVideoClassification,
 )
-from hf_rlt.baselines.reduction import with_key_bias
 from reference_baselines import embedded, head, sta, tome
 
 MERGED = ToMeVideoMAEForVideoClassification
@@ -95,7 +95,8 @@ def test_tome_on_runs_is_the_literal_one_on_the_computed_tokens(stock, clips):
     with torch.no_grad():
         for clip in range(4):
             tokens = embedded(wide, pixels[clip])[run_lengths[clip] > 0]
-            torch.testing.assert_close(logits[clip], tome(wide, tokens, [6, 6, 6], True)[0])
+            spans = [float(length) for length in run_lengths[clip] if length > 0]
+            torch.testing.assert_close(logits[clip], tome(wide, tokens, [6, 6, 6], True, spans)[0])
     model.float()
 
 
@@ -267,6 +268,7 @@ def test_schedules():
         (ToMeVideoMAEConfig, {"use_mean_pooling": False}, "use_mean_pooling=True"),
         (STAVideoMAEConfig, {"use_mean_pooling": False}, "use_mean_pooling=True"),
         (STAVideoMAEConfig, {"r": -1}, "r >= 0"),
+        (STAVideoMAEConfig, {"proportional_attention": True}, "proportional_attention=False"),
         (STAVideoMAEConfig, {"threshold": 0.1}, "threshold=None"),
         (STAVideoMAEConfig, {"num_frames": 12}, "4 divides"),
         (STAVideoMAEConfig, {"num_hidden_layers": 2}, "at least 3 blocks"),

@@ -13,16 +13,17 @@ ROOT = Path(hf_rlt.__file__).parent
 LAYERS = [
     ["runs", "packing", "sampling", "reading"],
     ["configuration_rlt_videomae"],
-    ["layers_rlt_videomae", "video_processing_rlt"],
+    ["attention_rlt_videomae", "video_processing_rlt"],
+    ["layers_rlt_videomae"],
     ["modeling_rlt_videomae"],
     ["registration", "data", "baselines", "checkpoints", "metrics", "arguments"],
-    ["training", "evaluation", "measure", "visualize", "hub"],
+    ["training", "evaluation", "measure", "visualize", "hub", "errors", "opening"],
     ["recipes", "benchmark"],
     ["cli"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-CORE = [name for names in LAYERS[:4] for name in names]
+CORE = [name for names in LAYERS[:5] for name in names]
 PLAIN = LAYERS[0]
 
 

@@ -9,17 +9,19 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
-from safetensors import SafetensorError
-from transformers import AutoConfig, TrainingArguments
+from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from .video_processing_rlt import RLTVideoProcessor
+from .benchmark.commands import app as benchmark
+from .benchmark.model_commands import app as models
+from .errors import one_line_errors
+from .opening import open_clips, open_model
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
+benchmark.add_typer(models)
+app.add_typer(benchmark, name="benchmark")
 
 
 @app.callback()
@@ -39,6 +41,13 @@ def evaluate(
     num_clips: Annotated[int, typer.Option(help="Temporal clips per video.", min=1)] = 1,
     num_crops: Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)] = 1,
     threshold: Annotated[str, typer.Option(help="A number, none (dense), or model: the model's own.")] = "model",
+    num_frames: Annotated[
+        int | None, typer.Option(help="Frames per clip; positions are interpolated. Default: the model's own.", min=1)
+    ] = None,
+    frame_stride: Annotated[
+        int | None, typer.Option(help="Distance of a clip's frames. Default: the processor's own.", min=1)
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
     token_keep_ratio: Annotated[
         float | None, typer.Option(help="Share of the computed tokens to keep, drawn at random (a baseline).")
     ] = None,
@@ -55,11 +64,11 @@ def evaluate(
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate MODEL DATA
     """
-    try:
+    with one_line_errors():
         evaluation = _evaluation()
-        network, processor = _load(model, threshold)
+        network, processor = open_model(model, threshold, num_frames, _rate(frame_stride, fps))
         names = [network.config.id2label[index] for index in range(network.config.num_labels)]
-        clips = _clips(data, names, video_dir, split)
+        clips = open_clips(data, names, video_dir, split)
         with tempfile.TemporaryDirectory() as scratch:
             args = TrainingArguments(
                 output_dir=scratch,
@@ -76,11 +85,6 @@ def evaluate(
             first = args.process_index == 0
         if first and output_dir is not None:
             evaluation.write_report(result, output_dir)
-    except (ValueError, OSError, ImportError, StrictDataclassError, SafetensorError) as error:
-        from .data import one_line
-
-        typer.echo(f"hf-rlt: error: {one_line(error)}", err=True)
-        raise typer.Exit(2) from error
     if first:
         print(json.dumps(result, indent=2)) if as_json else _show(result, output_dir)
 
@@ -93,38 +97,16 @@ def _evaluation() -> Any:
     return evaluation
 
 
-def _load(name: str, threshold: str) -> tuple[Any, RLTVideoProcessor]:
-    # What stands beside existing folders is meant as a path: do not look for it on the Hub.
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1):
-        raise ValueError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
-    changes: dict[str, Any] = {}
-    if threshold != "model":
-        try:
-            changes["threshold"] = None if threshold.lower() == "none" else float(threshold)
-        except ValueError:
-            raise ValueError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
-    kind = AutoConfig.from_pretrained(name).model_type
-    if kind not in ("rlt_videomae", "videomae"):
-        raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
-    network, loading = RLTVideoMAEForVideoClassification.from_pretrained(name, output_loading_info=True, **changes)
-    missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
-    if missing:
+def _rate(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
+    if frame_stride is not None and fps is not None:
         raise ValueError(
-            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
+            f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps:g}): leave one out."
         )
-    config = network.config
-    settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
-    return network, RLTVideoProcessor.from_pretrained(name, **settings, threshold=config.threshold)
-
-
-def _clips(data: str, names: list[str], video_dir: str | None, split: str) -> Any:
-    from .data import from_file, from_folder, from_hub
-
-    if Path(data).is_dir():
-        return from_folder(data, names)
-    if Path(data).suffix.lower() in (".csv", ".json"):
-        return from_file(data, video_dir, names)
-    return from_hub(data, split, names=names)
+    if fps is not None and not fps > 0:
+        raise ValueError(f"--fps: expected frames per second above 0, received {fps:g}.")
+    if frame_stride is not None:
+        return {"sampling": "clip", "frame_stride": frame_stride, "fps": None}
+    return {} if fps is None else {"sampling": "clip", "fps": fps}
 
 
 def _show(result: dict[str, Any], output_dir: str | None) -> None:

@@ -26,6 +26,8 @@ class RLTVideoMAEConfig(VideoMAEConfig):
             absolute difference of *normalised* pixels). Used when the model is called without `run_lengths`. None
             computes every token: VideoMAE bit for bit.
         length_embedding: whether a learned embedding of the run length is added to each token. The table starts at zero.
+        proportional_attention: whether a token that stands for k tubelets counts k times as a key (log k is added to its
+            logits). Brings a model that was trained without RLT nearer to what it computes of all tokens.
         drop_path_rate: stochastic depth per clip in the last block; it grows linearly from 0 over the blocks.
         position_grid: the grid (T, H', W') of tubelets that the weights were trained on. Positions and run lengths are
             measured on it: its position table is resized to the model's own grid. None: the model's own grid, as in
@@ -44,6 +46,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
 
     threshold: float | int | None = 0.1
     length_embedding: bool = False
+    proportional_attention: bool = False
     drop_path_rate: float | int = 0.0
     position_grid: list[int] | tuple[int, ...] | None = None
 
@@ -71,6 +74,9 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         Args:
             config_dict: what config.json holds.
             **kwargs: fields to change; with `return_unused_kwargs=True` the others are returned as well.
+
+        Raises:
+            ValueError: if a grid is changed to one without a whole tubelet, or position_grid is no grid.
         """
         given, both = "position_grid" in kwargs, kwargs.pop("return_unused_kwargs", False)
         trained = {name: config_dict.get(name, getattr(cls, name)) for name in GRID_FIELDS}

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.videomae.modeling_videomae import (
     VideoMAEAttention,
     VideoMAEEncoder,
@@ -15,11 +14,10 @@ from transformers.models.videomae.modeling_videomae import (
     VideoMAELayer,
     VideoMAEOutput,
     VideoMAEPatchEmbeddings,
-    VideoMAESelfAttention,
     VideoMAESelfOutput,
-    eager_attention_forward,
 )
 
+from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .packing import PackedLayout, pack
 from .runs import grid_size
@@ -120,67 +118,6 @@ class RLTVideoMAEEmbeddings(nn.Module):
             measured = -(-lengths * self.trained_grid[0] // self.patch_embeddings.grid[0])
             tokens = tokens + self.run_length_embeddings(measured - 1)
         return tokens.reshape(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens
-
-
-class RLTVideoMAESelfAttention(VideoMAESelfAttention):
-    """VideoMAE's attention inside each clip of a pack. Same parameters."""
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        sequence_lengths: tuple[int, ...] | None = None,
-        **kwargs,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the context, shaped as `hidden_states`, and the probabilities if the backend gives them.
-
-        Args:
-            hidden_states: `(B, n, D)`, or a pack `(1, L, D)`.
-            attention_mask: what the backend takes, built once per forward.
-            sequence_lengths: if given, attend sequence by sequence.
-            **kwargs: for flash attention `cu_seq_lens_q/k` and `max_length_q/k`.
-        """
-        query, key, value = self.project(hidden_states)
-        return self.attend(query, key, value, attention_mask, sequence_lengths, **kwargs)
-
-    def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns queries, keys and values, each `(B, heads, n, head size)`."""
-        shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
-        key = self.key(hidden_states).view(shape).transpose(1, 2)
-        value = self.value(hidden_states).view(shape).transpose(1, 2)
-        return self.query(hidden_states).view(shape).transpose(1, 2), key, value
-
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None,
-        sequence_lengths: tuple[int, ...] | None,
-        **kwargs,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the context `(B, n, D)` and the probabilities if the backend gives them.
-
-        With `sequence_lengths` an `attention_mask` is additive and over keys: `(1, 1, 1, L)`, cut as they are.
-        """
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        options = {
-            "is_causal": self.is_causal,
-            "scaling": self.scaling,
-            "dropout": self.dropout_prob if self.training else 0.0,
-            **kwargs,
-        }
-        if sequence_lengths is None:
-            context, probabilities = attend(self, query, key, value, attention_mask, **options)
-        else:
-            pieces = [states.split(sequence_lengths, dim=2) for states in (query, key, value)]
-            masks = [None] * len(sequence_lengths)
-            if attention_mask is not None:
-                masks = attention_mask.split(sequence_lengths, dim=3)
-            parts = zip(*pieces, masks, strict=True)
-            context = torch.cat([attend(self, q, k, v, mask, **options)[0] for q, k, v, mask in parts], dim=1)
-            probabilities = None
-        return context.flatten(2), probabilities
 
 
 class RLTVideoMAEAttention(VideoMAEAttention):

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a forward pass costs: counted, timed, and in memory."""
 
+import ctypes
 import statistics
 import time
 from collections.abc import Callable
@@ -102,6 +103,8 @@ def peak_bytes(call: Callable[[], object]) -> int | None:
         return torch.cuda.max_memory_allocated() - before
     status = Path("/proc/self/status")
     try:
+        if hasattr(ctypes.CDLL(None), "malloc_trim"):
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be reused, and not be counted
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
         before = _resident(status, "VmRSS")
         call()

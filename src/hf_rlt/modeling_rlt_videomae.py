@@ -21,13 +21,13 @@ from transformers.utils.generic import (
 )
 from transformers.utils.output_capturing import capture_outputs
 
+from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .layers_rlt_videomae import (
     RLTVideoMAEEmbeddings,
     RLTVideoMAEEncoder,
     RLTVideoMAELayer,
     RLTVideoMAERunLengthEmbedding,
-    RLTVideoMAESelfAttention,
 )
 from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpack
 from .runs import check_run_lengths, fill_runs, find_runs, grid_size
@@ -123,9 +123,12 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             flat = tokens.reshape(1, layout.total, -1)
             tokens = fill_runs(unpack(flat, layout), run_lengths, grid[0])
             mask = create_bidirectional_mask(self.config, tokens, (run_lengths > 0).long())
-            tokens = self.encoder(tokens, attention_mask=mask).last_hidden_state
+            options = {"attention_mask": mask, "key_bias": self._key_bias(run_lengths.clamp(min=1))}
         else:
-            tokens = self.encoder(tokens, **self._packed_arguments(tokens, layout)).last_hidden_state
+            options = self._packed_arguments(tokens, layout)
+            if not layout.is_dense:
+                options["key_bias"] = self._key_bias(pack(run_lengths, layout).view(len(tokens), -1))
+        tokens = self.encoder(tokens, **options).last_hidden_state
         if self.layernorm is not None:
             tokens = self.layernorm(tokens)
         packed = pack(tokens, layout) if on_grid else tokens
@@ -176,6 +179,10 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             mask = create_bidirectional_mask(self.config, tokens, None, and_mask_function=same_clip)
             return {**options, "attention_mask": mask}
         return {**options, "sequence_lengths": layout.lengths}
+
+    def _key_bias(self, lengths: Tensor) -> Tensor | None:
+        """Returns `(B, 1, 1, n)`: with proportional attention a token that stands for k tubelets is k keys."""
+        return lengths.float().log()[:, None, None] if self.config.proportional_attention else None
 
     def _on_grid(self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
         if layout.is_dense:

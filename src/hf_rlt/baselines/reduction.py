@@ -10,67 +10,24 @@ from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from ..layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAELayer, RLTVideoMAESelfAttention
+from ..attention_rlt_videomae import RLTVideoMAESelfAttention
+from ..layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAELayer
 from ..modeling_rlt_videomae import RLTVideoMAEModel, RLTVideoMAEModelOutput
-from ..packing import PackedLayout, layout_of_lengths, mean_per_sequence, packed_layout
-
-MASKED_BACKENDS = ("sdpa", "eager")  # they take an additive mask; the others get the bias through their inputs
-BIAS_CHANNELS = 8  # flash attention wants head sizes in steps of 8
-
-
-def with_key_bias(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns query, key and value with 8 more channels, so that `bias[j]` is added to the logits of key j.
-
-    For backends without an additive mask. Two channels carry the bias, rounded and the rest of it, so that half precision
-    loses nothing that counts; the added channels of the value, and so of the output, are zero.
-
-    Args:
-        query, key, value: `(B, heads, n, head size)`.
-        bias: `(B, 1, 1, n)`.
-        scaling: what the backend multiplies logits by.
-    """
-    wanted = (bias.float() / scaling).transpose(2, 3)  # (B, 1, n, 1)
-    coarse = wanted.to(key.dtype)
-    fine = (wanted - coarse.float()).to(key.dtype)
-    carried = F.pad(torch.cat([coarse, fine], dim=3), (0, BIAS_CHANNELS - 2)).expand(*key.shape[:3], -1)
-    ones = F.pad(torch.ones_like(query[..., :2]), (0, BIAS_CHANNELS - 2))
-    return torch.cat([query, ones], 3), torch.cat([key, carried], 3), F.pad(value, (0, BIAS_CHANNELS))
+from ..packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack, packed_layout
 
 
 class KeyedSelfAttention(RLTVideoMAESelfAttention):
     """VideoMAE's attention that also shows what its keys say of the tokens. Same parameters."""
 
-    def forward(  # type: ignore[override]
-        self,
-        hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        sequence_lengths: tuple[int, ...] | None = None,
-        key_bias: Tensor | None = None,
-        **kwargs,
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    def forward(self, hidden_states: Tensor, **kwargs) -> tuple[Tensor, Tensor | None, Tensor]:  # type: ignore[override]
         """Returns the context, the probabilities if the backend gives them, and the metric.
 
-        The metric is `(B, n, head size)`: keys averaged over heads, of length 1, without gradient.
-
-        Args:
-            hidden_states, attention_mask, sequence_lengths, kwargs: as for `RLTVideoMAESelfAttention`.
-            key_bias: `(B, 1, 1, n)`, added to the logits of each key; goes with every backend.
+        The metric is `(B, n, head size)`: keys averaged over heads, of length 1, without gradient. Arguments are those of
+        `RLTVideoMAESelfAttention`.
         """
         query, key, value = self.project(hidden_states)
         metric = F.normalize(key.detach().mean(1), dim=-1)
-        widened = False
-        if key_bias is not None and self.config._attn_implementation in MASKED_BACKENDS:
-            attention_mask = key_bias.to(query.dtype)
-        elif key_bias is not None:
-            widened = True
-            query, key, value = with_key_bias(query, key, value, key_bias, self.scaling)
-        context, probabilities = self.attend(query, key, value, attention_mask, sequence_lengths, **kwargs)
-        if widened:
-            heads = (self.num_attention_heads, self.attention_head_size + BIAS_CHANNELS)
-            context = context.unflatten(2, heads)[..., : self.attention_head_size].flatten(2)
-        return context, probabilities, metric
+        return *self.attend(query, key, value, **kwargs), metric
 
 
 class KeyedAttention(RLTVideoMAEAttention):
@@ -101,7 +58,8 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
     """VideoMAE's encoder with blocks that lose tokens; base of ToMe and STA.
 
     An encoder takes the tokens, the layout before each block and after the last, and the attention's arguments for each
-    layout; it returns the tokens, their sizes `(L, 1)` or None, and for each token that came in the place in the pack of
+    layout, and with proportional attention how many tubelets each token stands for; it returns the tokens, their sizes
+    `(L, 2)` (tokens, tubelets) or None, and for each token that came in the place in the pack of
     the one that stands for it, or -1.
     """
 
@@ -132,7 +90,9 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
             )
         tokens = self.embeddings(pixel_values, run_lengths, layout)
         options = [self._packed_arguments(tokens, each) for each in layouts]
-        tokens, sizes, source = self.encoder(tokens, layouts, options, trace=fill_back)
+        counted = self.config.proportional_attention and not layout.is_dense
+        spans = pack(run_lengths, layout)[0].float() if counted else None
+        tokens, sizes, source = self.encoder(tokens, layouts, options, trace=fill_back, spans=spans)
         filled = None
         if fill_back:
             flat = tokens.flatten(0, 1)
@@ -142,8 +102,8 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
             shape = (layout.batch, layout.positions, -1) if layout.is_dense else (1, layout.total, -1)
             filled = self._on_grid(flat.reshape(shape), run_lengths, layout)
         pooled = mean_per_sequence(tokens, layouts[-1])
-        if sizes is not None:
-            sizes = sizes.view(*tokens.shape[:2], 1)
+        if sizes is not None and layouts[-1] is not layouts[0]:
+            sizes = sizes[:, :1].view(*tokens.shape[:2], 1)
             pooled = mean_per_sequence(tokens * sizes, layouts[-1]) / mean_per_sequence(sizes, layouts[-1])
         return RLTVideoMAEModelOutput(last_hidden_state=filled, pooler_output=pooled, run_lengths=run_lengths)
 

@@ -45,6 +45,8 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
             raise ValueError(
                 f"Expected threshold=None, received {self.threshold}: STA needs all tokens of each time slot."
             )
+        if self.proportional_attention:
+            raise ValueError("Expected proportional_attention=False, received True: in STA no token stands for others.")
         if self.r < 0:
             raise ValueError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")
         if self.num_hidden_layers < STAGES:
@@ -163,7 +165,7 @@ class STAVideoMAEEncoder(RLTVideoMAEEncoder):
 
     _layer_class = STAVideoMAELayer
 
-    def forward(self, tokens: Tensor, layouts, options, trace: bool):  # type: ignore[override]
+    def forward(self, tokens: Tensor, layouts, options, trace: bool, spans: Tensor | None):  # type: ignore[override]
         """Returns tokens, None for sizes (all count the same), and places, see `ReducingVideoMAEModel`."""
         stages, source = self.config.stages(), None
         visits = list(stages)

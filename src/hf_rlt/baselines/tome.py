@@ -30,10 +30,10 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
         r: tokens merged in each block, or a list with one number for each block. A block never merges more than half.
         inflection: for a number r, changes it from block to block along a line of mean r: -1 falls from 2r to 0, 0 is the
             same everywhere, 1 rises from 0 to 2r.
-        proportional_attention: whether a token that stands for k counts k times as a key. ToMe's authors leave it off for
-            models pretrained as masked autoencoders, as VideoMAE is.
+        proportional_attention: whether a token that stands for k tubelets counts k times as a key. ToMe's authors leave it
+            off for models pretrained as masked autoencoders, as VideoMAE is.
         threshold: None merges all tokens of a clip; a number merges those that RLT computes (RLT with ToMe), each of which
-            counts as one token.
+            counts as one token in means, and with proportional attention as its run length.
 
     Source: Bolya et al., Token Merging, ICLR 2023.
     """
@@ -43,7 +43,6 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
     threshold: float | int | None = None
     r: int | list[int] = 0
     inflection: float | int = 0.0
-    proportional_attention: bool = False
 
     def validate_merging(self) -> None:
         """Returns nothing; raises if r, inflection or pooling do not fit."""
@@ -90,7 +89,7 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
 def merge(
     tokens: Tensor, sizes: Tensor | None, metric: Tensor, before: PackedLayout, after: PackedLayout
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the merged tokens `(B, n', D)` or `(1, L', D)`, their sizes `(L', 1)`, and where each token went `(L,)`.
+    """Returns the merged tokens `(B, n', D)` or `(1, L', D)`, their sizes `(L', 2)`, and where each token went `(L,)`.
 
     Even tokens (A) look for the most similar odd one (B); the most similar pairs become one token each, the mean weighted
     by sizes. What stays stands as [unmerged A, falling by similarity; B], clip after clip. Works on clips of any lengths
@@ -98,7 +97,7 @@ def merge(
 
     Args:
         tokens: `(B, n, D)`, or `(1, L, D)`.
-        sizes: `(L, 1)` how many tokens each stands for; None: one.
+        sizes: `(L, 2)` how many tokens and how many tubelets each stands for; None: one.
         metric: `(B, n, d)` or `(1, L, d)`, of length 1.
         before: the layout of `tokens`.
         after: the layout wanted; what is missing is merged, at most half of a clip.
@@ -128,10 +127,10 @@ def merge(
     gone = even * 2 + before.cu_seqlens[clip]
     into = after.cu_seqlens[clip] + unmerged[clip] + partner[clip, even]
     flat = tokens.reshape(-1, width)
-    sizes = flat.new_ones((before.total, 1), dtype=torch.float32) if sizes is None else sizes
+    sizes = flat.new_ones((before.total, 2), dtype=torch.float32) if sizes is None else sizes
     summed = sizes[rows].index_add(0, into, sizes[gone])
-    weighted = flat * sizes.to(flat.dtype)
-    means = weighted[rows].index_add(0, into, weighted[gone]) / summed.to(flat.dtype)
+    weighted = flat * sizes[:, :1].to(flat.dtype)
+    means = weighted[rows].index_add(0, into, weighted[gone]) / summed[:, :1].to(flat.dtype)
     went = rows.new_empty(before.total)
     went[rows] = torch.arange(after.total, device=device)
     went[gone] = into
@@ -155,7 +154,7 @@ class ToMeVideoMAELayer(KeyedLayer):
         """Returns tokens, sizes, and where each token went (None: all stayed)."""
         bias = None
         if proportional and sizes is not None:
-            bias = sizes.log().view(hidden_states.shape[0], 1, 1, -1)
+            bias = sizes[:, 1].log().view(hidden_states.shape[0], 1, 1, -1)
         hidden_states, metric = self.attend(hidden_states, **attention, key_bias=bias)
         went = None
         if after.total < before.total:
@@ -168,9 +167,10 @@ class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
 
     _layer_class = ToMeVideoMAELayer
 
-    def forward(self, tokens: Tensor, layouts, options, trace: bool):  # type: ignore[override]
+    def forward(self, tokens: Tensor, layouts, options, trace: bool, spans: Tensor | None):  # type: ignore[override]
         """Returns tokens, sizes and places, see `ReducingVideoMAEModel`."""
-        sizes, source = None, None
+        sizes = None if spans is None else torch.stack([torch.ones_like(spans), spans], dim=1)
+        source = None
         for layer, (before, after, attention, mlp) in zip(self.layer, blockwise(layouts, options), strict=True):
             tokens, sizes, went = layer(
                 tokens,

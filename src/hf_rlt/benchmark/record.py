@@ -7,7 +7,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -64,7 +63,7 @@ def environment() -> dict[str, Any]:
     }
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
-        versions["cuda"] = torch.version.cuda
+        versions["cuda"] = str(torch.version.cuda)
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -84,8 +83,6 @@ def save(folder: str | Path, name: str, rows: Sequence[Row], settings: Row, **mo
         settings: what was asked for.
         **more: other parts of the record.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     record = {
         "benchmark": name,
         "environment": environment(),
@@ -93,11 +90,16 @@ def save(folder: str | Path, name: str, rows: Sequence[Row], settings: Row, **mo
         "rows": [dict(row) for row in rows],
         **more,
     }
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    path = folder / f"{name}.json"
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as stream:
-        stream.write(text)
-    os.replace(stream.name, path)
+    return write_json(Path(folder) / f"{name}.json", record)
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Returns the path, written whole or not at all; its folder is made if it does not exist."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text)
+    os.replace(part, path)
     return path
 
 
@@ -109,6 +111,8 @@ def load(path: str | Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected a benchmark's JSON, found no such file.") from None
     except ValueError as error:
         raise ValueError(f"{path}: expected a benchmark's JSON, found a damaged file ({error}).") from None
     if not isinstance(record, dict) or not {"benchmark", "environment", "rows"} <= record.keys():
@@ -127,6 +131,11 @@ class Column:
 def column(title: str, key: str, form: str = "{}") -> Column:
     """Returns a column that writes `row[key]` by a format, and nothing where it is missing or None."""
     return Column(title, lambda row: "" if row.get(key) is None else form.format(row[key]))
+
+
+def percent(title: str, key: str) -> Column:
+    """Returns a column that writes the share `row[key]` as "12.3 %", and nothing where it is missing or None."""
+    return Column(title, lambda row: "" if row.get(key) is None else f"{100 * row[key]:.1f} %")
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:

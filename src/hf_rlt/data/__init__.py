@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Clip data sets: labelled lists of videos, what a `Trainer` reads, augmentation, and a small set rendered offline."""
 
-from .annotations import from_file
+from .annotations import from_file, read_annotations
 from .augmentation import ClipAugmentation, ClipMix
 from .clips import ClipDataset, UnreadableClipError, one_line
 from .collate import ClipCollator
@@ -28,6 +28,7 @@ __all__ = [
     "from_folder",
     "from_hub",
     "one_line",
+    "read_annotations",
     "render_digits",
     "split_clips",
 ]

@@ -38,11 +38,22 @@ def from_file(
 
     Source: the annotation files of Kinetics-400/600/700 and Something-Something V2 as their authors publish them.
     """
+    sources, labels = read_annotations(path, video_dir)
+    if label_file is not None and names is None:
+        names = _names(Path(label_file))
+    indices, names = label_indices(labels, names, str(path))
+    return ClipList(sources, indices, names)
+
+
+def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path], list[str]]:
+    """Returns (videos, class names) of each line or entry of an annotation file; see `from_file`.
+
+    Raises:
+        ValueError: if a file, column, key or label is missing, or no single video exists.
+    """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
-    if label_file is not None and names is None:
-        names = _names(Path(label_file))
     rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     keys, labels = [key for key, _ in rows], [label for _, label in rows]
     if isinstance(keys[0], Path):
@@ -54,8 +65,7 @@ def from_file(
             f"{path}: expected a video at {sources[0]}, found none of its {len(sources)} videos: correct the paths or "
             "--video_dir."
         )
-    indices, names = label_indices(labels, names, str(path))
-    return ClipList(sources, indices, names)
+    return sources, labels
 
 
 def _csv_rows(path: Path) -> list[tuple[Path | str, str]]:

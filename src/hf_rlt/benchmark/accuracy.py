@@ -1,0 +1,220 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Accuracy of every method on one trained model, nothing fine-tuned, over the tokens it leaves."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from ..data import ViewDataset
+from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..runs import find_runs
+from .methods import METHODS, RLT, Method, cost, forward, share_weights
+from .record import Row
+
+THRESHOLDS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+FURTHER_SHARES = (0.9, 0.7, 0.5, 0.3)
+FURTHER_MERGES = (0.02, 0.05, 0.1)  # r of each block on top of RLT, as a share of a clip's tokens divided by the blocks
+
+
+@dataclass
+class Setting:
+    """One method with settings that stay the same for all clips, and what was counted of it.
+
+    Attributes:
+        method: which.
+        level: what is varied, as tables write it.
+        values: the model's settings.
+        threshold: RLT's, for methods on runs.
+    """
+
+    method: Method
+    level: str
+    values: dict[str, Any] = field(default_factory=dict)
+    threshold: float | None = None
+    model: PreTrainedModel | None = None
+    hits: int = 0
+    hits_5: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def named(name: str) -> Method:
+    """Returns the method of a name."""
+    return next(method for method in METHODS if method.name == name)
+
+
+def rlt_settings(thresholds: Sequence[float]) -> list[Setting]:
+    """Returns RLT at each threshold."""
+    return [Setting(RLT, f"threshold {value:g}", threshold=value) for value in thresholds]
+
+
+def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
+    """Returns settings that draw every method's curve of accuracy over tokens, from dense on.
+
+    Args:
+        config: of the model.
+        tokens: of a dense clip.
+        threshold: RLT's, for the methods on top of it.
+    """
+    found = [Setting(named("standard"), "dense"), *rlt_settings(THRESHOLDS)]
+    for name in ("random", "ToMe", "STA"):
+        reached: set[str] = set()
+        for share in SHARES:
+            trial = named(name).kind.config_class(**_without_type(config))
+            values = named(name).fit(trial, tokens, round(share * tokens))
+            if str(values) not in reached:  # a method may not be able to leave so few
+                reached.add(str(values))
+                found.append(Setting(named(name), f"{share:.0%} wanted", values))
+    for share in FURTHER_SHARES:
+        values = {"token_keep_ratio": share}
+        found.append(Setting(named("RLT + random"), f"{share:.0%} of RLT's", values, threshold))
+    for share in FURTHER_MERGES:
+        r = max(round(share * tokens / config.num_hidden_layers), 1)
+        found.append(Setting(named("RLT + ToMe"), f"r = {r}", {"r": r}, threshold))
+    return found
+
+
+def matched(config: Any, tokens: int, target: int, threshold: float) -> list[Setting]:
+    """Returns every method at `target` tokens, the mean that RLT computes at this threshold."""
+    found = [Setting(named("standard"), "dense"), Setting(RLT, f"threshold {threshold:g}", threshold=threshold)]
+    for name in ("random", "ToMe", "STA"):
+        trial = named(name).kind.config_class(**_without_type(config))
+        values = named(name).fit(trial, tokens, target)
+        level = {"token_keep_ratio": f"{target / tokens:.1%}", "r": f"r = {_short(values.get('r'))}"}[
+            next(iter(values))
+        ]
+        found.insert(-1, Setting(named(name), level, values))
+    return found
+
+
+def _short(r: Any) -> str:
+    return f"{max(r)}" if isinstance(r, list) else str(r)
+
+
+def _without_type(config: Any) -> dict[str, Any]:
+    return {**{k: v for k, v in config.to_diff_dict().items() if k != "model_type"}, "threshold": None}
+
+
+def evaluate(
+    base: RLTVideoMAEForVideoClassification,
+    data: ViewDataset,
+    settings: Sequence[Setting],
+    batch_size: int,
+    workers: int,
+    seed: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """Returns a row for each setting; every video is read once, and the settings take turns on it.
+
+    Args:
+        base: the weights, in evaluation mode.
+        data: views; runs are found here, at each setting's threshold, in float32.
+        settings: what to compare; the first is what speed-ups are relative to.
+        batch_size: videos in a batch.
+        workers: processes that read.
+        seed: of random masking; each batch has its own draws, the same in each run.
+        say: is told how far it is.
+
+    Rows: method, level, threshold, settings, videos, accuracy, accuracy_error (standard error), top_5_accuracy (of more
+    than five classes), tokens, share, tokens_by_block, gflops, views_per_second (of the forward pass), speedup.
+
+    Raises:
+        ValueError: if no video can be read.
+    """
+    for setting in settings:
+        setting.model = share_weights(base, setting.method, **setting.values)
+    videos, views = 0, 0
+    for number, batch in enumerate(DataLoader(data, batch_size=batch_size, num_workers=workers)):
+        readable = batch["labels"] >= 0
+        videos += int(readable.sum())
+        pixels = batch["pixel_values"][readable].flatten(0, -5)
+        views += len(pixels)
+        if len(pixels):
+            _turn(base, settings, pixels, batch["labels"][readable], seed + number, warm=number == 0)
+        if say is not None:
+            say(f"{min((number + 1) * batch_size, len(data))} of {len(data)} videos")
+    if not videos:
+        raise ValueError(f"None of the {len(data)} videos to evaluate on can be read.")
+    rows = [_row(setting, videos, views, base.num_labels) for setting in settings]
+    return [{**row, "speedup": rows[0]["seconds"] / row["seconds"]} for row in rows]
+
+
+@torch.inference_mode()
+def _turn(
+    base: RLTVideoMAEForVideoClassification,
+    settings: Sequence[Setting],
+    pixels: Tensor,
+    labels: Tensor,
+    seed: int,
+    warm: bool,
+) -> None:
+    config = base.config
+    runs: dict[float | None, Tensor] = {}
+    for setting in settings:
+        if setting.threshold not in runs:
+            found = find_runs(pixels, setting.threshold, config.tubelet_size, config.patch_size)
+            runs[setting.threshold] = found.to(base.device)
+    placed, targets = pixels.to(base.device, base.dtype), labels.to(base.device)
+    for setting in settings:
+        lengths = runs[setting.threshold]
+        if warm:
+            forward(setting.method, setting.model, placed, lengths)
+        torch.manual_seed(seed)
+        _wait(placed)
+        start = time.perf_counter()
+        logits = forward(setting.method, setting.model, placed, lengths).logits
+        _wait(placed)
+        setting.seconds += time.perf_counter() - start
+        scores = logits.float().softmax(1).unflatten(0, (len(labels), -1)).mean(1)
+        best = scores.topk(min(5, scores.shape[1]), dim=1).indices == targets[:, None]
+        setting.hits += int(best[:, 0].sum())
+        setting.hits_5 += int(best.sum())
+        counts = (lengths > 0).sum(1).tolist()
+        for name, mean in cost(setting.model.config, counts).items():  # type: ignore[union-attr]
+            setting.sums[name] = setting.sums.get(name, 0.0) + mean * len(counts)
+
+
+def _wait(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _row(setting: Setting, videos: int, views: int, labels: int) -> dict[str, Any]:
+    accuracy = setting.hits / videos
+    means = {name: total / views for name, total in setting.sums.items()}
+    grid = setting.model.config  # type: ignore[union-attr]
+    row = {
+        "method": setting.method.name,
+        "level": setting.level,
+        "threshold": setting.threshold,
+        "settings": setting.values,
+        "videos": videos,
+        "accuracy": accuracy,
+        "accuracy_error": math.sqrt(accuracy * (1 - accuracy) / videos),
+        **means,
+        "share": means["tokens_left"] / dense_tokens(grid),
+        "seconds": setting.seconds,
+        "views_per_second": views / setting.seconds,
+    }
+    return row | ({"top_5_accuracy": setting.hits_5 / videos} if labels > 5 else {})
+
+
+def dense_tokens(config: Any) -> int:
+    """Returns N, the tokens of a clip of which none is dropped."""
+    sides = [config.image_size] * 2 if isinstance(config.image_size, int) else list(config.image_size)
+    patches = [config.patch_size] * 2 if isinstance(config.patch_size, int) else list(config.patch_size)
+    places = math.prod(side // patch for side, patch in zip(sides, patches, strict=True))
+    return config.num_frames // config.tubelet_size * places
+
+
+def methods_of(rows: Iterable[Row]) -> list[str]:
+    """Returns the names of the methods of rows, in their order."""
+    return list(dict.fromkeys(row["method"] for row in rows))

@@ -1,0 +1,82 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Tables and pictures of accuracy without training: the curve, the sweep over thresholds, the paper's inference table."""
+
+from pathlib import Path
+
+from . import paper
+from .accuracy import methods_of
+from .plots import Series, draw
+from .record import Column, Row, column, percent, table
+
+SHAPES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
+# As the paper calls them.
+IN_PAPER = {"standard": "dense", "random": "random", "ToMe": "ToMe", "STA": "STA", "RLT": "RLT"}
+
+OURS = [
+    column("method", "method"),
+    column("setting", "level"),
+    Column(
+        "top-1 (standard error)", lambda row: f"{100 * row['accuracy']:.1f} % (± {100 * row['accuracy_error']:.1f})"
+    ),
+    percent("top-5", "top_5_accuracy"),
+    column("tokens left", "tokens_left", "{:,.0f}"),
+    percent("share", "share"),
+    column("mean over blocks", "tokens_by_block", "{:,.0f}"),
+    column("GFLOPs", "gflops", "{:.2f}"),
+    column("clips/s, forward", "views_per_second", "{:.1f}"),
+    column("speed-up", "speedup", "{:.2f} x"),
+]
+
+
+def markdown(record: Row) -> str:
+    """Returns the table of a record; the inference table has the paper's numbers in columns of their own."""
+    settings, rows, columns = record["settings"], record["rows"], list(OURS)
+    note = ""
+    if record["benchmark"] == "inference":
+        shape = SHAPES.get(settings["model"]["hidden_size"], "ViT-B")
+        known = {row.method: row for row in paper.INFERENCE if (row.model, row.dataset) == (shape, "K400")}
+        rows = [{**row, "paper": paper.inference_row(known[IN_PAPER[row["method"]]])} for row in rows]
+        where = f"paper, {shape}, K400"
+        columns += [
+            _paper(f"{where}: top-1", "accuracy", "{:.1f} %"),
+            _paper("change", "change", "{:+.1f}"),
+            _paper("GFLOPs", "gflops", "{:.0f}"),
+            _paper("clips/s", "clips_per_second", "{:.1f}"),
+        ]
+        note = f"Paper: {paper.INFERENCE[1].source}; what no source confirms is left out. "
+    model = settings["model"]
+    return (
+        f"{table(rows, columns)}\n{rows[0]['videos']} videos of {settings['data']}, {settings['num_clips']} x "
+        f"{settings['num_crops']} views; model {settings['checkpoint']} ({model['num_hidden_layers']} blocks of width "
+        f"{model['hidden_size']}, {settings['dtype']}, {settings['attention']}, {settings['device']}), which no method has "
+        f"been trained for. Forward passes in turn on each batch of {settings['batch_size']} videos. {note}\n"
+    )
+
+
+def _paper(title: str, key: str, form: str) -> Column:
+    return Column(title, lambda row: "" if row["paper"][key] is None else form.format(row["paper"][key]))
+
+
+def pictures(record: Row, folder: Path) -> list[Path]:
+    """Returns the paths of the pictures: accuracy over tokens left, and over measured speed-up."""
+    name, rows = record["benchmark"], record["rows"]
+    if name == "inference":
+        return []
+    first, labelled = rows[0], name == "thresholds"
+    over = {
+        "tokens": ("share", 100.0, "tokens left, %"),
+        "speed": ("speedup", 1.0, "measured speed-up of the forward pass"),
+    }
+    paths = []
+    for what, (key, scale, title) in over.items():
+        series = []
+        for method in methods_of(rows):
+            own = sorted((row for row in rows if row["method"] == method), key=lambda row: row[key])
+            labels = [row["level"].removeprefix("threshold ") for row in own] if labelled and method == "RLT" else []
+            series.append(
+                Series(method, [row[key] * scale for row in own], [100 * row["accuracy"] for row in own], labels)
+            )
+        titles = ("Accuracy without training for it", title, "top-1, %")
+        level = (100 * first["accuracy"], "standard")
+        paths.append(draw(folder / f"{name}_{what}.png", series, titles, horizontal=level))
+    return paths

@@ -1,0 +1,132 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The command line of the benchmarks, `hf-rlt benchmark`. What they measure is in the files beside this one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import one_line_errors
+from . import report as reports
+from .record import save
+
+app = typer.Typer(help="Measure, and write JSON, Markdown and pictures.", no_args_is_help=True)
+
+OutputDir = Annotated[Path, typer.Option(help="Where NAME.json, NAME.md and pictures go.")]
+OUTPUT_DIR = Path("outputs/benchmark")
+FPS = [7.5, 15.0, 30.0]
+THRESHOLDS = [0.05, 0.1, 0.2]
+VideoDir = Annotated[Path | None, typer.Option(help="Where an annotation file's videos are.")]
+OnBadVideo = Annotated[str, typer.Option(help="raise, or skip and count.")]
+Workers = Annotated[int, typer.Option(help="Loading processes.", min=0)]
+
+
+@app.command()
+@one_line_errors()
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Records that the other commands wrote.")],
+    output_dir: Annotated[Path | None, typer.Option(help="Instead of each file's own folder.")] = None,
+) -> None:
+    """Make tables and pictures again, from JSON alone."""
+    for file in files:
+        show(file, output_dir)
+
+
+@app.command()
+@one_line_errors()
+def tokens(
+    data: Annotated[list[Path], typer.Argument(help="Folders of videos, nested or flat, or annotation files.")],
+    fps: Annotated[list[float], typer.Option(help="Frames a second of a clip; may be given several times.")] = FPS,
+    num_frames: Annotated[int, typer.Option(help="Frames in a clip.", min=2)] = 16,
+    threshold: Annotated[float, typer.Option(help="RLT's threshold.", min=0)] = 0.1,
+    video_dir: VideoDir = None,
+    on_bad_video: OnBadVideo = "raise",
+    limit: Annotated[int | None, typer.Option(help="Videos of each set, evenly spread over it.", min=1)] = None,
+    workers: Workers = 2,
+    output_dir: OutputDir = OUTPUT_DIR,
+) -> None:
+    """Tokens before and after RLT, for each data set and frame rate.
+
+    Counts are kept in OUTPUT_DIR/counts: interrupted, the same command goes on.
+    """
+    from .tokens import measure
+
+    settings = {"fps": fps, "num_frames": num_frames, "threshold": threshold, "limit": limit}
+    counts = output_dir / "counts"
+    rows = measure(data, fps, num_frames, threshold, on_bad_video, video_dir, limit, workers, counts, say)
+    show(save(output_dir, "tokens", rows, {"data": [str(path) for path in data], **settings}))
+
+
+@app.command()
+@one_line_errors()
+def grey(
+    clip: Annotated[Path, typer.Argument(help="A video.")],
+    threshold: Annotated[list[float], typer.Option(help="RLT's; may be given several times.")] = THRESHOLDS,
+    frame_stride: Annotated[int, typer.Option(help="Distance of the clip's frames in the video.", min=1)] = 4,
+    columns: Annotated[int, typer.Option(help="Frames shown, evenly spread over the clip's 16.", min=1, max=16)] = 4,
+    output_dir: OutputDir = OUTPUT_DIR,
+) -> None:
+    """Draw a clip, and below it what RLT computes at each threshold: the rest is grey."""
+    from .grey import measure
+
+    settings, rows = measure(clip, threshold, frame_stride, columns)
+    show(save(output_dir, "grey", rows, settings))
+
+
+def _fine_tuning(kind: str, text: str) -> None:
+    """Adds the command for a kind of fine-tuning table."""
+
+    @app.command(kind, help=text, context_settings={"allow_extra_args": True})
+    @one_line_errors()
+    def command(
+        context: typer.Context,
+        train: Annotated[Path | None, typer.Option(help="Folder or annotation file; the digits if not given.")] = None,
+        validation: Annotated[Path | None, typer.Option(help="The same; part of --train if not given.")] = None,
+        video_dir: VideoDir = None,
+        model: Annotated[str | None, typer.Option(help="To start from; a small one from scratch if not given.")] = None,
+        variants: Annotated[str | None, typer.Option(help="Only these, with commas between.")] = None,
+        seeds: Annotated[str, typer.Option(help="With commas between.")] = "0,1,2",
+        threshold: Annotated[float, typer.Option(help="RLT's threshold.", min=0)] = 0.1,
+        random_ratio: Annotated[
+            float | None, typer.Option(help="Tokens random masking keeps; as RLT if not given.")
+        ] = None,
+        max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
+        train_clips: Annotated[int, typer.Option(help="Of the digits.", min=8)] = 6400,
+        validation_clips: Annotated[int, typer.Option(help="Of the digits.", min=8)] = 320,
+        time: Annotated[bool, typer.Option("--time", help="Measure seconds per step; nothing else may run.")] = False,
+        time_steps: Annotated[int, typer.Option(help="Steps of each timing.", min=1)] = 60,
+        time_rounds: Annotated[int, typer.Option(help="Timings of each variant, in turn.", min=1)] = 3,
+        script: Annotated[Path | None, typer.Option(help="The training script; the checkout's if not given.")] = None,
+        launch: Annotated[str | None, typer.Option(help='Such as "accelerate launch --config_file FILE".')] = None,
+        output_dir: OutputDir = OUTPUT_DIR,
+    ) -> None:
+        from . import finetune_command as run
+
+        digits = (train_clips, validation_clips) if train is None else None
+        data = run.Data(train, validation, video_dir, model, digits)
+        chosen = run.choose(kind, variants, seeds)
+        asked = run.Asked(kind, *chosen, threshold, random_ratio, max_steps, tuple(context.args))
+        job = run.make_job(asked, data, script, launch, output_dir, say)
+        if time:
+            run.measure(job, asked, time_steps, time_rounds, say)
+        else:
+            run.train(job, asked.variants, asked.seeds, say)
+        show(run.collect(job, asked, data, output_dir))
+
+
+_fine_tuning(
+    "finetune", "Fine-tune dense, with random masking and with RLT: accuracy and time. After --: the script's own."
+)
+_fine_tuning("ablation", "RLT with and without random masking and length embedding. After --: the script's own.")
+
+
+def say(line: str) -> None:
+    """Returns nothing; prints what is being done, apart from the result."""
+    typer.echo(line, err=True)
+
+
+def show(file: Path, output_dir: Path | None = None) -> None:
+    """Returns nothing; writes the Markdown and pictures of a record beside it, and prints the table."""
+    text, written = reports.write(file, output_dir)
+    typer.echo(text)
+    typer.echo("Written: " + ", ".join(str(path) for path in written))

@@ -1,0 +1,195 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The methods that are compared, on one set of weights, brought to a wanted number of tokens."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, VideoMAEConfig, VideoMAEForVideoClassification
+
+from ..baselines import (
+    RandomMaskingVideoMAEForVideoClassification,
+    STAVideoMAEConfig,
+    STAVideoMAEForVideoClassification,
+    ToMeVideoMAEForVideoClassification,
+)
+from ..configuration_rlt_videomae import RLTVideoMAEConfig
+from ..measure import analytic_flops, tokens_by_block
+from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+
+# VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
+SHAPES = {
+    "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    "huge": {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "intermediate_size": 5120},
+}
+FURTHER = 0.7  # share of RLT's tokens that methods on top of it leave
+
+Fit = Callable[[Any, int, int], dict[str, Any]]
+
+
+def merges(config: RLTVideoMAEConfig, tokens: int, target: int) -> list[int]:
+    """Returns r for each of ToMe's blocks: the same in all but the last ones, so that of `tokens` just `target` are left.
+
+    A block merges at most half of its tokens: if that does not suffice, as few as possible are left.
+    """
+    depth = config.num_hidden_layers
+
+    def removed(r: int) -> list[int]:
+        counts = [tokens]
+        for _ in range(depth):
+            counts.append(counts[-1] - min(r, counts[-1] // 2))
+        return [before - after for before, after in pairwise(counts)]
+
+    enough = (r for r in range(tokens) if tokens - sum(removed(r)) <= target)
+    plan = removed(next(enough, tokens))
+    spare = target - (tokens - sum(plan))
+    for block in reversed(range(depth)):
+        less = min(plan[block], max(spare, 0))
+        plan[block], spare = plan[block] - less, spare - less
+    return plan
+
+
+def leaving(config: STAVideoMAEConfig, tokens: int, target: int) -> int:
+    """Returns r of STA: `target` tokens are left, as nearly as steps of r per time slot and its limit allow."""
+    trial = copy.deepcopy(config)
+    trial.r = max(round((tokens - target) / sum(config.stages().values())), 0)
+    while trial.r > 0:
+        try:
+            trial.token_counts(tokens)
+            break
+        except ValueError:  # nothing would be left of a slot
+            trial.r -= 1
+    return trial.r
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to compute fewer tokens.
+
+    Attributes:
+        name: as tables call it.
+        kind: the model's class.
+        on_runs: whether it starts from the tokens that RLT computes.
+        content_aware: whether what is left depends on what the clip shows.
+        fit: from configuration, tokens and the number wanted to the settings that leave it.
+    """
+
+    name: str
+    kind: type[PreTrainedModel]
+    on_runs: bool
+    content_aware: bool
+    fit: Fit
+
+    def lengths(self, run_lengths: Tensor) -> Tensor:
+        """Returns the run lengths this method starts from; `run_lengths` are RLT's."""
+        return run_lengths if self.on_runs else torch.ones_like(run_lengths)
+
+
+TOME, RANDOM = ToMeVideoMAEForVideoClassification, RandomMaskingVideoMAEForVideoClassification
+STANDARD = Method("standard", VideoMAEForVideoClassification, False, False, lambda config, n, target: {})
+RLT = Method("RLT", RLTVideoMAEForVideoClassification, True, True, lambda config, n, target: {})
+METHODS = [
+    STANDARD,
+    Method("random", RANDOM, False, False, lambda config, n, target: {"token_keep_ratio": target / n}),
+    Method("ToMe", TOME, False, True, lambda config, n, target: {"r": merges(config, n, target)}),
+    Method("STA", STAVideoMAEForVideoClassification, False, True, lambda c, n, t: {"r": leaving(c, n, t)}),
+    RLT,
+    Method("RLT + random", RANDOM, True, True, lambda config, n, target: {"token_keep_ratio": FURTHER}),
+    Method("RLT + ToMe", TOME, True, True, lambda c, n, target: {"r": merges(c, target, round(FURTHER * target))}),
+]
+PROPORTIONAL = Method(
+    "ToMe, proportional",
+    TOME,
+    False,
+    True,
+    lambda config, n, target: {"r": merges(config, n, target), "proportional_attention": True},
+)
+
+
+def chosen(names: Sequence[str] | None) -> list[Method]:
+    """Returns the methods of these names, in the order of the tables; the usual ones if none is given.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    known = {method.name: method for method in [*METHODS, PROPORTIONAL]}
+    unknown = [name for name in names or [] if name not in known]
+    if unknown:
+        raise ValueError(f"Expected methods out of {', '.join(known)}; received {', '.join(unknown)}.")
+    return [method for name, method in known.items() if name in names] if names else list(METHODS)
+
+
+def _settings(config: VideoMAEConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.to_diff_dict().items() if name not in ("model_type", "threshold")}
+
+
+def make_base(
+    shape: str, checkpoint: str | None, num_frames: int | None, attn: str, **settings: Any
+) -> RLTVideoMAEForVideoClassification:
+    """Returns the RLT model whose weights all methods use: a checkpoint's, or random ones of a shape.
+
+    Speed does not depend on the weights; which tokens ToMe and STA choose does, and accuracy.
+
+    Raises:
+        ValueError: if the shape is unknown.
+    """
+    if checkpoint is not None:
+        changes = {} if num_frames is None else {"num_frames": num_frames}
+        return RLTVideoMAEForVideoClassification.from_pretrained(
+            checkpoint, attn_implementation=attn, **changes, **settings
+        ).eval()
+    if shape not in SHAPES:
+        raise ValueError(f"Expected a shape out of {', '.join(SHAPES)}, received {shape!r}.")
+    config = RLTVideoMAEConfig(**SHAPES[shape], num_frames=num_frames or 16, num_labels=400, **settings)
+    config._attn_implementation = attn
+    torch.manual_seed(0)
+    return RLTVideoMAEForVideoClassification(config).eval()
+
+
+def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **settings: Any) -> PreTrainedModel:
+    """Returns the method's model on the very weights of `base`: same memory, dtype, device and attention backend."""
+    kind, found = method.kind, _settings(base.config)
+    if kind is VideoMAEForVideoClassification and base.config.position_grid is not None:
+        kind = (
+            RLTVideoMAEForVideoClassification  # VideoMAE cannot interpolate positions; with every token it is the same
+        )
+    if kind is VideoMAEForVideoClassification:
+        config: VideoMAEConfig = VideoMAEConfig(**{k: v for k, v in found.items() if hasattr(VideoMAEConfig, k)})
+    else:
+        config = kind.config_class(
+            **{**found, "threshold": base.config.threshold if method is RLT else None, **settings}
+        )
+    config._attn_implementation = base.config._attn_implementation
+    with torch.device("meta"):
+        model = kind(config)
+    weights = base.state_dict()
+    missing, _ = model.load_state_dict(weights, strict=False, assign=True)
+    if missing:
+        raise ValueError(f"{method.name} needs weights that the checkpoint lacks: {', '.join(missing)}.")
+    return model.train(base.training)
+
+
+def forward(method: Method, model: PreTrainedModel, pixel_values: Tensor, run_lengths: Tensor, **kwargs: Any) -> Any:
+    """Returns the model's output; `run_lengths` are those the method starts from."""
+    if isinstance(model, VideoMAEForVideoClassification):
+        return model(pixel_values, **kwargs)
+    return model(pixel_values, run_lengths=run_lengths, **kwargs)
+
+
+def cost(config: VideoMAEConfig, lengths: Sequence[int]) -> dict[str, float]:
+    """Returns tokens and operations, means over clips of these lengths: input dependent cost has no other number.
+
+    Keys: tokens_left (after the last block), tokens_by_block (mean over blocks of what their MLP computes), gflops.
+    """
+    counts = [tokens_by_block(config, length) for length in lengths]
+    clips = len(counts)
+    return {
+        "tokens_left": sum(clip[-1] for clip in counts) / clips,
+        "tokens_by_block": sum(sum(clip[1:]) / (len(clip) - 1) for clip in counts) / clips,
+        "gflops": sum(analytic_flops(config, length) for length in lengths) / clips / 1e9,
+    }

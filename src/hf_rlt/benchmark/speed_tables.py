@@ -1,0 +1,136 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Tables and pictures of speed, from the record."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .plots import Series, draw
+from .record import Column, Row, column, table
+from .speed import MIXED
+
+WAYS = {"forward": "forward", "end_to_end": "file to logits", "training": "forward + backward"}
+
+
+def _measured(what: str, form: Callable[[Any], str], title: str) -> Column:
+    return Column(title, lambda row: form(row[what]) if what in row else "")
+
+
+def _seconds(what: str) -> Column:
+    return _measured(
+        what, lambda m: f"{m['seconds']:.3f} ({m['lower']:.3f} to {m['upper']:.3f})", f"{WAYS[what]}, s (quartiles)"
+    )
+
+
+def _rate(what: str) -> Column:
+    return _measured(what, lambda m: f"{m['clips_per_second']:.2f}", f"{WAYS[what]}, clips/s")
+
+
+def _speedup(what: str) -> Column:
+    return _measured(what, lambda m: f"{m['speedup']:.2f} x", "speed-up")
+
+
+def _efficiency(row: Row) -> str:
+    return f"{row['forward']['speedup'] / row['flop_ratio']:.2f}"
+
+
+COLUMNS = (
+    column("clip", "clip"),
+    column("frames", "num_frames"),
+    column("FPS", "fps", "{:g}"),
+    column("batch", "batch"),
+    column("method", "method"),
+    column("tokens left", "tokens_left", "{:,.0f}"),
+    column("mean over blocks", "tokens_by_block", "{:,.0f}"),
+    column("GFLOPs per clip", "gflops", "{:.1f}"),
+    _seconds("forward"),
+    _rate("forward"),
+    _speedup("forward"),
+    column("FLOP ratio", "flop_ratio", "{:.2f}"),
+    Column("speed-up / FLOP ratio", _efficiency),
+    _rate("end_to_end"),
+    _speedup("end_to_end"),
+    _seconds("training"),
+    _speedup("training"),
+    Column("peak memory, MB", lambda row: f"{row['peak_bytes'] / 1e6:.0f}" if row.get("peak_bytes") else ""),
+)
+
+
+def groups(rows: Sequence[Row]) -> Iterator[tuple[Row, list[Row]]]:
+    """Returns the rows of each workload, after the first of them."""
+    keys = [(row["clip"], row.get("num_frames"), row["batch"]) for row in rows]
+    for key in dict.fromkeys(keys):
+        members = [row for row, own in zip(rows, keys, strict=True) if own == key]
+        yield members[0], members
+
+
+def fastest(rows: Sequence[Row], what: str) -> list[str]:
+    """Returns for each workload the fastest content-aware method on its own: those on top of RLT compute fewer tokens."""
+    alone = [[row for row in group if row["content_aware"] and "+" not in row["method"]] for _, group in groups(rows)]
+    return [min(group, key=lambda row: row[what]["seconds"])["method"] for group in alone if group]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Returns a table with geometric means over the clips, and one of mixed batches if there are any."""
+    made = []
+    for batch in dict.fromkeys(row["batch"] for row in rows):
+        for mixed in (False, True):
+            own = [row for row in rows if row["batch"] == batch and (row["clip"] == MIXED) == mixed]
+            for method in dict.fromkeys(row["method"] for row in own):
+                these = [row for row in own if row["method"] == method]
+                ways = {
+                    f"{what}_mean": _mean([row[what]["speedup"] for row in these]) for what in WAYS if what in these[0]
+                }
+                ratios = [row["forward"]["speedup"] / row["flop_ratio"] for row in these]
+                clips = f"{len(these)} clips, mean" if len(these) > 1 else these[0]["clip"]
+                made.append({"clips": clips, "batch": batch, "method": method, **ways, "lowest": min(ratios)})
+    columns = [column(f"{title}, speed-up", f"{what}_mean", "{:.2f} x") for what, title in WAYS.items()]
+    lowest = column("speed-up / FLOP ratio, lowest", "lowest", "{:.2f}")
+    return table(made, [column("", "clips"), column("batch", "batch"), column("method", "method"), *columns, lowest])
+
+
+def markdown(record: Row) -> str:
+    """Returns the tables of a record."""
+    rows, settings = record["rows"], record["settings"]
+    model = settings["model"]
+    lines = []
+    for what, title in WAYS.items():
+        if all(what in row for row in rows):
+            winners = fastest(rows, what)
+            lines.append(
+                f"- {title}: RLT is the fastest of the content-aware methods in {winners.count('RLT')} of {len(winners)} "
+                "batches."
+            )
+    matched = {
+        "left": "After the last block every method has as many tokens as RLT in that batch.",
+        "mean": "Averaged over blocks every method has as many tokens as RLT in that batch.",
+    }[settings.get("match", "left")]
+    shape = f"{model['num_hidden_layers']} blocks of width {model['hidden_size']}"
+    return (
+        f"{shape}, {settings['dtype']}, {settings['attention']}, {settings['device']}; {settings['weights']}. {matched} "
+        "Batches are clips of one file, spread over it; mixed ones alternate still and lively files. Medians of "
+        f"{settings['repeats']} measurements in turn.\n\n"
+        + "\n".join(lines)
+        + f"\n\n{summary(rows)}\n{table(rows, COLUMNS)}"
+    )
+
+
+def pictures(record: Row, folder: Path) -> list[Path]:
+    """Returns the paths of the pictures: measured speed-up against the ratio of operations."""
+    rows = [row for row in record["rows"] if row["method"] != record["rows"][0]["method"]]
+    series = []
+    for name in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == name]
+        series.append(Series(name, [row["flop_ratio"] for row in own], [row["forward"]["speedup"] for row in own]))
+    titles = (
+        "Every point is a batch of real clips",
+        "ratio of analytic FLOPs",
+        "measured speed-up of the forward pass",
+    )
+    path = folder / f"{record['benchmark']}.png"
+    return [draw(path, series, titles, lines=False, diagonal=True, logarithmic=True)]

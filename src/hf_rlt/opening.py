@@ -1,0 +1,57 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What a command line's MODEL and DATA are: trained classifiers and labelled clips."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from .data import ClipList, from_file, from_folder, from_hub
+from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from .video_processing_rlt import RLTVideoProcessor
+
+
+def open_model(
+    name: str, threshold: str = "model", num_frames: int | None = None, rate: dict[str, Any] | None = None
+) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
+    """Returns a trained classifier as an RLT model, and a processor that fits it.
+
+    Args:
+        name: folder or Hub id of an RLT-VideoMAE or VideoMAE classifier.
+        threshold: a number, "none" (dense), or "model": the model's own.
+        num_frames: frames of a clip; the model's own if not given, else positions are interpolated.
+        rate: settings of the processor that say how frames are sampled.
+
+    Raises:
+        ValueError: if there is no such folder, it holds something else, or a classifier without a trained head.
+    """
+    # What stands beside existing folders is meant as a path: do not look for it on the Hub.
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1):
+        raise ValueError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
+    changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
+    if threshold != "model":
+        try:
+            changes["threshold"] = None if threshold.lower() == "none" else float(threshold)
+        except ValueError:
+            raise ValueError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
+    kind = AutoConfig.from_pretrained(name).model_type
+    if kind not in ("rlt_videomae", "videomae"):
+        raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
+    network, loading = RLTVideoMAEForVideoClassification.from_pretrained(name, output_loading_info=True, **changes)
+    missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
+    if missing:
+        raise ValueError(
+            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
+        )
+    config = network.config
+    settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
+    return network, RLTVideoProcessor.from_pretrained(name, **settings, **(rate or {}), threshold=config.threshold)
+
+
+def open_clips(data: str, names: list[str], video_dir: str | Path | None = None, split: str = "validation") -> ClipList:
+    """Returns the clips of a folder, annotation file (CSV, JSON) or Hub data set, with a model's classes."""
+    if Path(data).is_dir():
+        return from_folder(data, names)
+    if Path(data).suffix.lower() in (".csv", ".json"):
+        return from_file(data, video_dir, names)
+    return from_hub(data, split, names=names)

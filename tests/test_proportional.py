@@ -1,0 +1,109 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Proportional attention: a token that stands for k tubelets is k keys."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from conftest import FRAMES, SIDE, TINY, moving_clips, randomise
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, find_runs
+from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
+from reference_baselines import embedded, proportional_rlt
+
+
+def make(backend="sdpa", kind=RLTVideoMAEForVideoClassification, **changes):
+    settings = {**TINY, "threshold": 0.1, "proportional_attention": True, **changes}
+    config = kind.config_class(**settings)
+    config._attn_implementation = backend
+    return randomise(kind(config))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    clips = moving_clips()
+    return clips, find_runs(clips, 0.1, 2, 8)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_is_the_literal_one(batch, backend):
+    clips, runs = batch
+    stock = randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY))).double()
+    model = make(backend).double()
+    model.load_state_dict(stock.state_dict())
+    logits = model(clips.double(), run_lengths=runs).logits
+    with torch.no_grad():
+        for clip in range(len(clips)):
+            kept = runs[clip] > 0
+            tokens = embedded(stock, clips[clip].double())[kept]
+            wanted = proportional_rlt(stock, tokens, runs[clip][kept].tolist())
+            torch.testing.assert_close(logits[clip], wanted)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@torch.no_grad()
+def test_without_positions_it_is_the_dense_model_on_truly_static_runs(backend):
+    """Only positions tell tubelets of a run apart: without them nothing is lost, so the states equal the dense ones."""
+    model = make(backend)
+    model.videomae.embeddings.position_embeddings = torch.zeros_like(model.videomae.embeddings.position_embeddings)
+    clips = moving_clips()
+    exact = find_runs(clips, 0.0, 2, 8)
+    assert (exact == 4).any()
+    dense = model.videomae(clips, run_lengths=torch.ones_like(exact)).last_hidden_state
+    packed = model.videomae(clips, run_lengths=exact).last_hidden_state
+    torch.testing.assert_close(packed, dense, rtol=1e-4, atol=1e-4)
+    model.config.proportional_attention = False
+    assert (model.videomae(clips, run_lengths=exact).last_hidden_state - dense).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_batched_equals_one_by_one_and_captured_states_change_nothing(batch, backend):
+    clips, runs = batch
+    model = make(backend)
+    logits = model(clips, run_lengths=runs).logits
+    alone = torch.cat([model(clips[i, None], run_lengths=runs[i, None]).logits for i in range(len(clips))])
+    torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-5)
+    captured = model(clips, run_lengths=runs, output_hidden_states=True)
+    torch.testing.assert_close(captured.logits, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_dense_is_bit_equal_with_it(batch):
+    clips, _ = batch
+    with_it, without = make(threshold=None), make(threshold=None, proportional_attention=False)
+    assert torch.equal(with_it(clips).logits, without(clips).logits)
+
+
+def test_variable_length_kernels_get_it_through_wider_heads(batch, monkeypatch):
+    clips, runs = batch
+    model = make()
+    wanted = model(clips, run_lengths=runs).logits
+
+    def flash(module, query, key, value, attention_mask, scaling=None, cu_seq_lens_q=None, **kwargs):
+        assert attention_mask is None
+        pieces = []
+        for start, end in pairwise(cu_seq_lens_q.tolist()):
+            q, k, v = (each[:, :, start:end] for each in (query, key, value))
+            pieces.append(F.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2))
+        return torch.cat(pieces, dim=1), None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
+    model.config._attn_implementation = "flash_attention_2"
+    torch.testing.assert_close(model(clips, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_tome_that_merges_nothing_on_runs_is_rlt_with_it(batch):
+    clips, runs = batch
+    merged = make(kind=ToMeVideoMAEForVideoClassification, r=0)
+    assert torch.equal(merged(clips, run_lengths=runs).logits, make()(clips, run_lengths=runs).logits)
+
+
+def test_it_is_saved(tmp_path):
+    model = make()
+    model.save_pretrained(tmp_path)
+    assert RLTVideoMAEConfig.from_pretrained(tmp_path).proportional_attention is True
+    clip = torch.randn(1, FRAMES, 3, SIDE, SIDE)
+    again = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path)
+    assert torch.equal(again(clip).logits, model(clip).logits)
