@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from ..data import ViewDataset
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..runs import find_runs
-from .methods import METHODS, RLT, Method, cost, forward, share_weights
+from .methods import METHODS, STANDARD, Method, cost, forward, share_weights
 from .record import Row
 
 THRESHOLDS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
@@ -46,14 +46,10 @@ class Setting:
     sums: dict[str, float] = field(default_factory=dict)
 
 
-def named(name: str) -> Method:
-    """Returns the method of a name."""
-    return next(method for method in METHODS if method.name == name)
-
-
-def rlt_settings(thresholds: Sequence[float]) -> list[Setting]:
-    """Returns RLT at each threshold."""
-    return [Setting(RLT, f"threshold {value:g}", threshold=value) for value in thresholds]
+def rlt_settings(thresholds: Sequence[float], name: str = "RLT") -> list[Setting]:
+    """Returns RLT at each threshold, or what is called so with other attention."""
+    method = METHODS[name]
+    return [Setting(method, f"threshold {t:g}", method.fit(None, 0, 0), threshold=t) for t in thresholds]
 
 
 def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
@@ -64,43 +60,38 @@ def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
         tokens: of a dense clip.
         threshold: RLT's, for the methods on top of it.
     """
-    found = [Setting(named("standard"), "dense"), *rlt_settings(THRESHOLDS)]
-    for name in ("random", "ToMe", "STA"):
+    found = [Setting(STANDARD, "dense"), *rlt_settings(THRESHOLDS), *rlt_settings(THRESHOLDS, "RLT, proportional")]
+    for name in ("random", "ToMe", "ToMe, proportional", "STA"):
         reached: set[str] = set()
         for share in SHARES:
-            trial = named(name).kind.config_class(**_without_type(config))
-            values = named(name).fit(trial, tokens, round(share * tokens))
+            values = fitted(METHODS[name], config, tokens, round(share * tokens))
             if str(values) not in reached:  # a method may not be able to leave so few
                 reached.add(str(values))
-                found.append(Setting(named(name), f"{share:.0%} wanted", values))
+                found.append(Setting(METHODS[name], f"{share:.0%} wanted", values))
     for share in FURTHER_SHARES:
         values = {"token_keep_ratio": share}
-        found.append(Setting(named("RLT + random"), f"{share:.0%} of RLT's", values, threshold))
+        found.append(Setting(METHODS["RLT + random"], f"{share:.0%} of RLT's", values, threshold))
     for share in FURTHER_MERGES:
         r = max(round(share * tokens / config.num_hidden_layers), 1)
-        found.append(Setting(named("RLT + ToMe"), f"r = {r}", {"r": r}, threshold))
+        found.append(Setting(METHODS["RLT + ToMe"], f"r = {r}", {"r": r}, threshold))
     return found
 
 
 def matched(config: Any, tokens: int, target: int, threshold: float) -> list[Setting]:
     """Returns every method at `target` tokens, the mean that RLT computes at this threshold."""
-    found = [Setting(named("standard"), "dense"), Setting(RLT, f"threshold {threshold:g}", threshold=threshold)]
-    for name in ("random", "ToMe", "STA"):
-        trial = named(name).kind.config_class(**_without_type(config))
-        values = named(name).fit(trial, tokens, target)
-        level = {"token_keep_ratio": f"{target / tokens:.1%}", "r": f"r = {_short(values.get('r'))}"}[
-            next(iter(values))
-        ]
-        found.insert(-1, Setting(named(name), level, values))
-    return found
+    found = [Setting(STANDARD, "dense")]
+    for name in ("ToMe", "ToMe, proportional", "STA", "random"):
+        values = fitted(METHODS[name], config, tokens, target)
+        r = values.get("r")
+        level = f"{target / tokens:.1%}" if r is None else f"r = {max(r) if isinstance(r, list) else r}"
+        found.append(Setting(METHODS[name], level, values))
+    return [*found, *rlt_settings([threshold]), *rlt_settings([threshold], "RLT, proportional")]
 
 
-def _short(r: Any) -> str:
-    return f"{max(r)}" if isinstance(r, list) else str(r)
-
-
-def _without_type(config: Any) -> dict[str, Any]:
-    return {**{k: v for k, v in config.to_diff_dict().items() if k != "model_type"}, "threshold": None}
+def fitted(method: Method, config: Any, tokens: int, target: int) -> dict[str, Any]:
+    """Returns the settings with which a method leaves `target` of a dense clip's tokens."""
+    own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
+    return method.fit(method.kind.config_class(**{**own, "threshold": None}), tokens, target)
 
 
 def evaluate(

@@ -35,7 +35,10 @@ def markdown(record: Row) -> str:
     if record["benchmark"] == "inference":
         shape = SHAPES.get(settings["model"]["hidden_size"], "ViT-B")
         known = {row.method: row for row in paper.INFERENCE if (row.model, row.dataset) == (shape, "K400")}
-        rows = [{**row, "paper": paper.inference_row(known[IN_PAPER[row["method"]]])} for row in rows]
+        empty = paper.Inference(shape, "", "K400")
+        rows = [
+            {**row, "paper": paper.inference_row(known.get(IN_PAPER.get(row["method"], ""), empty))} for row in rows
+        ]
         where = f"paper, {shape}, K400"
         columns += [
             _paper(f"{where}: top-1", "accuracy", "{:.1f} %"),
@@ -72,7 +75,9 @@ def pictures(record: Row, folder: Path) -> list[Path]:
         series = []
         for method in methods_of(rows):
             own = sorted((row for row in rows if row["method"] == method), key=lambda row: row[key])
-            labels = [row["level"].removeprefix("threshold ") for row in own] if labelled and method == "RLT" else []
+            labels = (
+                [row["level"].removeprefix("threshold ") for row in own] if labelled and method != "standard" else []
+            )
             series.append(
                 Series(method, [row[key] * scale for row in own], [100 * row["accuracy"] for row in own], labels)
             )

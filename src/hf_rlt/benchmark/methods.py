@@ -90,38 +90,49 @@ class Method:
         return run_lengths if self.on_runs else torch.ones_like(run_lengths)
 
 
+def _nothing(config: Any, tokens: int, target: int) -> dict[str, Any]:
+    return {}
+
+
+def _proportional(config: Any, tokens: int, target: int) -> dict[str, Any]:
+    return {"proportional_attention": True}
+
+
 TOME, RANDOM = ToMeVideoMAEForVideoClassification, RandomMaskingVideoMAEForVideoClassification
-STANDARD = Method("standard", VideoMAEForVideoClassification, False, False, lambda config, n, target: {})
-RLT = Method("RLT", RLTVideoMAEForVideoClassification, True, True, lambda config, n, target: {})
-METHODS = [
-    STANDARD,
-    Method("random", RANDOM, False, False, lambda config, n, target: {"token_keep_ratio": target / n}),
-    Method("ToMe", TOME, False, True, lambda config, n, target: {"r": merges(config, n, target)}),
-    Method("STA", STAVideoMAEForVideoClassification, False, True, lambda c, n, t: {"r": leaving(c, n, t)}),
-    RLT,
-    Method("RLT + random", RANDOM, True, True, lambda config, n, target: {"token_keep_ratio": FURTHER}),
-    Method("RLT + ToMe", TOME, True, True, lambda c, n, target: {"r": merges(c, target, round(FURTHER * target))}),
-]
-PROPORTIONAL = Method(
-    "ToMe, proportional",
-    TOME,
-    False,
-    True,
-    lambda config, n, target: {"r": merges(config, n, target), "proportional_attention": True},
-)
+STANDARD = Method("standard", VideoMAEForVideoClassification, False, False, _nothing)
+RLT = Method("RLT", RLTVideoMAEForVideoClassification, True, True, _nothing)
+METHODS = {
+    method.name: method
+    for method in (
+        STANDARD,
+        Method("random", RANDOM, False, False, lambda config, n, target: {"token_keep_ratio": target / n}),
+        Method("ToMe", TOME, False, True, lambda config, n, target: {"r": merges(config, n, target)}),
+        Method(
+            "ToMe, proportional",
+            TOME,
+            False,
+            True,
+            lambda config, n, target: {"r": merges(config, n, target), "proportional_attention": True},
+        ),
+        Method("STA", STAVideoMAEForVideoClassification, False, True, lambda c, n, t: {"r": leaving(c, n, t)}),
+        RLT,
+        Method("RLT, proportional", RLTVideoMAEForVideoClassification, True, True, _proportional),
+        Method("RLT + random", RANDOM, True, True, lambda config, n, target: {"token_keep_ratio": FURTHER}),
+        Method("RLT + ToMe", TOME, True, True, lambda c, n, target: {"r": merges(c, target, round(FURTHER * target))}),
+    )
+}
 
 
 def chosen(names: Sequence[str] | None) -> list[Method]:
-    """Returns the methods of these names, in the order of the tables; the usual ones if none is given.
+    """Returns the methods of these names, in their order; all if none is given.
 
     Raises:
         ValueError: if a name is unknown.
     """
-    known = {method.name: method for method in [*METHODS, PROPORTIONAL]}
-    unknown = [name for name in names or [] if name not in known]
+    unknown = [name for name in names or [] if name not in METHODS]
     if unknown:
-        raise ValueError(f"Expected methods out of {', '.join(known)}; received {', '.join(unknown)}.")
-    return [method for name, method in known.items() if name in names] if names else list(METHODS)
+        raise ValueError(f"Expected methods out of {'; '.join(METHODS)}; received {'; '.join(unknown)}.")
+    return [METHODS[name] for name in names or METHODS]
 
 
 def _settings(config: VideoMAEConfig) -> dict[str, Any]:
@@ -161,9 +172,7 @@ def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **set
     if kind is VideoMAEForVideoClassification:
         config: VideoMAEConfig = VideoMAEConfig(**{k: v for k, v in found.items() if hasattr(VideoMAEConfig, k)})
     else:
-        config = kind.config_class(
-            **{**found, "threshold": base.config.threshold if method is RLT else None, **settings}
-        )
+        config = kind.config_class(**{**found, "threshold": None, "proportional_attention": False, **settings})
     config._attn_implementation = base.config._attn_implementation
     with torch.device("meta"):
         model = kind(config)

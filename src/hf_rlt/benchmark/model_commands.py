@@ -25,7 +25,7 @@ Stride = Annotated[int, typer.Option(help="Distance of a clip's frames in the vi
 Match = Annotated[
     str, typer.Option(help="left: as many tokens as RLT after the last block; mean: averaged over the blocks.")
 ]
-Methods = Annotated[str | None, typer.Option(help="Only these, with commas between; the first is the reference.")]
+Methods = Annotated[str | None, typer.Option(help="Only these, with ; between; the first is the reference.")]
 Training = Annotated[bool, typer.Option("--training", help="Also forward, loss and backward.")]
 
 
@@ -78,7 +78,7 @@ def speed(
     frame_stride: Stride = 4,
     match: Match = "left",
     repeats: Annotated[int, typer.Option(help="Measurements of each, in turn.", min=1)] = 5,
-    end_to_end: Annotated[bool, typer.Option(help="Also from the file to the logits.")] = True,
+    end_to_end: Annotated[int, typer.Option(help="Measurements from the file to the logits.", min=0)] = 3,
     training: Training = False,
     attn: Attention = "sdpa",
     dtype: Dtype = "float32",
@@ -91,7 +91,7 @@ def speed(
 
     files, batches = _files(clips), _integers("--batch-sizes", batch_sizes)
     options = module.Options(repeats, match, end_to_end, training)
-    selected = chosen([name.strip() for name in methods.split(",")] if methods else None)
+    selected = chosen([name.strip() for name in methods.split(";")] if methods else None)
     base = _base(shape, checkpoint, None, attn, dtype, device, threshold=threshold)
     processor = _processor(base, checkpoint, frame_stride=frame_stride, threshold=threshold)
     found = module.workloads(files, batches, processor)
@@ -204,9 +204,10 @@ def _curve(base: Any, views: Any, threshold: float, thresholds: list[float]) -> 
 
 
 def _sweep(base: Any, views: Any, threshold: float, thresholds: list[float]) -> list[Any]:
-    from .accuracy import Setting, named, rlt_settings
+    from .accuracy import Setting, rlt_settings
+    from .methods import STANDARD
 
-    return [Setting(named("standard"), "dense"), *rlt_settings(thresholds)]
+    return [Setting(STANDARD, "dense"), *rlt_settings(thresholds), *rlt_settings(thresholds, "RLT, proportional")]
 
 
 def _matched(base: Any, views: Any, threshold: float, thresholds: list[float]) -> list[Any]:

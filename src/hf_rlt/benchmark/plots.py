@@ -14,6 +14,7 @@ STYLES = {
     "ToMe, proportional": ("tab:brown", "v"),
     "STA": ("tab:purple", "D"),
     "RLT": ("tab:blue", "o"),
+    "RLT, proportional": ("tab:red", "h"),
     "RLT + random": ("tab:cyan", "P"),
     "RLT + ToMe": ("tab:green", "X"),
 }

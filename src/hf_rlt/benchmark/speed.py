@@ -29,14 +29,14 @@ class Options:
 
     Attributes:
         repeats: measurements of each method, in turn.
-        end_to_end: also from the file to the logits.
+        end_to_end: so many measurements from the file to the logits, after the others.
         training: also forward, loss and backward.
         match: "left": after the last block every method has as many tokens as RLT; "mean": on average over blocks.
     """
 
     repeats: int = 5
     match: str = "left"
-    end_to_end: bool = True
+    end_to_end: int = 3
     training: bool = False
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ def _end_to_end(
         batch = (pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device))
         return _call(models, method, batch)().cpu()
 
-    return interleaved_times({each.name: partial(call, each) for each in methods}, options.repeats, warmup=0)
+    return interleaved_times({each.name: partial(call, each) for each in methods}, options.end_to_end, warmup=0)
 
 
 def _training(models: dict, methods: Sequence[Method], batch: tuple, options: Options) -> dict[str, list[float]]:
