@@ -33,6 +33,7 @@ from transformers.utils import check_min_version
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
+from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
 from hf_rlt.checkpoints import (
     CheckpointError,
     check_output_dir,
@@ -162,20 +163,24 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
         raise ValueError(f"--threshold: expected a number or none, received {args.threshold!r}.") from error
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     rlt: dict[str, Any] = {"threshold": threshold, "drop_path_rate": args.drop_path_rate}
-    if args.length_embedding is not None:
-        rlt["length_embedding"] = args.length_embedding
+    for name in ("length_embedding", "proportional_attention"):
+        if getattr(args, name) is not None:
+            rlt[name] = getattr(args, name)
+    kind = RLTVideoMAEForVideoClassification
+    if args.tome_r:
+        kind, rlt["r"] = ToMeVideoMAEForVideoClassification, args.tome_r
     if args.model_name_or_path:
         path = args.model_name_or_path
-        config = RLTVideoMAEConfig.from_pretrained(path, **rlt, **labels)
-        model, loading = RLTVideoMAEForVideoClassification.from_pretrained(
+        config = kind.config_class.from_pretrained(path, **rlt, **labels)
+        model, loading = kind.from_pretrained(
             path, config=config, ignore_mismatched_sizes=True, output_loading_info=True
         )
         changed = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
         new_head = "classifier.weight" in changed
         settings = RLTVideoProcessor.from_pretrained(path).to_dict()
     else:
-        config = RLTVideoMAEConfig(**SMALL_MODEL, **rlt, **labels)
-        model, new_head = RLTVideoMAEForVideoClassification(config), True
+        config = kind.config_class(**SMALL_MODEL, **rlt, **labels)
+        model, new_head = kind(config), True
         side = config.image_size
         settings = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}, "frame_stride": 2}
     if new_head:

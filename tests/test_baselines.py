@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Random masking, ToMe and STA against literal references, against VideoMAE, and as models of the library."""
 
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,9 @@ from hf_rlt.baselines import (
 )
 from reference_baselines import embedded, head, sta, tome
 
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="flex_attention on the CPU needs a C++ compiler."
+)
 MERGED = ToMeVideoMAEForVideoClassification
 NOTHING = [
     (RandomMaskingVideoMAEForVideoClassification, {"token_keep_ratio": 1.0}),
@@ -310,3 +314,62 @@ def test_the_head_of_the_reference_is_videomaes(stock, noise):
         torch.testing.assert_close(sta(model, tokens, 4, 0)[0], model(noise[:1]).logits[0])
         pooled = model.videomae(noise[:1]).last_hidden_state.mean(1)
         assert torch.equal(head(model, pooled), model(noise[:1]).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_half_precision_is_near(stock, noise, kind, settings, dtype):
+    _, folder = stock
+    settings = {**settings, "threshold": None}
+    whole, half = kind.from_pretrained(folder, **settings), kind.from_pretrained(folder, dtype=dtype, **settings)
+    torch.manual_seed(0)
+    wanted = whole(noise).logits
+    torch.manual_seed(0)
+    found = half(noise.to(dtype)).logits
+    assert found.dtype == dtype
+    assert half.videomae(noise.to(dtype)).pooler_output.dtype == dtype
+    # Rounding in the blocks before can change which tokens are alike, so this is no equality.
+    assert (found.float() - wanted).abs().mean() < 0.35 * wanted.abs().mean()
+
+
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
+def test_views_are_averaged(stock, kind, settings):
+    _, folder = stock
+    model = kind.from_pretrained(folder, **settings)
+    views = torch.randn(2, 3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    wanted = model(views.flatten(0, 1)).logits.softmax(1).view(2, 3, -1).mean(1)
+    torch.testing.assert_close(model(views).logits.exp(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
+def test_flex_attention_gets_a_mask_for_every_block(stock):
+    _, folder = stock
+    settings = {"r": 5, "proportional_attention": True}
+    pixels = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    runs = find_runs(moving_clips(3), 0.1, 2, 8)
+    wanted = MERGED.from_pretrained(folder, **settings)
+    flex = MERGED.from_pretrained(folder, attn_implementation="flex_attention", **settings)
+    with torch.no_grad():
+        found = flex(pixels, run_lengths=runs).logits
+        torch.testing.assert_close(found, wanted(pixels, run_lengths=runs).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
+def test_nothing_waits_for_the_device_within_the_blocks(stock, clips, kind, settings, monkeypatch):
+    """Lengths go to the host once, before the blocks; numbers come to the device once."""
+    _, folder = stock
+    model = kind.from_pretrained(folder, **settings)
+    seen = {"tolist": 0, "item": 0, "tensor": 0}
+
+    def counting(name, function):
+        def call(*arguments, **options):
+            seen[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(torch.Tensor, "tolist", counting("tolist", torch.Tensor.tolist))
+    monkeypatch.setattr(torch.Tensor, "item", counting("item", torch.Tensor.item))
+    monkeypatch.setattr(torch, "tensor", counting("tensor", torch.tensor))
+    model(clips)
+    assert seen == {"tolist": 1, "item": 0, "tensor": 1}

@@ -228,7 +228,7 @@ def calls(stub):
 def test_the_finetune_command_starts_each_variant_and_goes_on_where_it_was(stub, videos, tmp_path):
     out = tmp_path / "out"
     words = ["finetune", "--train", videos, "--validation", videos, "--model", "m", "--script", stub]
-    words += ["--random-ratio", 0.25, "--seeds", "3,4", "--output-dir", out]
+    words += ["--random-ratio", 0.25, "--tome-r", 64, "--seeds", "3,4", "--output-dir", out]
     done = run(*words, "--", "--bf16", "True")
     assert done.exit_code == 0, done.output
     shared = [
@@ -243,6 +243,7 @@ def test_the_finetune_command_starts_each_variant_and_goes_on_where_it_was(stub,
     ]
     options = {
         "dense": ["--threshold", "none"],
+        "ToMe": ["--threshold", "none", "--tome_r", "64"],
         "random": ["--threshold", "none", "--token_keep_ratio", "0.25"],
         "RLT": ["--threshold", "0.1"],
     }
@@ -253,17 +254,18 @@ def test_the_finetune_command_starts_each_variant_and_goes_on_where_it_was(stub,
         for name, more in options.items()
     ]
     assert "| dense | 50.0 % (50.0 to 50.0) | 12.0 s | 80.1 %, 14.4 h, 1.0 x | 70.3 %, 10.1 h, 1.0 x |" in done.stdout
+    assert "| ToMe, r = 64 | 50.0 % (50.0 to 50.0) | 12.0 s | 80.0 %, 13.4 h, 1.1 x |" in done.stdout
     assert "random, 25.0 % of the tokens | 50.0 %" in done.stdout
     assert "pair" not in done.stdout
     (runs / "RLT-4" / "result.json").unlink()
     again = run(*words, "--", "--bf16", "True")
     assert again.stdout == done.stdout
-    assert len(calls(stub)) == 7
+    assert len(calls(stub)) == 9
     assert calls(stub)[-1][-1] == str(runs / "RLT-4")
     other = run(*words, "--threshold", 0.2, "--variants", "RLT", "--", "--bf16", "True")
     assert other.exit_code == 2
     assert "RLT-3: expected a run with --threshold 0.2, found one with --threshold 0.1: pass another" in other.stderr
-    assert len(calls(stub)) == 7
+    assert len(calls(stub)) == 9
 
 
 def test_the_ablation_has_its_own_variants(stub, videos, tmp_path):
@@ -370,13 +372,13 @@ def test_the_table_in_the_docs_is_made_of_the_kept_record(tmp_path):
         (("report", "BROKEN"), "expected a benchmark's JSON, found a damaged file"),
         (("report", "OTHER"), "received one of 'other'"),
         (("tokens", "nowhere"), "nowhere: expected a folder of videos or an annotation file"),
-        (("tokens", "EMPTY"), "expected videos (.avi"),
+        (("tokens", "EMPTY"), "expected videos (.3gp"),
         (("tokens", "EMPTY", "--fps", "0"), "Expected frame rates above 0"),
         (("tokens", "VIDEOS", "--workers", "0"), "broken.mp4: not a video that can be opened"),
         (("tokens", "VIDEOS", "--on-bad-video", "ignore"), "Expected on_bad_video to be one of"),
         (("grey", "nowhere.mp4"), "nowhere.mp4"),
         (("finetune", "--script", "nowhere.py"), "nowhere.py: expected the training script"),
-        (("finetune", "--variants", "ToMe"), "--variants: expected some of dense, random, RLT, received 'ToMe'"),
+        (("finetune", "--variants", "STA"), "--variants: expected some of dense, ToMe, random, RLT, received 'STA'"),
         (("ablation", "--seeds", "a"), "--seeds: expected whole numbers with commas between, received 'a'"),
         (("ablation", "--validation", "EMPTY"), "without --train"),
         (("ablation", "--train", "nowhere"), "--train nowhere: expected a folder of videos or an annotation file"),
@@ -391,7 +393,7 @@ def test_a_users_mistake_is_one_line_and_code_2(words, message, videos, tmp_path
     places["STUB"] = tmp_path / "functionless.py"
     places["EMPTY"].mkdir()
     places["BROKEN"].write_text("{")
-    places["OTHER"].write_text(json.dumps({"benchmark": "other", "environment": {}, "rows": []}))
+    places["OTHER"].write_text(json.dumps({"benchmark": "other", "environment": {}, "settings": {}, "rows": []}))
     places["STUB"].write_text("x = 1\n")
     more = () if words[0] == "report" else ("--output-dir", tmp_path / "out")
     done = run(words[0], *more, *(places.get(word, word) for word in words[1:]))

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Run-Length Tokenization for Hugging Face video transformers. Importing it registers the Auto classes."""
 
+from . import baselines
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
 from .registration import register
@@ -14,6 +15,7 @@ __all__ = [
     "RLTVideoMAEForVideoClassification",
     "RLTVideoMAEModel",
     "RLTVideoProcessor",
+    "baselines",
     "fill_runs",
     "find_runs",
     "register",

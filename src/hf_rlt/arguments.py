@@ -22,6 +22,11 @@ class ModelArguments:
     length_embedding: bool | None = field(
         default=None, metadata={"help": "Learn an embedding of the run length; as the model has it, if not given."}
     )
+    proportional_attention: bool | None = field(
+        default=None,
+        metadata={"help": "A token counts as often as its run is long; as the model has it, if not given."},
+    )
+    tome_r: int = field(default=0, metadata={"help": "Merge so many tokens in each block (ToMe, a baseline)."})
     drop_path_rate: float = field(default=0.0, metadata={"help": "Stochastic depth per clip in the last block."})
     head_init_scale: float = field(default=1.0, metadata={"help": "Factor on the initial weights of a new head."})
     frame_stride: int | None = field(

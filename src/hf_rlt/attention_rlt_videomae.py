@@ -96,7 +96,8 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
             pieces = [states.split(sequence_lengths, dim=2) for states in (query, key, value)]
             masks = [None] * len(sequence_lengths)
             if attention_mask is not None:
-                masks = attention_mask.split(sequence_lengths, dim=3)
+                # Copies: fused kernels want a mask that begins at an aligned address.
+                masks = [piece.clone() for piece in attention_mask.split(sequence_lengths, dim=3)]
             parts = zip(*pieces, masks, strict=True)
             context = torch.cat([attend(self, q, k, v, mask, **options)[0] for q, k, v, mask in parts], dim=1)
             probabilities = None

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of RLT-VideoMAE: VideoMAE's, plus four settings."""
+"""Configuration of RLT-VideoMAE: VideoMAE's, plus five settings."""
 
 import math
 from typing import Any, ClassVar

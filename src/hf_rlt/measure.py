@@ -1,14 +1,15 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a forward pass costs: counted, timed, and in memory."""
 
-import ctypes
+import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
+from itertools import accumulate
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from transformers import VideoMAEConfig
 
 from .baselines import RandomMaskingVideoMAEConfig, STAVideoMAEConfig, ToMeVideoMAEConfig
@@ -21,6 +22,13 @@ def tokens_by_block(config: VideoMAEConfig, tokens: int) -> list[int]:
     if isinstance(config, (RandomMaskingVideoMAEConfig, ToMeVideoMAEConfig, STAVideoMAEConfig)):
         return config.token_counts(tokens)
     return [tokens] * (config.num_hidden_layers + 1)
+
+
+def block_tokens(config: VideoMAEConfig, tokens: int) -> list[tuple[int, int]]:
+    """Returns how many tokens of one clip attention and MLP of each block compute."""
+    if isinstance(config, (ToMeVideoMAEConfig, STAVideoMAEConfig)):
+        return config.block_tokens(tokens)
+    return [(n, n) for n in tokens_by_block(config, tokens)[:-1]]
 
 
 def analytic_flops(config: VideoMAEConfig, tokens: int) -> int:
@@ -38,11 +46,9 @@ def analytic_flops(config: VideoMAEConfig, tokens: int) -> int:
     patch_columns = patch if isinstance(config.patch_size, int) else config.patch_size[1]
     pixels = config.num_channels * config.tubelet_size * patch * patch_columns
     counts = tokens_by_block(config, tokens)
-    blocks, choice = [(n, n) for n in counts[:-1]], 0
-    if isinstance(config, (ToMeVideoMAEConfig, STAVideoMAEConfig)):
-        blocks, choice = config.block_tokens(tokens), config.choice_flops(tokens)
+    choice = config.choice_flops(tokens) if isinstance(config, (ToMeVideoMAEConfig, STAVideoMAEConfig)) else 0
     total = 2 * counts[0] * pixels * width + 2 * width * config.num_labels + choice
-    for attended, processed in blocks:
+    for attended, processed in block_tokens(config, tokens):
         total += 8 * attended * width * width + 4 * attended * attended * width + 4 * processed * width * hidden
     return total
 
@@ -58,7 +64,9 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Returns the seconds of every measurement of each call, taken in turn (A B A B ...) so that drift cancels.
+    """Returns the seconds of every measurement of each call, taken in turn so that drift cancels.
+
+    Each round begins with another call (A B C, B C A, ...): none always follows the same one.
 
     Args:
         calls: name -> function without arguments.
@@ -73,8 +81,12 @@ def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, 
     for _ in range(warmup):
         for call in calls.values():
             call()
-    rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(repeats)]
-    return {name: [times[name] for times in rounds] for name in calls}
+    names, times = list(calls), {name: list[float]() for name in calls}
+    for number in range(repeats):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            times[name].append(_seconds(calls[name]))
+    return times
 
 
 def interleaved_seconds(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, float]:
@@ -90,29 +102,22 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
     return lower, middle, upper
 
 
-def peak_bytes(call: Callable[[], object]) -> int | None:
-    """Returns how much memory a call took at most beyond what was in use before it; None where nobody counts it.
+def peak_bytes(call: Callable[[], object], device: torch.device | str = "cpu") -> int:
+    """Returns how much memory tensors took at most during a call, beyond what was in use before it.
 
-    On a CUDA device the allocator's count; else the process's resident memory (Linux).
+    By the count of the CUDA allocator, or of every allocation that torch makes on the CPU: what the process holds in reserve
+    does not come into it.
     """
-    if torch.cuda.is_available():
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         call()
+        torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    status = Path("/proc/self/status")
-    try:
-        if hasattr(ctypes.CDLL(None), "malloc_trim"):
-            ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be reused, and not be counted
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-        before = _resident(status, "VmRSS")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else a machine without a GPU is called an error
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         call()
-        return max(_resident(status, "VmHWM") - before, 0)
-    except OSError:
-        return None
-
-
-def _resident(status: Path, name: str) -> int:
-    line = next(line for line in status.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+    changes = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    return max(accumulate((event.nbytes() for event in changes), initial=0))

@@ -6,18 +6,31 @@ from typing import Any
 
 from transformers import AutoConfig
 
+from .baselines import (
+    RandomMaskingVideoMAEForVideoClassification,
+    STAVideoMAEForVideoClassification,
+    ToMeVideoMAEForVideoClassification,
+)
 from .data import ClipList, from_file, from_folder, from_hub
 from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from .video_processing_rlt import RLTVideoProcessor
+
+KINDS: dict[str, type[RLTVideoMAEForVideoClassification]] = {
+    "videomae": RLTVideoMAEForVideoClassification,
+    "rlt_videomae": RLTVideoMAEForVideoClassification,
+    "random_masking_videomae": RandomMaskingVideoMAEForVideoClassification,
+    "tome_videomae": ToMeVideoMAEForVideoClassification,
+    "sta_videomae": STAVideoMAEForVideoClassification,
+}
 
 
 def open_model(
     name: str, threshold: str = "model", num_frames: int | None = None, rate: dict[str, Any] | None = None
 ) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
-    """Returns a trained classifier as an RLT model, and a processor that fits it.
+    """Returns a trained classifier, a VideoMAE one as an RLT model, and a processor that fits it.
 
     Args:
-        name: folder or Hub id of an RLT-VideoMAE or VideoMAE classifier.
+        name: folder or Hub id of a classifier: RLT-VideoMAE, VideoMAE or a baseline.
         threshold: a number, "none" (dense), or "model": the model's own.
         num_frames: frames of a clip; the model's own if not given, else positions are interpolated.
         rate: settings of the processor that say how frames are sampled.
@@ -35,9 +48,9 @@ def open_model(
         except ValueError:
             raise ValueError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
     kind = AutoConfig.from_pretrained(name).model_type
-    if kind not in ("rlt_videomae", "videomae"):
+    if kind not in KINDS:
         raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
-    network, loading = RLTVideoMAEForVideoClassification.from_pretrained(name, output_loading_info=True, **changes)
+    network, loading = KINDS[kind].from_pretrained(name, output_loading_info=True, **changes)
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
     if missing:
         raise ValueError(

@@ -94,18 +94,18 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
     return PackedLayout(batch, positions, indices, cu_seqlens, tuple(lengths))
 
 
-def layout_of_lengths(lengths: tuple[int, ...], device: torch.device) -> PackedLayout:
+def layout_of_lengths(lengths: tuple[int, ...], counts: Tensor) -> PackedLayout:
     """Returns the layout of sequences of these lengths: N is the longest, and each holds its first positions.
 
     Args:
         lengths: tokens of each clip, on the host; zeros are allowed, but not only zeros.
-        device: of the layout's tensors. Nothing is read back from it.
+        counts: `(B,)` the same on the device, so that neither side waits for the other.
     """
+    device = counts.device
     batch, longest, total = len(lengths), max(lengths), sum(lengths)
     if total == batch * longest:
         offsets = torch.arange(batch + 1, dtype=torch.int32, device=device) * longest
         return PackedLayout(batch, longest, torch.arange(total, device=device), offsets, lengths)
-    counts = torch.tensor(lengths, device=device)
     ends = counts.cumsum(0)
     clips = torch.repeat_interleave(torch.arange(batch, device=device), counts, output_size=total)
     within = torch.arange(total, device=device) - (ends - counts)[clips]

@@ -89,7 +89,8 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
                 "pass clips one by one."
             )
         tokens = self.embeddings(pixel_values, run_lengths, layout)
-        options = [self._packed_arguments(tokens, each) for each in layouts]
+        # Of a pack only the shape is looked at, which another block's is not.
+        options = [self._packed_arguments(tokens.new_empty(1, each.total, 1), each) for each in layouts]
         counted = self.config.proportional_attention and not layout.is_dense
         spans = pack(run_lengths, layout)[0].float() if counted else None
         tokens, sizes, source = self.encoder(tokens, layouts, options, trace=fill_back, spans=spans)
@@ -104,16 +105,18 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
         pooled = mean_per_sequence(tokens, layouts[-1])
         if sizes is not None and layouts[-1] is not layouts[0]:
             sizes = sizes[:, :1].view(*tokens.shape[:2], 1)
-            pooled = mean_per_sequence(tokens * sizes, layouts[-1]) / mean_per_sequence(sizes, layouts[-1])
+            weighted = mean_per_sequence(tokens * sizes, layouts[-1]) / mean_per_sequence(sizes, layouts[-1])
+            pooled = weighted.to(tokens.dtype)
         return RLTVideoMAEModelOutput(last_hidden_state=filled, pooler_output=pooled, run_lengths=run_lengths)
 
     def _layouts(self, layout: PackedLayout, device: torch.device) -> list[PackedLayout]:
         """Returns the layouts before the first block and after each; lengths follow from the configuration."""
-        counts = [self.config.token_counts(length) for length in layout.lengths]
-        layouts = [layout_of_lengths(layout.lengths, device)]
-        for block in range(self.config.num_hidden_layers):
-            lengths, last = tuple(clip[block + 1] for clip in counts), layouts[-1]
-            layouts.append(last if lengths == last.lengths else layout_of_lengths(lengths, device))
+        lengths = list(zip(*map(self.config.token_counts, layout.lengths), strict=True))
+        counts = torch.tensor(lengths).to(device, non_blocking=True)  # all blocks in one copy
+        layouts = [layout_of_lengths(lengths[0], counts[0])]
+        for block in range(1, len(lengths)):
+            same = lengths[block] == lengths[block - 1]
+            layouts.append(layouts[-1] if same else layout_of_lengths(lengths[block], counts[block]))
         return layouts
 
 

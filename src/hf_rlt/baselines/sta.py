@@ -102,7 +102,7 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
 
 def semantic_score(tokens: Tensor) -> Tensor:
     """Returns `(B, n)` in [0, 1]: the sum of |x| over channels, scaled to the range of the slot `(B, n, D)`."""
-    strength = tokens.detach().float().abs().sum(2)
+    strength = tokens.detach().to(torch.promote_types(tokens.dtype, torch.float32)).abs().sum(2)
     lowest, highest = strength.aminmax(dim=1, keepdim=True)
     return (strength - lowest) / (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
 
@@ -121,7 +121,7 @@ def accumulate(tokens: Tensor, metric: Tensor, slots: int, r: int, backward: boo
         r: tokens that leave each slot.
         backward: whether the last slot is visited first.
     """
-    keys = metric.float().unflatten(1, (slots, -1))
+    keys = metric.to(torch.promote_types(metric.dtype, torch.float32)).unflatten(1, (slots, -1))
     scores = semantic_score(tokens.unflatten(1, (slots, -1)).flatten(0, 1)).unflatten(0, (-1, slots))
     size = keys.shape[2]
     kept: dict[int, Tensor] = {}
@@ -134,7 +134,7 @@ def accumulate(tokens: Tensor, metric: Tensor, slots: int, r: int, backward: boo
         else:
             taken = (own @ before.transpose(1, 2)).softmax(1)  # (B, n of this slot, n of the one before)
             share = taken.sum(2) if weights is None else (taken @ weights[..., None])[..., 0]
-            stays = (share * (1 - scores[:, slot])).argsort(1)[:, : size - r]
+            stays = (share * (1 - scores[:, slot])).argsort(dim=1, stable=True)[:, : size - r]
             weights = share.gather(1, stays)
             weights = weights / weights.sum(1, keepdim=True)
             before = own.gather(1, stays[..., None].expand(-1, -1, own.shape[2]))
@@ -147,7 +147,7 @@ def first_slot(keys: Tensor, r: int) -> tuple[Tensor, Tensor]:
     batch, size, width = keys.shape
     match = (keys[:, ::2] @ keys[:, 1::2].transpose(1, 2)).amax(2) if size > 1 else keys.new_zeros((batch, 1))
     odd = torch.arange(1, size, 2, device=keys.device).expand(batch, -1)
-    order = torch.cat([odd, match.argsort(1) * 2], dim=1)
+    order = torch.cat([odd, match.argsort(dim=1, stable=True) * 2], dim=1)
     return order[:, : size - r], keys.gather(1, order[..., None].expand(-1, -1, width))
 
 
@@ -175,7 +175,8 @@ class STAVideoMAEEncoder(RLTVideoMAEEncoder):
             tokens, metric = layer(tokens, attention=attention)
             if after.total == before.total:
                 continue
-            stays = accumulate(tokens, metric, stages[block], self.config.r, backward=visits.index(block) == 1)
+            with torch.autocast(tokens.device.type, enabled=False):  # what leaves is not decided by rounding
+                stays = accumulate(tokens, metric, stages[block], self.config.r, backward=visits.index(block) == 1)
             tokens = tokens.gather(1, stays[..., None].expand(-1, -1, tokens.shape[2]))
             if trace:
                 source = compose(source, left(stays, before, after))

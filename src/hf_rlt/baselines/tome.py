@@ -102,40 +102,54 @@ def merge(
         before: the layout of `tokens`.
         after: the layout wanted; what is missing is merged, at most half of a clip.
     """
-    width, device = tokens.shape[-1], tokens.device
-    grid = metric if before.is_uniform else unpack(metric, before)
-    scores = grid[:, ::2] @ grid[:, 1::2].transpose(1, 2)  # (B, A, B')
-    taken = [old - new for old, new in zip(before.lengths, after.lengths, strict=True)]
-    if not before.is_uniform:
-        lengths = torch.tensor(before.lengths, device=device)[:, None]
-        place = torch.arange(before.positions, device=device)
-        outside = place >= lengths
-        scores = scores.masked_fill(outside[:, None, 1::2], -2.0)  # below any cosine
-    best, partner = scores.max(2)
-    if not before.is_uniform:
-        best = best.masked_fill(outside[:, ::2], -3.0)
-    order = best.argsort(1, descending=True)
-    merged = layout_of_lengths(tuple(taken), device)
+    order, partner = pairs(metric, before)
+    taken = tuple(old - new for old, new in zip(before.lengths, after.lengths, strict=True))
+    lengths = torch.diff(before.cu_seqlens).long()
+    count = lengths - torch.diff(after.cu_seqlens)
+    unmerged = (lengths + 1) // 2 - count
     clip, slot = after.clip_ids, after.indices % after.positions
-    count = torch.tensor(taken, device=device)
-    unmerged = (torch.diff(before.cu_seqlens) + 1) // 2 - count
     stays = order[clip, (slot + count[clip]).clamp(max=order.shape[1] - 1)] * 2
-    local = torch.where(slot < unmerged[clip], stays, (slot - unmerged[clip]) * 2 + 1)
-    rows = local + before.cu_seqlens[clip]
+    rows = torch.where(slot < unmerged[clip], stays, (slot - unmerged[clip]) * 2 + 1) + before.cu_seqlens[clip]
+    merged = layout_of_lengths(taken, count)
     clip, slot = merged.clip_ids, merged.indices % merged.positions
     even = order[clip, slot]
     gone = even * 2 + before.cu_seqlens[clip]
     into = after.cu_seqlens[clip] + unmerged[clip] + partner[clip, even]
-    flat = tokens.reshape(-1, width)
-    sizes = flat.new_ones((before.total, 2), dtype=torch.float32) if sizes is None else sizes
+    flat = tokens.flatten(0, 1)
+    wide = torch.promote_types(flat.dtype, torch.float32)  # a half would overflow: sizes reach hundreds
+    sizes = flat.new_ones((before.total, 2), dtype=wide) if sizes is None else sizes
     summed = sizes[rows].index_add(0, into, sizes[gone])
-    weighted = flat * sizes[:, :1].to(flat.dtype)
-    means = weighted[rows].index_add(0, into, weighted[gone]) / summed[:, :1].to(flat.dtype)
+    weighted = flat * sizes[:, :1]
+    means = (weighted[rows].index_add(0, into, weighted[gone]) / summed[:, :1]).to(flat.dtype)
     went = rows.new_empty(before.total)
-    went[rows] = torch.arange(after.total, device=device)
+    went[rows] = torch.arange(after.total, device=rows.device)
     went[gone] = into
     shape = (after.batch, after.max_length) if after.is_uniform else (1, after.total)
-    return means.reshape(*shape, width), summed, went
+    return means.reshape(*shape, -1), summed, went
+
+
+def pairs(metric: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
+    """Returns for each clip its even tokens, the most similar to an odd one first, and which odd one each is most like.
+
+    Both `(B, A)` int64, counting even tokens and odd tokens from 0; even tokens beyond a clip's length come last. In
+    float32 whatever the model computes in: rounding would make ties, and ties an arbitrary choice.
+
+    Args:
+        metric: `(B, n, d)` or `(1, L, d)`, of length 1.
+        layout: of the tokens.
+    """
+    grid = (metric if layout.is_uniform else unpack(metric, layout)).to(
+        torch.promote_types(metric.dtype, torch.float32)
+    )
+    with torch.autocast(metric.device.type, enabled=False):
+        scores = grid[:, ::2] @ grid[:, 1::2].transpose(1, 2)  # (B, A, B')
+    if not layout.is_uniform:
+        outside = torch.arange(layout.positions, device=metric.device) >= torch.diff(layout.cu_seqlens)[:, None]
+        scores = scores.masked_fill(outside[:, None, 1::2], -2.0)  # below any cosine
+    best, partner = scores.max(2)
+    if not layout.is_uniform:
+        best = best.masked_fill(outside[:, ::2], -3.0)
+    return best.argsort(dim=1, descending=True, stable=True), partner
 
 
 class ToMeVideoMAELayer(KeyedLayer):
@@ -190,8 +204,8 @@ class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
 class ToMeVideoMAEModel(ReducingVideoMAEModel):
     """VideoMAE's encoder with token merging; merged tokens stand for k, and count k times in the pool.
 
-    Source: Bolya et al., Token Merging, ICLR 2023. Departure: between attention and MLP the weighted means are computed in
-    the dtype of the tokens, sizes in float32; clips of unequal length are merged side by side.
+    Source: Bolya et al., Token Merging, ICLR 2023. Departures: similarities and weighted means are computed in float32 at
+    least; clips of unequal length are merged side by side.
     """
 
     config_class = ToMeVideoMAEConfig

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from ..data import ViewDataset
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..runs import find_runs
+from ..runs import find_runs, grid_size
 from .methods import METHODS, STANDARD, Method, cost, forward, share_weights
 from .record import Row
 
@@ -91,7 +91,8 @@ def matched(config: Any, tokens: int, target: int, threshold: float) -> list[Set
 def fitted(method: Method, config: Any, tokens: int, target: int) -> dict[str, Any]:
     """Returns the settings with which a method leaves `target` of a dense clip's tokens."""
     own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
-    return method.fit(method.kind.config_class(**{**own, "threshold": None}), tokens, target)
+    own.update(threshold=None, proportional_attention=False)
+    return method.fit(method.kind.config_class(**own), tokens, target)
 
 
 def evaluate(
@@ -129,7 +130,9 @@ def evaluate(
         pixels = batch["pixel_values"][readable].flatten(0, -5)
         views += len(pixels)
         if len(pixels):
-            _turn(base, settings, pixels, batch["labels"][readable], seed + number, warm=number == 0)
+            first = number % len(settings)  # none is always the one that runs while the next batch is read
+            order = [*settings[first:], *settings[:first]]
+            _turn(base, order, pixels, batch["labels"][readable], seed + number, warm=number == 0)
         if say is not None:
             say(f"{min((number + 1) * batch_size, len(data))} of {len(data)} videos")
     if not videos:
@@ -200,10 +203,22 @@ def _row(setting: Setting, videos: int, views: int, labels: int) -> dict[str, An
 
 def dense_tokens(config: Any) -> int:
     """Returns N, the tokens of a clip of which none is dropped."""
-    sides = [config.image_size] * 2 if isinstance(config.image_size, int) else list(config.image_size)
-    patches = [config.patch_size] * 2 if isinstance(config.patch_size, int) else list(config.patch_size)
-    places = math.prod(side // patch for side, patch in zip(sides, patches, strict=True))
-    return config.num_frames // config.tubelet_size * places
+    side = config.image_size
+    height, width = (side, side) if isinstance(side, int) else side
+    return math.prod(grid_size((config.num_frames, 3, height, width), config.tubelet_size, config.patch_size))
+
+
+def mean_tokens(data: ViewDataset, threshold: float, batch_size: int, workers: int) -> float:
+    """Returns how many tokens RLT computes of a view, the mean over all views that can be read."""
+    processor, total, views = data.processor, 0, 0
+    for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):
+        pixels = batch["pixel_values"][batch["labels"] >= 0].flatten(0, -5)
+        if len(pixels):
+            runs = find_runs(pixels, threshold, processor.tubelet_size, processor.patch_size)
+            total, views = total + int((runs > 0).sum()), views + len(pixels)
+    if not views:
+        raise ValueError(f"None of the {len(data)} videos to evaluate on can be read.")
+    return total / views
 
 
 def methods_of(rows: Iterable[Row]) -> list[str]:

@@ -8,6 +8,7 @@ from .accuracy import methods_of
 from .plots import Series, draw
 from .record import Column, Row, column, percent, table
 
+OTHER = "ViT-B"  # what stands beside a model of another width
 SHAPES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
 # As the paper calls them.
 IN_PAPER = {"standard": "dense", "random": "random", "ToMe": "ToMe", "STA": "STA", "RLT": "RLT"}
@@ -33,7 +34,7 @@ def markdown(record: Row) -> str:
     settings, rows, columns = record["settings"], record["rows"], list(OURS)
     note = ""
     if record["benchmark"] == "inference":
-        shape = SHAPES.get(settings["model"]["hidden_size"], "ViT-B")
+        shape = SHAPES.get(settings["model"]["hidden_size"], OTHER)
         known = {row.method: row for row in paper.INFERENCE if (row.model, row.dataset) == (shape, "K400")}
         empty = paper.Inference(shape, "", "K400")
         rows = [
@@ -51,8 +52,10 @@ def markdown(record: Row) -> str:
     return (
         f"{table(rows, columns)}\n{rows[0]['videos']} videos of {settings['data']}, {settings['num_clips']} x "
         f"{settings['num_crops']} views; model {settings['checkpoint']} ({model['num_hidden_layers']} blocks of width "
-        f"{model['hidden_size']}, {settings['dtype']}, {settings['attention']}, {settings['device']}), which no method has "
-        f"been trained for. Forward passes in turn on each batch of {settings['batch_size']} videos. {note}\n"
+        f"{model['hidden_size']}, {settings['dtype']}, {settings['attention']}, {settings['device']}), "
+        f"{settings['trained']}. "
+        f"Speed is of the forward pass, runs found before it; the settings take turns on each batch of "
+        f"{settings['batch_size']} videos. {note}\n"
     )
 
 
@@ -81,7 +84,7 @@ def pictures(record: Row, folder: Path) -> list[Path]:
             series.append(
                 Series(method, [row[key] * scale for row in own], [100 * row["accuracy"] for row in own], labels)
             )
-        titles = ("Accuracy without training for it", title, "top-1, %")
+        titles = (f"One model, {record['settings']['trained']}", title, "top-1, %")
         level = (100 * first["accuracy"], "standard")
         paths.append(draw(folder / f"{name}_{what}.png", series, titles, horizontal=level))
     return paths

@@ -8,9 +8,16 @@ import typer
 
 from ..errors import one_line_errors
 from . import report as reports
-from .record import save
+from .record import begin, save
 
 app = typer.Typer(help="Measure, and write JSON, Markdown and pictures.", no_args_is_help=True)
+
+
+@app.callback()
+def start() -> None:
+    """Measure, and write JSON, Markdown and pictures."""
+    begin()
+
 
 OutputDir = Annotated[Path, typer.Option(help="Where NAME.json, NAME.md and pictures go.")]
 OUTPUT_DIR = Path("outputs/benchmark")
@@ -90,6 +97,10 @@ def _fine_tuning(kind: str, text: str) -> None:
         random_ratio: Annotated[
             float | None, typer.Option(help="Tokens random masking keeps; as RLT if not given.")
         ] = None,
+        tome_r: Annotated[
+            int | None,
+            typer.Option(help="Tokens ToMe merges in each block; to leave as many as RLT if not given.", min=0),
+        ] = None,
         max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
         train_clips: Annotated[int, typer.Option(help="Of the digits.", min=8)] = 6400,
         validation_clips: Annotated[int, typer.Option(help="Of the digits.", min=8)] = 320,
@@ -105,7 +116,7 @@ def _fine_tuning(kind: str, text: str) -> None:
         digits = (train_clips, validation_clips) if train is None else None
         data = run.Data(train, validation, video_dir, model, digits)
         chosen = run.choose(kind, variants, seeds)
-        asked = run.Asked(kind, *chosen, threshold, random_ratio, max_steps, tuple(context.args))
+        asked = run.Asked(kind, *chosen, threshold, random_ratio, tome_r, max_steps, tuple(context.args))
         job = run.make_job(asked, data, script, launch, output_dir, say)
         if time:
             run.measure(job, asked, time_steps, time_rounds, say)
@@ -115,7 +126,7 @@ def _fine_tuning(kind: str, text: str) -> None:
 
 
 _fine_tuning(
-    "finetune", "Fine-tune dense, with random masking and with RLT: accuracy and time. After --: the script's own."
+    "finetune", "Fine-tune dense, with ToMe, random masking and RLT: accuracy and time. After --: the script's own."
 )
 _fine_tuning("ablation", "RLT with and without random masking and length embedding. After --: the script's own.")
 

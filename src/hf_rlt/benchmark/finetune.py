@@ -24,50 +24,22 @@ from .record import environment, write_json
 
 KEEP_OF_RUNS = 0.7  # of the tokens that RLT computes, where random masking comes on top
 VARIANTS = {
-    "finetune": ("dense", "random", "RLT"),
+    "finetune": ("dense", "ToMe", "random", "RLT"),
     "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
 }
 PAIR = ("waits_long", "waits_short")  # classes of the built-in set that differ only in how long the digit stands still
 DIGITS = DigitsSettings(train_clips=6400)
-DIGITS_RECIPE = tuple(
-    [
-        "--num_train_epochs",
-        "2.5",
-        "--learning_rate",
-        "1e-3",
-        "--lr_scheduler_type",
-        "cosine",
-        "--warmup_steps",
-        "50",
-        "--weight_decay",
-        "0.05",
-        "--adam_beta2",
-        "0.98",
-        "--per_device_train_batch_size",
-        "16",
-        "--per_device_eval_batch_size",
-        "32",
-        "--logging_steps",
-        "50",
-        "--save_strategy",
-        "no",
-        "--dataloader_num_workers",
-        "0",
-        "--disable_tqdm",
-        "True",
-        "--report_to",
-        "none",
-    ]
+RECIPE = (
+    "--num_train_epochs 2.5 --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 50 --weight_decay 0.05 "
+    "--adam_beta2 0.98 --per_device_train_batch_size 16 --per_device_eval_batch_size 32 --logging_steps 50 "
+    "--save_strategy no --dataloader_num_workers 0 --disable_tqdm True --report_to none"
 )
-OWN: tuple[str, ...] = (
-    "--threshold",
-    "--token_keep_ratio",
-    "--length_embedding",
-    "--seed",
-    "--output_dir",
-    "--max_steps",
+DIGITS_RECIPE = tuple(RECIPE.split())
+SET_HERE = (
+    "--threshold --token_keep_ratio --length_embedding --tome_r --seed --output_dir --max_steps --model_name_or_path "
+    "--train_dir --validation_dir --train_file --validation_file --video_dir"
 )
-OWN += ("--model_name_or_path", "--train_dir", "--validation_dir", "--train_file", "--validation_file", "--video_dir")
+OWN = tuple(SET_HERE.split())
 
 
 @dataclass(frozen=True)
@@ -82,6 +54,7 @@ class Job:
         launch: the words before the script.
         random_ratio: share of all tokens that random masking keeps.
         threshold: RLT's.
+        tome_r: tokens that ToMe merges in each block.
         digits: whether this is the built-in set.
     """
 
@@ -92,14 +65,16 @@ class Job:
     launch: tuple[str, ...] = (sys.executable,)
     random_ratio: float = 1.0
     threshold: float = 0.1
+    tome_r: int = 0
     digits: bool = False
 
     def variant(self, name: str) -> list[str]:
-        """Returns the arguments that make a variant of it: "dense", "random", or RLT with "+length" and "+random"."""
+        """Returns the arguments that make a variant of it: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
         parts = name.split("+")
         words = ["--threshold", "none" if parts[0] != "RLT" else f"{self.threshold:g}"]
         if "random" in parts:
             words += ["--token_keep_ratio", f"{self.random_ratio if parts[0] == 'random' else KEEP_OF_RUNS:g}"]
+        words += ["--tome_r", str(self.tome_r)] if parts[0] == "ToMe" else []
         return [*words, "--length_embedding", str("length" in parts)]
 
     def arguments(self, name: str, seed: int) -> list[str]:
@@ -188,7 +163,7 @@ def results(job: Job, names: Sequence[str]) -> list[dict[str, Any]]:
     found = []
     for name in names:
         seeds = [path.parent.name.rpartition("-")[2] for path in job.folder.glob(f"runs/{name}-*/arguments.json")]
-        found += [result(job, name, seed) for seed in sorted(int(seed) for seed in seeds)]
+        found += [result(job, name, seed) for seed in sorted(int(seed) for seed in seeds if seed.isdigit())]
     return [row for row in found if row is not None]
 
 

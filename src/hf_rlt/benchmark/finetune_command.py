@@ -44,6 +44,7 @@ class Asked:
     seeds: tuple[int, ...]
     threshold: float = 0.1
     random_ratio: float | None = None
+    tome_r: int | None = None
     max_steps: int | None = None
     extra: tuple[str, ...] = ()
 
@@ -88,13 +89,16 @@ def make_job(
         threshold=asked.threshold,
         digits=data.digits is not None,
     )
-    ratio = asked.random_ratio
-    if ratio is None and asked.kind == "finetune":
-        say("Counting the tokens that RLT computes, which random masking is to keep")
-        ratio = round(OpenedScript(job).share_computed(folder / "counts"), 3)
+    ratio, merged = asked.random_ratio, asked.tome_r
     if ratio is not None and not 0 < ratio <= 1:
         raise ValueError(f"--random-ratio: expected a share above 0 and up to 1, received {ratio}.")
-    return replace(job, random_ratio=ratio if ratio is not None else 1.0)
+    if asked.kind == "finetune" and (ratio is None or merged is None):
+        say("Counting the tokens that RLT computes, as many as random masking and ToMe are to leave")
+        opened = OpenedScript(job)
+        share = opened.share_computed(folder / "counts")
+        ratio = round(share, 3) if ratio is None else ratio
+        merged = opened.merges(share) if merged is None else merged
+    return replace(job, random_ratio=ratio if ratio is not None else 1.0, tome_r=merged or 0)
 
 
 def measure(job: Job, asked: Asked, steps: int, rounds: int, say: Callable[[str], None]) -> None:
@@ -132,6 +136,7 @@ def _settings(job: Job) -> dict[str, Any]:
     return {
         "threshold": job.threshold,
         "random_ratio": job.random_ratio,
+        "tome_r": job.tome_r,
         "keep_of_runs": KEEP_OF_RUNS,
         "arguments": [*job.data, *job.extra],
     }

@@ -10,7 +10,7 @@ from ..measure import quartiles
 from . import paper
 from .record import Column, Row, column, table
 
-ORDER = ("dense", "random", "RLT", "RLT+length", "RLT+random", "RLT+random+length")
+ORDER = ("dense", "ToMe", "random", "RLT", "RLT+length", "RLT+random", "RLT+random+length")
 PAPER_COLUMNS = {
     "finetune": (("ViT-B", "K400"), ("ViT-B", "SSv2"), ("ViT-L", "K400"), ("ViT-L", "SSv2")),
     "ablation": (("ViT-L", "K400"),),
@@ -70,6 +70,8 @@ def title(name: str, settings: Row) -> str:
     """Returns what the table calls a variant, with the share of the tokens that random masking keeps."""
     if name == "random":
         return f"random, {100 * settings['random_ratio']:.1f} % of the tokens"
+    if name == "ToMe":
+        return f"ToMe, r = {settings['tome_r']}"
     return name.replace("+random", f" + random {settings['keep_of_runs']:g}").replace("+length", " + length")
 
 

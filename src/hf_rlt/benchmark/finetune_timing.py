@@ -75,6 +75,13 @@ class OpenedScript:
         tubelets, rows, columns = grid_size(shape, processor.tubelet_size, processor.patch_size)
         return float(counts[counts > 0].mean()) / (tubelets * rows * columns)
 
+    def merges(self, share: float) -> int:
+        """Returns r of ToMe that leaves this share of the tokens after the last block, the same in each block."""
+        model_args, _, _, _ = self.arguments("RLT")
+        model, _ = self.module.load_model(model_args, self.train.names)
+        tokens, depth = model.videomae.embeddings.num_patches, model.config.num_hidden_layers
+        return round((1 - share) * tokens / depth)
+
     def model_seconds(self, names: Sequence[str], repeats: int = 15) -> dict[str, float]:
         """Returns the median seconds of forward, backward and optimiser on one batch in memory, the variants in turn."""
         return interleaved_seconds({name: self._step(name) for name in names}, repeats, warmup=2)

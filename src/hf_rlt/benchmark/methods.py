@@ -18,7 +18,7 @@ from ..baselines import (
     ToMeVideoMAEForVideoClassification,
 )
 from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..measure import analytic_flops, tokens_by_block
+from ..measure import analytic_flops, block_tokens, tokens_by_block
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 
 # VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
@@ -165,10 +165,8 @@ def make_base(
 def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **settings: Any) -> PreTrainedModel:
     """Returns the method's model on the very weights of `base`: same memory, dtype, device and attention backend."""
     kind, found = method.kind, _settings(base.config)
-    if kind is VideoMAEForVideoClassification and base.config.position_grid is not None:
-        kind = (
-            RLTVideoMAEForVideoClassification  # VideoMAE cannot interpolate positions; with every token it is the same
-        )
+    if kind is VideoMAEForVideoClassification and (base.config.position_grid or base.config.length_embedding):
+        kind = RLTVideoMAEForVideoClassification  # VideoMAE has neither; with every token ours is the same
     if kind is VideoMAEForVideoClassification:
         config: VideoMAEConfig = VideoMAEConfig(**{k: v for k, v in found.items() if hasattr(VideoMAEConfig, k)})
     else:
@@ -177,9 +175,7 @@ def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **set
     with torch.device("meta"):
         model = kind(config)
     weights = base.state_dict()
-    missing, _ = model.load_state_dict(weights, strict=False, assign=True)
-    if missing:
-        raise ValueError(f"{method.name} needs weights that the checkpoint lacks: {', '.join(missing)}.")
+    model.load_state_dict(weights, assign=True)
     return model.train(base.training)
 
 
@@ -196,9 +192,10 @@ def cost(config: VideoMAEConfig, lengths: Sequence[int]) -> dict[str, float]:
     Keys: tokens_left (after the last block), tokens_by_block (mean over blocks of what their MLP computes), gflops.
     """
     counts = [tokens_by_block(config, length) for length in lengths]
+    blocks = [block_tokens(config, length) for length in lengths]
     clips = len(counts)
     return {
         "tokens_left": sum(clip[-1] for clip in counts) / clips,
-        "tokens_by_block": sum(sum(clip[1:]) / (len(clip) - 1) for clip in counts) / clips,
+        "tokens_by_block": sum(sum(mlp for _, mlp in clip) / len(clip) for clip in blocks) / clips,
         "gflops": sum(analytic_flops(config, length) for length in lengths) / clips / 1e9,
     }

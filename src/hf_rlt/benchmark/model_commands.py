@@ -1,7 +1,10 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The commands of `hf-rlt benchmark` that run models of all methods: speed, frames, accuracy, thresholds, inference."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +16,7 @@ from .commands import OUTPUT_DIR, OnBadVideo, OutputDir, VideoDir, Workers, say,
 from .record import save
 
 app = typer.Typer()
+SWEEP = "0,0.025,0.05,0.075,0.1,0.125,0.15,0.175,0.2"
 
 Clips = Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")]
 Attention = Annotated[str, typer.Option("--attn", help="Attention backend: sdpa, eager, flash_attention_2, ...")]
@@ -88,6 +92,7 @@ def speed(
     """Time every method on real clips at the same number of tokens. Nothing else may run meanwhile."""
     from . import speed as module
     from .methods import chosen
+    from .plots import check_matplotlib
 
     files, batches = _files(clips), _integers("--batch-sizes", batch_sizes)
     options = module.Options(repeats, match, end_to_end, training)
@@ -95,10 +100,12 @@ def speed(
     base = _base(shape, checkpoint, None, attn, dtype, device, threshold=threshold)
     processor = _processor(base, checkpoint, frame_stride=frame_stride, threshold=threshold)
     found = module.workloads(files, batches, processor)
-    rows = module.measure(base, processor, found, selected, options, say)
     weights = f"weights of {checkpoint}" if checkpoint else "random weights, on which speed does not depend"
     more = {"weights": weights, "threshold": threshold, "frame_stride": frame_stride, "files": [f.name for f in files]}
-    show(save(output_dir, "speed", rows, module.settings(options, base, **more)))
+    keep = partial(save, output_dir, "speed", settings=module.settings(options, base, **more))
+    check_matplotlib()
+    keep(module.measure(base, processor, found, selected, options, say, keep))
+    show(output_dir / "speed.json")
 
 
 @app.command()
@@ -124,6 +131,8 @@ def frames(
     counts, rates = _integers("--num-frames", num_frames), _numbers("--fps", fps)
     if len(counts) != len(rates):
         raise ValueError(f"Expected as many --fps as --num-frames, received {len(rates)} and {len(counts)}.")
+    if len({round(count / rate, 6) for count, rate in zip(counts, rates, strict=True)}) > 1:
+        raise ValueError(f"Expected clips of the same seconds, received {num_frames} frames at {fps} a second.")
     options, rows = module.Options(repeats, training=training), []
     for count, rate in zip(counts, rates, strict=True):
         grid = {} if checkpoint else {"position_grid": (8, 14, 14)}
@@ -149,13 +158,26 @@ def _integers(option: str, text: str) -> list[int]:
 
 def _numbers(option: str, text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{option}: expected numbers with commas between, received {text!r}.") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{option}: expected numbers with commas between, received {text!r}.")
+    return numbers
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked of an accuracy command, as far as it decides the settings."""
+
+    threshold: float
+    thresholds: list[float]
+    batch_size: int
+    workers: int
 
 
 def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
-    """Adds a command that evaluates settings, which `choose(base, data, threshold, thresholds)` returns."""
+    """Adds a command that evaluates settings, which `choose(base, data, wish)` returns."""
 
     @app.command(name, help=text)
     @one_line_errors()
@@ -165,7 +187,7 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
         num_clips: Annotated[int, typer.Option(help="Temporal clips per video.", min=1)] = 1,
         num_crops: Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)] = 1,
         threshold: Threshold = 0.1,
-        thresholds: Annotated[str, typer.Option(help="Of the sweep.")] = "0,0.025,0.05,0.075,0.1,0.125,0.15,0.175,0.2",
+        thresholds: Annotated[str | None, typer.Option(help=f"Of `thresholds`: {SWEEP} if not given.")] = None,
         video_dir: VideoDir = None,
         split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
         batch_size: Annotated[int, typer.Option(help="Videos in a batch.", min=1)] = 8,
@@ -181,44 +203,55 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
         from ..opening import open_clips, open_model
         from .accuracy import evaluate
 
-        opened, processor = open_model(model, str(threshold))
+        opened, processor = open_model(model)
+        if opened.config.model_type not in ("rlt_videomae", "videomae"):
+            raise ValueError(
+                f"{model}: expected a VideoMAE or RLT-VideoMAE classifier, found {opened.config.model_type}."
+            )
+        own = opened.config.threshold
+        trained = (
+            "trained dense, as VideoMAE"
+            if opened.config.model_type == "videomae" or own is None
+            else "trained with RLT"
+        )
         opened.set_attn_implementation(attn)
         base = _placed(opened, dtype, device)
         names = [base.config.id2label[index] for index in range(base.config.num_labels)]
         clips = open_clips(data, names, video_dir, split)
+        if thresholds is not None and name != "thresholds":
+            raise ValueError(f"--thresholds goes with `hf-rlt benchmark thresholds`; {name} takes --threshold.")
         views = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video)
-        settings = choose(base, views, threshold, _numbers("--thresholds", thresholds))
+        asked_of = Wish(threshold, _numbers("--thresholds", thresholds or SWEEP), batch_size, workers)
+        settings = choose(base, views, asked_of)
         rows = evaluate(base, views, settings, batch_size, workers, seed, say)
         shape = {
             key: getattr(base.config, key) for key in ("hidden_size", "num_hidden_layers", "num_frames", "image_size")
         }
         asked = {"checkpoint": model, "data": data, "num_clips": num_clips, "num_crops": num_crops, "seed": seed}
+        asked["trained"] = trained
         place = {"device": base.device.type, "dtype": dtype, "attention": attn, "batch_size": batch_size}
         show(save(output_dir, name, rows, {**asked, **place, "threshold": threshold, "model": shape}))
 
 
-def _curve(base: Any, views: Any, threshold: float, thresholds: list[float]) -> list[Any]:
+def _curve(base: Any, views: Any, wish: Wish) -> list[Any]:
     from .accuracy import curve, dense_tokens
 
-    return curve(base.config, dense_tokens(base.config), threshold)
+    return curve(base.config, dense_tokens(base.config), wish.threshold)
 
 
-def _sweep(base: Any, views: Any, threshold: float, thresholds: list[float]) -> list[Any]:
+def _sweep(base: Any, views: Any, wish: Wish) -> list[Any]:
     from .accuracy import Setting, rlt_settings
     from .methods import STANDARD
 
-    return [Setting(STANDARD, "dense"), *rlt_settings(thresholds), *rlt_settings(thresholds, "RLT, proportional")]
+    proportional = rlt_settings(wish.thresholds, "RLT, proportional")
+    return [Setting(STANDARD, "dense"), *rlt_settings(wish.thresholds), *proportional]
 
 
-def _matched(base: Any, views: Any, threshold: float, thresholds: list[float]) -> list[Any]:
-    from ..data import count_tokens
-    from ..video_processing_rlt import RLTVideoProcessor
-    from .accuracy import dense_tokens, matched
+def _matched(base: Any, views: Any, wish: Wish) -> list[Any]:
+    from .accuracy import dense_tokens, matched, mean_tokens
 
-    processor = RLTVideoProcessor(**{**views.processor.to_dict(), "threshold": threshold})
-    counts = count_tokens(views.clips, processor, 0, views.on_bad_video)
-    target = round(float(counts[counts > 0].mean()))
-    return matched(base.config, dense_tokens(base.config), target, threshold)
+    target = round(mean_tokens(views, wish.threshold, wish.batch_size, wish.workers))
+    return matched(base.config, dense_tokens(base.config), target, wish.threshold)
 
 
 _accuracy(

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,16 @@ class Series:
     labels: Sequence[str] = ()
 
 
+def check_matplotlib() -> None:
+    """Returns nothing; raises an ImportError that names the remedy if no picture could be drawn."""
+    if find_spec("matplotlib") is None:
+        raise ImportError("Pictures need matplotlib: `pip install hf_rlt[plot]`.")
+
+
 def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib: `pip install hf_rlt[plot]`.") from error
+    check_matplotlib()
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -46,7 +52,6 @@ def draw(
     series: Sequence[Series],
     titles: tuple[str, str, str],
     lines: bool = True,
-    diagonal: bool = False,
     logarithmic: bool = False,
     horizontal: tuple[float, str] | None = None,
 ) -> Path:
@@ -57,8 +62,7 @@ def draw(
         series: one for each method.
         titles: of the picture, the x axis and the y axis.
         lines: whether points are joined.
-        diagonal: whether the line y = x is drawn.
-        logarithmic: whether both axes are.
+        logarithmic: whether both axes are, with the line y = x.
         horizontal: a level, and what it is.
 
     Raises:
@@ -68,29 +72,28 @@ def draw(
     figure, axes = pyplot.subplots(figsize=(7.2, 4.8), dpi=110)
     for each in series:
         colour, marker = STYLES.get(each.name, (None, "o"))
-        axes.plot(
-            each.x, each.y, "-" if lines else "none", color=colour, marker=marker, ms=6, label=each.name, alpha=0.85
-        )
+        style = {"color": colour, "marker": marker, "ms": 6, "alpha": 0.85, "label": each.name}
+        axes.plot(each.x, each.y, "-" if lines else "none", **style)
         for x, y, label in zip(each.x, each.y, each.labels, strict=False):
             axes.annotate(label, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=8, color=colour)
-    if diagonal:
-        ends = [min(min(each.x) for each in series), max(max(each.x) for each in series)]
-        axes.plot(ends, ends, "--", color="lightgray", zorder=0, label="y = x")
+    if logarithmic:
+        _logarithmic(pyplot, axes, [value for each in series for value in each.x])
     if horizontal is not None:
         axes.axhline(horizontal[0], ls="--", color="lightgray", zorder=0, label=horizontal[1])
-    if logarithmic:
-        ticks = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
-        for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
-            set_scale("log")
-            axis.set_major_locator(pyplot.FixedLocator(ticks))
-            axis.set_minor_locator(pyplot.NullLocator())
-            axis.set_major_formatter(pyplot.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_title(titles[0], fontsize=11)
-    axes.set_xlabel(titles[1])
-    axes.set_ylabel(titles[2])
+    axes.set(title=titles[0], xlabel=titles[1], ylabel=titles[2])
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
     return path
+
+
+def _logarithmic(pyplot: Any, axes: Any, values: Sequence[float]) -> None:
+    ends = [min(values), max(values)]
+    axes.plot(ends, ends, "--", color="lightgray", zorder=0, label="y = x")
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(pyplot.FixedLocator([1, 2, 3, 4, 6, 8, 12, 16, 24, 32]))
+        axis.set_minor_locator(pyplot.NullLocator())
+        axis.set_major_formatter(pyplot.FuncFormatter(lambda value, _: f"{value:g}"))

@@ -73,6 +73,15 @@ def environment() -> dict[str, Any]:
     }
 
 
+_STARTED: dict[str, Any] = {}
+
+
+def begin() -> None:
+    """Returns nothing; what `save` writes from now on was begun now, with the code as it is now."""
+    _STARTED.clear()
+    _STARTED.update(environment())
+
+
 def save(folder: str | Path, name: str, rows: Sequence[Row], settings: Row, **more: Any) -> Path:
     """Returns the path of `NAME.json`, written whole or not at all.
 
@@ -85,7 +94,7 @@ def save(folder: str | Path, name: str, rows: Sequence[Row], settings: Row, **mo
     """
     record = {
         "benchmark": name,
-        "environment": environment(),
+        "environment": _STARTED or environment(),
         "settings": dict(settings),
         "rows": [dict(row) for row in rows],
         **more,
@@ -115,8 +124,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: expected a benchmark's JSON, found no such file.") from None
     except ValueError as error:
         raise ValueError(f"{path}: expected a benchmark's JSON, found a damaged file ({error}).") from None
-    if not isinstance(record, dict) or not {"benchmark", "environment", "rows"} <= record.keys():
-        raise ValueError(f"{path}: expected a benchmark's JSON with benchmark, environment and rows.")
+    if not isinstance(record, dict) or not {"benchmark", "environment", "settings", "rows"} <= record.keys():
+        raise ValueError(f"{path}: expected a benchmark's JSON with benchmark, environment, settings and rows.")
     return record
 
 

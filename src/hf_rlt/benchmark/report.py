@@ -31,7 +31,7 @@ def write(file: str | Path, folder: str | Path | None = None) -> tuple[str, list
     folder.mkdir(parents=True, exist_ok=True)
     module: Any = import_module(f".{MODULES[name]}", __package__)
     text = module.markdown(record)
-    drawn = module.pictures(record, folder) if hasattr(module, "pictures") else []
     path = folder / f"{name}.md"
     path.write_text(f"{text}\n{records.provenance(record)}")
+    drawn = module.pictures(record, folder) if hasattr(module, "pictures") else []
     return text, [path, *drawn]

@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 
 from ..measure import interleaved_times, peak_bytes, quartiles
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..reading import index_video
+from ..sampling import fps_indices, strided_indices
 from ..video_processing_rlt import RLTVideoProcessor
 from .methods import RLT, STANDARD, Method, cost, forward, share_weights
 from .record import Row
@@ -60,7 +62,7 @@ class Workload:
 
     def read(self, processor: RLTVideoProcessor) -> tuple[Tensor, Tensor]:
         """Returns pixels and run lengths, from the files."""
-        if len(self.files) > 1:
+        if len(self.files) > 1:  # mixed
             inputs = processor([str(file) for file in self.files], return_tensors="pt")
         else:
             positions = [0.5] if self.batch == 1 else np.linspace(0, 1, self.batch).tolist()
@@ -72,15 +74,35 @@ def workloads(files: Sequence[Path], batches: Sequence[int], processor: RLTVideo
     """Returns each file with each batch size, and mixed batches: stillest, liveliest, next stillest, and so on.
 
     Raises:
-        ValueError: if a file cannot be read.
+        ValueError: if a file cannot be read, or is too short or too slow: a frame that stands twice flatters RLT.
     """
-    found = [Workload(file.name, (file,), batch) for file in files for batch in batches]
+    for file in files:
+        check_no_frame_twice(file, processor)
+    short = [file.name for file in files]
+    names = [name if short.count(name) == 1 else str(file) for name, file in zip(short, files, strict=True)]
+    found = [Workload(name, (file,), n) for name, file in zip(names, files, strict=True) for n in batches]
     if len(files) > 1:
         tokens = {file: int((processor(str(file), return_tensors="pt")["run_lengths"] > 0).sum()) for file in files}
         ranked = sorted(files, key=lambda file: tokens[file])
         order = [ranked[-1 - i // 2] if i % 2 else ranked[i // 2] for i in range(len(ranked))]
         found += [Workload(MIXED, tuple(order[i % len(order)] for i in range(n)), n) for n in batches if n > 1]
     return found
+
+
+def check_no_frame_twice(file: Path, processor: RLTVideoProcessor) -> None:
+    """Returns nothing; raises if the clip from the middle of a file shows a frame twice."""
+    index, count = index_video(str(file)), processor.num_frames
+    if processor.fps is not None:
+        indices = fps_indices(index.timestamps, count, processor.fps)
+        found, asked = f"{index.fps:.4g} frames a second", f"{processor.fps:g} frames a second"
+    else:
+        indices = strided_indices(index.num_frames, count, processor.frame_stride)
+        found, asked = f"{index.num_frames} frames", f"a stride of {processor.frame_stride}"
+    if len(set(indices.tolist())) < count:
+        raise ValueError(
+            f"{file}: expected {count} different frames at {asked}, found {found}: frames would stand twice, "
+            "which flatters RLT. Leave it out, or pass a smaller rate or stride."
+        )
 
 
 def measure(
@@ -90,6 +112,7 @@ def measure(
     methods: Sequence[Method],
     options: Options,
     say: Callable[[str], None],
+    keep: Callable[[list[Row]], Any] = lambda rows: None,
 ) -> list[Row]:
     """Returns a row for each workload and method; all methods are brought to RLT's number of tokens in that batch.
 
@@ -100,6 +123,7 @@ def measure(
         methods: which to measure; the first is what speed-ups are relative to.
         options: what to measure.
         say: is told of each workload.
+        keep: is given all rows so far after each workload.
     """
     models = {method.name: share_weights(base, method) for method in methods}
     rows: list[Row] = []
@@ -114,14 +138,15 @@ def measure(
             seconds["end_to_end"] = _end_to_end(models, methods, workload, processor, options)
         if options.training:
             seconds["training"] = _training(models, methods, batch, options)
-        memory = {method.name: peak_bytes(_call(models, method, batch)) for method in methods}
+        memory = {method.name: peak_bytes(_call(models, method, batch), base.device) for method in methods}
         rows += _rows(workload, models, methods, runs, seconds, memory)
+        keep(rows)
     return rows
 
 
 def fit(models: dict[str, PreTrainedModel], methods: Sequence[Method], runs: Tensor, match: str) -> None:
     """Returns nothing; brings all models to RLT's number of tokens in a batch with these run lengths."""
-    tokens, wanted = runs.shape[1], round(float((runs > 0).sum(1).float().mean()))
+    tokens, wanted = runs.shape[1], _wanted(runs)
     for method in methods:
         config, target = models[method.name].config, wanted
         if match == "mean" and not method.on_runs:
@@ -130,6 +155,10 @@ def fit(models: dict[str, PreTrainedModel], methods: Sequence[Method], runs: Ten
             target = targets[min(bisect_left(targets, float(wanted), key=key), wanted - 1)]
         for name, value in method.fit(config, tokens, target).items():
             setattr(config, name, value)
+
+
+def _wanted(runs: Tensor) -> int:
+    return round(float((runs > 0).sum(1).float().mean()))
 
 
 def _mean_tokens(method: Method, trial: Any, tokens: int, target: int) -> float:
@@ -187,7 +216,7 @@ def _rows(
     methods: Sequence[Method],
     runs: Tensor,
     seconds: dict[str, dict[str, list[float]]],
-    memory: dict[str, int | None],
+    memory: dict[str, int],
 ) -> list[Row]:
     rows: list[Row] = []
     first = methods[0].name
@@ -195,6 +224,8 @@ def _rows(
         lengths = (method.lengths(runs) > 0).sum(1).tolist()
         row: dict[str, Any] = {"clip": workload.name, "batch": workload.batch, "method": method.name}
         row.update(content_aware=method.content_aware, **cost(models[method.name].config, lengths))
+        fitted = method.fit(models[method.name].config, runs.shape[1], _wanted(runs))
+        row["settings"] = {name: getattr(models[method.name].config, name) for name in fitted}
         row["peak_bytes"] = memory[method.name]
         for what, times in seconds.items():
             lower, median, upper = quartiles(times[method.name])

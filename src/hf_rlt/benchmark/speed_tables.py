@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ COLUMNS = (
     _speedup("forward"),
     column("FLOP ratio", "flop_ratio", "{:.2f}"),
     Column("speed-up / FLOP ratio", _efficiency),
+    _seconds("end_to_end"),
     _rate("end_to_end"),
     _speedup("end_to_end"),
     _seconds("training"),
@@ -66,9 +68,11 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[Row, list[Row]]]:
 
 
 def fastest(rows: Sequence[Row], what: str) -> list[str]:
-    """Returns for each workload the fastest of the content-aware methods that have as many tokens as RLT."""
-    same = [[row for row in group if row["content_aware"] and "+" not in row["method"]] for _, group in groups(rows)]
-    return [min(group, key=lambda row: row[what]["seconds"])["method"].split(",")[0] for group in same if group]
+    """Returns for each batch with a rival of RLT the fastest of RLT and the other content-aware methods, as they are."""
+    contest = ("RLT", "ToMe", "ToMe, proportional", "STA")
+    rivals = [[row for row in group if row["method"] in contest] for _, group in groups(rows)]
+    rivals = [group for group in rivals if len(group) > 1 and any(row["method"] == "RLT" for row in group)]
+    return [min(group, key=lambda row: row[what]["seconds"])["method"] for group in rivals]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -76,54 +80,62 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Returns a table with geometric means over the clips, and one of mixed batches if there are any."""
+    """Returns a table with geometric means over the clips of a batch size, mixed batches apart."""
     made = []
-    for batch in dict.fromkeys(row["batch"] for row in rows):
-        for mixed in (False, True):
-            own = [row for row in rows if row["batch"] == batch and (row["clip"] == MIXED) == mixed]
-            for method in dict.fromkeys(row["method"] for row in own):
-                these = [row for row in own if row["method"] == method]
-                ways = {
-                    f"{what}_mean": _mean([row[what]["speedup"] for row in these]) for what in WAYS if what in these[0]
-                }
-                ratios = [row["forward"]["speedup"] / row["flop_ratio"] for row in these]
-                clips = f"{len(these)} clips, mean" if len(these) > 1 else these[0]["clip"]
-                made.append({"clips": clips, "batch": batch, "method": method, **ways, "lowest": min(ratios)})
+    for batch, mixed in product(dict.fromkeys(row["batch"] for row in rows), (False, True)):
+        own = [row for row in rows if row["batch"] == batch and (row["clip"] == MIXED) == mixed]
+        for method in dict.fromkeys(row["method"] for row in own):
+            these = [row for row in own if row["method"] == method]
+            ways = {f"{what}_mean": _mean([row[what]["speedup"] for row in these]) for what in WAYS if what in these[0]}
+            ratios = [row["forward"]["speedup"] / row["flop_ratio"] for row in these]
+            clips = f"{len(these)} clips, geometric mean" if len(these) > 1 else these[0]["clip"]
+            made.append({"clips": clips, "batch": batch, "method": method, **ways, "lowest": min(ratios)})
     columns = [column(f"{title}, speed-up", f"{what}_mean", "{:.2f} x") for what, title in WAYS.items()]
     lowest = column("speed-up / FLOP ratio, lowest", "lowest", "{:.2f}")
     return table(made, [column("", "clips"), column("batch", "batch"), column("method", "method"), *columns, lowest])
 
 
+MATCHED = {
+    "left": "random masking, ToMe and STA are brought to RLT's number of tokens after the last block; before it the last "
+    "two have more",
+    "mean": "random masking, ToMe and STA are brought to RLT's number of tokens averaged over the blocks",
+}
+
+
+def verdicts(rows: Sequence[Row]) -> str:
+    """Returns a line for each way of measuring: in how many batches RLT is the fastest; "" if it has no rival."""
+    lines = []
+    for what, title in WAYS.items():
+        winners = fastest(rows, what) if all(what in row for row in rows) else []
+        if winners:
+            count = winners.count("RLT")
+            lines.append(f"- {title}: RLT is faster than ToMe and STA in {count} of {len(winners)} batches.\n")
+    return "".join(lines) + "\n" if lines else ""
+
+
 def markdown(record: Row) -> str:
     """Returns the tables of a record."""
     rows, settings = record["rows"], record["settings"]
-    model = settings["model"]
-    lines = []
-    for what, title in WAYS.items():
-        if all(what in row for row in rows):
-            winners = fastest(rows, what)
-            lines.append(
-                f"- {title}: RLT is the fastest of the content-aware methods in {winners.count('RLT')} of {len(winners)} "
-                "batches."
-            )
-    matched = {
-        "left": "After the last block every method has as many tokens as RLT in that batch.",
-        "mean": "Averaged over blocks every method has as many tokens as RLT in that batch.",
-    }[settings.get("match", "left")]
-    shape = f"{model['num_hidden_layers']} blocks of width {model['hidden_size']}"
-    return (
-        f"{shape}, {settings['dtype']}, {settings['attention']}, {settings['device']}; {settings['weights']}. {matched} "
-        "Batches are clips of one file, spread over it; mixed ones alternate still and lively files. Medians of "
-        f"{settings['repeats']} measurements in turn.\n\n"
-        + "\n".join(lines)
-        + f"\n\n{summary(rows)}\n{table(rows, COLUMNS)}"
+    model, frames = settings["model"], record["benchmark"] == "frames"
+    text = (
+        f"{model['num_hidden_layers']} blocks of width {model['hidden_size']}, {settings['dtype']}, "
+        f"{settings['attention']}, {settings['device']}; {settings['weights']}. Medians of {settings['repeats']} forward "
+        f"passes and {settings['end_to_end']} passes from the file, the methods in turn. Finding runs is part of "
+        f'"{WAYS["end_to_end"]}", not of "{WAYS["forward"]}" (the processor does it); peak memory is what '
+        "tensors take beyond weights and input.\n\n"
     )
+    if frames:
+        return f"{text}The same seconds of one clip in more and more frames.\n\n{table(rows, COLUMNS)}"
+    text += "Batches are clips of one file, spread over it; mixed ones alternate still and lively files. In each batch "
+    return f"{text}{MATCHED[settings['match']]}.\n\n{verdicts(rows)}{summary(rows)}\n{table(rows, COLUMNS)}"
 
 
 def pictures(record: Row, folder: Path) -> list[Path]:
     """Returns the paths of the pictures: measured speed-up against the ratio of operations."""
     rows = [row for row in record["rows"] if row["method"] != record["rows"][0]["method"]]
     series = []
+    if not rows:
+        return []
     for name in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == name]
         series.append(Series(name, [row["flop_ratio"] for row in own], [row["forward"]["speedup"] for row in own]))
@@ -133,4 +145,4 @@ def pictures(record: Row, folder: Path) -> list[Path]:
         "measured speed-up of the forward pass",
     )
     path = folder / f"{record['benchmark']}.png"
-    return [draw(path, series, titles, lines=False, diagonal=True, logarithmic=True)]
+    return [draw(path, series, titles, lines=False, logarithmic=True)]
