@@ -373,3 +373,13 @@ def test_nothing_waits_for_the_device_within_the_blocks(stock, clips, kind, sett
     monkeypatch.setattr(torch, "tensor", counting("tensor", torch.tensor))
     model(clips)
     assert seen == {"tolist": 1, "item": 0, "tensor": 1}
+
+
+@pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
+def test_compiled_is_the_same(stock, clips, kind, settings):
+    _, folder = stock
+    model = kind.from_pretrained(folder, **settings)
+    with torch.no_grad():
+        wanted = model(clips).logits
+        found = torch.compile(model, backend="aot_eager")(clips).logits
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)

@@ -57,10 +57,9 @@ class KeyedLayer(RLTVideoMAELayer):
 class ReducingVideoMAEModel(RLTVideoMAEModel):
     """VideoMAE's encoder with blocks that lose tokens; base of ToMe and STA.
 
-    An encoder takes the tokens, the layout before each block and after the last, and the attention's arguments for each
-    layout, and with proportional attention how many tubelets each token stands for; it returns the tokens, their sizes
-    `(L, 2)` (tokens, tubelets) or None, and for each token that came in the place in the pack of
-    the one that stands for it, or -1.
+    An encoder takes the tokens, the layouts before each block and after the last, the attention's arguments for each layout,
+    and with proportional attention how many tubelets each token stands for. It returns the tokens, their sizes `(L, 2)`
+    (tokens, tubelets) or None, and for each token that came in the place of the one that stands for it, or -1.
     """
 
     @merge_with_config_defaults

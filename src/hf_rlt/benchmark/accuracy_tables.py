@@ -85,6 +85,5 @@ def pictures(record: Row, folder: Path) -> list[Path]:
                 Series(method, [row[key] * scale for row in own], [100 * row["accuracy"] for row in own], labels)
             )
         titles = (f"One model, {record['settings']['trained']}", title, "top-1, %")
-        level = (100 * first["accuracy"], "standard")
-        paths.append(draw(folder / f"{name}_{what}.png", series, titles, horizontal=level))
+        paths.append(draw(folder / f"{name}_{what}.png", series, titles, horizontal=100 * first["accuracy"]))
     return paths

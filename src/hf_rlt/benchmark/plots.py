@@ -53,7 +53,7 @@ def draw(
     titles: tuple[str, str, str],
     lines: bool = True,
     logarithmic: bool = False,
-    horizontal: tuple[float, str] | None = None,
+    horizontal: float | None = None,
 ) -> Path:
     """Returns the path of a PNG with the points of each method.
 
@@ -63,7 +63,7 @@ def draw(
         titles: of the picture, the x axis and the y axis.
         lines: whether points are joined.
         logarithmic: whether both axes are, with the line y = x.
-        horizontal: a level, and what it is.
+        horizontal: a level to compare with.
 
     Raises:
         ImportError: without matplotlib, naming the remedy.
@@ -73,13 +73,13 @@ def draw(
     for each in series:
         colour, marker = STYLES.get(each.name, (None, "o"))
         style = {"color": colour, "marker": marker, "ms": 6, "alpha": 0.85, "label": each.name}
-        axes.plot(each.x, each.y, "-" if lines else "none", **style)
+        axes.plot(each.x, each.y, linestyle="-" if lines else "none", **style)
         for x, y, label in zip(each.x, each.y, each.labels, strict=False):
             axes.annotate(label, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=8, color=colour)
     if logarithmic:
         _logarithmic(pyplot, axes, [value for each in series for value in each.x])
     if horizontal is not None:
-        axes.axhline(horizontal[0], ls="--", color="lightgray", zorder=0, label=horizontal[1])
+        axes.axhline(horizontal, ls="--", color="lightgray", zorder=0)
     axes.set(title=titles[0], xlabel=titles[1], ylabel=titles[2])
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
