@@ -53,14 +53,15 @@ def analytic_flops(config: VideoMAEConfig, tokens: int) -> int:
     return total
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Returns how many seconds a call took, to the end of what it started on a CUDA device, and what it returned."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
-    call()
+    result = call()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, result
 
 
 def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -85,7 +86,7 @@ def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, 
     for number in range(repeats):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            times[name].append(_seconds(calls[name]))
+            times[name].append(timed(calls[name])[0])
     return times
 
 

@@ -2,9 +2,9 @@
 """Accuracy of every method on one trained model, nothing fine-tuned, over the tokens it leaves."""
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from ..data import ViewDataset
+from ..measure import timed
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..runs import find_runs, grid_size
-from .methods import METHODS, STANDARD, Method, cost, forward, share_weights
+from .methods import METHODS, STANDARD, Method, cost, forward, plain_settings, share_weights
 from .record import Row
 
 THRESHOLDS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
@@ -90,9 +91,7 @@ def matched(config: Any, tokens: int, target: int, threshold: float) -> list[Set
 
 def fitted(method: Method, config: Any, tokens: int, target: int) -> dict[str, Any]:
     """Returns the settings with which a method leaves `target` of a dense clip's tokens."""
-    own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
-    own.update(threshold=None, proportional_attention=False)
-    return method.fit(method.kind.config_class(**own), tokens, target)
+    return method.fit(method.kind.config_class(**plain_settings(config)), tokens, target)
 
 
 def evaluate(
@@ -162,23 +161,15 @@ def _turn(
         if warm:
             forward(setting.method, setting.model, placed, lengths)
         torch.manual_seed(seed)
-        _wait(placed)
-        start = time.perf_counter()
-        logits = forward(setting.method, setting.model, placed, lengths).logits
-        _wait(placed)
-        setting.seconds += time.perf_counter() - start
-        scores = logits.float().softmax(1).unflatten(0, (len(labels), -1)).mean(1)
+        seconds, output = timed(partial(forward, setting.method, setting.model, placed, lengths))
+        setting.seconds += seconds
+        scores = output.logits.float().softmax(1).unflatten(0, (len(labels), -1)).mean(1)
         best = scores.topk(min(5, scores.shape[1]), dim=1).indices == targets[:, None]
         setting.hits += int(best[:, 0].sum())
         setting.hits_5 += int(best.sum())
         counts = (lengths > 0).sum(1).tolist()
         for name, mean in cost(setting.model.config, counts).items():  # type: ignore[union-attr]
             setting.sums[name] = setting.sums.get(name, 0.0) + mean * len(counts)
-
-
-def _wait(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize()
 
 
 def _row(setting: Setting, videos: int, views: int, labels: int) -> dict[str, Any]:

@@ -135,8 +135,10 @@ def chosen(names: Sequence[str] | None) -> list[Method]:
     return [METHODS[name] for name in names or METHODS]
 
 
-def _settings(config: VideoMAEConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.to_diff_dict().items() if name not in ("model_type", "threshold")}
+def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
+    """Returns the settings of a model with every token and ordinary attention, for the configuration of any method."""
+    own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
+    return {**own, "threshold": None, "proportional_attention": False}
 
 
 def make_base(
@@ -164,13 +166,13 @@ def make_base(
 
 def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **settings: Any) -> PreTrainedModel:
     """Returns the method's model on the very weights of `base`: same memory, dtype, device and attention backend."""
-    kind, found = method.kind, _settings(base.config)
+    kind, found = method.kind, plain_settings(base.config)
     if kind is VideoMAEForVideoClassification and (base.config.position_grid or base.config.length_embedding):
         kind = RLTVideoMAEForVideoClassification  # VideoMAE has neither; with every token ours is the same
     if kind is VideoMAEForVideoClassification:
         config: VideoMAEConfig = VideoMAEConfig(**{k: v for k, v in found.items() if hasattr(VideoMAEConfig, k)})
     else:
-        config = kind.config_class(**{**found, "threshold": None, "proportional_attention": False, **settings})
+        config = kind.config_class(**{**found, **settings})
     config._attn_implementation = base.config._attn_implementation
     with torch.device("meta"):
         model = kind(config)

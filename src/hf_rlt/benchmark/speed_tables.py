@@ -2,7 +2,7 @@
 """Tables and pictures of speed, from the record."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -59,18 +59,18 @@ COLUMNS = (
 )
 
 
-def groups(rows: Sequence[Row]) -> Iterator[tuple[Row, list[Row]]]:
-    """Returns the rows of each workload, after the first of them."""
-    keys = [(row["clip"], row.get("num_frames"), row["batch"]) for row in rows]
-    for key in dict.fromkeys(keys):
-        members = [row for row, own in zip(rows, keys, strict=True) if own == key]
-        yield members[0], members
+def groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Returns the rows of each workload."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["clip"], row.get("num_frames"), row["batch"]), []).append(row)
+    return list(found.values())
 
 
 def fastest(rows: Sequence[Row], what: str) -> list[str]:
     """Returns for each batch with a rival of RLT the fastest of RLT and the other content-aware methods, as they are."""
     contest = ("RLT", "ToMe", "ToMe, proportional", "STA")
-    rivals = [[row for row in group if row["method"] in contest] for _, group in groups(rows)]
+    rivals = [[row for row in group if row["method"] in contest] for group in groups(rows)]
     rivals = [group for group in rivals if len(group) > 1 and any(row["method"] == "RLT" for row in group)]
     return [min(group, key=lambda row: row[what]["seconds"])["method"] for group in rivals]
 
