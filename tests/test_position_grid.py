@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 import reference
 from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
-from hf_rlt.cli import _rate, app
+from hf_rlt.cli import app
+from hf_rlt.cli.evaluate import _rate
 from hf_rlt.layers_rlt_videomae import position_table
 from hf_rlt.opening import open_model
 

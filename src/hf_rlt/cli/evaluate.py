@@ -1,8 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The command line, `hf-rlt`."""
+"""`hf-rlt evaluate`: accuracy of a model with several views per video."""
 
 import json
-import logging
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,27 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from transformers import TrainingArguments
-from transformers.utils import logging as transformers_logging
 
-from .benchmark.commands import app as benchmark
-from .benchmark.model_commands import app as models
-from .errors import one_line_errors
-from .opening import open_clips, open_model
-
-app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
-benchmark.add_typer(models)
-app.add_typer(benchmark, name="benchmark")
+from ..errors import one_line_errors
+from ..opening import open_clips, open_model
 
 
-@app.callback()
-def options() -> None:
-    """Run-Length Tokenization for video transformers."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder or Hub id of an RLT-VideoMAE or VideoMAE classifier.")],
     data: Annotated[
@@ -91,7 +74,7 @@ def evaluate(
 
 def _evaluation() -> Any:
     try:
-        from . import evaluation
+        from .. import evaluation
     except ImportError as error:
         raise ImportError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
     return evaluation
@@ -127,8 +110,3 @@ def _show(result: dict[str, Any], output_dir: str | None) -> None:
     console.print("Weakest classes: " + ", ".join(f"{row['class']} {row['accuracy']:.0%}" for row in weakest))
     if output_dir is not None:
         console.print(f"Written: {Path(output_dir) / 'evaluation.json'} and per_class.csv")
-
-
-def main() -> None:
-    """Returns never; runs the command line."""
-    app()
