@@ -50,6 +50,16 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     drop_path_rate: float | int = 0.0
     position_grid: list[int] | tuple[int, ...] | None = None
 
+    def __init_subclass__(cls, *args, **kwargs) -> None:
+        super().__init_subclass__(*args, **kwargs)
+        cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> None:
+        """Returns nothing; writes config.json, and this file if the class is registered for `AutoConfig`."""
+        if self._auto_class is None:
+            self.__dict__.pop("auto_map", None)  # of the folder it was loaded from, which holds other classes
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
     def validate_run_length_settings(self) -> None:
         """Returns nothing; raises if threshold or drop_path_rate is out of range."""
         if self.threshold is not None and math.isnan(self.threshold):

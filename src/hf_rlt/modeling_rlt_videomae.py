@@ -33,6 +33,7 @@ from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpac
 from .runs import check_run_lengths, fill_runs, find_runs, grid_size
 
 CAPTURABLE = ("hidden_states", "attentions")
+AUTO_CLASSES = {"AutoModel": "RLTVideoMAEModel", "AutoModelForVideoClassification": "RLTVideoMAEForVideoClassification"}
 
 
 @dataclass
@@ -64,6 +65,10 @@ class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
     _can_record_outputs = {"hidden_states": RLTVideoMAELayer, "attentions": RLTVideoMAESelfAttention}  # noqa: RUF012
     _keys_to_ignore_on_load_missing = [r"run_length_embeddings"]  # noqa: RUF012
 
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, RLTVideoMAERunLengthEmbedding):
@@ -72,8 +77,15 @@ class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
             super()._init_weights(module)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Returns nothing; writes config and weights, under VideoMAE's current key names so that it opens everywhere."""
+        """Returns nothing; writes config and weights, under VideoMAE's current key names so that it opens everywhere.
+
+        Classes that are registered for an Auto class (`hf_rlt.register`) also write the code that `trust_remote_code=True`
+        runs where hf_rlt is not installed.
+        """
         kwargs.setdefault("save_original_format", False)
+        # All of them: transformers itself names the saved class only, and keeps names of the folder that was loaded.
+        module = self.__module__.split(".")[-1]
+        self.config.auto_map = {name: f"{module}.{of}" for name, of in AUTO_CLASSES.items()} if self._auto_class else {}
         super().save_pretrained(save_directory, **kwargs)
 
 

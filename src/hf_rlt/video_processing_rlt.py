@@ -91,6 +91,10 @@ class RLTVideoProcessor(BaseVideoProcessor):
     valid_kwargs = RLTVideoProcessorKwargs
     model_input_names = ["pixel_values", "run_lengths"]  # noqa: RUF012
 
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
+
     def __init__(self, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> None:
         super().__init__(**kwargs)
         # The base class reads None as "not given"; here it means "drop nothing".
@@ -242,14 +246,23 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return BatchFeature({"pixel_values": clips, "run_lengths": run_lengths}, tensor_type=return_tensors)
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
-        """Returns the paths written: the processor's file, and an image processor's for batched pipelines."""
+        """Returns the paths written: the processor's file, and an image processor's for batched pipelines.
+
+        Registered for `AutoVideoProcessor` (`hf_rlt.register`) it also writes the code that `trust_remote_code=True` runs
+        where hf_rlt is not installed.
+        """
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         shared = ["do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor"]
         shared += ["do_normalize", "image_mean", "image_std"]
         image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in shared})
         image_file = os.path.join(save_directory, IMAGE_PROCESSOR_NAME)
         image_processor.to_json_file(image_file)
-        return [*super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs), image_file]
+        if self._auto_class is None:
+            self.__dict__.pop("auto_map", None)  # of the folder it was loaded from, which holds other classes
+        written = [*super().save_pretrained(save_directory), image_file]
+        if push_to_hub:  # not by the base class: it would leave out what was written before it
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+        return written
 
 
 __all__ = ["RLTVideoProcessor"]

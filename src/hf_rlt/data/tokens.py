@@ -41,7 +41,9 @@ def count_tokens(
     Raises:
         UnreadableClipError: for a bad video, unless it is to be skipped.
     """
-    settings = json.dumps(processor.to_dict(), sort_keys=True, default=str)
+    changes_no_token = ("auto_map", "video_processor_type")
+    known_settings = {name: value for name, value in processor.to_dict().items() if name not in changes_no_token}
+    settings = json.dumps(known_settings, sort_keys=True, default=str)
     folder = Path(cache_dir) if cache_dir is not None else default_folder().parent / "tokens"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.jsonl"

@@ -1,0 +1,253 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Folders as they lie on the Hub, opened with and without hf_rlt, and what plain transformers makes of them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor, pipeline
+from transformers import TrainingArguments as Arguments
+from transformers.utils import logging
+
+import hf_rlt
+from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
+from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification
+from hf_rlt.training import RLTTrainer
+from test_layers import CORE
+
+REAL = Path(__file__).parents[2] / "shared" / "clips" / "odd" / "base.mp4"
+PACKAGE = Path(hf_rlt.__file__).parent
+
+# Runs where hf_rlt cannot be imported. Opens FOLDER_OR_ID with and without leave to run its code.
+STRANGER = """
+import json, sys
+sys.modules["hf_rlt"] = None
+import torch
+from safetensors.torch import save_file
+from transformers import (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor,
+                          VideoMAEForVideoClassification, pipeline)
+name, clip, out = sys.argv[1:]
+trust = {"trust_remote_code": True}
+report, tensors = {}, {}
+model = AutoModelForVideoClassification.from_pretrained(name, **trust)
+base = AutoModel.from_pretrained(name, **trust)
+processor = AutoVideoProcessor.from_pretrained(name, **trust)
+config = AutoConfig.from_pretrained(name, **trust)
+report["modules"] = [type(part).__module__ for part in (config, model, base, processor)]
+inputs = processor(clip, num_frames=config.num_frames, return_tensors="pt")
+with torch.no_grad():
+    tensors.update(inputs, logits=model(**inputs).logits, base=base(**inputs).last_hidden_state)
+classify = pipeline("video-classification", model=name, **trust)
+report["pipeline"] = classify([clip, clip], batch_size=2, top_k=5)
+model.save_pretrained(out + "/again")
+processor.save_pretrained(out + "/again")
+report["refused"] = {}
+for auto in (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor):
+    try:
+        auto.from_pretrained(name)
+    except ValueError as error:
+        report["refused"][auto.__name__] = str(error)
+dense = VideoMAEForVideoClassification.from_pretrained(name)
+with torch.no_grad():
+    tensors["dense"] = dense(inputs["pixel_values"]).logits
+save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, out + "/tensors.safetensors")
+json.dump(report, open(out + "/report.json", "w"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.set_verbosity_error()
+
+
+def make_processor() -> RLTVideoProcessor:
+    size = {"height": SIDE, "width": SIDE}
+    return RLTVideoProcessor(
+        size={"shortest_edge": SIDE}, crop_size=size, patch_size=8, frame_stride=2, num_frames=FRAMES
+    )
+
+
+def save(folder: Path) -> Path:
+    """Writes model and processor as a user does."""
+    randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY))).save_pretrained(folder)
+    make_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return save(tmp_path_factory.mktemp("saved") / "rlt-tiny")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    if REAL.is_file():
+        return REAL
+    frames = ramp(40)
+    frames[:, :16] = 90
+    return write_video(tmp_path_factory.mktemp("clip") / "drawn.mp4", frames)
+
+
+def run_stranger(name: str, clip: Path, out: Path, **environment: str) -> tuple[dict, dict[str, torch.Tensor]]:
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(out / "modules"), **environment}
+    command = [sys.executable, "-c", STRANGER, name, str(clip), str(out)]
+    options = {"capture_output": True, "stdin": subprocess.DEVNULL, "text": True, "timeout": 180}
+    done = subprocess.run(command, env=variables, cwd=out, **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((out / "report.json").read_text()), load_file(out / "tensors.safetensors")
+
+
+@pytest.fixture(scope="module", params=["folder", "hub"])
+def stranger(request, folder, clip, tmp_path_factory):
+    """What somebody without hf_rlt gets: from a local folder, and from the Hub's cache with the network off."""
+    out = tmp_path_factory.mktemp("stranger")
+    if request.param == "folder":
+        return request.param, out, *run_stranger(str(folder), clip, out)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = out / "hub" / "models--org--rlt-tiny"
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    return request.param, out, *run_stranger("org/rlt-tiny", clip, out, HF_HUB_CACHE=str(out / "hub"))
+
+
+def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, folder, clip):
+    _, _, report, tensors = stranger
+    assert all(module.startswith("transformers_modules.") for module in report["modules"])
+    model = AutoModelForVideoClassification.from_pretrained(folder)
+    base = AutoModel.from_pretrained(folder)
+    processor = AutoVideoProcessor.from_pretrained(folder)
+    inputs = processor(clip, return_tensors="pt")
+    assert torch.equal(inputs["run_lengths"], tensors["run_lengths"])
+    assert torch.equal(inputs["pixel_values"], tensors["pixel_values"])
+    assert (inputs["run_lengths"] == 0).any(), "a clip of which nothing is dropped shows nothing"
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs).logits, tensors["logits"], atol=1e-6, rtol=0)
+        torch.testing.assert_close(base(**inputs)[0], tensors["base"], atol=1e-5, rtol=0)
+    ours = pipeline("video-classification", model=str(folder), device="cpu")(str(clip), top_k=5)
+    for answers in report["pipeline"]:
+        assert [answer["label"] for answer in answers] == [answer["label"] for answer in ours]
+        assert [a["score"] for a in answers] == pytest.approx([a["score"] for a in ours], abs=1e-6)
+
+
+def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(stranger, folder):
+    _, _, report, tensors = stranger
+    assert set(report["refused"]) == {
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForVideoClassification",
+        "AutoVideoProcessor",
+    }
+    assert all("trust_remote_code=True" in message for message in report["refused"].values())
+    dense = RLTVideoMAEForVideoClassification.from_pretrained(folder, threshold=None)
+    with torch.no_grad():
+        expected = dense(tensors["pixel_values"]).logits
+    torch.testing.assert_close(tensors["dense"], expected, atol=1e-6, rtol=0)
+    assert not torch.equal(tensors["dense"], tensors["logits"])
+
+
+def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
+    _, out, _, _ = stranger
+    again = {path.name for path in (out / "again").iterdir()}
+    assert again == {path.name for path in folder.iterdir()}
+    for name in ("config.json", "video_preprocessor_config.json"):
+        maps = [json.loads((where / name).read_text())["auto_map"] for where in (folder, out / "again")]
+        assert maps[0] == maps[1]
+    assert type(AutoModelForVideoClassification.from_pretrained(out / "again")) is RLTVideoMAEForVideoClassification
+
+
+def test_a_folder_carries_the_packages_files_unchanged(folder):
+    carried = sorted(folder.glob("*.py"))
+    assert [path.stem for path in carried] == sorted(CORE)
+    for path in carried:
+        assert path.read_bytes() == (PACKAGE / path.name).read_bytes()
+    entries = json.loads((folder / "config.json").read_text())["auto_map"]
+    entries |= json.loads((folder / "video_preprocessor_config.json").read_text())["auto_map"]
+    assert set(entries) == {"AutoConfig", "AutoModel", "AutoModelForVideoClassification", "AutoVideoProcessor"}
+    for place in entries.values():
+        module, name = place.split(".")
+        assert f"class {name}" in (folder / f"{module}.py").read_text()
+
+
+@pytest.mark.parametrize("options", [{}, {"trust_remote_code": True}], ids=["plain", "trusting"])
+def test_with_hf_rlt_imported_its_own_classes_open_the_folder(folder, options):
+    assert type(AutoConfig.from_pretrained(folder, **options)) is RLTVideoMAEConfig
+    assert type(AutoModel.from_pretrained(folder, **options)) is RLTVideoMAEModel
+    assert type(AutoVideoProcessor.from_pretrained(folder, **options)) is RLTVideoProcessor
+    classify = pipeline("video-classification", model=str(folder), device="cpu", **options)
+    assert type(classify.model) is RLTVideoMAEForVideoClassification
+
+
+def test_names_of_the_repository_it_came_from_are_replaced(folder, tmp_path):
+    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+    for name, place in model.config.auto_map.items():
+        model.config.auto_map[name] = f"org/base--{place}"  # as transformers does when it comes from the Hub
+    model.save_pretrained(tmp_path)
+    assert "org/base" not in (tmp_path / "config.json").read_text()
+    assert len(json.loads((tmp_path / "config.json").read_text())["auto_map"]) == 3
+
+
+class Derived(RLTVideoMAEForVideoClassification):
+    """A user's own class; its code is the user's to carry."""
+
+
+@pytest.mark.parametrize("kind", [Derived, RandomMaskingVideoMAEForVideoClassification])
+def test_classes_derived_from_ours_claim_no_code_that_is_not_there(folder, tmp_path, kind):
+    kind.from_pretrained(folder).save_pretrained(tmp_path)
+    entries = json.loads((tmp_path / "config.json").read_text()).get("auto_map", {})
+    assert set(entries) <= {"AutoConfig"}
+    assert all((tmp_path / f"{place.split('.')[0]}.py").is_file() for place in entries.values())
+    assert not (tmp_path / "modeling_rlt_videomae.py").exists()
+    torch.testing.assert_close(
+        kind.from_pretrained(tmp_path)(moving_clips()).logits, kind.from_pretrained(folder)(moving_clips()).logits
+    )
+
+
+def test_code_can_be_left_out(folder, tmp_path):
+    register(carry_code=False)
+    try:
+        RLTVideoMAEForVideoClassification.from_pretrained(folder).save_pretrained(tmp_path)
+        AutoVideoProcessor.from_pretrained(folder).save_pretrained(tmp_path)
+    finally:
+        register()
+    assert not list(tmp_path.glob("*.py"))
+    for name in ("config.json", "video_preprocessor_config.json"):
+        assert "auto_map" not in json.loads((tmp_path / name).read_text())
+    assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is RLTVideoMAEForVideoClassification
+
+
+def test_trainers_checkpoints_carry_the_code(folder, tmp_path):
+    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+    data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
+    args = Arguments(output_dir=str(tmp_path), max_steps=1, save_steps=1, use_cpu=True, report_to=[], disable_tqdm=True)
+    trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
+    trainer.train()
+    trainer.save_model(str(tmp_path / "final"))
+    for saved in (tmp_path / "checkpoint-1", tmp_path / "final"):
+        assert sorted(path.stem for path in saved.glob("*.py")) == sorted(CORE)
+        assert len(json.loads((saved / "config.json").read_text())["auto_map"]) == 3
+
+
+def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monkeypatch):
+    uploaded = []
+
+    def upload(self, working_dir, repo_id, files_timestamps, **kwargs):
+        uploaded.append((repo_id, {name for name in os.listdir(working_dir) if name not in files_timestamps}))
+
+    class Api:
+        def create_repo(self, repo_id, **kwargs):
+            return type("Url", (), {"repo_id": f"me/{repo_id}"})
+
+    monkeypatch.setattr(RLTVideoProcessor, "_upload_modified_files", upload)
+    monkeypatch.setattr("transformers.utils.hub.hf_api", lambda *args, **kwargs: Api())
+    make_processor().save_pretrained(tmp_path / "mine", push_to_hub=True)
+    ((repo_id, files),) = uploaded
+    assert repo_id == "me/mine"
+    assert {"video_preprocessor_config.json", "preprocessor_config.json", "video_processing_rlt.py"} <= files
