@@ -3,6 +3,9 @@
 
 import io
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -247,3 +250,26 @@ def test_written_videos_hold_the_frames_they_claim(tmp_path):
     path = write_video(tmp_path / "ramp.mp4", ramp(40))
     pixels = make(num_frames=40, frame_stride=1)(path, return_tensors="pt")["pixel_values"]
     assert shown(pixels) == [list(range(40))]
+
+
+class TestAddresses:
+    @pytest.fixture
+    def server(self, tmp_path):
+        handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
+
+    def test_an_address_is_read_as_its_file_is(self, server, video_file):
+        path = video_file("clip.mp4")
+        processor = RLTVideoProcessor()
+        there, here = (processor(video, return_tensors="pt") for video in (f"{server}/clip.mp4", path))
+        assert torch.equal(there["pixel_values"], here["pixel_values"])
+        assert torch.equal(there["run_lengths"], here["run_lengths"])
+
+    def test_what_cannot_be_downloaded_is_named(self, server):
+        with pytest.raises(ValueError, match=r"nowhere\.mp4: could not be downloaded .*404"):
+            RLTVideoProcessor()(f"{server}/nowhere.mp4")
+        with pytest.raises(ValueError, match="could not be downloaded"):
+            RLTVideoProcessor()("http://127.0.0.1:1/clip.mp4")

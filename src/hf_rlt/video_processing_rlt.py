@@ -3,8 +3,10 @@
 
 import os
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 from transformers import BatchFeature, VideoMAEImageProcessor
@@ -46,16 +48,13 @@ def _is_file(video: object) -> bool:
 
 
 def _download(url: str) -> bytes:
-    import httpx
-
     try:
-        response = httpx.get(url, follow_redirects=True, timeout=60)
-        response.raise_for_status()
-    except httpx.HTTPError as error:
+        with urlopen(url, timeout=60) as response:
+            return response.read()
+    except (OSError, HTTPException) as error:
         raise ValueError(
             f"{url}: could not be downloaded ({error}). Check the address or pass a local file."
         ) from error
-    return response.content
 
 
 class RLTVideoProcessor(BaseVideoProcessor):
