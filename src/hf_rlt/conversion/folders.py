@@ -1,0 +1,170 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Opens VideoMAE and RLT-VideoMAE folders and Hub repositories in transformers' layout."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, VideoMAEForVideoClassification, VideoMAEModel
+
+from ..configuration_rlt_videomae import RLTVideoMAEConfig
+from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoMAEPreTrainedModel
+from ..video_processing_rlt import RLTVideoProcessor
+from .labels import read_labels
+from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, Opened, check_finite, listed, refuse_misfits, sides
+from .weight_files import reason
+
+KINDS = ("videomae", "rlt_videomae")
+PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
+
+
+def open_folder(name: str, settings: ConversionSettings) -> Opened:
+    """Returns the model and processor of a folder or Hub repository.
+
+    Args:
+        name: folder or Hub id of a VideoMAE or RLT-VideoMAE: classifier, bare encoder, or pre-trained with decoder.
+        settings: what is to be changed.
+
+    Raises:
+        ValueError: if it is something else, a setting contradicts it, or a weight is missing, unexpected or misshapen.
+        OSError: if there is no such folder, or a file of it is missing.
+    """
+    raw, _ = RLTVideoMAEConfig.get_config_dict(name)
+    if raw.get("model_type") not in KINDS:
+        raise ValueError(
+            f"{name}: expected model_type {' or '.join(KINDS)} in its config.json, found {raw.get('model_type')!r}. "
+            "Original VideoMAE and VideoMAEv2 weights: pass the file."
+        )
+    config = RLTVideoMAEConfig.from_pretrained(name)
+    classifies = not str((raw.get("architectures") or ["ForVideoClassification"])[0]).endswith(
+        ("ForPreTraining", "Model")
+    )
+    changes = _changes(name, config, settings, classifies)
+    model, dropped = _load(name, classifies, settings.dtype, changes)
+    check_finite(name, model.state_dict())
+    notes = _remarks(model, dropped)
+    processor = _processor(name, model.config, settings, notes)
+    kind = "RLT-VideoMAE" if raw["model_type"] == "rlt_videomae" else "VideoMAE"
+    what = "classifier" if classifies else "encoder"
+    own_class = _own_class(raw["model_type"], classifies)
+    return Opened(
+        f"{kind} folder, {what}",
+        model,
+        processor,
+        notes,
+        partial(_own_model, own_class, name, model.dtype, changes),
+        own_class.__name__,
+    )
+
+
+def _changes(name: str, config: RLTVideoMAEConfig, settings: ConversionSettings, classifies: bool) -> dict[str, Any]:
+    for field in ("num_frames", "image_size", "num_attention_heads"):
+        given, own = getattr(settings, field), getattr(config, field)
+        if given not in (None, own):
+            hint = (
+                "" if field == "num_attention_heads" else f", then open it with from_pretrained(OUT, {field}={given})"
+            )
+            raise ValueError(
+                f"{name}: its config.json says {field} {own}, received {given}. Convert it as it is{hint}."
+            )
+    changes: dict[str, Any] = settings.changed_threshold()
+    own = "mean" if config.use_mean_pooling else "first"
+    if settings.pooling not in (None, own):
+        if classifies:
+            raise ValueError(f"{name}: was trained with pooling {own!r}: leave --pooling {settings.pooling} out.")
+        changes["use_mean_pooling"] = settings.pooling == "mean"
+    if settings.labels is not None:
+        if not classifies:
+            raise ValueError(f"{name}: has no classifier, so --labels has nothing to name: leave it out.")
+        changes |= read_labels(settings.labels, config.num_labels)
+    return changes
+
+
+def _load(
+    name: str, classifies: bool, dtype: str | None, changes: dict[str, Any]
+) -> tuple[RLTVideoMAEPreTrainedModel, list[str]]:
+    """Returns the model, and the weights that were knowingly left out."""
+    network = RLTVideoMAEForVideoClassification if classifies else RLTVideoMAEModel
+    options: dict[str, Any] = {"dtype": DTYPES[dtype] if dtype else "auto", "ignore_mismatched_sizes": True}
+    try:
+        model, loading = network.from_pretrained(name, output_loading_info=True, **options, **changes)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # a damaged file of weights raises whatever its reader stumbles over
+        raise ValueError(
+            f"{name}: its weights cannot be read ({reason(error)}): copy or download them again. Nothing in them "
+            "was executed."
+        ) from error
+    unexpected = set(loading["unexpected_keys"])
+    dropped = {key for key in unexpected if not classifies and key.startswith(PRETRAINING_ONLY)}
+    if "use_mean_pooling" in changes:
+        dropped |= {key for key in unexpected if key.removeprefix("videomae.").startswith("layernorm.")}
+    wrong = [f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in loading["mismatched_keys"]]
+    missing = set(loading["missing_keys"]) - {key for key, *_ in loading["mismatched_keys"]}
+    refuse_misfits(name, {"missing": missing, "unexpected": unexpected - dropped, "of another shape": wrong})
+    return model.eval(), sorted(dropped)
+
+
+def _remarks(model: RLTVideoMAEPreTrainedModel, dropped: list[str]) -> list[str]:
+    notes = []
+    pretraining = [key for key in dropped if key.startswith(PRETRAINING_ONLY)]
+    if pretraining:
+        notes.append(
+            f"Dropped {len(pretraining)} weights of pre-training alone: {listed(pretraining, 3)}. Fine-tuning starts "
+            "from the encoder."
+        )
+    if len(dropped) > len(pretraining):
+        notes.append("Dropped layernorm, the norm after all blocks: a model with pooling 'mean' has no place for it.")
+    # Loading puts zeros where a table is missing, so that stock checkpoints can be given one: it does not count as missing.
+    if model.config.length_embedding and not model.base_model.embeddings.run_length_embeddings.weight.any():
+        notes.append("The length embedding is all zeros: it was never trained, or is not among the weights.")
+    if isinstance(model, RLTVideoMAEModel) and not model.config.use_mean_pooling:
+        notes.append(
+            "Its config.json says use_mean_pooling false: fine-tuned as it is, the classifier sees the first token alone. "
+            "VideoMAE's own fine-tuning averages the tokens: convert with --pooling mean for that."
+        )
+    return notes
+
+
+def _processor(
+    name: str, config: RLTVideoMAEConfig, settings: ConversionSettings, notes: list[str]
+) -> RLTVideoProcessor:
+    shared = ("num_frames", "tubelet_size", "patch_size", "threshold")
+    agreed = {field: getattr(config, field) for field in shared} | settings.sampling_changes()
+    height, width = sides(config.image_size)
+    try:
+        processor = RLTVideoProcessor.from_pretrained(name, **agreed)
+    except OSError:
+        if any((Path(name) / file).is_file() for file in PROCESSOR_FILES):
+            raise
+        notes.append(
+            "No preprocessor_config.json: normalised with ImageNet's mean and deviation, as VideoMAE's loaders do."
+        )
+        size = {"shortest_edge": min(height, width)}
+        return RLTVideoProcessor(size=size, crop_size={"height": height, "width": width}, **agreed)
+    given = processor.crop_size if processor.do_center_crop else processor.size
+    given = (given["height"], given["width"]) if given and "height" in given else None
+    if given != (height, width):
+        found = f"{given[0]}x{given[1]}" if given else "no fixed size"
+        notes.append(
+            f"The processor gives frames of {found}: set to the model's {height}x{width}, cut from the centre."
+        )
+        processor.crop_size, processor.do_center_crop = {"height": height, "width": width}, True
+        processor.size = {"shortest_edge": min(height, width)}
+    return processor
+
+
+def _own_class(kind: str, classifies: bool) -> type[PreTrainedModel]:
+    if kind == "rlt_videomae":
+        return RLTVideoMAEForVideoClassification if classifies else RLTVideoMAEModel
+    return VideoMAEForVideoClassification if classifies else VideoMAEModel
+
+
+def _own_model(
+    own_class: type[PreTrainedModel], name: str, dtype: torch.dtype, changes: dict[str, Any]
+) -> PreTrainedModel:
+    """Returns the source opened by its own class, every token computed."""
+    pooling = {field: value for field, value in changes.items() if field == "use_mean_pooling"}
+    dense = {"threshold": None} if issubclass(own_class, RLTVideoMAEPreTrainedModel) else {}
+    return own_class.from_pretrained(name, dtype=dtype, **pooling, **dense).eval()

@@ -1,0 +1,53 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The names of a checkpoint's classes, from a file."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+
+def read_labels(path: str | Path, count: int) -> dict[str, dict]:
+    """Returns `id2label` and `label2id` for a configuration.
+
+    Args:
+        path: text with one name a line in the order of the classes, a JSON list, or a JSON dictionary from index to name
+            (as in config.json) or from name to index (as Something-Something's labels.json).
+        count: classes of the checkpoint.
+
+    Raises:
+        ValueError: if the file is none of these, a name is missing, empty or there twice, or their number is another.
+        OSError: if there is no such file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected class names as UTF-8 text or JSON, found other bytes ({error}).") from error
+    names = _from_json(path, text) if Path(path).suffix.lower() == ".json" else text.strip().splitlines()
+    names = [str(name).strip() for name in names]
+    if len(names) != count:
+        raise ValueError(
+            f"{path}: expected {count} class names, as many as the checkpoint's classifier has classes, found {len(names)}."
+        )
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if "" in names or twice:
+        found = f"{twice[0]!r} {Counter(names)[twice[0]]} times" if twice and twice[0] else "an empty one"
+        raise ValueError(f"{path}: expected a name of its own for each class, found {found}.")
+    return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+
+
+def _from_json(path: str | Path, text: str) -> list[Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}).") from error
+    if isinstance(content, list):
+        return content
+    if isinstance(content, dict):
+        for pairs in (content.items(), [(index, name) for name, index in content.items()]):
+            by_index = {int(key): name for key, name in pairs if str(key).isdecimal()}
+            if sorted(by_index) == list(range(len(content))):
+                return [by_index[index] for index in range(len(content))]
+    raise ValueError(
+        f"{path}: expected a JSON list of class names, or a dictionary from 0, 1, 2, ... to names or from names to these."
+    )
