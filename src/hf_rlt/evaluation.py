@@ -78,7 +78,7 @@ def evaluate_model(
         args: batch size, loading processes, precision; under `accelerate launch` the clips are shared out.
 
     Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
-    clips_per_second (from file to score), num_clips, num_crops, per_class.
+    clips_per_second (from file to score), num_clips, num_crops, token_keep_ratio, threshold, num_frames, per_class.
 
     Raises:
         UnreadableClipError: for a bad video, unless it is to be skipped.
@@ -103,7 +103,8 @@ def evaluate_model(
     kept = ("accuracy", "top_5_accuracy", "mean_class_accuracy", "tokens_computed", "clips", "unreadable")
     result: dict[str, Any] = {name: flat[f"eval_{name}"] for name in kept if f"eval_{name}" in flat}
     result["clips_per_second"] = flat["eval_samples_per_second"]
-    result.update(num_clips=num_clips, num_crops=num_crops)
+    result.update(num_clips=num_clips, num_crops=num_crops, token_keep_ratio=token_keep_ratio)
+    result.update(threshold=processor.threshold, num_frames=processor.num_frames)
     result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
     return result
 

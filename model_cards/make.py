@@ -1,0 +1,210 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Writes the cards of the checkpoints that are to be published: `python model_cards/make.py`.
+
+Nothing on them was measured here; the numbers are those of `hf_rlt.benchmark.paper`, with their sources.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import EvalResult
+
+from hf_rlt.benchmark.paper import INFERENCE, FineTuning, Inference, fine_tuning
+from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, card_text, render
+from hf_rlt.hub.results import CHANGE, TASK, RLTCardData, dataset_names
+
+ROOT = Path(__file__).parent
+PAPER = ("RLT's paper, arXiv 2411.05222", "https://arxiv.org/abs/2411.05222")
+CODE = ("README of the paper's code", "https://github.com/rccchoudhury/rlt")
+SIZES = {"b": ("ViT-B", 768, 12), "l": ("ViT-L", 1024, 24), "h": ("ViT-H", 1280, 32)}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set and how it is tested on: its name in the paper's tables and in full, classes, views, sampling."""
+
+    short: str
+    name: str
+    classes: int
+    views: str
+    sampling: str
+    hub_id: str | None = None
+
+
+K400 = Benchmark("K400", "Kinetics-400", 400, "5 x 3", "clip")
+SSV2 = Benchmark(
+    "SSv2", "Something-Something V2", 174, "2 x 3", "uniform", hub_id="HuggingFaceM4/something_something_v2"
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint to publish: size, data set, and the VideoMAE checkpoint on the Hub that it is converted from."""
+
+    size: str
+    benchmark: Benchmark
+    base: str
+
+    @property
+    def name(self) -> str:
+        return f"rlt-vit-{self.size}-{self.benchmark.short.lower()}"
+
+
+CHECKPOINTS = (
+    Published("b", K400, "MCG-NJU/videomae-base-short-finetuned-kinetics"),
+    Published("l", K400, "MCG-NJU/videomae-large-finetuned-kinetics"),
+    Published("h", K400, "MCG-NJU/videomae-huge-finetuned-kinetics"),
+    Published("b", SSV2, "MCG-NJU/videomae-base-finetuned-ssv2"),
+)
+
+
+def make_card(checkpoint: Published) -> str:
+    """Returns the card of a checkpoint: what `hf-rlt card` writes, the paper's numbers, and how it is made."""
+    benchmark = checkpoint.benchmark
+    _, width, depth = SIZES[checkpoint.size]
+    facts = ModelFacts(
+        name=checkpoint.name,
+        config={
+            "model_type": "rlt_videomae",
+            "num_frames": 16,
+            "image_size": 224,
+            "patch_size": 16,
+            "tubelet_size": 2,
+            "hidden_size": width,
+            "num_hidden_layers": depth,
+            "threshold": 0.1,
+            "id2label": {str(index): str(index) for index in range(benchmark.classes)},
+        },
+        processor={"sampling": benchmark.sampling, "frame_stride": 4},
+        carries_code=True,
+        has_handler=True,
+    )
+    known = RLTCardData(
+        model_name=checkpoint.name,
+        datasets=[benchmark.hub_id] if benchmark.hub_id else None,
+        eval_results=paper_results(checkpoint),
+    )
+    data = build_metadata(facts, CardSettings(base_model=checkpoint.base), known)
+    after = f"\n\n{paper_text(checkpoint)}\n\n{making(checkpoint)}\n"
+    return render(data, card_text(facts, data), around=("", after))
+
+
+def inference(checkpoint: Published, method: str) -> Inference | None:
+    """Returns the row of inference without training, None where no source has one."""
+    wanted = (SIZES[checkpoint.size][0], method, checkpoint.benchmark.short)
+    return next((row for row in INFERENCE if (row.model, row.method, row.dataset) == wanted), None)
+
+
+def paper_results(checkpoint: Published) -> list[EvalResult]:
+    """Returns the numbers for inference without training; what no source confirms is not among them."""
+    row = inference(checkpoint, "RLT")
+    kind, name = dataset_names(checkpoint.benchmark.name)
+    if row is None:
+        return []
+    found = [
+        ("accuracy", "Top-1 accuracy with RLT, not trained for it (the authors' number)", row.accuracy, CODE),
+        (CHANGE, "Change of top-1 accuracy by RLT, not trained for it (the paper's number)", row.change, PAPER),
+    ]
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Video classification",
+            dataset_type=kind,
+            dataset_name=name,
+            metric_type=metric,
+            metric_name=title,
+            metric_value=round(value / 100, 6),
+            source_name=source,
+            source_url=url,
+        )
+        for metric, title, value, (source, url) in found
+        if value is not None
+    ]
+
+
+def paper_text(checkpoint: Published) -> str:
+    """Returns the section with the paper's tables and the protocol; an empty cell is one that no source confirms."""
+    model, benchmark = SIZES[checkpoint.size][0], checkpoint.benchmark
+    dense, rlt = inference(checkpoint, "dense"), inference(checkpoint, "RLT")
+    rows = [(method, fine_tuning(model, method, benchmark.short)) for method in ("dense", "RLT")]
+    parts = [
+        "## The paper's numbers",
+        f"None of them was measured on this file. Inference on {benchmark.name} without training for RLT, top-1:",
+        "| | dense | RLT | change, in points |\n|---|---|---|---|\n"
+        f"| {model} | {_percent(dense)} | {_percent(rlt)} | {_change(rlt)} |",
+        _sources(dense, rlt),
+    ]
+    if any(row for _, row in rows):
+        parts += [
+            f"Fine-tuned with RLT, which this checkpoint is not ([the paper]({PAPER[1]}), table 1; 8 GPUs):",
+            "| | top-1 | hours | speed-up |\n|---|---|---|---|\n" + "\n".join(_fine_tuned(model, *row) for row in rows),
+        ]
+    parts.append(_protocol(benchmark))
+    return "\n\n".join(parts)
+
+
+def _sources(dense: Inference | None, rlt: Inference | None) -> str:
+    accuracy, change = dense is not None and dense.accuracy is not None, rlt is not None and rlt.change is not None
+    said = [f"Accuracies: [{CODE[0]}]({CODE[1]}), commit 69ec8b4."] if accuracy else []
+    said += [f"Change: a table of [the paper]({PAPER[1]})."] if change else []
+    said += ["The two do not agree to the last digit."] if accuracy and change else []
+    said += [] if accuracy and change else ["No source at hand confirms what stands in an empty cell."]
+    return " ".join(said)
+
+
+def _protocol(benchmark: Benchmark) -> str:
+    uniform = benchmark.sampling == "uniform"
+    spread = "spread uniformly over the video" if uniform else "4 frames apart"
+    theirs = (
+        " RLT's own code takes 4 x 3 views with random starts instead: expect small differences." if uniform else ""
+    )
+    return (
+        f"Protocol (VideoMAE's for {benchmark.name}): {benchmark.views} views (temporal clips x crops) per video, 16 frames "
+        f"{spread}, 224 x 224 pixels, softmax of each view, mean over views.{theirs}"
+    )
+
+
+def _percent(row: Inference | None) -> str:
+    return "" if row is None or row.accuracy is None else f"{row.accuracy:.1f} %"
+
+
+def _change(row: Inference | None) -> str:
+    return "" if row is None or row.change is None else f"{row.change:+.1f}"
+
+
+def _fine_tuned(model: str, method: str, row: FineTuning | None) -> str:
+    cells = ("", "", "") if row is None else (f"{row.accuracy:.1f} %", f"{row.hours:.1f}", f"{row.speedup:.1f} x")
+    return f"| {model}, {method} | {' | '.join(cells)} |"
+
+
+def making(checkpoint: Published) -> str:
+    """Returns the section that says how the checkpoint is made, measured and published."""
+    name, benchmark = checkpoint.name, checkpoint.benchmark
+    clips, crops = benchmark.views.split(" x ")
+    uniform = " --sampling uniform" if benchmark.sampling == "uniform" else ""
+    return f"""## Making this checkpoint
+
+The weights are VideoMAE's as published; nothing was trained. That [{checkpoint.base}]\
+(https://huggingface.co/{checkpoint.base}) is the checkpoint that RLT's authors used is to be confirmed by its logits: \
+until then the numbers above are about another file.
+
+```bash
+hf-rlt convert {checkpoint.base} {name}{uniform}
+cp model_cards/{name}/README.md {name}/
+hf-rlt evaluate {name} VALIDATION --num-clips {clips} --num-crops {crops} --output-dir {name}
+hf-rlt card {name} --repo-id USER/{name} --dataset "{benchmark.name}" --evaluation {name}/evaluation.json --handler
+hf upload USER/{name} {name} .
+```"""
+
+
+def main() -> None:
+    """Returns nothing; writes every card beside this file."""
+    for checkpoint in CHECKPOINTS:
+        path = ROOT / checkpoint.name / "README.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(make_card(checkpoint), encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

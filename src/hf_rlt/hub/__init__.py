@@ -1,0 +1,22 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What a model folder carries to the Hub beside weights and code: its card, and the handler of Inference Endpoints."""
+
+from .card import read_card, render, write_card
+from .endpoint import write_handler
+from .folder import ModelFacts, read_evaluation, read_facts
+from .metadata import CardSettings, build_metadata, parse_widget
+from .text import card_text
+
+__all__ = [
+    "CardSettings",
+    "ModelFacts",
+    "build_metadata",
+    "card_text",
+    "parse_widget",
+    "read_card",
+    "read_evaluation",
+    "read_facts",
+    "render",
+    "write_card",
+    "write_handler",
+]

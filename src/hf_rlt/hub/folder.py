@@ -1,0 +1,144 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What a model folder says of its model: configuration, processor, training. JSON is read, no weights and no pickles."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RLT = "rlt_videomae"
+BASELINES = {"random_masking_videomae": "random masking", "tome_videomae": "ToMe", "sta_videomae": "STA"}
+KINDS = (RLT, *BASELINES)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model.
+
+    Attributes:
+        name: of the model; its folder's.
+        config: fields of config.json; those that the file leaves out are left out.
+        processor: fields of video_preprocessor_config.json.
+        results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json; empty without one.
+        training: what trainer_state.json and all_results.json say of a fine-tuning; empty without one.
+        carries_code: whether the folder opens with `trust_remote_code=True`.
+        has_handler: whether it holds a handler for Inference Endpoints.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    processor: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, float] = field(default_factory=dict)
+    carries_code: bool = False
+    has_handler: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The model type."""
+        return str(self.config["model_type"])
+
+    @property
+    def threshold(self) -> float | None:
+        """RLT's threshold; None computes every token."""
+        return self.config.get("threshold", 0.1 if self.kind == RLT else None)
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes' names, in order."""
+        names = self.config.get("id2label") or {}
+        return [str(names[key]) for key in sorted(names, key=int)]
+
+    @property
+    def clip(self) -> tuple[int, int, int]:
+        """Frames, height and width of a clip."""
+        side = self.config.get("image_size", 224)
+        height, width = (side, side) if isinstance(side, int) else side
+        return self.config.get("num_frames", 16), height, width
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tubelets of a clip in time, height and width."""
+        frames, height, width = self.clip
+        patch = self.config.get("patch_size", 16)
+        rows, columns = (patch, patch) if isinstance(patch, int) else patch
+        return frames // self.config.get("tubelet_size", 2), height // rows, width // columns
+
+
+def read_facts(folder: str | Path) -> ModelFacts:
+    """Returns what a model folder says.
+
+    Raises:
+        ValueError: if there is no such folder, or it holds no RLT-VideoMAE classifier or baseline.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a model folder, found no such folder.")
+    config = _read(folder / "config.json")
+    kind = config.get("model_type")
+    if kind not in KINDS:
+        raise ValueError(
+            f"{folder}: expected a model saved by hf_rlt ({', '.join(KINDS)}), found {kind or 'no config.json'}: convert it "
+            "with hf-rlt convert, or fine-tune it."
+        )
+    architectures = config.get("architectures") or []
+    if architectures and not any(str(name).endswith("ForVideoClassification") for name in architectures):
+        raise ValueError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
+    results = _read(folder / "all_results.json")
+    maps = config.get("auto_map") or {}
+    modules = {str(value).split(".")[0] for value in maps.values()}
+    code = "AutoModelForVideoClassification" in maps and all((folder / f"{name}.py").is_file() for name in modules)
+    return ModelFacts(
+        name=folder.resolve().name,
+        config=config,
+        processor=_read(folder / "video_preprocessor_config.json"),
+        results=results if "eval_accuracy" in results else {},
+        training=_training(_read(folder / "trainer_state.json"), results),
+        carries_code=code,
+        has_handler=(folder / "handler.py").is_file(),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}).") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}.")
+    return content
+
+
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """Returns the results in an `evaluation.json`, as `hf-rlt evaluate --output-dir` writes it.
+
+    Raises:
+        ValueError: if there is no such file, or it holds something else.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output-dir, found no such file.")
+    result = _read(Path(path))
+    if not isinstance(result.get("accuracy"), (int, float)):
+        raise ValueError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")
+    return result
+
+
+def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, float]:
+    """Returns steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
+    logs = [log for log in state.get("log_history") or [] if isinstance(log, dict)]
+    found = {
+        "steps": state.get("global_step"),
+        "epochs": state.get("epoch"),
+        "batch": state.get("train_batch_size"),
+        "learning_rate": max((log["learning_rate"] for log in logs if "learning_rate" in log), default=None),
+        "loss": results.get("train_loss"),
+        "tokens": _mean([log["tokens_computed"] for log in logs if "tokens_computed" in log]),
+    }
+    return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

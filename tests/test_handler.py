@@ -1,0 +1,389 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""handler.py, started and asked as Inference Endpoints does, with everything a sender may send."""
+
+import base64
+import importlib.util
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from io import BytesIO
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+
+from conftest import FRAMES, SIDE, TINY, ramp, randomise, write_video
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
+from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
+from hf_rlt.hub import write_handler
+from hf_rlt.hub.endpoint import REQUIREMENTS, SOURCE
+
+ROOT = Path(__file__).parents[1]
+ODD = ROOT.parent / "shared" / "clips" / "odd"
+LABELS = {k: f"act {k}" for k in range(5)}
+SENTENCES = {
+    "audio_only.m4a": "received a file without a video stream",
+    "corrupt_bytes.mp4": "frame 40 of 96 is damaged",
+    "empty.mp4": "expected a string with the base64 of a video file, received an empty one",
+    "text_named.mp4": "received 20 bytes that cannot be opened as one",
+    "truncated_no_moov.mp4": "bytes that cannot be opened as one",
+}
+needs_clips = pytest.mark.skipif(not ODD.is_dir(), reason="../shared/clips/odd is not there")
+
+# What the platform's server does with a custom handler, where hf_rlt is not installed.
+PLATFORM = """
+import base64, importlib.util, json, sys
+sys.modules["hf_rlt"] = None
+folder, clip = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("handler.EndpointHandler", folder + "/handler.py")
+sys.path.insert(0, folder)
+module = importlib.util.module_from_spec(spec)
+sys.modules["handler.EndpointHandler"] = module
+spec.loader.exec_module(module)
+handler = module.EndpointHandler(folder)
+body = {"inputs": base64.b64encode(open(clip, "rb").read()).decode(), "parameters": {"top_k": 3}}
+result = handler(json.loads(json.dumps(body)))
+print(json.dumps([type(handler.model).__module__, result]))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("served") / "rlt-tiny"
+    names = {"id2label": LABELS, "label2id": {name: k for k, name in LABELS.items()}}
+    randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, **names))).save_pretrained(folder)
+    size = {"height": SIDE, "width": SIDE}
+    processor = RLTVideoProcessor(num_frames=FRAMES, frame_stride=2, patch_size=8, size=size, crop_size=size)
+    processor.save_pretrained(folder)
+    write_handler(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    if (ODD / "base.mp4").is_file():
+        return ODD / "base.mp4"
+    frames = ramp(40)
+    frames[:, :16] = 90
+    return write_video(tmp_path_factory.mktemp("clip") / "drawn.mp4", frames)
+
+
+@pytest.fixture(scope="module")
+def module(folder):
+    """The handler's file in the model's folder."""
+    spec = importlib.util.spec_from_file_location("handler.EndpointHandler", folder / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def handler(module, folder):
+    return module.EndpointHandler(str(folder))
+
+
+@pytest.fixture
+def limited(module, folder, monkeypatch):
+    """Makes a handler with other limits, which must refuse without decoding a picture or keeping a file."""
+
+    def make(**limits):
+        for name, value in limits.items():
+            monkeypatch.setenv(f"HF_RLT_MAX_{name}", str(value))
+        made = module.EndpointHandler(str(folder))
+        monkeypatch.setattr(made, "processor", None)
+        return made
+
+    return make
+
+
+def encoded(video: bytes | Path) -> str:
+    return base64.b64encode(video if isinstance(video, bytes) else video.read_bytes()).decode()
+
+
+def drawn(form: str, frames: int = 30, side: int = 48, codec: str = "mpeg4") -> bytes:
+    """Returns a grey video."""
+    file = BytesIO()
+    with av.open(file, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = side, side, "yuv420p"
+        for value in range(frames):
+            picture = np.full((side, side, 3), 5 * value % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def patched(video: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
+    """Returns a video with the bytes `offset` behind each `marker` replaced."""
+    changed, start = bytearray(video), 0
+    while (found := video.find(marker, start)) >= 0:
+        at = found + len(marker) + offset
+        changed[at : at + len(value)] = value
+        start = at
+    return bytes(changed)
+
+
+def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder, clip, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "work").mkdir()
+    variables = {
+        "HF_HUB_OFFLINE": "1",
+        "TMPDIR": str(tmp_path / "scratch"),
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PLATFORM, str(folder), str(clip)],
+        env={**os.environ, **variables},
+        cwd=tmp_path / "work",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    where, result = json.loads(done.stdout)
+    assert where.startswith("transformers_modules.")
+    expected = pipeline("video-classification", model=str(folder))(str(clip), top_k=3)
+    assert [row["label"] for row in result] == [row["label"] for row in expected]
+    assert [row["score"] for row in result] == pytest.approx([row["score"] for row in expected], abs=1e-6)
+    assert not list((tmp_path / "scratch").iterdir())
+    assert not list((tmp_path / "work").iterdir())
+
+
+@needs_clips
+@pytest.mark.parametrize("path", sorted(ODD.glob("*")), ids=lambda path: path.name)
+def test_every_odd_clip_is_answered_rightly_or_in_one_sentence(handler, path):
+    if path.name in SENTENCES:
+        with pytest.raises(ValueError, match=SENTENCES[path.name]) as caught:
+            handler({"inputs": encoded(path)})
+        assert str(caught.value).startswith("inputs: ")
+        assert "\n" not in str(caught.value)
+        assert "<bytes>" not in str(caught.value)
+        return
+    inputs = handler.processor(str(path), return_tensors="pt")
+    with torch.no_grad():
+        scores = handler.model(**inputs).logits[0].softmax(-1)
+    found = {row["label"]: row["score"] for row in handler({"inputs": encoded(path)})}
+    assert found == pytest.approx({LABELS[k]: float(score) for k, score in enumerate(scores)}, abs=1e-6)
+
+
+def test_a_data_url_and_line_breaks_are_tolerated(handler, clip):
+    plain = handler({"inputs": encoded(clip)})
+    assert [row["score"] for row in plain] == sorted((row["score"] for row in plain), reverse=True)
+    assert sum(row["score"] for row in plain) == pytest.approx(1, abs=1e-5)
+    broken = base64.encodebytes(clip.read_bytes()).decode()
+    assert handler({"inputs": f"data:video/mp4;base64,{broken}"}) == plain
+
+
+def test_parameters_do_what_they_say(handler, clip):
+    inputs = {"inputs": encoded(clip)}
+    plain = handler(inputs)
+    assert handler({**inputs, "parameters": {"top_k": 2}}) == plain[:2]
+    assert handler({**inputs, "parameters": {"top_k": "99"}}) == plain
+    assert handler({**inputs, "parameters": None}) == plain
+    pixels = handler.processor(str(clip), return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        ones = torch.ones(1, 64, dtype=torch.int64)
+        dense = handler.model(pixels, run_lengths=ones).logits[0].softmax(-1).sort(descending=True).values
+    assert plain[0]["score"] != pytest.approx(float(dense[0]), abs=1e-4)
+    for none in (None, "none"):
+        scores = [row["score"] for row in handler({**inputs, "parameters": {"threshold": none}})]
+        assert scores == pytest.approx(dense.tolist(), abs=1e-6)
+    assert handler({**inputs, "parameters": {"threshold": "0.5"}}) != plain
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "received nothing"),
+        ({"inputs": {"video": "AAAA"}}, "received type dict"),
+        ({"inputs": b"AAAA"}, "received type bytes"),
+        ({"inputs": "https://example.org/clip.mp4"}, "send the file itself, addresses are not fetched"),
+        ({"inputs": "AAA"}, "Incorrect padding"),
+        ({"inputs": "%%%%"}, "Only base64 data is allowed"),
+        ({"inputs": "\u00e9" * 100}, "should contain only ASCII"),
+        ({"inputs": "data:video/mp4,AAAA"}, "expected a data URL with ;base64, received 'data:video/mp4'"),
+        ({"inputs": "AAAA", "parameters": [5]}, r"an object with top_k and threshold, received \[5\]"),
+        ({"inputs": "AAAA", "parameters": {"num_frames": 8}}, r"received \{'num_frames': 8\}"),
+        ({"inputs": "AAAA", "parameters": {"top_k": 0}}, "an integer above 0, received 0"),
+        ({"inputs": "AAAA", "parameters": {"top_k": True}}, "an integer above 0, received True"),
+        ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"received 'x{56}\.\.\.\.$"),
+        ({"inputs": "AAAA", "parameters": {"threshold": -1}}, "a number from 0 or none, received -1"),
+        ({"inputs": "AAAA", "parameters": {"threshold": float("nan")}}, "a number from 0 or none, received nan"),
+        ({"inputs": "AAAA", "parameters": {"threshold": [0.1]}}, r"a number from 0 or none, received \[0.1\]"),
+    ],
+)
+def test_wrong_requests_are_answered_in_one_sentence(handler, body, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        handler(body)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_a_large_file_is_refused_before_it_is_decoded(limited, monkeypatch):
+    handler = limited(MEGABYTES=0.5)
+    monkeypatch.setattr(base64, "b64decode", None)
+    with pytest.raises(ValueError, match=r"the file holds 0.75 MiB, the limit is 0.5.*HF_RLT_MAX_MEGABYTES"):
+        handler({"inputs": "A" * 2**20})
+
+
+def test_frames_are_counted_whatever_the_header_says(limited):
+    video = drawn("avi", frames=30)
+    lying = patched(patched(video, b"avih", 20, struct.pack("<I", 3)), b"strh", 36, struct.pack("<I", 3))
+    with av.open(BytesIO(lying)) as container:
+        assert container.streams.video[0].frames == 3
+    for file in (video, lying):
+        with pytest.raises(ValueError, match="the video has at least 21 frames, the limit is 20"):
+            limited(FRAMES=20)({"inputs": encoded(file)})
+
+
+def test_a_long_video_is_refused_whatever_its_header_says(limited, tmp_path):
+    path = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)])
+    lying = path.read_bytes()
+    for box in (b"mvhd", b"mdhd"):
+        lying = patched(lying, box, 16, struct.pack(">I", 1))
+    with av.open(BytesIO(lying)) as container:
+        assert container.duration < 400e6
+    for file in (path.read_bytes(), lying):
+        with pytest.raises(ValueError, match="the video lasts at least 320 seconds, the limit is 300"):
+            limited(SECONDS=300)({"inputs": encoded(file)})
+
+
+def test_a_video_without_times_is_as_long_as_its_frames(limited):
+    video = drawn("h264", frames=40, codec="libx264")
+    with av.open(BytesIO(video)) as container:
+        assert {packet.pts for packet in container.demux(video=0)} == {None}
+    with pytest.raises(ValueError, match="the limit is 1: send less"):
+        limited(SECONDS=1)({"inputs": encoded(video)})
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "mpeg4"), ("mp4", "libx264"), ("avi", "mpeg4")])
+def test_large_pictures_are_refused_whatever_the_header_says(limited, module, monkeypatch, form, codec):
+    handler, video = limited(PIXELS=64 * 64), drawn(form, frames=3, side=96, codec=codec)
+    order = {"mp4": ">HH", "avi": "<II"}[form]
+    lying = video.replace(struct.pack(order, 96, 96), struct.pack(order, 16, 16))
+    lying = lying.replace(struct.pack(">II", 96 << 16, 96 << 16), struct.pack(">II", 16 << 16, 16 << 16))
+    assert lying != video
+    probed, opener = [], av.open
+    monkeypatch.setattr(module.av, "open", lambda *a, **k: probed.append(k["options"]["max_pixels"]) or opener(*a, **k))
+    for file in (video, lying):
+        with pytest.raises(ValueError, match=r"9,216 pixels, the limit is 4,096|more than the limit of 4,096 pixels"):
+            handler({"inputs": encoded(file)})
+    assert probed == ["4096", "4096"]
+
+
+def test_a_cover_picture_is_not_the_video(module, folder, tmp_path, monkeypatch):
+    path = write_video(tmp_path / "video.mp4", ramp(20))
+    with av.open(str(path)) as old, av.open(str(tmp_path / "covered.mp4"), "w") as new:
+        cover = new.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 200, 100, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        stream = new.add_stream_from_template(old.streams.video[0])
+        new.mux(cover.encode(av.VideoFrame(200, 100, "yuvj420p")))
+        new.mux(cover.encode(None))
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    monkeypatch.setenv("HF_RLT_MAX_PIXELS", "10000")
+    handler = module.EndpointHandler(str(folder))
+    assert handler({"inputs": encoded(tmp_path / "covered.mp4")}) == handler({"inputs": encoded(path)})
+
+
+def test_containers_that_are_not_listed_are_not_opened(handler):
+    raw = b"YUV4MPEG2 W16 H16 F10:1 C420\n" + (b"FRAME\n" + bytes(384)) * 20
+    with av.open(BytesIO(raw)) as container:
+        assert container.format.name == "yuv4mpegpipe"
+    with pytest.raises(ValueError, match="cannot be opened as one"):
+        handler({"inputs": encoded(raw)})
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "ffconcat version 1.0\nfile 'secret.mp4'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    ],
+    ids=["concat", "hls", "sdp"],
+)
+def test_what_names_other_files_or_addresses_is_no_video(handler, playlist):
+    with pytest.raises(ValueError, match="cannot be opened as one"):
+        handler({"inputs": encoded(playlist.encode())})
+
+
+def test_limits_are_checked_when_the_endpoint_starts(module, folder, monkeypatch):
+    assert module.EndpointHandler(str(folder)).limits["MEGABYTES"] == 64
+    for text in ("many", "0", "nan"):
+        monkeypatch.setenv("HF_RLT_MAX_FRAMES", text)
+        with pytest.raises(ValueError, match=f"HF_RLT_MAX_FRAMES: expected a number above 0, received '{text}'"):
+            module.EndpointHandler(str(folder))
+
+
+def test_an_old_transformers_is_named(module, folder, monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "4.51.3")
+    with pytest.raises(ImportError, match=r"transformers>=5.18.*4.51.3"):
+        module.EndpointHandler(str(folder))
+
+
+def test_serves_the_same_over_http_without_the_platform(module, folder, clip):
+    handler = module.EndpointHandler()  # of the folder that the file lies in
+    server = module.serve(handler, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+
+    def ask(body: bytes | None, path: str = "/", **headers) -> tuple[int, object]:
+        request = urllib.request.Request(address + path, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    try:
+        assert ask(None, "/health") == (200, {"status": "ok"})
+        body = {"inputs": encoded(clip), "parameters": {"top_k": 2}}
+        assert ask(json.dumps(body).encode()) == (200, handler(body))
+        status, answer = ask(b'{"inputs": 5}')
+        assert (status, "received type int" in answer["error"]) == (400, True)
+        assert ask(b"no json")[0] == ask(b"[1]")[0] == 400
+        handler.limits["MEGABYTES"] = 1e-6
+        status, answer = ask(json.dumps(body).encode())
+        assert (status, "the limit is 1e-06" in answer["error"]) == (400, True)
+        assert ask(b"{}", **{"Content-Length": str(2**40)})[0] == 413
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_folder_gets_handler_and_requirements_of_the_package(folder):
+    project = (ROOT / "pyproject.toml").read_text()
+    assert all(f'"{requirement}"' in project for requirement in REQUIREMENTS)
+    assert (folder / "handler.py").read_text() == SOURCE.read_text()
+    assert (folder / "requirements.txt").read_text().split() == list(REQUIREMENTS)
+
+
+def test_other_files_are_not_lost(folder, tmp_path):
+    (tmp_path / "handler.py").write_text("class EndpointHandler: pass\n")
+    for name in ("config.json", "configuration_rlt_videomae.py", "modeling_rlt_videomae.py"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(ValueError, match="found another: pass --overwrite"):
+        write_handler(tmp_path)
+    assert not (tmp_path / "requirements.txt").exists()
+    written = write_handler(tmp_path, overwrite=True)
+    assert [path.name for path in written] == ["handler.py", "requirements.txt"]
+    assert write_handler(tmp_path) == written  # its own it may renew
+
+
+def test_a_baseline_carries_no_code_and_cannot_be_served(tmp_path):
+    ToMeVideoMAEForVideoClassification(ToMeVideoMAEConfig(**TINY, r=4)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="expected a model folder that carries its code"):
+        write_handler(tmp_path)
+    assert not (tmp_path / "handler.py").exists()
