@@ -2,6 +2,7 @@
 """Imports point down: the list of layers, held by reading the source."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ LAYERS = [
     ["attention_rlt_videomae", "video_processing_rlt"],
     ["layers_rlt_videomae"],
     ["modeling_rlt_videomae"],
-    ["registration", "data", "baselines", "checkpoints", "metrics", "arguments"],
-    ["training", "evaluation", "measure", "visualize", "hub", "errors", "opening"],
+    ["registration", "data", "baselines", "checkpoints", "metrics", "arguments", "timing"],
+    ["training", "evaluation", "measure", "visualize", "counting", "hub", "errors", "opening", "conversion"],
+    ["drawing", "classification"],
     ["recipes", "benchmark"],
     ["cli"],
     ["__main__"],
@@ -71,6 +73,15 @@ def test_core_files_carry_themselves_to_the_hub(name):
     for other, plain in imports(path, tree):
         assert plain, f"{name} imports {other}: write `from .{other} import ...`, which remote code understands."
         assert other in CORE
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_core_files_need_only_what_somebody_without_hf_rlt_has(name):
+    there = {"av", "huggingface_hub", "numpy", "torch", "transformers", *sys.stdlib_module_names}
+    for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text())):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert {module.split(".")[0] for module in modules} <= there
 
 
 @pytest.mark.parametrize("name", PLAIN)

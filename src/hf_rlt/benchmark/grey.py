@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..runs import find_runs
 from ..video_processing_rlt import RLTVideoProcessor
-from ..visualize import grey_dropped, pixels_to_frames, sheet
+from ..visualize import GAP, MARGIN, grey_dropped, label_rows, pixels_to_frames, threshold_label
 from .record import Row, column, percent, table
-
-GAP, MARGIN, TEXT = 4, 132, 15  # pixels: between frames, for the labels on the left, height of the letters
 
 
 def measure(
@@ -90,15 +88,8 @@ def draw(record: Row) -> Image.Image:
     rows, labels = [frames], [f"{settings['clip']}\n{settings['num_frames']} frames\nstride {settings['frame_stride']}"]
     for row in record["rows"]:
         rows.append(greyed(frames, row["run_lengths"], settings))
-        labels.append(f"threshold {row['threshold']:g}\n{100 * row['computed']:.1f} % of\ntokens computed")
-    body = sheet(rows, GAP)
-    canvas = Image.new("RGB", (MARGIN + body.width, body.height), "white")
-    canvas.paste(body, (MARGIN, 0))
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(TEXT)
-    for i, text in enumerate(labels):
-        middle = i * (frames.shape[1] + GAP) + frames.shape[1] // 2
-        pen.multiline_text((MARGIN // 2, middle), _fitting(pen, text, font), "black", font, "mm", align="center")
-    return canvas
+        labels.append(threshold_label(row["threshold"], row["computed"]))
+    return label_rows(rows, labels, GAP, MARGIN)
 
 
 def greyed(frames: np.ndarray, run_lengths: Sequence[int], settings: Row) -> np.ndarray:
@@ -113,16 +104,3 @@ def _png(frame: np.ndarray) -> str:
     stream = io.BytesIO()
     Image.fromarray(frame).save(stream, "PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
-
-
-def _fitting(pen: ImageDraw.ImageDraw, text: str, font: Any) -> str:
-    """Returns the text with lines that are too wide for the margin cut in their middle."""
-    lines = []
-    for line in text.split("\n"):
-        keep = len(line)
-        short = line
-        while pen.textlength(short, font) > MARGIN - 2 * GAP:
-            keep -= 1
-            short = f"{line[: keep - keep // 2]}...{line[len(line) - keep // 2 :]}"
-        lines.append(short)
-    return "\n".join(lines)

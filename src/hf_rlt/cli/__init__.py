@@ -8,10 +8,20 @@ from transformers.utils import logging as transformers_logging
 
 from ..benchmark.commands import app as benchmark
 from ..benchmark.model_commands import app as models
+from .card import card
+from .classify import classify
+from .convert import convert
+from .draw import draw
 from .evaluate import evaluate
+from .tokens import tokens
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
+app.command()(card)
+app.command()(classify)
+app.command()(convert)
+app.command()(draw)
 app.command()(evaluate)
+app.command()(tokens)
 benchmark.add_typer(models)
 app.add_typer(benchmark, name="benchmark")
 

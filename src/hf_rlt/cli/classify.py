@@ -1,0 +1,69 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""`hf-rlt classify`: names the action in videos, and says how many tokens that took."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
+from ..data import one_line
+from ..errors import one_line_errors
+from .evaluate import _rate
+from .processors import FrameStride
+from .progress import spinner
+
+
+def classify(
+    clips: Annotated[list[str], typer.Argument(help="Videos: files or URLs.")],
+    model: Annotated[
+        str, typer.Option(help="Folder or Hub id of a classifier: RLT-VideoMAE, VideoMAE or a baseline.")
+    ] = DEFAULT_MODEL,
+    top_k: Annotated[int, typer.Option(help="How many classes to print.", min=1)] = 3,
+    threshold: Annotated[str, typer.Option(help="A number, none (dense), or model: the model's own.")] = "model",
+    num_frames: Annotated[
+        int | None, typer.Option(help="Frames per clip; positions are interpolated. Default: the model's own.", min=1)
+    ] = None,
+    frame_stride: FrameStride = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each video.")] = False,
+) -> None:
+    """Name the action in CLIPS, and say how many tokens that took.
+
+    A video that cannot be read is one line; the others are classified, and the exit code is 1.
+    """
+    console, bad = Console(stderr=True), 0
+    with one_line_errors():
+        for clip in clips:
+            check_exists(clip)
+        network, processor = open_classifier(model, threshold, num_frames, _rate(frame_stride, fps))
+        with spinner(console) as progress:
+            task = progress.add_task("")
+            for number, clip in enumerate(clips, start=1):
+                progress.update(task, description=f"{number} of {len(clips)}: {clip}")
+                try:
+                    _show(classify_video(clip, network, processor, top_k), len(clips) > 1, as_json)
+                except (ValueError, OSError) as error:
+                    bad += 1
+                    problem = one_line(error).removeprefix(f"{clip}: ")
+                    progress.console.print(f"{clip}: {problem}", markup=False, highlight=False, soft_wrap=True)
+                    if as_json:
+                        print(json.dumps({"video": clip, "error": problem}), flush=True)
+    if bad:
+        raise typer.Exit(1)
+
+
+def _show(found: Classified, several: bool, as_json: bool) -> None:
+    if as_json:
+        scores = [{"label": label, "score": score} for label, score in found.scores]
+        print(json.dumps({**asdict(found), "scores": scores}), flush=True)
+        return
+    if several:
+        print(found.video)
+    for label, score in found.scores:
+        print(f"{score:6.1%}  {label}")
+    share = found.tokens_computed / found.tokens
+    left = f", {found.tokens_left} left at the end" if found.tokens_left < found.tokens_computed else ""
+    print(f"{found.tokens_computed} of {found.tokens} tokens computed ({share:.1%}){left}")

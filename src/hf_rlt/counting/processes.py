@@ -1,0 +1,187 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The same work on many things in several processes: in order, a bounded number at once, whatever becomes of a process."""
+
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Any
+
+import torch
+
+from ..data import one_line
+
+TRIES = 2  # a process may be killed for the memory that another one takes
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What stands for a result that could not be had: the reason, in one line."""
+
+    reason: str
+
+
+@dataclass
+class Task:
+    """A thing to work on.
+
+    Attributes:
+        thing: what the function gets; can be pickled.
+        result: what the function returned, or `Failed`. A task that comes with one is only passed on.
+    """
+
+    thing: Any
+    result: Any = None
+    tries: int = field(default=0, repr=False)
+
+
+def in_processes(
+    tasks: Iterable[Task],
+    function: Callable[[Any], Any],
+    workers: int,
+    found: Callable[[Task], None] | None = None,
+    window: int | None = None,
+) -> Iterator[Task]:
+    """Returns the tasks with their results, in the order in which they came.
+
+    Tasks are asked for only as they can be worked on, and no more than `window` lie between the first unfinished one and
+    the last begun one. A task whose process ends on the way is tried once more, then it has failed. After Ctrl-C what
+    is finished is passed on, then KeyboardInterrupt is raised.
+
+    A script that calls this directly must do so below `if __name__ == "__main__"`, as `multiprocessing` demands.
+
+    Args:
+        tasks: may be endless.
+        function: can be pickled; never returns None. What it raises is a failure.
+        workers: processes, each with one torch thread.
+        found: called with each task worked on as soon as it is finished, in whatever order.
+        window: 16 for each worker unless given.
+    """
+    crew, waiting, source = _Crew(function, workers), deque[Task](), iter(tasks)
+    size, more = window or 16 * workers, True
+    try:
+        while more or waiting:
+            while more and len(waiting) < size and crew.has_room():
+                task = next(source, None)
+                if task is None:
+                    more = False
+                    break
+                waiting.append(task)
+                if task.result is None:
+                    crew.begin(task)
+            while waiting and waiting[0].result is not None:
+                yield waiting.popleft()
+            for task in crew.finished() if waiting else ():
+                if found is not None:
+                    found(task)
+    except KeyboardInterrupt:
+        yield from (task for task in waiting if task.result is not None)
+        raise
+    finally:
+        crew.dismiss()
+
+
+class _Worker:
+    def __init__(self, context: Any, function: Callable[[Any], Any]) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process.start()
+        theirs.close()  # or the end of the process would not be seen here
+
+
+class _Crew:
+    """Processes, started as they are needed, and what each works on."""
+
+    def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        # Threads of this process may hold locks: do not fork it, but a server that has imported everything once.
+        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            _start_server(self.context)
+        self.function, self.workers = function, workers
+        self.idle: list[_Worker] = []
+        self.busy: dict[Any, tuple[_Worker, Task]] = {}
+
+    def has_room(self) -> bool:
+        return len(self.busy) < self.workers
+
+    def begin(self, task: Task) -> None:
+        worker = self.idle.pop() if self.idle else _Worker(self.context, self.function)
+        self.busy[worker.connection] = (worker, task)
+        task.tries += 1
+        with suppress(OSError):  # it has ended: `finished` will see that
+            worker.connection.send(task.thing)
+
+    def finished(self) -> list[Task]:
+        """Returns the tasks that have got their results; waits until there is something to do."""
+        done = []
+        connection: Any
+        for connection in wait(list(self.busy)):
+            worker, task = self.busy.pop(connection)
+            try:
+                task.result = connection.recv()
+                self.idle.append(worker)
+            except (EOFError, OSError):
+                connection.close()
+                worker.process.join()
+                if task.tries < TRIES:
+                    self.begin(task)
+                    continue
+                task.result = Failed(f"the process that read it ended, twice ({_ending(worker.process.exitcode)}).")
+            done.append(task)
+        return done
+
+    def dismiss(self) -> None:
+        workers = [*self.idle, *(worker for worker, _ in self.busy.values())]
+        for worker in workers:
+            worker.connection.close()
+            worker.process.kill()
+        for worker in workers:
+            worker.process.join()
+
+
+def _start_server(context: Any) -> None:
+    """Returns nothing; starts the process that the others are forked from, deaf to Ctrl-C from its first moment on."""
+    from multiprocessing import forkserver
+
+    context.set_forkserver_preload(["__main__", __name__, "hf_rlt.counting"])
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may set signals; the server will be started without
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(connection: Any, function: Callable[[Any], Any]) -> None:
+    """Returns when the other end is closed; until then, works on what comes from there."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    torch.set_num_threads(1)
+    try:
+        while True:
+            thing = connection.recv()
+            connection.send(attempt(function, thing))
+    except (EOFError, OSError):
+        return
+
+
+def attempt(function: Callable[[Any], Any], thing: Any) -> Any:
+    """Returns what the function returns; `Failed` with the reason for whatever it raises."""
+    try:
+        return function(thing)
+    except (ValueError, OSError) as error:
+        return Failed(one_line(error))
+    except Exception as error:  # a library's surprise at a damaged file must not end the rest
+        return Failed(f"{type(error).__name__}: {one_line(error)}")
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    return f"{name}, perhaps for lack of memory" if name == "SIGKILL" else name
