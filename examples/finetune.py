@@ -117,17 +117,23 @@ def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[C
         name, held, load = args.dataset_name, args.validation_split, hub
     elif args.source == "file":
         read = partial(from_file, video_dir=args.video_dir, label_file=args.label_file)
-        train, name, held, load = read(args.train_file), Path(args.train_file).stem, args.validation_file, read
+        train, name, held, load = read(args.train_file), set_name(args.train_file), args.validation_file, read
     else:
         folder, held = args.train_dir, args.validation_dir
         if args.source == "digits":
             folder, held = render(args.digits_dir, training_args)
-        name = "digits" if args.source == "digits" else Path(folder).name
+        name = "digits" if args.source == "digits" else set_name(folder)
         train, load = from_folder(folder), from_folder
     if held:
         return train, load(held, names=train.names), name
     logger.warning(f"No validation videos given: {args.validation_fraction:.0%} of the training videos are held out.")
     return *split_clips(train, args.validation_fraction, training_args.seed), name
+
+
+def set_name(source: str) -> str:
+    """Returns a data set's name: that of its training folder or file, or what this lies in if it is called train."""
+    path = Path(source).resolve()
+    return path.parent.name if path.stem.lower() in ("train", "training") and path.parent.name else path.stem
 
 
 def render(folder: str | None, training_args: TrainingArguments) -> tuple[str, str]:
@@ -172,11 +178,13 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
     if args.model_name_or_path:
         path = args.model_name_or_path
         config = kind.config_class.from_pretrained(path, **rlt, **labels)
-        model, loading = kind.from_pretrained(
-            path, config=config, ignore_mismatched_sizes=True, output_loading_info=True
-        )
-        changed = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
-        new_head = "classifier.weight" in changed
+        model, new_head = load_weights(kind, path, config)
+        if new_head and not config.use_mean_pooling:
+            # The published pre-trained checkpoints say so of their own task. For a new classifier it would mean the token
+            # of the first corner; VideoMAE's and RLT's authors fine-tune on the mean.
+            logger.info(f"{path} pools nothing: the new classifier gets the mean of the tokens.")
+            config.use_mean_pooling = True
+            model, _ = load_weights(kind, path, config)
         settings = RLTVideoProcessor.from_pretrained(path).to_dict()
     else:
         config = kind.config_class(**SMALL_MODEL, **rlt, **labels)
@@ -190,6 +198,13 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
     clip = {"frame_stride": args.frame_stride, "sampling": args.sampling}
     asked = {name: value for name, value in clip.items() if value is not None}
     return model, RLTVideoProcessor(**{**settings, **shape, **asked})
+
+
+def load_weights(kind: Any, path: str, config: RLTVideoMAEConfig) -> tuple[RLTVideoMAEForVideoClassification, bool]:
+    """Returns a model with the weights that fit, and whether its classifier is new."""
+    model, loading = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, output_loading_info=True)
+    changed = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    return model, "classifier.weight" in changed
 
 
 def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
@@ -290,13 +305,27 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
         trainer.save_metrics("eval", metrics)
         if trainer.is_world_process_zero():
             write_per_class(trainer.compute_metrics.per_class, args.output_dir)
-            write_card(args.output_dir, dataset, metrics, model_args.model_name_or_path, model_args.threshold)
+            make_card(trainer, final_data, dataset, metrics, model_args)
     if args.push_to_hub:
         trainer.push_to_hub()
     if trainer.is_world_process_zero():
         report(result.metrics, metrics, trainer, final_data)
     trainer.accelerator.wait_for_everyone()  # a rank that leaves while another still works can take the job down
     trainer.end()
+
+
+def make_card(
+    trainer: RLTTrainer, final_data: ViewDataset, dataset: str, metrics: dict[str, float], model_args: ModelArguments
+) -> None:
+    """Returns nothing; writes the model's card, unless somebody else's is there."""
+    views = {"num_clips": len(final_data.positions), "num_crops": final_data.num_crops}
+    result = {**metrics, **views, "threshold": trainer.model.config.threshold, "split": "validation"}
+    repo_id = trainer.args.hub_model_id if trainer.args.push_to_hub else None
+    base, folder = model_args.model_name_or_path, trainer.args.output_dir
+    try:
+        write_card(folder, repo_id=repo_id, base_model=base, dataset=dataset, evaluations=[result])
+    except ValueError as error:  # hours of training have been saved: no reason to fail
+        logger.warning(f"The model is saved, its card is not: {one_line(error)}")
 
 
 def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrainer, final_data: ViewDataset) -> None:
@@ -318,7 +347,7 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
             )
     print(f"Model, processor and card         {folder}")
     clip = example if isinstance(example, Path) else "CLIP"
-    print(f"Try it                            python examples/classify.py {clip} --model {folder}")
+    print(f"Try it                            hf-rlt classify {clip} --model {folder}")
 
 
 def stop(message: str) -> NoReturn:

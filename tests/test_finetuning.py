@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification
 from hf_rlt.checkpoints import checkpoint_folders, checkpoint_problem
 from test_reading import CLIPS
@@ -247,6 +248,27 @@ def test_a_new_head_starts_small_and_an_old_one_is_kept(finetune, rendered_digit
     replaced, _ = finetune.load_model(arguments, names[:3])
     assert replaced.classifier.weight.shape[0] == 3
     assert float(replaced.classifier.weight.detach().abs().max()) < 0.001
+
+
+def test_a_pre_trained_checkpoint_is_fine_tuned_on_the_mean_of_its_tokens(finetune, tmp_path):
+    from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEImageProcessor
+
+    stock = randomise(VideoMAEForPreTraining(VideoMAEConfig(**TINY, use_mean_pooling=False)))
+    stock.save_pretrained(tmp_path)
+    VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    arguments = finetune.ModelArguments(model_name_or_path=str(tmp_path))
+    model, processor = finetune.load_model(arguments, ["a", "b", "c"])
+    assert model.config.use_mean_pooling
+    assert model.fc_norm is not None
+    theirs, ours = stock.videomae.encoder.state_dict(), model.videomae.encoder.state_dict()
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    # A classifier that already pools otherwise keeps doing so.
+    model.config.use_mean_pooling = False
+    RLTVideoMAEForVideoClassification(model.config).save_pretrained(tmp_path / "trained")
+    processor.save_pretrained(tmp_path / "trained")
+    arguments.model_name_or_path = str(tmp_path / "trained")
+    assert not finetune.load_model(arguments, ["a", "b", "c"])[0].config.use_mean_pooling
 
 
 @pytest.mark.parametrize(

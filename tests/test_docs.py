@@ -1,0 +1,118 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The README and docs/ as somebody follows them: Python runs, command lines parse, links lead somewhere."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
+
+from conftest import randomise
+from hf_rlt.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+        *ROOT.glob("examples/**/*.md"),
+        *ROOT.glob("model_cards/*.md"),
+    ]
+)
+FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+HANDLED_BY_THE_SHELL = ("...", "[", "<")
+
+
+def blocks(language: str) -> list:
+    """Returns a parameter set (page, code) for each block of a language that is to be run."""
+    found = []
+    for page in PAGES:
+        for match in FENCE.finditer(page.read_text()):
+            if match[2] == language and not match[1]:
+                line = page.read_text()[: match.start()].count("\n") + 1
+                found.append(pytest.param(page, match[3], id=f"{page.relative_to(ROOT)}:{line}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """A folder with what the pages speak of: clips, a trained model, and VideoMAE under its Hub name."""
+    folder = tmp_path_factory.mktemp("desk")
+    clip = ROOT / "examples" / "space" / "clips" / "city_at_night.mp4"
+    for name in ("clip.mp4", "a.mp4", "b.mp4", "clips/train/x/1.mp4", "clips/train/x/2.mp4", "clips/train/y/3.mp4"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, folder / name)
+    for name in ("outputs/digits", "outputs/mine", "digits"):
+        shutil.copytree(ROOT / "examples" / "space" / "digits", folder / name)
+    for name in ("videomae-base", "videomae-base-finetuned-kinetics"):
+        stock = folder / "MCG-NJU" / name
+        randomise(VideoMAEForVideoClassification(VideoMAEConfig(**SMALL))).save_pretrained(stock)
+        VideoMAEImageProcessor().save_pretrained(stock)
+    return folder
+
+
+PYTHON = [page for page in PAGES if any(parameters.values[0] == page for parameters in blocks("python"))]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_runs_as_it_is_written(page, desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    names = {"__name__": "__main__"}  # a block may go on where the one above it on the page ended
+    for parameters in blocks("python"):
+        if parameters.values[0] == page:
+            exec(compile(parameters.values[1], parameters.id, "exec"), names)
+
+
+def command_lines() -> list:
+    """Returns a parameter set (page, words) for each command line of `hf-rlt` on the pages."""
+    found = []
+    for parameters in blocks("bash"):
+        page, code = parameters.values
+        for line in code.replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|;", line):
+                words = shlex.split(part, comments=True)
+                if "hf_rlt" in words and "-m" in words:
+                    words = ["hf-rlt", *words[words.index("hf_rlt") + 1 :]]
+                if words[:1] == ["hf-rlt"]:
+                    found.append(pytest.param(words[1:], id=f"{page.relative_to(ROOT)}: {' '.join(words)[:60]}"))
+    inline = [(page, code) for page in PAGES for code in re.findall(r"`(hf-rlt [^`]+)`", page.read_text())]
+    for page, code in inline:
+        found.append(pytest.param(shlex.split(code)[1:], id=f"{page.relative_to(ROOT)}: {code[:60]}"))
+    return found
+
+
+@pytest.mark.parametrize("words", command_lines())
+def test_command_lines_name_options_that_exist(words):
+    command = typer.main.get_command(app)
+    words = [word for word in words if not word.startswith(HANDLED_BY_THE_SHELL)]
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        assert words[0] in command.commands, f"no command {words[0]!r}"
+        command, words = command.commands[words[0]], words[1:]
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    options |= {"--help"}
+    given = words[: words.index("--")] if "--" in words else words
+    unknown = [word for word in given if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options]
+    assert not unknown, f"hf-rlt {command.name} has no {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, f"{page.name} links to {target}"
+
+
+def slug(heading: str) -> str:
+    """Returns the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

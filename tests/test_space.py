@@ -1,0 +1,198 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The Space: its analysis, and the page in a real browser."""
+
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import pipeline
+
+from hf_rlt.opening import open_model
+
+SPACE = Path(__file__).parents[1] / "examples" / "space"
+ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
+CITY = SPACE / "clips" / "city_at_night.mp4"
+BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WAIT = 60_000  # milliseconds
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
+pytest.importorskip("gradio", reason="the Space needs gradio")
+sys.path.insert(0, str(SPACE))
+
+import analysis  # noqa: E402
+import app  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def analyse():
+    return analysis.Analyser(app.BUILT_IN)
+
+
+class TestAnalysis:
+    @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.7])
+    def test_it_says_what_processor_and_pipeline_say(self, analyse, tmp_path, threshold):
+        found = analyse(CITY, threshold, tmp_path)
+        model, processor = open_model(str(app.BUILT_IN), str(threshold))
+        lengths = processor(str(CITY), return_tensors="pt")["run_lengths"]
+        assert (found.tokens, found.total) == (int((lengths > 0).sum()), lengths.numel())
+        assert found.longest_run == int(lengths.max())
+        classify = pipeline("video-classification", model=model, video_processor=processor, device="cpu")
+        expected = {answer["label"]: answer["score"] for answer in classify(str(CITY), top_k=5)}
+        assert found.scores == pytest.approx(expected, abs=1e-5)
+        dense = pipeline("video-classification", model=open_model(str(app.BUILT_IN), "none")[0], device="cpu",
+                         video_processor=open_model(str(app.BUILT_IN), "none")[1])  # fmt: skip
+        assert found.dense_label == dense(str(CITY), top_k=1)[0]["label"]
+        assert min(found.seconds.values()) > 0
+
+    def test_the_picture_is_grey_where_nothing_is_computed(self, analyse, tmp_path):
+        found = analyse(CITY, 0.1, tmp_path)
+        lengths = analyse.processor(str(CITY), threshold=0.1, return_tensors="pt")["run_lengths"]
+        grid = lengths.view(found.tubelets, 8, 8)
+        with Image.open(found.picture) as animation:
+            assert animation.n_frames == analyse.processor.num_frames
+            for frame in range(animation.n_frames):
+                animation.seek(frame)
+                pixels = np.asarray(animation.convert("RGB"), np.float32)
+                side = pixels.shape[0]
+                left, right = pixels[:, :side], pixels[:, -side:]
+                changed = torch.tensor(np.abs(left - right).mean(2)).unfold(0, side // 8, side // 8)
+                changed = changed.unfold(1, side // 8, side // 8).mean((2, 3)) > 8
+                dropped = grid[frame // 2] == 0
+                agree = (changed == dropped).float().mean()
+                assert agree > 0.9, f"frame {frame}: {agree:.0%} of the patches"  # grey on grey shows no change
+
+    def test_the_slider_does_not_decode_again(self, analyse, tmp_path):
+        video = shutil.copy(CITY, tmp_path / "clip.mp4")
+        first = analyse(video, 0.1, tmp_path)
+        before = analysis.read_once.cache_info().misses
+        second = analyse(video, 0.4, tmp_path)
+        assert analysis.read_once.cache_info().misses == before
+        assert second.tokens < first.tokens
+
+
+@pytest.fixture(scope="module")
+def address():
+    if CHROMIUM is None:
+        pytest.skip("no chromium: the page is not tested")
+    page = app.build()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, max_file_size=app.MAX_FILE_SIZE)
+    yield url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser(address):
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def page(request, browser, address):
+    page = browser.new_page(viewport=dict(zip(("width", "height"), request.param, strict=True)))
+    page.goto(address)
+    page.wait_for_selector("#video")
+    yield page
+    page.close()
+
+
+def upload(page, path: Path) -> None:
+    """Clears what is there and uploads a file; returns when the page has answered."""
+    close = page.locator("#video button[aria-label='Clear']")
+    if close.count():
+        close.click()
+        page.wait_for_function("document.querySelector('#message')?.innerText.includes('Choose a video')", timeout=WAIT)
+    page.set_input_files("#video input[type=file]", str(path))
+    page.wait_for_function(
+        "document.querySelector('#numbers table') || document.querySelector('#message')?.innerText.includes('Cannot')",
+        timeout=WAIT,
+    )
+
+
+def tokens(page) -> tuple[int, int]:
+    """Returns (all tokens, computed tokens) as the page shows them."""
+    text = page.inner_text("#numbers").replace(",", "")
+    total, computed = re.search(r"tokens\s+(\d+)\s+(\d+) \(", text).groups()
+    return int(total), int(computed)
+
+
+class TestPage:
+    def test_upload_slider_and_bad_file(self, page, analyse, tmp_path):
+        assert "Choose a video" in page.inner_text("#message")
+        upload(page, CITY)
+        found = analyse(CITY, 0.1, tmp_path)
+        assert tokens(page) == (found.total, found.tokens)
+        assert max(found.scores, key=found.scores.get) in page.inner_text("#scores")
+        picture = page.locator("#picture img")
+        picture.wait_for(timeout=WAIT)
+        assert picture.evaluate("image => image.complete && image.naturalWidth") > 600
+        source = picture.get_attribute("src")
+        slider = page.locator("#threshold input[type=range]")
+        slider.focus()
+        for _ in range(20):
+            slider.press("ArrowRight")
+        # The last value that the slider had is the one that is answered.
+        wanted = analyse(CITY, 0.3, tmp_path).tokens
+        limit = time.monotonic() + WAIT / 1000
+        while tokens(page)[1] != wanted and time.monotonic() < limit:
+            page.wait_for_timeout(100)
+        assert tokens(page)[1] == wanted < found.tokens
+        assert picture.get_attribute("src") != source
+        bad = tmp_path / "broken.mp4"
+        bad.write_bytes(b"this is no video")
+        upload(page, bad)
+        message = page.inner_text("#message")
+        assert message.startswith("Cannot be read. broken.mp4: not a video that can be opened")
+        assert page.locator("#picture img, #numbers table, #scores h2").count() == 0
+        upload(page, CITY)
+        assert tokens(page)[1] == wanted
+        assert page.locator("#message").count() == 0 or not page.locator("#message").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    def test_a_clip_can_be_picked(self, page):
+        page.get_by_text("digit_waits_long.mp4").click()
+        page.wait_for_selector("#numbers table", timeout=WAIT)
+        assert "waits_long" in page.inner_text("#scores")
+        assert "waits_long" in page.inner_text("#numbers")
+
+    @pytest.mark.skipif(not ODD.is_dir(), reason="needs ../shared/clips/odd")
+    @pytest.mark.parametrize("page", [(1280, 900)], indirect=True)
+    def test_every_odd_clip_is_answered_or_named(self, page, analyse):
+        for path in sorted(ODD.iterdir()):
+            upload(page, path)
+            try:
+                lengths = analyse.processor(str(path), return_tensors="pt")["run_lengths"]
+            except ValueError:
+                assert path.name in BAD
+                message = page.inner_text("#message")
+                assert re.fullmatch(rf"Cannot be read\. {re.escape(path.name)}: .+\.", message), message
+                assert "/" not in message.split("ffmpeg")[0], "where the server keeps its files is nobody's business"
+            else:
+                assert path.name not in BAD
+                assert tokens(page) == (lengths.numel(), int((lengths > 0).sum())), path.name
+
+
+def test_the_built_in_model_carries_no_pickle_and_no_code():
+    assert {path.name for path in app.BUILT_IN.iterdir()} <= {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "video_preprocessor_config.json",
+    }
+
+
+def test_the_clips_are_small_and_can_be_played_in_a_browser():
+    for path in (SPACE / "clips").iterdir():
+        assert path.stat().st_size < 100_000
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].codec_context.name == "h264"
