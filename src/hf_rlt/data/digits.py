@@ -214,7 +214,7 @@ def _digit(split: str, rng: np.random.Generator) -> Image.Image:
     images, _ = _sources()
     limit = len(images) * 4 // 5
     chosen = images[rng.integers(0, limit) if split == "train" else rng.integers(limit, len(images))]
-    image = Image.fromarray(np.uint8(chosen / chosen.max() * 255)).resize((40, 40), Image.Resampling.BICUBIC)
+    image = Image.fromarray((chosen / chosen.max() * 255).astype(np.uint8)).resize((40, 40), Image.Resampling.BICUBIC)
     framed = Image.new("L", (48, 48))  # an empty border: bilinear sampling fades out instead of cutting off
     framed.paste(image, (4, 4))
     return framed
