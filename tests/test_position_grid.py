@@ -23,7 +23,7 @@ import reference
 from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
 from hf_rlt.cli import app
-from hf_rlt.cli.evaluate import _rate
+from hf_rlt.cli.evaluate import rate
 from hf_rlt.layers_rlt_videomae import position_table
 from hf_rlt.opening import open_model
 
@@ -319,7 +319,7 @@ class TestCommand:
         return tmp_path
 
     def test_model_and_processor_follow_num_frames(self, digits_model):
-        network, processor = open_model(str(digits_model), "model", 64, _rate(1, None))
+        network, processor = open_model(str(digits_model), "model", 64, rate(1, None))
         assert (network.config.num_frames, network.config.position_grid) == (64, [8, 8, 8])
         assert (processor.num_frames, processor.frame_stride, processor.fps, processor.sampling) == (
             64,
@@ -327,10 +327,10 @@ class TestCommand:
             None,
             "clip",
         )
-        network, processor = open_model(str(digits_model), "model", None, _rate(None, 12.5))
+        network, processor = open_model(str(digits_model), "model", None, rate(None, 12.5))
         assert (network.config.num_frames, network.config.position_grid) == (16, None)
         assert (processor.num_frames, processor.fps, processor.sampling) == (16, 12.5, "clip")
-        _, processor = open_model(str(digits_model), "model", None, _rate(None, None))
+        _, processor = open_model(str(digits_model), "model", None, rate(None, None))
         assert (processor.frame_stride, processor.fps, processor.sampling) == (2, 5.0, "uniform")
 
     def test_evaluation_with_more_frames(self, digits_model, rendered_digits):

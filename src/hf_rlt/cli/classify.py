@@ -11,7 +11,7 @@ from rich.console import Console
 from ..classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
 from ..data import one_line
 from ..errors import one_line_errors
-from .evaluate import _rate
+from .evaluate import rate
 from .processors import FrameStride
 from .progress import spinner
 
@@ -38,7 +38,7 @@ def classify(
     with one_line_errors():
         for clip in clips:
             check_exists(clip)
-        network, processor = open_classifier(model, threshold, num_frames, _rate(frame_stride, fps))
+        network, processor = open_classifier(model, threshold, num_frames, rate(frame_stride, fps))
         with spinner(console) as progress:
             task = progress.add_task("")
             for number, clip in enumerate(clips, start=1):

@@ -49,7 +49,7 @@ def evaluate(
     """
     with one_line_errors():
         evaluation = _evaluation()
-        network, processor = open_model(model, threshold, num_frames, _rate(frame_stride, fps))
+        network, processor = open_model(model, threshold, num_frames, rate(frame_stride, fps))
         names = [network.config.id2label[index] for index in range(network.config.num_labels)]
         clips = open_clips(data, names, video_dir, split)
         with tempfile.TemporaryDirectory() as scratch:
@@ -80,7 +80,7 @@ def _evaluation() -> Any:
     return evaluation
 
 
-def _rate(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
+def rate(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
     if frame_stride is not None and fps is not None:
         raise ValueError(
             f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps:g}): leave one out."

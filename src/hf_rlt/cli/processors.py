@@ -10,7 +10,7 @@ from transformers import AutoConfig
 from ..opening import KINDS
 from ..runs import grid_size
 from ..video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
-from .evaluate import _rate
+from .evaluate import rate
 
 Model = Annotated[
     str | None, typer.Option(help="Folder or Hub id of a model: its processor says how clips are made and cut up.")
@@ -43,7 +43,7 @@ def make_processor(
     Raises:
         ValueError, OSError: if there is no such model, options contradict each other, or no tubelet fits into a clip.
     """
-    changes: dict[str, Any] = _rate(frame_stride, fps)
+    changes: dict[str, Any] = rate(frame_stride, fps)
     sizes = {"--image-size": image_size, "--patch-size": patch_size, "--tubelet-size": tubelet_size}
     given = [name for name, value in sizes.items() if value is not None]
     if model is not None and given:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..data.lists import VIDEO_SUFFIXES
+from ..data.lists import walk_videos
 from .processes import Failed, Task, attempt, in_processes
 from .videos import Question, TokenCount, count_video
 
@@ -177,10 +177,7 @@ def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
         if problems is not None:
             problems.append(Counted(str(error.filename), problem=f"cannot be listed ({error.strerror})."))
 
-    for where, folders, files in os.walk(folder, followlinks=True, onerror=cannot):
-        here = Path(where).resolve()
-        folders[:] = sorted(name for name in folders if not here.is_relative_to((here / name).resolve()))
-        yield from (os.path.join(where, file) for file in sorted(files) if Path(file).suffix.lower() in VIDEO_SUFFIXES)
+    return map(str, walk_videos(folder, cannot))
 
 
 def _task(path: str, store: CountFile | None) -> Task:

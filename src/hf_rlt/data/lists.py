@@ -3,7 +3,7 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,20 @@ def shorten(names: Sequence[str]) -> str:
 
 def find_videos(folder: str | Path) -> list[Path]:
     """Returns the video files anywhere below a folder, sorted; linked folders are entered, but not in circles."""
-    found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
+    return sorted(walk_videos(folder))
+
+
+def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Returns the video files below a folder one by one, each folder's in alphabetical order, before its subfolders'.
+
+    Args:
+        folder: linked folders in it are entered, but not in circles.
+        on_error: called with the error of a folder that cannot be listed; such folders are left out.
+    """
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
         here = Path(where).resolve()
-        folders[:] = [name for name in folders if not here.is_relative_to((here / name).resolve())]
-        found += [Path(where, file) for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES]
-    return sorted(found)
+        folders[:] = sorted(name for name in folders if not here.is_relative_to((here / name).resolve()))
+        yield from (Path(where, file) for file in sorted(files) if Path(file).suffix.lower() in VIDEO_SUFFIXES)
 
 
 def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
