@@ -246,7 +246,11 @@ class TestManyVideos:
         processor.main = os.getpid()
         monkeypatch.setattr(sys.modules["hf_rlt.cli.tokens"], "make_processor", lambda *arguments: processor)
         output = tmp_path / "counts.jsonl"
-        done = run(folder, "--output", output, "--workers", 1)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+        try:
+            done = run(folder, "--output", output, "--workers", 1)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert done.exit_code == 130
         assert (
             done.stderr == f"Interrupted after 2 videos; what was found is in {output}, and the same command goes on.\n"
