@@ -5,7 +5,7 @@ This is the only place that knows how computed tokens lie in memory. `(B, N, ...
 `L` the number of computed tokens of the whole batch, and go back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,10 @@ class PackedLayout:
         indices: `(L,)` int64, positions in the flattened `(B * N)` grid, clip by clip, ascending.
         cu_seqlens: `(B + 1,)` int32, cumulative lengths, from 0 to L.
         lengths: computed tokens of each clip, on the host.
+        total: L, the computed tokens of the batch.
+        max_length: the computed tokens of the longest clip.
+        is_uniform: whether all clips have as many computed tokens: the pack is then a plain batch.
+        is_dense: whether every position is computed.
     """
 
     batch: int
@@ -29,26 +33,17 @@ class PackedLayout:
     indices: Tensor
     cu_seqlens: Tensor
     lengths: tuple[int, ...]
+    total: int = field(init=False)
+    max_length: int = field(init=False)
+    is_uniform: bool = field(init=False)
+    is_dense: bool = field(init=False)
 
-    @property
-    def total(self) -> int:
-        """L, the computed tokens of the batch."""
-        return sum(self.lengths)
-
-    @property
-    def max_length(self) -> int:
-        """The computed tokens of the longest clip."""
-        return max(self.lengths)
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether all clips have as many computed tokens: the pack is then a plain batch."""
-        return len(set(self.lengths)) == 1
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether every position is computed."""
-        return self.total == self.batch * self.positions
+    def __post_init__(self) -> None:
+        # Once, and on the host: what compiled code only reads, it does not specialise on.
+        total, longest = sum(self.lengths), max(self.lengths)
+        known = {"total": total, "max_length": longest, "is_uniform": total == longest * self.batch}
+        for name, value in {**known, "is_dense": total == self.batch * self.positions}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def clip_ids(self) -> Tensor:
@@ -56,6 +51,7 @@ class PackedLayout:
         return self.indices // self.positions
 
 
+@torch.compiler.disable  # it reads from the device: the one break in a compiled model, before its blocks
 def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayout:
     """Returns the layout of the tokens with `run_lengths > 0`. Reads the lengths to the host, once.
 

@@ -1,0 +1,67 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""`torch.compile`: how often it compiles, and where it breaks. Counts, not seconds."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+from torch._dynamo.utils import counters
+
+from conftest import moving_clips, randomise
+from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
+from hf_rlt.runs import keep_random
+
+BATCHES = 50
+
+
+def batches():
+    """Returns 50 batches whose clips keep other numbers of tokens each time."""
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(BATCHES):
+        clips = moving_clips(4, seed=seed)
+        ratio = 0.3 + 0.7 * torch.rand(1, generator=generator).item()
+        torch.manual_seed(seed)
+        yield clips, keep_random(find_runs(clips, 0.1, 2, 8), ratio)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_batches_of_any_lengths_share_the_compiled_blocks(tiny_config, backend):
+    model = randomise(RLTVideoMAEForVideoClassification(tiny_config(attn_implementation=backend)))
+    counter = CompileCounter()
+    compiled = torch.compile(model, dynamic=True, backend=counter)
+    shapes, first = set(), 0
+    with torch.no_grad():
+        for clips, runs in batches():
+            logits = compiled(clips, run_lengths=runs).logits
+            torch.testing.assert_close(logits, model(clips, run_lengths=runs).logits, atol=2e-6, rtol=0)
+            shapes.add(tuple((runs > 0).sum(1).tolist()))
+            first = first or counter.frame_count
+    assert len(shapes) > 30
+    assert counter.frame_count - first <= 2
+    # The host reads the lengths, once and before the blocks; nothing else breaks.
+    reasons = [reason for reason in counters["graph_break"] if "packed_layout" not in reason]
+    assert not reasons
+
+
+def test_the_blocks_are_one_graph(tiny_config):
+    model = randomise(RLTVideoMAEForVideoClassification(tiny_config()))
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(model, dynamic=True, backend=keep)
+    clips = moving_clips(4)
+    with torch.no_grad():
+        compiled(clips, run_lengths=find_runs(clips, 0.1, 2, 8))
+    attention = [str(graph.code).count("scaled_dot_product_attention(") for graph in graphs]
+    layers = model.config.num_hidden_layers
+    assert sum(attention) == max(attention) == 4 * layers  # one call for each clip in each block
