@@ -59,7 +59,7 @@ from hf_rlt.data import (
 from hf_rlt.evaluation import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens, write_per_class
 from hf_rlt.hub import write_card
 from hf_rlt.recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
-from hf_rlt.training import BY_TOKENS, RLTTrainer, gather_bad
+from hf_rlt.training import BY_TOKENS, RLTTrainer, gather_bad, scaled_learning_rate
 
 check_min_version("5.18.0")
 logger = logging.getLogger("finetune")
@@ -228,12 +228,46 @@ def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, ar
     return tokens
 
 
+def check_batches(data: DataArguments, recipe_args: RecipeArguments, given: set[str]) -> None:
+    """Returns nothing; raises if a budget of tokens is asked for together with what contradicts it."""
+    if data.max_tokens_per_batch is None:
+        return
+    if "per_device_train_batch_size" in given:
+        raise ValueError(
+            "Received --per_device_train_batch_size, a number of clips, and --max_tokens_per_batch, which takes as many as "
+            "fit: leave one out."
+        )
+    if recipe_args.threshold_range is not None:
+        raise ValueError(
+            "--max_tokens_per_batch goes by the tokens at one threshold, --threshold_range draws another for each clip: "
+            "leave one out."
+        )
+
+
+def in_batch(tokens: np.ndarray, args: RecipeArguments) -> np.ndarray:
+    """Returns the tokens that each clip brings into a batch, all its repeats together; 0 for one that cannot be read."""
+    kept = tokens if args.token_keep_ratio is None else np.round(tokens * args.token_keep_ratio).clip(1)
+    return np.where(tokens > 0, kept * args.repeated_augmentation, 0).astype(np.int64)
+
+
+def report_batches(trainer: RLTTrainer) -> None:
+    """Returns nothing; says what the budget of tokens amounts to."""
+    sampler = trainer.budget_sampler
+    logger.info(
+        f"Batches of {sampler.fill:.1%} of {sampler.max_tokens} tokens on average, {len(sampler)} per process and epoch; "
+        f"{sampler.clips_per_step:.1f} clips per step"
+    )
+    if not_read := len(sampler.sizes) - len(sampler.clips):
+        logger.warning(f"{not_read} of {len(sampler.sizes)} training videos cannot be read: they are left out.")
+
+
 def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelArguments]:
     """Returns the trainer, the final evaluation's data set, the set's name and the model arguments.
 
     Users' mistakes show here, before anything is trained.
     """
     model_args, data_args, recipe_args, args = read_arguments(argv)
+    check_batches(data_args, recipe_args, given_names(argv))
     smoothing = settle(recipe_args, args)
     set_seed(args.seed)
     train, validation, name = load_clips(data_args, args)
@@ -242,6 +276,7 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
     bad, cache = data_args.on_bad_video, data_args.cache_megabytes * 2**20
     augmentation = make_augmentation(recipe_args, processor)
     changes = (augmentation, recipe_args.random_clips, recipe_args.repeated_augmentation, args.seed, bad)
+    budget = data_args.max_tokens_per_batch
     balanced = args.train_sampling_strategy in BY_TOKENS
     total = args.train_batch_size * args.world_size
     if isinstance(train, ClipStream):
@@ -249,9 +284,11 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
             raise ValueError(
                 f"--train_sampling_strategy {args.train_sampling_strategy} cannot balance a stream: leave it out."
             )
+        if budget is not None:
+            raise ValueError("--max_tokens_per_batch needs the tokens of each clip, a stream tells none: leave it out.")
         train_data: Any = StreamedClips(train, processor, *changes)
     else:
-        if args.dataloader_drop_last and len(train) < total:
+        if args.dataloader_drop_last and budget is None and len(train) < total:
             raise ValueError(
                 f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass a smaller "
                 "--per_device_train_batch_size or --dataloader_drop_last False."
@@ -260,6 +297,11 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
     views = (data_args.num_clips, data_args.num_crops)
     eval_data = ViewDataset(validation, processor, on_bad_video=bad, cache_bytes=cache)
     final_data = eval_data if views == (1, 1) else ViewDataset(validation, processor, *views, on_bad_video=bad)
+    tokens = None
+    if balanced or budget is not None:
+        tokens = count(train, processor, data_args, args)
+    if tokens is not None and budget is not None:
+        tokens = in_batch(tokens, recipe_args)
     trainer = RLTTrainer(
         model=model,
         args=args,
@@ -270,8 +312,14 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
         compute_metrics=ClipMetrics(train.names),
         preprocess_logits_for_metrics=logits_and_tokens,
         layer_decay=recipe_args.layer_decay,
-        token_counts=count(train, processor, data_args, args) if balanced else None,
+        token_counts=tokens,
+        max_tokens=budget,
     )
+    if budget is not None:
+        report_batches(trainer)
+        if recipe_args.base_learning_rate is not None:
+            clips = trainer.get_total_train_batch_size(args)
+            args.learning_rate = scaled_learning_rate(recipe_args.base_learning_rate, clips)
     size = "a stream of" if isinstance(train, ClipStream) else len(train)
     logger.info(f"{size} training and {len(validation)} validation clips in {len(train.names)} classes")
     return trainer, final_data, name, model_args

@@ -61,6 +61,12 @@ class DataArguments:
         default="raise", metadata={"help": "raise: stop at a video that cannot be read. skip: report it and go on."}
     )
     digits_dir: str | None = field(default=None, metadata={"help": "Where the rendered set is kept."})
+    max_tokens_per_batch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Computed tokens of a training batch and process, instead of --per_device_train_batch_size clips."
+        },
+    )
     cache_megabytes: int = field(default=512, metadata={"help": "Decoded frames kept in memory per loading process."})
     num_clips: int = field(default=1, metadata={"help": "Temporal clips per video in the final evaluation."})
     num_crops: int = field(default=1, metadata={"help": "Crops per temporal clip in the final evaluation."})

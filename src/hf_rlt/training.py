@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from .checkpoints import CheckpointError, newest_checkpoint
 from .data import ClipList, one_line
-from .data.balance import TokenGroupedSampler, TokenRebalanceSampler, quadratic_cost, waited_share
+from .data.balance import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
+from .data.budget import TokenBudgetSampler
 
 BY_TOKENS = ("group_by_length", "batch_rebalance")
 
@@ -74,30 +75,58 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
+def check_budget(args: TrainingArguments) -> None:
+    """Returns nothing; raises if settings of a training exclude batches by a budget of tokens."""
+    if args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"Batches by a budget of tokens are shuffled and balanced in a way of their own, "
+            f"--train_sampling_strategy {args.train_sampling_strategy} in another: leave one out."
+        )
+    if args.auto_find_batch_size:
+        raise ValueError(
+            "--auto_find_batch_size changes a number of clips, a budget of tokens has none: leave one out."
+        )
+
+
 class RLTTrainer(Trainer):
     """`Trainer` with layer-wise learning-rate decay and batches balanced by computed tokens.
 
     Args:
         layer_decay: see `parameter_groups`; None keeps Trainer's two groups.
-        token_counts: computed tokens of each training clip, from `count_tokens`; needed by the sampling strategies
-            `batch_rebalance` (equal work for all ranks) and `group_by_length`.
+        token_counts: computed tokens of each training clip, from `count_tokens`; needed by `max_tokens` and by the sampling
+            strategies `batch_rebalance` (equal work for all ranks) and `group_by_length`. With `max_tokens` those of all
+            repeats of the clip; one of 0 tokens is left out.
+        max_tokens: of a training batch on each rank, instead of a number of clips, see `TokenBudgetSampler`.
+            `per_device_train_batch_size` and `dataloader_drop_last` then say nothing about training: no clip is dropped.
         *args, **kwargs: Trainer's.
 
     The training log gets `tokens_computed` (share of the tokens) and, on several ranks, `tokens_waited` (share of the
-    ranks' time that goes into waiting for the one with the most tokens, if time goes with tokens).
+    ranks' time that goes into waiting for the one with the most tokens, if time goes with tokens); with `max_tokens` also
+    `budget_used` and `budget_highest`, the mean and the fullest batch as a share of it: with augmentation and mixing
+    token counts are estimates, and it may be above 1.
+
+    Raises:
+        ValueError: for `max_tokens` without counts, or with settings that have their own idea of a batch.
     """
 
     optimizer: Any
 
     def __init__(
-        self, *args, layer_decay: float | None = None, token_counts: Sequence[int] | None = None, **kwargs
+        self,
+        *args,
+        layer_decay: float | None = None,
+        token_counts: Sequence[int] | None = None,
+        max_tokens: int | None = None,
+        **kwargs,
     ) -> None:
         self.layer_decay = layer_decay
-        self.token_counts = token_counts
-        self._tokens: dict[int, Tensor] = {}  # optimiser step -> (computed, all) on the device
+        self.token_counts, self.max_tokens = token_counts, max_tokens
+        self._tally = TokenTally()
         self._token_sampler: Any = None
         self._evaluated: Any = None
         super().__init__(*args, **kwargs)
+        if max_tokens is not None:
+            check_budget(self.args)
         self.add_callback(_EpochCallback(self))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -117,29 +146,45 @@ class RLTTrainer(Trainer):
         self.optimizer = kind(groups, **options)
         return self.optimizer
 
+    @property
+    def budget_sampler(self) -> TokenBudgetSampler:
+        """The sampler of `max_tokens`: made once, it takes a while to plan and tells of what it cannot place."""
+        if self._token_sampler is None:
+            self._get_train_sampler()
+        return self._token_sampler
+
+    def get_total_train_batch_size(self, args: TrainingArguments) -> int:
+        """Returns the clips of an optimiser step, of all ranks; with `max_tokens` their mean, rounded."""
+        if self.max_tokens is None:
+            return super().get_total_train_batch_size(args)
+        return round(self.budget_sampler.clips_per_step)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        strategy = self.args.train_sampling_strategy
-        if strategy not in BY_TOKENS:
+        strategy = "max_tokens" if self.max_tokens is not None else self.args.train_sampling_strategy
+        if strategy not in ("max_tokens", *BY_TOKENS):
             return super()._get_train_sampler(train_dataset)
         if self.token_counts is None:
-            raise ValueError(
-                f"train_sampling_strategy={strategy!r} needs the tokens of each clip: pass token_counts=count_tokens(...)."
-            )
-        counts, seed = [int(count) for count in self.token_counts], self.args.data_seed or self.args.seed
-        args, config = self.args, self.model.config
-        if strategy == "group_by_length":
+            asked = strategy if strategy == "max_tokens" else f"train_sampling_strategy={strategy!r}"
+            raise ValueError(f"{asked} needs the tokens of each clip: pass token_counts=count_tokens(...).")
+        clips = len(self.train_dataset if train_dataset is None else train_dataset)
+        if len(self.token_counts) != clips:
+            raise ValueError(f"Expected token_counts of {clips} clips, received {len(self.token_counts)}.")
+        counts, args, config = [int(count) for count in self.token_counts], self.args, self.model.config
+        seed = args.data_seed or args.seed
+        place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed}
+        place["accumulation"] = args.gradient_accumulation_steps
+        if self.max_tokens is not None:
+            self._token_sampler = self._token_sampler or TokenBudgetSampler(counts, self.max_tokens, **place)
+        elif strategy == "group_by_length":
             size = args.train_batch_size * args.gradient_accumulation_steps
             self._token_sampler = TokenGroupedSampler(counts, size, seed)
         else:
             self._token_sampler = TokenRebalanceSampler(
                 counts,
                 args.train_batch_size,
-                ranks=args.world_size,
-                rank=args.process_index,
-                accumulation=args.gradient_accumulation_steps,
                 quadratic=quadratic_cost(config.hidden_size, config.intermediate_size),
-                seed=seed,
                 drop_last=args.dataloader_drop_last,
+                **place,
             )
         return self._token_sampler
 
@@ -163,21 +208,13 @@ class RLTTrainer(Trainer):
     def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
         """Returns the loss; counts the tokens on the device, without waiting for it."""
         if model.training and "run_lengths" in inputs:
-            lengths = inputs["run_lengths"]
-            seen = torch.stack([(lengths > 0).sum(), torch.tensor(lengths.numel(), device=lengths.device)])
-            step = self.state.global_step
-            self._tokens[step] = self._tokens[step] + seen if step in self._tokens else seen
+            self._tally.add(self.state.global_step, inputs["run_lengths"])
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         """Returns nothing; logs, with the share of tokens since the last time."""
-        if self._tokens and "loss" in logs:
-            seen = self.accelerator.gather(torch.stack(list(self._tokens.values()))[None])  # (ranks, steps, 2)
-            computed, total = seen.double().unbind(-1)
-            logs["tokens_computed"] = round(float(computed.sum() / total.sum()), 4)
-            if len(seen) > 1:
-                logs["tokens_waited"] = round(waited_share(computed), 4)
-            self._tokens.clear()
+        if self._tally and "loss" in logs:
+            logs.update(self._tally.shares(self.accelerator.gather, self.max_tokens))
         super().log(logs, *args, **kwargs)
 
     def save_model(self, *args, **kwargs) -> None:

@@ -1,8 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Batches of equal work: Trainer's samplers, fed with token counts and the cost of packed clips."""
+"""Batches of equal work: Trainer's samplers, fed with token counts and the cost of packed clips; what batches compute."""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -91,3 +91,45 @@ def waited_share(tokens: Tensor) -> float:
     """Returns the share of compute that ranks spend waiting for the slowest, of `(ranks, steps)` work per step."""
     slowest = tokens.amax(0).sum() * len(tokens)
     return float(1 - tokens.sum() / slowest)
+
+
+class TokenTally:
+    """Counts the tokens of training batches on the device, without waiting for it, until a log asks for them."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, list[Tensor]] = {}  # optimiser step -> of each batch (computed tokens, all tokens)
+
+    def __bool__(self) -> bool:
+        return bool(self._steps)
+
+    def add(self, step: int, run_lengths: Tensor) -> None:
+        """Returns nothing; counts one batch of an optimiser step."""
+        computed = (run_lengths > 0).sum()
+        seen = torch.stack([computed, torch.full_like(computed, run_lengths.numel())])
+        self._steps.setdefault(step, []).append(seen)
+
+    def shares(self, gather: Callable[[Tensor], Tensor], max_tokens: int | None = None) -> dict[str, float]:
+        """Returns what the batches since the last time say, of all ranks, and begins anew.
+
+        Args:
+            gather: from `(1, ...)` of each rank to `(ranks, ...)`.
+            max_tokens: the budget of a batch, if there is one.
+
+        Keys: tokens_computed (share of the tokens), tokens_waited (on several ranks, see `waited_share`), and with a
+        budget its share that batches use on average (budget_used) and at most (budget_highest).
+        """
+        steps = [torch.stack(batches) for batches in self._steps.values()]
+        table = torch.stack([torch.stack([*step.sum(0), step[:, 0].max(), _number(step)]) for step in steps])
+        computed, total, highest, batches = gather(table[None]).double().unbind(-1)  # each (ranks, steps)
+        self._steps.clear()
+        found = {"tokens_computed": float(computed.sum() / total.sum())}
+        if len(computed) > 1:
+            found["tokens_waited"] = waited_share(computed)
+        if max_tokens is not None:
+            found["budget_used"] = float(computed.sum() / batches.sum()) / max_tokens
+            found["budget_highest"] = float(highest.max()) / max_tokens
+        return {name: round(share, 4) for name, share in found.items()}
+
+
+def _number(step: Tensor) -> Tensor:
+    return torch.full_like(step[0, 0], len(step))
