@@ -14,6 +14,7 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler
 WINDOW = 32  # batches that are filled together; fewer leave gaps, more mix no better
 MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # than the least that hold the clips: worth a better mixing
 TRIED_EPOCHS = 3
+SHUFFLE = 0.5  # a clip may be placed as if it had so much more tokens: else a small set's batches would never change
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,9 @@ class TokenBudgetSampler(BatchRebalanceSampler):
     evenly, so that no batch is left half empty and all compute about the same. Ranks times accumulation is what counts: one
     process that accumulates over n batches takes the steps of n processes.
 
-    An epoch's clips are shuffled and cut into windows of about `WINDOW` batches. Within a window the clip with most tokens
-    goes first, each to the batch that has least; what fits nowhere goes to the next window. Order depends on the seed
-    and the epoch only.
+    An epoch's clips are shuffled and cut into windows of about `WINDOW` batches. Within a window the clips with most tokens
+    go first, roughly, each to the batch that has least; batches that are too full exchange clips with the emptiest, and
+    what fits nowhere goes to the next window. All of it depends on the seed and the epoch only.
 
     Args:
         counts: tokens that each clip brings into a batch (repeats included); a clip of 0 tokens, a video that could not
@@ -93,18 +94,23 @@ class TokenBudgetSampler(BatchRebalanceSampler):
     def plan(self, epoch: int) -> list[list[int]]:
         """Returns all batches of an epoch in the order in which they are computed: batch i by rank `i % ranks`."""
         generator = torch.Generator().manual_seed(self.seed + epoch)
-        order = self.clips[torch.randperm(len(self.clips), generator=generator).numpy()]
-        found = self._grouped(order)
+        order, ranking = self._shuffled(generator)
+        found = self._grouped(order, ranking)
         place = {clip: number for number, clip in enumerate(order.tolist())}
         steps = [step for batches in found for step in self._steps(batches, generator)]
         return [sorted(batch, key=place.__getitem__) for step in steps for batch in step]
 
-    def _grouped(self, order: np.ndarray) -> list[list[list[int]]]:
+    def _shuffled(self, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the clips in random order, and for each clip of the data set how early in its window it is placed."""
+        order = self.clips[torch.randperm(len(self.clips), generator=generator).numpy()]
+        return order, self.sizes * (1 + SHUFFLE * torch.rand(len(self.sizes), generator=generator).numpy())
+
+    def _grouped(self, order: np.ndarray, ranking: np.ndarray) -> list[list[list[int]]]:
         """Returns the batches of each window; where windows leave too much over, of larger ones, then of the whole epoch."""
         if self.batches > len(order):
             return [[[clip] for clip in [*order, *order[: self.batches - len(order)]]]]
         for times in (1, 4):
-            found = self._in_windows(order, self.batches, times * self.window)
+            found = self._in_windows(order, ranking, self.batches, times * self.window)
             if found is not None:
                 return found
         return [_spread(_best_fit(order, self.sizes, self.max_tokens), self.batches, self.sizes)]
@@ -122,14 +128,16 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         if most < least:
             return least
         generator = torch.Generator().manual_seed(self.seed)
-        orders = [order[torch.randperm(len(order), generator=generator).numpy()] for _ in range(TRIED_EPOCHS)]
+        tried = [self._shuffled(generator) for _ in range(TRIED_EPOCHS)]
         for more in MORE_BATCHES:
             batches = min(_whole(int(least * (1 + more)), self.slots), most)
-            if all(self._in_windows(tried, batches, self.window) for tried in orders):
+            if all(self._in_windows(*epoch, batches, self.window) for epoch in tried):
                 return batches
         return least
 
-    def _in_windows(self, order: np.ndarray, batches: int, window: int) -> list[list[list[int]]] | None:
+    def _in_windows(
+        self, order: np.ndarray, ranking: np.ndarray, batches: int, window: int
+    ) -> list[list[list[int]]] | None:
         """Returns the batches of each window; None if some clips fit nowhere, or too few are left for a batch."""
         most = np.minimum(self.sizes[order], self.max_tokens)
         middle = np.cumsum(most) - most / 2
@@ -139,18 +147,18 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         found, left = [], np.empty(0, dtype=order.dtype)
         for number, (first, last) in enumerate(zip([0, *cuts[:-1]], cuts, strict=True)):
             size = int(ends[number] - (ends[number - 1] if number else 0))
-            filled, left = self._filled(np.concatenate([left, order[first:last]]), size)
+            filled, left = self._filled(np.concatenate([left, order[first:last]]), ranking, size)
             if not all(filled) or len(left) > size:  # more and more would be left over
                 return None
             found.append(filled)
         return None if len(left) else found
 
-    def _filled(self, clips: np.ndarray, size: int) -> tuple[list[list[int]], np.ndarray]:
+    def _filled(self, clips: np.ndarray, ranking: np.ndarray, size: int) -> tuple[list[list[int]], np.ndarray]:
         """Returns `size` batches of about equal tokens, and the clips for which none of them has room."""
         batches: list[list[int]] = [[] for _ in range(size)]
         tokens = np.zeros(size, dtype=np.int64)
         emptiest = [(0, number) for number in range(size)]
-        for clip in clips[np.argsort(-self.sizes[clips], kind="stable")].tolist():
+        for clip in clips[np.argsort(-ranking[clips], kind="stable")].tolist():
             total, number = emptiest[0]
             batches[number].append(clip)
             tokens[number] = total = total + int(self.sizes[clip])
