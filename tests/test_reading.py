@@ -137,14 +137,14 @@ def check_all(source, size=None, turns=0):
 @pytest.fixture
 def decoded(monkeypatch):
     """A list that grows by one for each decoded frame."""
-    count, decode = [], reading._decode
+    count, decode = [], reading.decode
 
     def counting(*args):
         for item in decode(*args):
             count.append(item)
             yield item
 
-    monkeypatch.setattr(reading, "_decode", counting)
+    monkeypatch.setattr(reading, "decode", counting)
     return count
 
 
