@@ -38,6 +38,7 @@ _AS_STORED = (
     "av1",
     "libdav1d",
 )  # libavformat hands on each sample as it is
+_DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +163,9 @@ def open_stream(source: Source) -> Iterator[tuple[Any, Any]]:
             raise ValueError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REPAIR}")
         best = container.streams.best("video")
         stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
+        for other in container.streams:
+            if other.index != stream.index and _DISCARD is not None:
+                other.discard = _DISCARD.all  # not read, where the format allows it
         stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
         stream.codec_context.thread_count = _threads(stream.codec_context)
         yield container, stream
@@ -214,15 +218,16 @@ def quarter_turns(frame: Any) -> int:
     return round((frame.rotation or 0) / 90) % 4
 
 
-def index_table(source: Source, stream: Any) -> tuple[Any, ...] | None:
+def index_table(source: Source, container: Any, stream: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns (times, is keyframe) of the samples as an MP4 or MOV file's header tells them, times up to a constant.
 
     None when reading the packets could tell anything else. Reads no packet, and leaves a binary source where it was.
     """
-    context = stream.codec_context
     entries = stream.index_entries
-    if not stream.container.format.name.startswith("mov,") or context.name not in _AS_STORED or not len(entries):
+    if not container.format.name.startswith("mov,") or stream.codec_context.name not in _AS_STORED or not len(entries):
         return None
+    if _DISCARD is None and len(container.streams) > 1:
+        return None  # where another stream is damaged, reading ends there
     if isinstance(source, (str, os.PathLike)):
         if "://" in os.fsdecode(source):
             return None
@@ -245,15 +250,11 @@ def index_table(source: Source, stream: Any) -> tuple[Any, ...] | None:
     return (times + table.offsets, keys.astype(bool)) if whole and not discards.any() else None
 
 
-def index_header(source: Source, container: Any, stream: Any) -> VideoIndex | None:
-    """Returns the index that an MP4 or MOV file's header gives; None when it may not be what decoding returns.
+def index_header(container: Any, stream: Any, times: np.ndarray, keys: np.ndarray) -> VideoIndex | None:
+    """Returns the index that `index_table` gives; None when it may not be what decoding returns.
 
     Decodes the first frame, and compares the packets on the way to it with the header.
     """
-    found = index_table(source, stream)
-    if found is None:
-        return None
-    times, keys = found
     first, shift = None, None
     try:
         for i, packet in enumerate(islice(container.demux(stream), len(times) + 1)):

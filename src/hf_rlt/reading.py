@@ -22,6 +22,7 @@ from .indexing import (
     index_frames,
     index_header,
     index_packets,
+    index_table,
     name_of,
     open_stream,
     quarter_turns,
@@ -73,11 +74,15 @@ class VideoReader:
         return self._index
 
     def _make_index(self) -> VideoIndex:
-        found = index_header(self._source, *self._open(at_start=True))
-        for index_from in (index_packets, index_frames):
+        opened, found = self._open(at_start=True), None
+        table = index_table(self._source, *opened)
+        if table is not None:
             self._at_start = False
-            found = index_from(*self._open(at_start=True)) if found is None else found
-        self._at_start = False
+            found = index_header(*opened, *table)
+        for index_from in (index_packets, index_frames):
+            if found is None:
+                opened, self._at_start = self._open(at_start=True), False
+                found = index_from(*opened)
         if found is None:
             raise ValueError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
         return found

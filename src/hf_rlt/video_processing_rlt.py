@@ -16,7 +16,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
-from .reading import index_video, read_frames
+from .reading import VideoReader
 from .runs import find_runs
 from .sampling import fps_indices, strided_indices, uniform_indices
 
@@ -138,19 +138,20 @@ class RLTVideoProcessor(BaseVideoProcessor):
     def _read_clips(self, video, settings: list[dict]) -> tuple[np.ndarray, VideoMetadata]:
         if isinstance(video, str) and video.startswith(("http://", "https://")):
             video = _download(video)
-        index = index_video(video)
-        metadata = VideoMetadata(
-            total_num_frames=index.num_frames,
-            fps=index.fps,
-            width=index.width,
-            height=index.height,
-            duration=index.duration,
-            video_backend="pyav",
-        )
-        clips = [self.sample_frames(metadata, timestamps=index.timestamps, **clip) for clip in settings]
-        indices = np.concatenate(clips)
-        metadata.frames_indices = indices.tolist()
-        frames = read_frames(video, indices, index=index)
+        with VideoReader(video) as reader:
+            index = reader.index
+            metadata = VideoMetadata(
+                total_num_frames=index.num_frames,
+                fps=index.fps,
+                width=index.width,
+                height=index.height,
+                duration=index.duration,
+                video_backend="pyav",
+            )
+            clips = [self.sample_frames(metadata, timestamps=index.timestamps, **clip) for clip in settings]
+            indices = np.concatenate(clips)
+            metadata.frames_indices = indices.tolist()
+            frames = reader.read(indices)
         return frames.reshape(len(clips), -1, *frames.shape[1:]), metadata
 
     def read_clips(self, video, positions: Sequence[float | np.ndarray] = (0.5,)) -> np.ndarray:
