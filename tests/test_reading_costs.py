@@ -277,7 +277,7 @@ def test_the_header_of_clips_from_elsewhere(folder):
             continue
         used += index is not None
         assert index is None or same(index, from_packets(path)), path.name
-    assert used >= 4
+    assert used >= (4 if hasattr(indexing.av.stream, "Discard") else 1)
 
 
 def test_a_header_that_does_not_fit_the_packets_is_not_believed(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ OutputDir = Annotated[Path, typer.Option(help="Where NAME.json, NAME.md and pict
 OUTPUT_DIR = Path("outputs/benchmark")
 FPS = [7.5, 15.0, 30.0]
 THRESHOLDS = [0.05, 0.1, 0.2]
+CLIPS = [1, 5]
 VideoDir = Annotated[Path | None, typer.Option(help="Where an annotation file's videos are.")]
 OnBadVideo = Annotated[str, typer.Option(help="raise, or skip and count.")]
 Workers = Annotated[int, typer.Option(help="Loading processes.", min=0)]
@@ -78,6 +79,23 @@ def grey(
 
     settings, rows = measure(clip, threshold, frame_stride, columns)
     show(save(output_dir, "grey", rows, settings))
+
+
+@app.command()
+@one_line_errors()
+def reading(
+    files: Annotated[list[Path], typer.Argument(help="Videos.")],
+    clips: Annotated[list[int], typer.Option(help="Clips of each; may be given several times.", min=1)] = CLIPS,
+    num_frames: Annotated[int, typer.Option(help="Frames in a clip.", min=1)] = 16,
+    frame_stride: Annotated[int, typer.Option(help="Distance of a clip's frames in the video.", min=1)] = 4,
+    rounds: Annotated[int, typer.Option(help="Measurements of each reader, in turn.", min=1)] = 5,
+    output_dir: OutputDir = OUTPUT_DIR,
+) -> None:
+    """Time from a video file to the frames of its clips, beside transformers, torchcodec and decord2 where installed."""
+    from .reading import measure
+
+    settings, rows = measure(files, clips, num_frames, frame_stride, rounds, say)
+    show(save(output_dir, "reading", rows, settings))
 
 
 def _fine_tuning(kind: str, text: str) -> None:

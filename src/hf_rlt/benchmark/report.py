@@ -10,7 +10,13 @@ from . import record as records
 # Benchmark -> module beside this one with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`,
 # which returns the paths.
 MODULES = {
-    **{"tokens": "tokens", "grey": "grey", "finetune": "finetune_table", "ablation": "finetune_table"},
+    **{
+        "tokens": "tokens",
+        "grey": "grey",
+        "reading": "reading",
+        "finetune": "finetune_table",
+        "ablation": "finetune_table",
+    },
     **dict.fromkeys(("speed", "frames"), "speed_tables"),
     **dict.fromkeys(("accuracy", "thresholds", "inference"), "accuracy_tables"),
 }

@@ -1,0 +1,216 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Reading clips out of video files: ours beside transformers with PyAV, torchcodec and decord2.
+
+Each measurement opens the file anew, as when it is read once. Readers take turns, so that what else the machine does falls
+on all of them; those that are not installed are left out by name.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import av
+import numpy as np
+
+from ..data import one_line
+from ..reading import VideoIndex, VideoReader, index_video, read_frames
+from ..sampling import strided_indices
+from .record import Column, Row, column, table
+
+OURS, KNOWN, TRANSFORMERS = "hf_rlt", "hf_rlt, index known", "transformers, PyAV"
+TORCHCODEC: dict[str, dict[str, Any]] = {
+    "torchcodec": {},
+    "torchcodec, all threads": {"num_ffmpeg_threads": 0},
+    "torchcodec, approximate": {"seek_mode": "approximate"},
+}
+DECORD = "decord2"
+READERS = (OURS, KNOWN, TRANSFORMERS, *TORCHCODEC, DECORD)
+
+Read = Callable[[str, np.ndarray], np.ndarray]
+"""From a path and ascending frame indices, without repeats, to `(frames, H, W, 3)` uint8."""
+
+
+def readers() -> tuple[dict[str, Read], list[str]]:
+    """Returns (readers by name, each with its own defaults; names of those that are not installed)."""
+    found: dict[str, Read] = {OURS: _ours, TRANSFORMERS: _transformers}
+    absent: list[str] = []
+    try:
+        from torchcodec.decoders import VideoDecoder
+
+        found.update({name: _torchcodec(VideoDecoder, options) for name, options in TORCHCODEC.items()})
+    except (ImportError, OSError, RuntimeError):  # without a fitting FFmpeg it cannot be imported either
+        absent += TORCHCODEC
+    try:
+        import decord
+
+        found[DECORD] = lambda path, indices: decord.VideoReader(path).get_batch(indices).asnumpy()
+    except (ImportError, OSError):
+        absent.append(DECORD)
+    return found, absent
+
+
+def _ours(path: str, indices: np.ndarray) -> np.ndarray:
+    with VideoReader(path, remember=False) as reader:
+        return reader.read(indices)
+
+
+def _indexed(index: VideoIndex, path: str, indices: np.ndarray) -> np.ndarray:
+    return read_frames(path, indices, index=index)
+
+
+def _transformers(path: str, indices: np.ndarray) -> np.ndarray:
+    from transformers.video_utils import load_video
+
+    return load_video(path, backend="pyav", sample_indices_fn=lambda metadata, **_: indices)[0]
+
+
+def _torchcodec(decoder: Any, options: dict[str, Any]) -> Read:
+    def read(path: str, indices: np.ndarray) -> np.ndarray:
+        return decoder(path, dimension_order="NHWC", **options).get_frames_at(indices.tolist()).data.numpy()
+
+    return read
+
+
+def measure(
+    files: Sequence[str | Path],
+    clips: Sequence[int] = (1, 5),
+    num_frames: int = 16,
+    frame_stride: int = 4,
+    rounds: int = 5,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns (settings, a row for each file and number of clips).
+
+    A row holds what the file is, and in `readers` for each: `seconds` of each round; `equal`, the share of its frames that
+    are ours bit for bit; `difference`, the largest in grey levels; or `problem`, why it read nothing.
+
+    Args:
+        files: videos.
+        clips: how many of each video, evenly spread from its start to its end; of one, the middle.
+        num_frames, frame_stride: of a clip.
+        rounds: measurements of each reader.
+        progress: called with a line before each row.
+
+    Raises:
+        ValueError, OSError: if hf_rlt cannot read a file, or a number is out of range.
+    """
+    if min([*clips, num_frames, frame_stride, rounds], default=0) < 1 or not clips:
+        raise ValueError(
+            f"Expected numbers from 1 on, received clips {list(clips)}, frames {num_frames}, {rounds} rounds."
+        )
+    found, absent = readers()
+    rows = []
+    for file in files:
+        index = index_video(file, remember=False)
+        about = _about(Path(file), index)
+        for count in clips:
+            if progress is not None:
+                progress(f"{about['file']}: {count} x {num_frames} frames")
+            places = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
+            chosen = [strided_indices(index.num_frames, num_frames, frame_stride, place) for place in places]
+            wanted = np.unique(np.concatenate(chosen))
+            turns: dict[str, Read] = {OURS: _ours, KNOWN: partial(_indexed, index), **found}
+            measured = _compare(turns, str(file), wanted, rounds)
+            rows.append({**about, "clips": count, "frames_read": len(wanted), "readers": measured})
+    return {
+        "num_frames": num_frames,
+        "frame_stride": frame_stride,
+        "rounds": rounds,
+        "absent": absent,
+        **_versions(),
+    }, rows
+
+
+def _about(file: Path, index: VideoIndex) -> dict[str, Any]:
+    with av.open(str(file), metadata_errors="replace") as container:
+        codec = container.streams.video[0].codec_context.name
+    keys = None if index._keys is None else len(index._keys)
+    about = {"file": file.name, "codec": codec, "height": index.height, "width": index.width, "fps": index.fps}
+    return {**about, "frames": index.num_frames, "keyframes": keys}
+
+
+def _versions() -> dict[str, Any]:
+    found = {}
+    for package in ("torchcodec", "decord2"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"versions": found}
+
+
+def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int) -> dict[str, dict[str, Any]]:
+    """Returns for each reader what `measure` says; the first round also compares the frames."""
+    ours = _ours(path, wanted)
+    measured: dict[str, dict[str, Any]] = {}
+    for name, read in turns.items():
+        try:
+            frames = read(path, wanted)
+        except Exception as error:  # a reader of somebody else's may fail in its own ways; that is a result
+            measured[name] = {"problem": one_line(error)}
+            continue
+        measured[name] = {"seconds": [], **_difference(ours, frames)}
+    for _ in range(rounds):
+        for name, row in measured.items():
+            if "seconds" in row:
+                start = time.perf_counter()
+                turns[name](path, wanted)
+                row["seconds"].append(time.perf_counter() - start)
+    return measured
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+    if ours.shape != theirs.shape:
+        return {"shape": list(theirs.shape)}
+    largest = [int(np.abs(a.astype(np.int16) - b).max()) for a, b in zip(ours, theirs, strict=True)]
+    return {"equal": largest.count(0) / len(largest), "difference": max(largest)}
+
+
+def milliseconds(row: Row, name: str) -> float | None:
+    """Returns the median of a reader's rounds; None if it read nothing."""
+    seconds = row["readers"].get(name, {}).get("seconds")
+    return 1000 * median(seconds) if seconds else None
+
+
+def markdown(record: Row) -> str:
+    """Returns the tables of a record: milliseconds, and how far the frames of the other readers are from ours."""
+    rows, settings = record["rows"], record["settings"]
+    text = table(rows, _columns())
+    clip = f"{settings['num_frames']} frames, {settings['frame_stride']} apart"
+    text += f"\nMilliseconds from the path to the frames, medians of {settings['rounds']}; each clip {clip}. "
+    absent = settings["absent"]
+    text += f"Not installed: {', '.join(absent)}.\n" if absent else "\n"
+    text += "\nTheir frames against ours: share that is the same bit for bit, largest difference in grey levels.\n\n"
+    others = [Column(name, partial(_cell, name)) for name in READERS[2:]]
+    return text + table(rows, [column("file", "file"), column("clips", "clips"), *others])
+
+
+def _columns() -> list[Column]:
+    def time_of(name: str) -> Column:
+        return Column(name, lambda row: "" if (ms := milliseconds(row, name)) is None else f"{ms:.0f}")
+
+    def gain(row: Row) -> str:
+        ours, theirs = milliseconds(row, OURS), milliseconds(row, TRANSFORMERS)
+        return f"{theirs / ours:.1f} x" if ours and theirs else ""
+
+    def size(row: Row) -> str:
+        return f"{row['width']} x {row['height']}"
+
+    about = [column("file", "file"), column("codec", "codec"), Column("size", size), column("FPS", "fps", "{:.0f}")]
+    about += [column(name, name) for name in ("frames", "keyframes", "clips")]
+    return [*about, *map(time_of, READERS), Column("over transformers", gain)]
+
+
+def _cell(name: str, row: Row) -> str:
+    measured = row["readers"].get(name)
+    if measured is None:
+        return ""
+    if "problem" in measured:
+        return "fails"
+    if "shape" in measured:
+        return "other size"
+    return f"{100 * measured['equal']:.0f} %, {measured['difference']}"
