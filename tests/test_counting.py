@@ -497,3 +497,14 @@ class TestCommand:
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert done.stdout == ""
+
+
+def test_folders_that_link_to_each_other_are_entered_once(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "clip.mp4", noise(5))
+    for here in ("a", "b", "c"):
+        for there in ("a", "b", "c"):
+            if here != there:
+                (tmp_path / here / f"to_{there}").symlink_to(tmp_path / there)
+    assert len(list(find([tmp_path]))) == 3

@@ -377,3 +377,12 @@ class TestCommand:
 def test_ramp_frames_are_told_apart(video_file):
     assert [level(frame) for frame in read_back(video_file(frames=40))] == list(range(40))
     assert ramp(2).shape == (2, 48, 64, 3)
+
+
+def test_the_video_itself_is_not_written_over(tmp_path):
+    video = write_video(tmp_path / "clip.mp4", ramp(20))
+    content = video.read_bytes()
+    done = CliRunner().invoke(app, ["draw", str(video), "-o", str(video)])
+    assert done.exit_code == 2
+    assert "is the video itself" in done.stderr
+    assert video.read_bytes() == content

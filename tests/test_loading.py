@@ -198,3 +198,15 @@ class TestPipeline:
         assert (inputs["run_lengths"] == 1).all()
         expected = stock(inputs["pixel_values"]).logits[0].softmax(-1)
         assert classify(str(file), top_k=1)[0]["score"] == pytest.approx(expected.max().item(), abs=1e-5)
+
+
+@torch.no_grad()
+def test_a_half_precision_model_takes_what_the_processor_gives(tmp_path, processor):
+    model = randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY)))
+    inputs = processor(write_video(tmp_path / "clip.mp4", ramp(12)), num_frames=FRAMES, return_tensors="pt")
+    expected = model(**inputs).logits
+    for threshold in (0.1, None):
+        model.bfloat16().config.threshold = threshold
+        logits = model(inputs["pixel_values"]).logits
+        assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(model(**inputs).logits.float(), expected, atol=0.1, rtol=0.1)

@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import HfApi
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor, pipeline
 from transformers import TrainingArguments as Arguments
@@ -251,3 +254,24 @@ def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monk
     ((repo_id, files),) = uploaded
     assert repo_id == "me/mine"
     assert {"video_preprocessor_config.json", "preprocessor_config.json", "video_processing_rlt.py"} <= files
+
+
+def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
+    pushed = []
+
+    def upload(*_, **options) -> Future:
+        pushed.append(set(os.listdir(tmp_path)))
+        done = Future()
+        done.set_result(None)
+        return done
+
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **options: SimpleNamespace(repo_id="me/mine"))
+    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+    options = {"max_steps": 1, "save_steps": 1, "use_cpu": True, "report_to": [], "disable_tqdm": True}
+    args = Arguments(output_dir=str(tmp_path), push_to_hub=True, hub_model_id="me/mine", **options)
+    data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
+    trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
+    trainer.train()
+    assert pushed
+    assert {f"{name}.py" for name in CORE} <= pushed[-1]

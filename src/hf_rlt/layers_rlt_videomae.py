@@ -51,6 +51,7 @@ class RLTVideoMAETubeletProjection(nn.Conv3d):
     """VideoMAE's Conv3d, which also takes already cut tubelets `(L, C * s * p * p)` and returns `(L, D)`."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.to(self.weight.dtype)  # processors give float32, in which runs are found
         if inputs.ndim == 2:
             return F.linear(inputs, self.weight.flatten(1), self.bias)
         return super().forward(inputs)

@@ -3,8 +3,10 @@
 the log, and errors that say which checkpoint is safe."""
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,6 +130,13 @@ class RLTTrainer(Trainer):
         if max_tokens is not None:
             check_budget(self.args)
         self.add_callback(_EpochCallback(self))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The base class copies config and weights into the folder it pushes, and not the code that the config names.
+        if self.is_world_process_zero():
+            for file in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(file, self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Returns the optimiser; the groups are `parameter_groups` if there is a layer decay."""

@@ -53,6 +53,8 @@ def draw(
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
     with one_line_errors():
         suffix = check_suffix(output)
+        if output.exists() and video.exists() and output.samefile(video):
+            raise ValueError(f"{output}: is the video itself, which would be lost: write to another name.")
         if whole and suffix not in SUFFIXES:
             raise ValueError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
         if not seconds > 0:

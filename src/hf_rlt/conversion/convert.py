@@ -144,7 +144,7 @@ def _put_in_place(written: Path, target: Path, replaced: Path) -> None:
         os.rename(target, replaced)
         try:
             os.rename(written, target)
-        except OSError:
+        except BaseException:  # Ctrl-C too, or the old folder would go with the scratch one
             os.rename(replaced, target)
             raise
         shutil.rmtree(replaced)

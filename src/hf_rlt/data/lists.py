@@ -62,7 +62,7 @@ def shorten(names: Sequence[str]) -> str:
 
 
 def find_videos(folder: str | Path) -> list[Path]:
-    """Returns the video files anywhere below a folder, sorted; linked folders are entered, but not in circles."""
+    """Returns the video files anywhere below a folder, sorted; linked folders are entered, each folder once."""
     return sorted(walk_videos(folder))
 
 
@@ -70,12 +70,17 @@ def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None =
     """Returns the video files below a folder one by one, each folder's in alphabetical order, before its subfolders'.
 
     Args:
-        folder: linked folders in it are entered, but not in circles.
+        folder: linked folders in it are entered; a folder that several ways lead to is entered by the first of them.
         on_error: called with the error of a folder that cannot be listed; such folders are left out.
     """
+    seen = set()
     for where, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
-        here = Path(where).resolve()
-        folders[:] = sorted(name for name in folders if not here.is_relative_to((here / name).resolve()))
+        status = os.stat(where)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
         yield from (Path(where, file) for file in sorted(files) if Path(file).suffix.lower() in VIDEO_SUFFIXES)
 
 

@@ -126,7 +126,8 @@ class EndpointHandler:
                     "inputs: expected a video, received a file without a video stream that can be decoded."
                 )
             for stream in streams:
-                pixels = stream.width * stream.height
+                ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens by it
+                pixels = stream.height * round(stream.width * (ratio if 1 / 8 <= ratio <= 8 else 1))
                 if not pixels:  # probing was not allowed to decode one
                     limit = f"the limit of {self.limits['PIXELS']:,.15g} pixels"
                     raise ValueError(f"inputs: the video's frames have no known size, or more than {limit}.")
