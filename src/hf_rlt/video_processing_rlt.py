@@ -9,8 +9,16 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
+import torch
+from torch import Tensor
 from transformers import BatchFeature, VideoMAEImageProcessor
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    ChannelDimension,
+    PILImageResampling,
+    infer_channel_dimension_format,
+)
 from transformers.processing_utils import Unpack, VideosKwargs
 from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_processing_utils import BaseVideoProcessor
@@ -228,22 +236,61 @@ class RLTVideoProcessor(BaseVideoProcessor):
             return fps_indices(timestamps, num_frames, fps, position)
         return strided_indices(total, num_frames, frame_stride, position)
 
-    def _prepare_input_videos(self, videos, **kwargs) -> list:
+    def _prepare_input_videos(self, videos, input_data_format=None, device=None, **kwargs) -> list[Tensor]:
         # One by one: the base class reads the channel layout of the first video into all the others.
-        prepare = super()._prepare_input_videos
-        return [prepared for video in videos for prepared in prepare([video], **kwargs)]
+        prepare, prepared = super()._prepare_input_videos, []
+        for video in videos:
+            layout = input_data_format or infer_channel_dimension_format(video)
+            devices = {torch.device(device or "cpu").type, torch.device(getattr(video, "device", "cpu")).type}
+            if layout == ChannelDimension.LAST and devices == {"cpu"} and video.dtype in (np.uint8, torch.uint8):
+                # A view: torchvision resizes such bytes to the same ones, twice as fast as a copy with channels first.
+                video, layout = torch.as_tensor(video).permute(0, 3, 1, 2), ChannelDimension.FIRST
+            prepared += prepare([video], input_data_format=layout, device=device, **kwargs)
+        return prepared
 
-    def _preprocess(self, videos, return_tensors=None, **kwargs) -> BatchFeature:
-        threshold = kwargs.pop("threshold")
-        tubelet_size, patch_size = kwargs.pop("tubelet_size"), kwargs.pop("patch_size")
-        clips = super()._preprocess(videos, return_tensors=None, **kwargs)["pixel_values_videos"]
-        run_lengths = [find_runs(clip[None], threshold, tubelet_size, patch_size)[0] for clip in clips]
-        if return_tensors == "pt" and len({clip.shape for clip in clips}) > 1:
+    def _preprocess(
+        self,
+        videos,
+        do_resize,
+        size,
+        resample,
+        do_center_crop,
+        crop_size,
+        threshold,
+        tubelet_size,
+        patch_size,
+        return_tensors=None,
+        **kwargs,
+    ) -> BatchFeature:
+        clips = [self.resize(video, size=size, resample=resample) if do_resize else video for video in videos]
+        clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
+        shapes = {tuple(clip.shape) for clip in clips}
+        if return_tensors == "pt" and len(shapes) > 1:
             raise ValueError(
-                f"Cannot stack clips of shapes {sorted({tuple(clip.shape) for clip in clips})}: pass "
-                "do_sample_frames=True with num_frames, and leave do_center_crop on."
+                f"Cannot stack clips of shapes {sorted(shapes)}: pass do_sample_frames=True with num_frames, and leave "
+                "do_center_crop on."
             )
-        return BatchFeature({"pixel_values": clips, "run_lengths": run_lengths}, tensor_type=return_tensors)
+        clips = self._scaled(clips, **kwargs)
+        run_lengths = [find_runs(clip[None], threshold, tubelet_size, patch_size)[0] for clip in clips]
+        if return_tensors == "pt":
+            return BatchFeature({"pixel_values": clips, "run_lengths": torch.stack(run_lengths)})
+        return BatchFeature({"pixel_values": list(clips), "run_lengths": run_lengths}, tensor_type=return_tensors)
+
+    def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
+        """Returns what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of several shapes."""
+        alike = len({clip.shape for clip in clips}) == 1
+        scaling = (do_rescale, rescale_factor, do_normalize, image_mean, image_std)
+        if not alike or not do_normalize or clips[0].dtype == torch.float32:
+            scaled = [self.rescale_and_normalize(clip, *scaling) for clip in clips]
+            scaled = [clip.clone(memory_format=torch.contiguous_format) for clip in scaled]  # not the caller's memory
+            return torch.stack(scaled) if alike else scaled
+        mean, std, _ = self._fuse_mean_std_and_rescale_factor(
+            do_normalize, image_mean, image_std, do_rescale, rescale_factor, clips[0].device
+        )
+        batch = torch.empty((len(clips), *clips[0].shape), device=clips[0].device)
+        for place, clip in zip(batch, clips, strict=True):
+            self.normalize(place.copy_(clip), mean, std, inplace=True)
+        return batch
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
         """Returns the paths written: the processor's file, and an image processor's for batched pipelines.

@@ -146,20 +146,21 @@ def _versions() -> dict[str, Any]:
 def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int) -> dict[str, dict[str, Any]]:
     """Returns for each reader what `measure` says; the first round also compares the frames."""
     ours = _ours(path, wanted)
-    measured: dict[str, dict[str, Any]] = {}
-    for name, read in turns.items():
-        try:
-            frames = read(path, wanted)
-        except Exception as error:  # a reader of somebody else's may fail in its own ways; that is a result
-            measured[name] = {"problem": one_line(error)}
-            continue
-        measured[name] = {"seconds": [], **_difference(ours, frames)}
-    for _ in range(rounds):
-        for name, row in measured.items():
-            if "seconds" in row:
-                start = time.perf_counter()
-                turns[name](path, wanted)
-                row["seconds"].append(time.perf_counter() - start)
+    measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in turns}
+    for turn in range(rounds + 1):
+        for name, read in turns.items():
+            if "problem" in measured[name]:
+                continue
+            start = time.perf_counter()
+            try:
+                frames = read(path, wanted)
+            except Exception as error:  # a reader of somebody else's may fail in its own ways, now and then: a result
+                measured[name] = {"problem": one_line(error), "round": turn}
+                continue
+            if turn:
+                measured[name]["seconds"].append(time.perf_counter() - start)
+            else:
+                measured[name].update(_difference(ours, frames))
     return measured
 
 

@@ -133,7 +133,7 @@ class ReadClips(Dataset):
 
 def normalised(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
     """Returns `(len(clips), F, C, H, W)`: what the processor makes of the frames."""
-    changes["do_sample_frames"] = False  # they have been sampled
+    changes.update(do_sample_frames=False, threshold=None)  # they have been sampled; runs are not asked for
     return processor(clips, input_data_format="channels_last", return_tensors="pt", **changes)["pixel_values"]
 
 

@@ -1,0 +1,135 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The processor's pixels are the base class's bit for bit, and cost one copy: bytes are counted, nothing is timed."""
+
+import math
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.video_processing_utils import BaseVideoProcessor
+
+from hf_rlt import RLTVideoProcessor
+from hf_rlt.runs import find_runs
+
+REAL = Path(__file__).parents[2] / "shared" / "clips" / "real" / "webcam_face_vfr_vp8.webm"
+FRAMES = 4
+COPIES = ("copy_", "clone", "_to_copy", "stack", "cat", "contiguous", "index", "index_select")
+SETTINGS = {
+    "plain": {},
+    "upsampled": {"size": {"shortest_edge": 300}, "crop_size": {"height": 280, "width": 300}},
+    "bicubic": {"resample": 3, "size": {"height": 80, "width": 90}, "do_center_crop": False},
+    "nearest": {"resample": 0},
+    "padded by the crop": {"size": {"shortest_edge": 32}, "crop_size": {"height": 64, "width": 48}},
+    "not resized": {"do_resize": False, "crop_size": {"height": 48, "width": 32}},
+    "not rescaled": {"do_rescale": False},
+    "not normalised": {"do_normalize": False},
+    "bytes left as they are": {"do_rescale": False, "do_normalize": False},
+}
+
+
+class Literal(BaseVideoProcessor):
+    """transformers' own processor, with the settings of ours and nothing else."""
+
+    resample, size, crop_size = 2, {"shortest_edge": 64}, {"height": 64, "width": 64}
+    image_mean, image_std = RLTVideoProcessor.image_mean, RLTVideoProcessor.image_std
+    do_resize = do_center_crop = do_rescale = do_normalize = do_convert_rgb = True
+    default_to_square = False
+
+
+def both(**changes) -> tuple[RLTVideoProcessor, Literal]:
+    sizes = {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}, **changes}
+    return RLTVideoProcessor(patch_size=16, **sizes), Literal(**sizes)
+
+
+def shapes(layout: str, dtype=np.uint8) -> list[np.ndarray]:
+    """Returns pictures of a moving gradient with some noise, of two sizes."""
+    rng, videos = np.random.default_rng(0), []
+    for height, width in ((90, 120), (70, 64), (90, 120)):
+        grid = np.add.outer(np.arange(height), np.arange(width))[None, :, :, None]
+        moving = grid + 3 * np.arange(FRAMES)[:, None, None, None] + rng.integers(0, 30, (FRAMES, height, width, 3))
+        video = (moving % 256).astype(dtype)
+        videos.append(video if layout == "last" else np.ascontiguousarray(video.transpose(0, 3, 1, 2)))
+    return videos
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize(
+    ("kind", "layout"), [*product(("arrays", "tensors", "floats"), ("last", "first")), ("pictures", "last")]
+)
+def test_pixels_are_those_of_the_base_class(changes, layout, kind):
+    videos = shapes(layout, np.float32 if kind == "floats" else np.uint8)
+    if kind == "tensors":
+        videos = [torch.from_numpy(video) for video in videos]
+    if kind == "pictures":
+        videos = [[Image.fromarray(frame) for frame in video] for video in videos]
+    ours, literal = both(**changes)
+    for video in videos:  # one by one: the base class cannot take several layouts, nor every mixture of sizes
+        wanted = literal(video, return_tensors="pt")["pixel_values_videos"]
+        received = ours(video, return_tensors="pt")["pixel_values"]
+        assert received.dtype == wanted.dtype
+        assert received.is_contiguous()
+        assert torch.equal(received, wanted)
+    together = ours(videos)["pixel_values"]
+    assert all(
+        torch.equal(clip, literal(video, return_tensors="pt")["pixel_values_videos"][0])
+        for clip, video in zip(together, videos, strict=True)
+    )
+
+
+def test_what_was_given_is_left_as_it_was():
+    ours, _ = both(do_resize=False, do_center_crop=False, do_rescale=False, do_normalize=False)
+    video = shapes("last")[0]
+    before = video.copy()
+    out = ours([video], return_tensors="pt", threshold=None, patch_size=10)["pixel_values"]
+    out += 1
+    np.testing.assert_array_equal(video, before)
+
+
+class Written(TorchDispatchMode):
+    """Counts the bytes that operations write: those of every result that is not a view of what was there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: dict[str, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        known = {t.untyped_storage().data_ptr() for t in args if isinstance(t, torch.Tensor)}
+        out = function(*args, **(kwargs or {}))
+        for result in out if isinstance(out, (list, tuple)) else [out]:
+            in_place = function._schema.name.endswith("_")
+            if isinstance(result, torch.Tensor) and (in_place or result.untyped_storage().data_ptr() not in known):
+                name = function._schema.name.split("::")[1]
+                self.bytes[name] = self.bytes.get(name, 0) + result.nbytes
+        return out
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"needs {REAL.name}")
+def test_pixels_are_resized_from_the_reader_s_bytes_and_copied_once():
+    processor = RLTVideoProcessor(num_frames=16)
+    clips = list(processor.read_clips(REAL, [0, 0.5, 1]))
+    with Written() as written:
+        out = processor(clips, return_tensors="pt", input_data_format="channels_last")
+    pixels = out["pixel_values"].nbytes
+    resized = 3 * math.prod((16, 3, 224, 298))
+    moved = {name: count for name, count in written.bytes.items() if name in COPIES}
+    assert written.bytes["_upsample_bilinear2d_aa"] == resized
+    # Pixels into the batch; what find_runs compares, the last frame of each tubelet but the first, once more.
+    assert moved.pop("copy_") == pixels
+    assert moved.pop("_to_copy") == pixels * 7 // 16
+    assert sum(moved.values()) < 2 * out["run_lengths"].nbytes
+
+
+def test_a_copy_more_is_seen():
+    with Written() as written:
+        torch.stack([torch.zeros(4, dtype=torch.uint8).float()] * 2).contiguous()
+    assert written.bytes == {"zeros": 4, "_to_copy": 16, "stack": 32}
+
+
+def test_runs_are_found_on_the_pixels_that_are_returned():
+    ours, _ = both()
+    out = ours(shapes("last"), return_tensors="pt")
+    assert torch.equal(out["run_lengths"], find_runs(out["pixel_values"], 0.1, 2, 16))
