@@ -109,16 +109,34 @@ class RLTVideoMAEEmbeddings(nn.Module):
     def forward(self, pixel_values: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
         """Returns `(B, n, D)` if all clips have n computed tokens, else `(1, L, D)`."""
         tokens = self.patch_embeddings(pixel_values, layout)
-        positions = self.position_embeddings.detach().to(device=tokens.device, dtype=tokens.dtype, copy=True)
-        if not layout.is_dense:
-            positions = positions[:, layout.indices % layout.positions]
-        tokens = tokens + positions
+        tokens = tokens + self._positions(tokens, layout)
         if self.config.length_embedding:
             lengths = run_lengths if layout.is_dense else pack(run_lengths, layout)
             # In tubelets of the trained grid, as positions are, rounded up: what lasts as long gets the same row.
             measured = -(-lengths * self.trained_grid[0] // self.patch_embeddings.grid[0])
             tokens = tokens + self.run_length_embeddings(measured - 1)
         return tokens.reshape(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens
+
+    def _positions(self, tokens: Tensor, layout: PackedLayout) -> Tensor:
+        if self.position_embeddings.device != tokens.device and not torch.compiler.is_compiling():
+            self._move_positions(tokens.device)  # weights that were loaded onto their device at once have not been moved
+        table = self.position_embeddings.to(tokens.device)
+        return (table if layout.is_dense else table[:, layout.indices % layout.positions]).to(tokens.dtype)
+
+    def _move_positions(self, device: torch.device) -> None:
+        with torch.inference_mode(False):  # or training could not use what an evaluation has moved
+            self.position_embeddings = self.position_embeddings.to(device)
+
+    def _apply(self, fn, recurse: bool = True) -> "RLTVideoMAEEmbeddings":
+        """Moves the position table with the weights, once: from the host in each forward, a device would wait for it.
+
+        It stays in float32 whatever the weights are, and is no buffer: data-parallel training sends those around.
+        """
+        super()._apply(fn, recurse)
+        device = self.patch_embeddings.projection.weight.device
+        if device.type != "meta":
+            self._move_positions(device)
+        return self
 
 
 class RLTVideoMAEAttention(VideoMAEAttention):
