@@ -119,7 +119,9 @@ class RLTVideoMAEEmbeddings(nn.Module):
 
     def _positions(self, tokens: Tensor, layout: PackedLayout) -> Tensor:
         if self.position_embeddings.device != tokens.device and not torch.compiler.is_compiling():
-            self._move_positions(tokens.device)  # weights that were loaded onto their device at once have not been moved
+            self._move_positions(
+                tokens.device
+            )  # weights that were loaded onto their device at once have not been moved
         table = self.position_embeddings.to(tokens.device)
         return (table if layout.is_dense else table[:, layout.indices % layout.positions]).to(tokens.dtype)
 

@@ -33,7 +33,7 @@ Methods = Annotated[str | None, typer.Option(help="Only these, with ; between; t
 Training = Annotated[bool, typer.Option("--training", help="Also forward, loss and backward.")]
 
 
-def _base(
+def base_model(
     shape: str, checkpoint: str | None, frames: int | None, attn: str, dtype: str, device: str, **more: Any
 ) -> Any:
     from .methods import make_base
@@ -51,7 +51,7 @@ def _placed(base: Any, dtype: str, device: str) -> Any:
         raise ValueError(f"--device {device}: {error}") from error
 
 
-def _files(clips: list[Path]) -> list[Path]:
+def video_files(clips: list[Path]) -> list[Path]:
     from ..data.lists import find_videos
 
     found = [file for clip in clips for file in (find_videos(clip) if clip.is_dir() else [clip])]
@@ -60,7 +60,7 @@ def _files(clips: list[Path]) -> list[Path]:
     return found
 
 
-def _processor(base: Any, checkpoint: str | None, **settings: Any) -> Any:
+def fitting_processor(base: Any, checkpoint: str | None, **settings: Any) -> Any:
     from ..video_processing_rlt import RLTVideoProcessor
 
     config = base.config
@@ -94,11 +94,11 @@ def speed(
     from .methods import chosen
     from .plots import check_matplotlib
 
-    files, batches = _files(clips), _integers("--batch-sizes", batch_sizes)
+    files, batches = video_files(clips), integers("--batch-sizes", batch_sizes)
     options = module.Options(repeats, match, end_to_end, training)
     selected = chosen([name.strip() for name in methods.split(";")] if methods else None)
-    base = _base(shape, checkpoint, None, attn, dtype, device, threshold=threshold)
-    processor = _processor(base, checkpoint, frame_stride=frame_stride, threshold=threshold)
+    base = base_model(shape, checkpoint, None, attn, dtype, device, threshold=threshold)
+    processor = fitting_processor(base, checkpoint, frame_stride=frame_stride, threshold=threshold)
     found = module.workloads(files, batches, processor)
     weights = f"weights of {checkpoint}" if checkpoint else "random weights, on which speed does not depend"
     more = {"weights": weights, "threshold": threshold, "frame_stride": frame_stride, "files": [f.name for f in files]}
@@ -128,7 +128,7 @@ def frames(
     from . import speed as module
     from .methods import RLT, STANDARD
 
-    counts, rates = _integers("--num-frames", num_frames), _numbers("--fps", fps)
+    counts, rates = integers("--num-frames", num_frames), _numbers("--fps", fps)
     if len(counts) != len(rates):
         raise ValueError(f"Expected as many --fps as --num-frames, received {len(rates)} and {len(counts)}.")
     if len({round(count / rate, 6) for count, rate in zip(counts, rates, strict=True)}) > 1:
@@ -136,8 +136,8 @@ def frames(
     options, rows = module.Options(repeats, training=training), []
     for count, rate in zip(counts, rates, strict=True):
         grid = {} if checkpoint else {"position_grid": (8, 14, 14)}
-        base = _base(shape, checkpoint, count, attn, dtype, device, threshold=threshold, **grid)
-        processor = _processor(base, checkpoint, fps=rate, threshold=threshold)
+        base = base_model(shape, checkpoint, count, attn, dtype, device, threshold=threshold, **grid)
+        processor = fitting_processor(base, checkpoint, fps=rate, threshold=threshold)
         say(f"{count} frames at {rate:g} a second")
         found = module.workloads([clip], [1], processor)
         measured = module.measure(base, processor, found, [STANDARD, RLT], options, say)
@@ -146,7 +146,7 @@ def frames(
     show(save(output_dir, "frames", rows, module.settings(options, base, weights=weights, threshold=threshold)))
 
 
-def _integers(option: str, text: str) -> list[int]:
+def integers(option: str, text: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:

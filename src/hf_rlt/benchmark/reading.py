@@ -147,8 +147,10 @@ def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int)
     """Returns for each reader what `measure` says; the first round also compares the frames."""
     ours = _ours(path, wanted)
     measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in turns}
+    order = list(turns.items())
     for turn in range(rounds + 1):
-        for name, read in turns.items():
+        order = order[1:] + order[:1]  # another one begins each round: none always follows the same one
+        for name, read in order:
             if "problem" in measured[name]:
                 continue
             start = time.perf_counter()

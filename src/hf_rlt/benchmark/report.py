@@ -14,6 +14,8 @@ MODULES = {
         "tokens": "tokens",
         "grey": "grey",
         "reading": "reading",
+        "processing": "processing",
+        "ratios": "ratios",
         "finetune": "finetune_table",
         "ablation": "finetune_table",
     },

@@ -7,6 +7,7 @@ import typer
 from transformers.utils import logging as transformers_logging
 
 from ..benchmark.commands import app as benchmark
+from ..benchmark.cost_commands import app as costs
 from ..benchmark.model_commands import app as models
 from .card import card
 from .classify import classify
@@ -23,6 +24,7 @@ app.command()(draw)
 app.command()(evaluate)
 app.command()(tokens)
 benchmark.add_typer(models)
+benchmark.add_typer(costs)
 app.add_typer(benchmark, name="benchmark")
 
 

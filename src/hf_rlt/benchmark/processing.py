@@ -1,0 +1,99 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""From decoded frames to normalised pixels and runs: ours beside torchvision alone and transformers' own processor."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
+from transformers import VideoMAEVideoProcessor
+
+from ..measure import interleaved_times, quartiles
+from ..video_processing_rlt import RLTVideoProcessor
+from .record import Column, Row, column, table
+
+OURS, NO_RUNS, TORCHVISION, TRANSFORMERS = "hf_rlt", "hf_rlt, no runs", "torchvision", "transformers"
+NAMES = (OURS, NO_RUNS, TORCHVISION, TRANSFORMERS)
+SHARED = ("size", "crop_size", "do_center_crop", "image_mean", "image_std", "resample", "default_to_square")
+
+
+def torchvision_alone(clips: Sequence[np.ndarray], processor: RLTVideoProcessor) -> Tensor:
+    """Returns `(B, F, C, H, W)`: the same pixels by torchvision's functions, as few and as cheap as they go.
+
+    Args:
+        clips: `(F, H, W, 3)` uint8 each.
+        processor: resizes its shortest edge, crops, and normalises.
+    """
+    side, crop = processor.size["shortest_edge"], [processor.crop_size["height"], processor.crop_size["width"]]
+    mean, std = ([255 * part for part in each] for each in (processor.image_mean, processor.image_std))
+    made = []
+    for clip in clips:
+        frames = tvf.resize(torch.from_numpy(clip).permute(0, 3, 1, 2), [side], antialias=True)
+        frames = tvf.center_crop(frames, crop).to(torch.float32)
+        made.append(tvf.normalize(frames, mean, std, inplace=True))
+    return torch.stack(made)
+
+
+def _pixels(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
+    found = processor(clips, return_tensors="pt", input_data_format="channels_last", **changes)
+    return found["pixel_values"] if "pixel_values" in found else found["pixel_values_videos"]
+
+
+def measure(
+    files: Sequence[Path], clips: int = 8, num_frames: int = 16, rounds: int = 15, say: Callable[[str], None] = print
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns (settings, a row for each file): seconds for a batch of its clips, all readers' pixels being the same.
+
+    Args:
+        files: videos; clips are evenly spread over each.
+        clips: in the batch.
+        num_frames: of a clip.
+        rounds: measurements of each, in turn.
+        say: is told of each file.
+
+    Raises:
+        ValueError: if the pixels are not the same.
+    """
+    ours = RLTVideoProcessor(num_frames=num_frames)
+    theirs = VideoMAEVideoProcessor(**{name: getattr(ours, name) for name in SHARED})
+    rows = []
+    for file in files:
+        say(file.name)
+        read = list(ours.read_clips(str(file), np.linspace(0, 1, clips).tolist()))
+        calls: dict[str, Callable[[], Any]] = {
+            OURS: partial(_pixels, ours, read),
+            NO_RUNS: partial(_pixels, ours, read, threshold=None),
+            TORCHVISION: partial(torchvision_alone, read, ours),
+            TRANSFORMERS: partial(_pixels, theirs, read),
+        }
+        pixels = {name: call() for name, call in calls.items()}
+        for name, found in pixels.items():
+            difference = float((found - pixels[OURS]).abs().max())
+            if difference > 1e-5:
+                raise ValueError(f"{file}: expected the same pixels, those of {name} differ by up to {difference:.2g}.")
+        times = interleaved_times(calls, rounds)
+        frame = {"height": read[0].shape[1], "width": read[0].shape[2]}
+        rows.append({"file": file.name, **frame, "times": times})
+    return {"clips": clips, "num_frames": num_frames, "rounds": rounds}, rows
+
+
+def markdown(record: Row) -> str:
+    """Returns the table of a record."""
+    settings = record["settings"]
+
+    def median(name: str) -> Column:
+        return Column(name, lambda row: f"{1000 * quartiles(row['times'][name])[1]:.0f}")
+
+    def ratio(row: Row) -> str:
+        return f"{quartiles(row['times'][OURS])[1] / quartiles(row['times'][TORCHVISION])[1]:.2f}"
+
+    size = Column("size", lambda row: f"{row['width']} x {row['height']}")
+    columns = [column("file", "file"), size, *map(median, NAMES), Column("hf_rlt over torchvision", ratio)]
+    return table(record["rows"], columns) + (
+        f"\nMilliseconds for {settings['clips']} clips of {settings['num_frames']} frames of 224 x 224, medians of "
+        f"{settings['rounds']} in turn. hf_rlt also finds runs; torchvision: resize, crop and normalise, nothing else.\n"
+    )

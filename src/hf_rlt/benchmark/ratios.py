@@ -1,0 +1,138 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""How much of what RLT saves in operations it saves in time: packed batches beside VideoMAE's dense one.
+
+The pixels are real clips; which tokens are kept is drawn at random, so that any share can be had. Dense VideoMAE runs on the
+same weights and clips, in turn with the packed batches.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..measure import analytic_flops, interleaved_times, quartiles
+from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..runs import keep_random
+from ..video_processing_rlt import RLTVideoProcessor
+from .methods import RLT, STANDARD, forward, share_weights
+from .record import Column, Row, column, table
+
+LEAST = 0.15  # share of the tokens that the stillest clip of a mixed batch keeps
+MIXED, PACKED = "mixed", "all but one token"
+
+
+def kept(batch: int, tokens: int, shares: Sequence[float]) -> dict[str, Tensor]:
+    """Returns `(B, N)` run lengths by name: every share, all tokens but one, packed, and a mixed batch of several clips.
+
+    Args:
+        batch: number of clips.
+        tokens: N.
+        shares: of the tokens, in (0, 1]; 1 keeps them all, which is not packed.
+    """
+    every = torch.ones(batch, tokens, dtype=torch.int64)
+    seeds = [torch.Generator().manual_seed(clip) for clip in range(batch)]
+    found = {f"{share:.0%}": keep_random(every, share, seeds) for share in shares}
+    less = every.clone()
+    less[0, -1] = 0
+    found[PACKED] = less
+    if batch > 1:
+        rows = zip(every, np.linspace(LEAST, 1, batch).tolist(), seeds, strict=True)
+        found[MIXED] = torch.cat([keep_random(row[None], share, [seed]) for row, share, seed in rows])
+    return found
+
+
+def measure(
+    base: RLTVideoMAEForVideoClassification,
+    processor: RLTVideoProcessor,
+    files: Sequence[Path],
+    batches: Sequence[int],
+    shares: Sequence[float],
+    repeats: int,
+    training: bool,
+    say: Callable[[str], None],
+    keep: Callable[[list[Row]], Any] = lambda rows: None,
+) -> list[Row]:
+    """Returns a row for each batch size and choice of tokens.
+
+    Args:
+        base: the weights.
+        processor: reads the clips.
+        files: videos; a batch takes one clip of each in turn.
+        batches: numbers of clips.
+        shares: see `kept`.
+        repeats: measurements of each, in turn.
+        training: forward, loss and backward instead of the forward pass.
+        say: is told of each batch.
+        keep: is given all rows so far after each batch.
+    """
+    models = {method.name: share_weights(base, method).train(training) for method in (STANDARD, RLT)}
+    rows: list[Row] = []
+    for batch in batches:
+        say(f"batch {batch}")
+        chosen = [str(files[clip % len(files)]) for clip in range(batch)]
+        pixels = processor(chosen, return_tensors="pt")["pixel_values"].to(base.device, base.dtype)
+        lengths = kept(batch, base.videomae.embeddings.num_patches, shares)
+        calls = {STANDARD.name: _call(models, STANDARD, pixels, next(iter(lengths.values())), training)}
+        calls |= {name: _call(models, RLT, pixels, each.to(base.device), training) for name, each in lengths.items()}
+        times = interleaved_times(calls, repeats)
+        rows += [_row(base.config, batch, name, each, times) for name, each in lengths.items()]
+        keep(rows)
+    return rows
+
+
+def _call(models: dict, method: Any, pixels: Tensor, lengths: Tensor, training: bool) -> Callable[[], Any]:
+    model, labels = models[method.name], torch.arange(len(pixels), device=pixels.device)
+
+    def step() -> None:
+        forward(method, model, pixels, lengths, labels=labels).loss.backward()
+        model.zero_grad(set_to_none=True)
+
+    @torch.inference_mode()
+    def infer() -> Any:
+        return forward(method, model, pixels, lengths).logits
+
+    return step if training else infer
+
+
+def _row(config: Any, batch: int, name: str, lengths: Tensor, times: dict[str, list[float]]) -> dict[str, Any]:
+    counts = (lengths > 0).sum(1).tolist()
+    dense = batch * analytic_flops(config, lengths.shape[1])
+    flop_ratio = dense / sum(analytic_flops(config, count) for count in counts)
+    (_, reference, _), (_, ours, _) = quartiles(times[STANDARD.name]), quartiles(times[name])
+    return {
+        "batch": batch,
+        "kept": name,
+        "tokens": counts,
+        "dense_seconds": reference,
+        "seconds": ours,
+        "speedup": reference / ours,
+        "flop_ratio": flop_ratio,
+        "achieved": reference / ours / flop_ratio,
+        "times": times[name],
+        "dense_times": times[STANDARD.name],
+    }
+
+
+def markdown(record: Row) -> str:
+    """Returns the table of a record."""
+    rows, settings = record["rows"], record["settings"]
+    columns = [
+        column("clips", "batch"),
+        column("tokens kept", "kept"),
+        Column("tokens of a clip", lambda row: f"{sum(row['tokens']) / len(row['tokens']):.0f}"),
+        column("VideoMAE, s", "dense_seconds", "{:.3f}"),
+        column("RLT, s", "seconds", "{:.3f}"),
+        column("speed-up", "speedup", "{:.2f} x"),
+        column("FLOP ratio", "flop_ratio", "{:.2f} x"),
+        column("achieved", "achieved", "{:.3f}"),
+    ]
+    what = "Forward, loss and backward" if settings["training"] else "Forward pass"
+    means = geometric_mean([row["achieved"] for row in rows])
+    return table(rows, columns) + (
+        f"\n{what}, {settings['shape']}, {settings['dtype']}, medians of {settings['repeats']} in turn. Achieved: speed-up "
+        f"over FLOP ratio, geometric mean {means:.3f}. A mixed batch keeps from {LEAST:.0%} to all tokens of its clips.\n"
+    )
