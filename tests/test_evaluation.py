@@ -4,6 +4,9 @@
 import csv
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import evaluate
 import numpy as np
@@ -19,6 +22,8 @@ from hf_rlt.cli import app
 from hf_rlt.data import ClipList, ViewDataset, from_folder
 from hf_rlt.evaluation import evaluate_model
 from hf_rlt.metrics import VideoAccuracy
+
+TWO_PROCESSES = Path(__file__).parents[1] / "examples" / "accelerate_configs" / "cpu.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +181,59 @@ def test_nothing_readable_is_an_error_not_a_score(folder, names, digits_processo
     args = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
     with pytest.raises(ValueError, match="None of the 1 videos to evaluate on can be read"):
         evaluate_model(model, digits_processor, clips, on_bad_video="skip", args=args)
+
+
+def assert_same(result, wanted):
+    assert result.keys() == wanted.keys()
+    assert result["per_class"] == wanted["per_class"]
+    for name in result.keys() - {"per_class", "clips_per_second"}:
+        assert result[name] == pytest.approx(wanted[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_by_tokens_the_result_is_the_same_and_no_batch_has_more(
+    model, rendered_digits, digits_processor, tmp_path, views
+):
+    clips = from_folder(rendered_digits / "validation")
+    data = ViewDataset(clips, digits_processor, num_clips=views)
+    counts = [int((item["run_lengths"] > 0).sum()) for item in data]
+    limit = sorted(counts)[-2] + min(
+        counts
+    )  # the largest but one may have company; the largest may have to stand alone
+    args = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+    wanted = evaluate_model(model, digits_processor, clips, num_clips=views, args=args)
+    batches = []
+    watched = model.register_forward_pre_hook(
+        lambda _, args, kwargs: batches.append((kwargs["run_lengths"] > 0).flatten(1).sum(1).tolist()), with_kwargs=True
+    )
+    try:
+        result = evaluate_model(model, digits_processor, clips, num_clips=views, args=args, max_tokens=limit)
+    finally:
+        watched.remove()
+    assert_same(result, wanted)
+    assert sorted(count for batch in batches for count in batch) == sorted(counts)
+    assert all(sum(batch) <= limit or len(batch) == 1 for batch in batches)
+    assert 1 < len(batches) < len(counts)
+    assert result["clips_per_second"] > 0
+    with pytest.raises(ValueError, match="max_tokens >= 1"):
+        evaluate_model(model, digits_processor, clips, args=args, max_tokens=0)
+
+
+def test_two_processes_evaluate_by_tokens_what_one_does(folder, rendered_digits, names, tmp_path):
+    good = from_folder(rendered_digits / "validation")
+    rows = [(path, names[label]) for path, label in zip(good.sources, good.labels, strict=True)]
+    with (tmp_path / "clips.csv").open("w", newline="") as stream:  # nine: one process has one more
+        csv.writer(stream).writerows([("path", "label"), *rows[:5], (tmp_path / "gone.mp4", names[0]), *rows[5:]])
+    words = ["evaluate", str(folder), str(tmp_path / "clips.csv"), "--max-tokens", "400", "--on-bad-video", "skip"]
+    words += ["--workers", "1", "--json"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(TWO_PROCESSES), "-m", "hf_rlt"]
+    both = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=240, check=False)
+    assert both.returncode == 0, both.stderr
+    alone = CliRunner().invoke(app, words)
+    assert alone.exit_code == 0, alone.output
+    printed = json.loads(both.stdout[both.stdout.index("{") :])
+    assert_same(printed, json.loads(alone.stdout))
+    assert (printed["clips"], printed["unreadable"]) == (8, 1)
+    refused = CliRunner().invoke(app, [*words, "--batch-size", "2"])
+    assert refused.exit_code == 2
+    assert "received both (2 and 400)" in refused.stderr

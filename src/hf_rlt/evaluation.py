@@ -3,15 +3,20 @@
 
 import csv
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from .data import ClipCollator, ClipList, UnreadableClipError, ViewDataset
+from .data.budget import batches_within
 from .metrics import VideoAccuracy
 
 # What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
@@ -64,6 +69,7 @@ def evaluate_model(
     on_bad_video: str = "raise",
     token_keep_ratio: float | None = None,
     args: TrainingArguments | None = None,
+    max_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Returns the results of a multi-view evaluation, the same on every process.
 
@@ -76,13 +82,15 @@ def evaluate_model(
         on_bad_video: "raise", or "skip" and report.
         token_keep_ratio: share of the computed tokens that is kept, drawn at random: random masking as a baseline.
         args: batch size, loading processes, precision; under `accelerate launch` the clips are shared out.
+        max_tokens: computed together at most, instead of a number of videos, on each process: however many tokens videos
+            have, memory is the same and the device is full. A video whose views have more is computed alone.
 
     Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
     clips_per_second (from file to score), num_clips, num_crops, token_keep_ratio, threshold, num_frames, per_class.
 
     Raises:
         UnreadableClipError: for a bad video, unless it is to be skipped.
-        ValueError: if no clip can be read.
+        ValueError: if no clip can be read, or `max_tokens` is not positive.
 
     Source: VideoMAE's test protocol (5 x 3 views for Kinetics-400, 2 x 3 for Something-Something V2).
     """
@@ -99,7 +107,10 @@ def evaluate_model(
     )
     trainer.remove_callback(PrinterCallback)  # the caller prints, in its own way
     with torch.inference_mode():
-        flat = trainer.evaluate(data, ignore_keys=IGNORED_OUTPUTS)
+        if max_tokens is None:
+            flat = trainer.evaluate(data, ignore_keys=IGNORED_OUTPUTS)
+        else:
+            flat = _evaluate_within(trainer, data, max_tokens)
     kept = ("accuracy", "top_5_accuracy", "mean_class_accuracy", "tokens_computed", "clips", "unreadable")
     result: dict[str, Any] = {name: flat[f"eval_{name}"] for name in kept if f"eval_{name}" in flat}
     result["clips_per_second"] = flat["eval_samples_per_second"]
@@ -107,6 +118,28 @@ def evaluate_model(
     result.update(threshold=processor.threshold, num_frames=processor.num_frames)
     result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
     return result
+
+
+def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> dict[str, float]:
+    """Returns what `Trainer.evaluate` does, from batches within a budget of tokens.
+
+    Trainer's own loop gathers batch by batch and wants as many, of the same size, from each process.
+    """
+    args, start = trainer.args, time.perf_counter()
+    model = trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True).eval()
+    if args.bf16_full_eval or args.fp16_full_eval:
+        model = model.to(dtype=torch.bfloat16 if args.bf16_full_eval else torch.float16, device=args.device)
+    own = Subset(data, range(args.process_index, len(data), args.world_size))
+    loader = DataLoader(own, batch_size=None, num_workers=args.dataloader_num_workers)
+    parts = []
+    for items in batches_within(loader, max_tokens):
+        batch = trainer.data_collator(items)
+        _, outputs, labels = trainer.prediction_step(model, batch, False, ignore_keys=IGNORED_OUTPUTS)
+        parts.append([each.float().cpu().numpy() for each in (*logits_and_tokens(outputs, labels), labels)])
+    logits, shares, all_labels = map(np.concatenate, zip(*gather_object(parts), strict=True))
+    result = trainer.compute_metrics(EvalPrediction((logits, shares), all_labels.astype(np.int64)))
+    result["samples_per_second"] = len(data) / (time.perf_counter() - start)
+    return {f"eval_{name}": value for name, value in result.items()}
 
 
 def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path]:

@@ -36,7 +36,12 @@ def evaluate(
     ] = None,
     video_dir: Annotated[str | None, typer.Option(help="Where an annotation file's videos are.")] = None,
     split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
-    batch_size: Annotated[int, typer.Option(help="Videos per batch and process.", min=1)] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Videos per batch and process. Default: 8, without --max-tokens.", min=1)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Tokens per batch and process, instead of a number of videos.", min=1)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Loading processes per process.", min=0)] = 2,
     on_bad_video: Annotated[str, typer.Option(help="raise, or skip and count.")] = "raise",
     bf16: Annotated[bool, typer.Option(help="bfloat16 mixed precision.")] = False,
@@ -48,6 +53,10 @@ def evaluate(
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate MODEL DATA
     """
     with one_line_errors():
+        if batch_size is not None and max_tokens is not None:
+            raise ValueError(
+                f"Expected --batch-size or --max-tokens, received both ({batch_size} and {max_tokens}): leave one out."
+            )
         evaluation = _evaluation()
         network, processor = open_model(model, threshold, num_frames, rate(frame_stride, fps))
         names = [network.config.id2label[index] for index in range(network.config.num_labels)]
@@ -55,7 +64,7 @@ def evaluate(
         with tempfile.TemporaryDirectory() as scratch:
             args = TrainingArguments(
                 output_dir=scratch,
-                per_device_eval_batch_size=batch_size,
+                per_device_eval_batch_size=batch_size or 8,
                 dataloader_num_workers=workers,
                 bf16_full_eval=bf16,
                 use_cpu=not torch.accelerator.is_available(),
@@ -63,7 +72,7 @@ def evaluate(
                 disable_tqdm=as_json,
             )
             result = evaluation.evaluate_model(
-                network, processor, clips, num_clips, num_crops, on_bad_video, token_keep_ratio, args
+                network, processor, clips, num_clips, num_crops, on_bad_video, token_keep_ratio, args, max_tokens
             )
             first = args.process_index == 0
         if first and output_dir is not None:
