@@ -427,6 +427,27 @@ def test_all_kinds_of_source(tmp_path):
         assert not file.closed
 
 
+PLAYLISTS = {
+    "self.ffconcat": "ffconcat version 1.0\nfile 'self.ffconcat'\n",
+    "of.ffconcat": "ffconcat version 1.0\nfile 'a.mp4'\n",
+    "of.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\na.mp4\n#EXT-X-ENDLIST\n",
+    "of.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n",
+}
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+@pytest.mark.parametrize("kind", ["path", "bytes"])
+def test_what_names_other_files_is_refused(tmp_path, monkeypatch, name, kind):
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.mp4"), 20)
+    Path(name).write_text(PLAYLISTS[name])
+    if (name, kind) == ("of.m3u8", "bytes"):
+        pytest.skip("FFmpeg knows m3u8 by its name alone")
+    with pytest.raises(ValueError, match=r"playlist .* are not read") as error:
+        index_video(name if kind == "path" else Path(name).read_bytes())
+    assert str(error.value).startswith(name if kind == "path" else "<bytes>")
+
+
 def test_wrong_arguments(tmp_path):
     path = write(tmp_path / "a.mp4", 20)
     for wrong in (20, -1):

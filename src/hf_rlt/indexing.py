@@ -38,6 +38,10 @@ _AS_STORED = (
     "av1",
     "libdav1d",
 )  # libavformat hands on each sample as it is
+# Formats that open other files or addresses that they name, or run a script: never what is called a video here.
+_REFERRING = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap"}
+_REFERRING |= {"image2", "vobsub", "mlv", "dvdvideo", "lavfi", "avisynth", "vapoursynth"}
+_FORMATS = ",".join(sorted(av.formats_available - _REFERRING))
 _DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
 
 
@@ -141,18 +145,26 @@ def open_stream(source: Source) -> Iterator[tuple[Any, Any]]:
 
     Raises:
         OSError: the path cannot be opened.
-        ValueError: the source holds no video.
+        ValueError: the source holds no video, or is a playlist or another format that names further files.
     """
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
     if isinstance(source, (str, os.PathLike)):
         file = os.fsdecode(source)
+        del options["protocol_whitelist"]
         if "://" not in file:
             open(file, "rb").close()  # the ordinary OSError for what cannot be opened
             file = f"file:{file}"  # or a colon in the name makes it a protocol
+            options["protocol_whitelist"] = "file"
     else:
         file.seek(0)
     try:
-        container = av.open(file, metadata_errors="replace")
+        container = av.open(file, options=options, metadata_errors="replace")
+    except av.error.ArgumentError as error:  # what FFmpeg answers to a format that is not on the list
+        raise ValueError(
+            f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (ffconcat, m3u8, sdp, "
+            "...): formats that name other files are not read. Pass the video itself."
+        ) from error
     except av.error.FFmpegError as error:
         raise ValueError(f"{name_of(source)}: not a video that can be opened ({error.strerror}). {REPAIR}") from error
     with container:
