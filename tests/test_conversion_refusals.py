@@ -267,9 +267,7 @@ class TestWriting:
             with pytest.raises(ValueError, match=message):
                 convert(source, tmp_path / out, ASKED, overwrite=overwrite)
         assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-        (tmp_path / "empty" / "old.txt").touch()
         convert(source, tmp_path / "empty", settings(threshold=0.3), overwrite=True)
-        assert not (tmp_path / "empty" / "old.txt").exists()
         assert RLTVideoMAEConfig.from_pretrained(tmp_path / "empty").threshold == 0.3
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
         with pytest.raises(ValueError, match="holds the source"):
@@ -292,19 +290,56 @@ class TestWriting:
         if old:
             assert RLTVideoMAEConfig.from_pretrained(tmp_path / "out").threshold == 0.3
 
-    def test_a_folder_that_cannot_be_replaced_stays(self, tmp_path, source, monkeypatch):
+    def test_overwriting_replaces_the_model_and_nothing_else(self, tmp_path, source):
+        out = tmp_path / "out"
+        convert(source, out, settings(threshold=0.3))
+        own = {path.name for path in out.iterdir()}
+        theirs = ["README.md", ".git/HEAD", "checkpoint-8/model.safetensors", "my-model.safetensors"]
+        for name in theirs:
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text("theirs")
+        stale = ["model-00001-of-00002.safetensors", "model.safetensors.index.json"]
+        for name in stale:
+            (out / name).write_text("of the old model")
+        convert(source, out, ASKED, overwrite=True)
+        assert RLTVideoMAEConfig.from_pretrained(out).threshold == 0.1
+        assert {path.name for path in out.iterdir()} == own | {name.split("/")[0] for name in theirs}
+        assert {(out / name).read_text() for name in theirs} == {"theirs"}
+
+    def test_a_folder_in_the_place_of_a_file_stays(self, tmp_path, source):
+        out = tmp_path / "out"
+        convert(source, out, ASKED)
+        (out / "preprocessor_config.json").unlink()
+        (out / "preprocessor_config.json").mkdir()
+        with pytest.raises(ValueError, match=r"preprocessor_config\.json: expected a file or nothing .* move it away"):
+            convert(source, out, settings(threshold=0.3), overwrite=True)
+        assert (out / "preprocessor_config.json").is_dir()
+        assert RLTVideoMAEConfig.from_pretrained(out).threshold == 0.1
+
+    def test_the_working_directory_can_be_written(self, tmp_path, source, monkeypatch):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        convert(source, ".", ASKED)
+        assert Path("config.json").is_file()  # of the same folder that this process is in
+        convert(source, ".", settings(threshold=0.3), overwrite=True)
+        assert RLTVideoMAEConfig.from_pretrained(".").threshold == 0.3
+
+    @pytest.mark.parametrize("at", ["config.json", "model.safetensors", "video_preprocessor_config.json"])
+    def test_a_model_that_cannot_be_replaced_stays(self, tmp_path, source, monkeypatch, at):
         convert(source, tmp_path / "out", settings(threshold=0.3))
+        (tmp_path / "out" / "README.md").write_text("mine")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
         rename = os.rename
 
         def busy(old, new):
-            if Path(old).name == "model":
+            if Path(old).parent.name == "model" and Path(old).name == at:
                 raise OSError("Device or resource busy")
             rename(old, new)
 
         monkeypatch.setattr(os, "rename", busy)
         with pytest.raises(OSError, match="busy"):
             convert(source, tmp_path / "out", ASKED, overwrite=True)
-        assert RLTVideoMAEConfig.from_pretrained(tmp_path / "out").threshold == 0.3
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "w.pth"]
 
     def test_what_was_written_is_compared(self, tmp_path, stock_folder):

@@ -49,7 +49,9 @@ def convert(
         str | None, typer.Option(help="mean or first token, for pre-trained sources. Default: the source's own.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16. Default: the source's own.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is a model folder.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model in OUT; other files there stay.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Convert SOURCE to an RLT-VideoMAE folder OUT, check it against the source, and say what was done.

@@ -1,9 +1,6 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Converts a checkpoint, checks what was written, and puts it in its place all at once."""
+"""Converts a checkpoint, and checks what was written."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 from .checks import check
 from .folders import open_folder
 from .originals import open_original
+from .placing import check_out, written_whole
 from .source import ConversionSettings, Opened
 
 SHAPE = [
@@ -68,9 +66,9 @@ def convert(
         source: a VideoMAE or RLT-VideoMAE Hub id or folder, classifier or pre-trained; or a file of original weights:
             VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors' Lightning `.ckpt`. Files are
             read by `torch.load(weights_only=True)`; what would run code is refused.
-        out: the folder to write, which must be new or empty. It appears only after everything was checked.
+        out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
-        overwrite: replace `out` if it is a model folder (holds a config.json).
+        overwrite: replace the model in `out`, if it is a model folder (holds a config.json). Other files there stay.
         progress: called with the name of each step before it is done.
 
     Raises:
@@ -82,14 +80,10 @@ def convert(
         >>> from hf_rlt.conversion import ConversionSettings, convert
         >>> convert("vit_b_k400.pth", "rlt-vit-b-k400", ConversionSettings(labels="k400.txt")).notes
     """
-    target = Path(out).resolve()
-    _check_out(out, target, Path(source), overwrite)
+    target = check_out(out, Path(source), overwrite)
     progress("Reading the source")
     opened = _open(str(source), settings or ConversionSettings())
-    nearest = next(parent for parent in target.parents if parent.is_dir())
-    # Beside its place, so that the finished folder gets there by renaming.
-    with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{target.name}.") as scratch:
-        written = Path(scratch) / "model"
+    with written_whole(target) as written:
         progress("Writing")
         opened.model.save_pretrained(written)
         opened.processor.save_pretrained(written)
@@ -98,8 +92,6 @@ def convert(
             checks = check(opened, written)
         except ValueError as error:
             raise ValueError(f"{source}: nothing was written to {out}. {error}") from error
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _put_in_place(written, target, Path(scratch) / "replaced")
     return _report(str(source), str(out), opened, checks)
 
 
@@ -121,37 +113,6 @@ def _open(source: str, settings: ConversionSettings) -> Opened:
             f"{source}: expected a model folder, a file of weights, or a Hub id such as user/name: found none."
         )
     return open_folder(source, settings)
-
-
-def _check_out(out: str | Path, target: Path, source: Path, overwrite: bool) -> None:
-    if source.exists() and target in (source.resolve(), *source.resolve().parents):
-        raise ValueError(f"{out}: holds the source {source}: write the result to another folder.")
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise ValueError(f"{out}: expected a new or empty folder to write to, found a file.")
-    if not any(target.iterdir()):
-        return
-    if not overwrite:
-        raise ValueError(f"{out}: expected a new or empty folder to write to, found one with files: pass --overwrite.")
-    if not (target / "config.json").is_file():
-        raise ValueError(f"{out}: --overwrite replaces model folders only, and this one holds no config.json.")
-
-
-def _put_in_place(written: Path, target: Path, replaced: Path) -> None:
-    """Returns nothing; renames, and puts the old folder back if that fails."""
-    if target.is_dir() and any(target.iterdir()):
-        os.rename(target, replaced)
-        try:
-            os.rename(written, target)
-        except BaseException:  # Ctrl-C too, or the old folder would go with the scratch one
-            os.rename(replaced, target)
-            raise
-        shutil.rmtree(replaced)
-    else:
-        if target.is_dir():
-            target.rmdir()
-        os.rename(written, target)
 
 
 def _report(source: str, out: str, opened: Opened, checks: list[str]) -> Conversion:
