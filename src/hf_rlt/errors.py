@@ -3,6 +3,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,12 +18,46 @@ MISTAKES = (ValueError, OSError, ImportError, StrictDataclassError, SafetensorEr
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Returns a context, also a decorator, in which a user's mistake ends the program with one line and exit code 2."""
+    """Returns a context, also a decorator, in which a user's mistake ends the program with one line and exit code 2.
+
+    What was printed is on its way when it ends, so that a full disk is such a mistake, too.
+    """
     try:
-        yield
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # as after `>&-`
+                sys.stdout.flush()
     except BrokenPipeError:  # `hf-rlt ... | head`: whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would fail again
-        raise typer.Exit(1) from None
+        _give_up_stdout()
+        raise SystemExit(1) from None
     except MISTAKES as error:
-        typer.echo(f"hf-rlt: error: {one_line(error)}", err=True)
-        raise typer.Exit(2) from error
+        typer.echo(f"hf-rlt: error: {printable(one_line(error))}", err=True)
+        _give_up_stdout()
+        raise SystemExit(2) from error
+
+
+def printable(text: str) -> str:
+    """Returns text, such as a file's name, that any terminal can print and that tells it to do nothing else.
+
+    Bytes that are no text become question marks; control characters, line breaks and what turns the direction of writing
+    around are written out, such as \\x1b.
+    """
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    kind = unicodedata.category(character)
+    if kind == "Cs":
+        return "\ufffd"
+    turns = unicodedata.bidirectional(character) in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return ascii(character)[1:-1] if turns or kind in {"Cc", "Zl", "Zp"} else character
+
+
+def _give_up_stdout() -> None:
+    """Returns nothing; drops what cannot be written, or the interpreter would try again and complain at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ from transformers.utils import logging as transformers_logging
 from ..benchmark.commands import app as benchmark
 from ..benchmark.cost_commands import app as costs
 from ..benchmark.model_commands import app as models
+from ..errors import one_line_errors
 from .card import card
 from .classify import classify
 from .convert import convert
@@ -38,4 +39,5 @@ def options() -> None:
 
 def main() -> None:
     """Returns never; runs the command line."""
-    app()
+    with one_line_errors():  # printing a result can fail, too
+        app()

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from ..hub import parse_widget, read_card, read_evaluation, write_card
 from ..opening import open_model
 
@@ -77,7 +77,7 @@ def card(
         return
     console = Console(soft_wrap=True, highlight=False)
     for file in (path, *files):
-        console.print(f"Written: {file}", markup=False)
+        console.print(f"Written: {printable(str(file))}", markup=False)
     for name in missing:
         console.print(f"Not on the card, because nothing says it. {ADVICE[name]}", markup=False)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
 from ..data import one_line
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from .evaluate import rate
 from .processors import FrameStride
 from .progress import spinner
@@ -42,15 +42,18 @@ def classify(
         with spinner(console) as progress:
             task = progress.add_task("")
             for number, clip in enumerate(clips, start=1):
-                progress.update(task, description=f"{number} of {len(clips)}: {clip}")
+                progress.update(task, description=f"{number} of {len(clips)}: {printable(clip)}")
                 try:
-                    _show(classify_video(clip, network, processor, top_k), len(clips) > 1, as_json)
+                    found = classify_video(clip, network, processor, top_k)
                 except (ValueError, OSError) as error:
                     bad += 1
-                    problem = one_line(error).removeprefix(f"{clip}: ")
-                    progress.console.print(f"{clip}: {problem}", markup=False, highlight=False, soft_wrap=True)
+                    problem = one_line(error).removeprefix(f"{' '.join(clip.split())}: ")
+                    line = printable(f"{clip}: {problem}")
+                    progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
                     if as_json:
                         print(json.dumps({"video": clip, "error": problem}), flush=True)
+                    continue
+                _show(found, len(clips) > 1, as_json)
     if bad:
         raise typer.Exit(1)
 
@@ -61,9 +64,9 @@ def _show(found: Classified, several: bool, as_json: bool) -> None:
         print(json.dumps({**asdict(found), "scores": scores}), flush=True)
         return
     if several:
-        print(found.video)
+        print(printable(found.video))
     for label, score in found.scores:
-        print(f"{score:6.1%}  {label}")
+        print(f"{score:6.1%}  {printable(label)}")
     share = found.tokens_computed / found.tokens
     left = f", {found.tokens_left} left at the end" if found.tokens_left < found.tokens_computed else ""
     print(f"{found.tokens_computed} of {found.tokens} tokens computed ({share:.1%}){left}")

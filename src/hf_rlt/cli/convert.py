@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from .progress import spinner
 
 if TYPE_CHECKING:
@@ -91,9 +91,10 @@ def _threshold(text: str) -> float | str | None:
 def _show(done: "Conversion") -> None:
     shape = done.config
     table = Table(show_header=False, box=None)
-    table.add_row("Source", f"{done.source}: {done.kind}")
+    table.add_row("Source", printable(f"{done.source}: {done.kind}"))
     table.add_row(
-        "Written", f"{done.out}: {done.architecture}, {done.parameters / 1e6:,.1f} M parameters, {done.dtype}"
+        "Written",
+        f"{printable(done.out)}: {done.architecture}, {done.parameters / 1e6:,.1f} M parameters, {done.dtype}",
     )
     table.add_row(
         "Shape",
@@ -105,5 +106,5 @@ def _show(done: "Conversion") -> None:
     table.add_row("Threshold", "none (dense)" if done.threshold is None else f"{done.threshold:g}")
     for name, lines in (("Note", done.notes), ("Checked", done.checks)):
         for line in lines:
-            table.add_row(name, line)
+            table.add_row(name, printable(line))
     Console(markup=False).print(table)

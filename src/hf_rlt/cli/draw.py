@@ -13,7 +13,7 @@ from rich.console import Console
 from ..drawing import draw_clip, draw_video, write_drawing
 from ..drawing.animation import SUFFIXES
 from ..drawing.pictures import check_suffix
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from ..reading import index_video
 from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
 from .progress import spinner
@@ -113,7 +113,7 @@ def _show(result: dict[str, Any]) -> None:
             f"threshold {row['threshold']:g}: {row['tokens_after']:,} of {row['tokens_before']:,} tokens computed "
             f"({row['share']:.1%})"
         )
-    print(f"Written: {result['output']} ({result['frames']} frames, {result['fps']:.4g} per second)")
+    print(f"Written: {printable(result['output'])} ({result['frames']} frames, {result['fps']:.4g} per second)")
     whole = result.get("seconds_of_video", 0.0)
     if whole > result["seconds"] + 0.1:
         print(f"Drawn: {result['seconds']:.1f} of {whole:.1f} seconds; --seconds {math.ceil(whole)} for all of it.")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainingArguments
 
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from ..opening import open_clips, open_model
 
 
@@ -116,6 +116,8 @@ def _show(result: dict[str, Any], output_dir: str | None) -> None:
     console = Console()
     console.print(table)
     weakest = sorted(result["per_class"], key=lambda row: row["accuracy"])[:5]
-    console.print("Weakest classes: " + ", ".join(f"{row['class']} {row['accuracy']:.0%}" for row in weakest))
+    lines = ["Weakest classes: " + ", ".join(f"{row['class']} {row['accuracy']:.0%}" for row in weakest)]
     if output_dir is not None:
-        console.print(f"Written: {Path(output_dir) / 'evaluation.json'} and per_class.csv")
+        lines.append(f"Written: {Path(output_dir) / 'evaluation.json'} and per_class.csv")
+    for line in lines:
+        console.print(printable(line), markup=False)

@@ -13,12 +13,12 @@ def spinner(console: Console) -> Progress:
     Args:
         console: of stderr, so that results on stdout can be piped.
     """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     # rich would send what is printed to this console, also when stdout is a file.
     return Progress(
         *columns,
         console=console,
         transient=True,
         disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )

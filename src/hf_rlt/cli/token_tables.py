@@ -1,18 +1,20 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The tables of `hf-rlt tokens`."""
 
-import os
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from ..counting import Question
 from ..counting.summary import Tally
+from ..errors import printable
 
 ROWS = 40  # more videos than that are only summed up
 WIDTH = 160  # of a table that does not go to a terminal
+NAMES = 20  # characters in which a name can be folded
 
 
 def show(tally: Tally, question: Question) -> None:
@@ -20,11 +22,9 @@ def show(tally: Tally, question: Question) -> None:
     if not tally.read:
         return
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, WIDTH))
     tables = [_shares] if tally.read > 1 else []
     for table in [_videos, *tables] if tally.read <= ROWS else [*tables, _ends]:
-        console.print(table(tally, question))
+        _print(console, table(tally, question))
         console.print()
     clip, processor = tally.rows[0].counts[0], question.processor
     where = f"{clip.clips} clips of each video" if clip.clips > 1 else "The clip in the middle of each video"
@@ -39,9 +39,13 @@ def show(tally: Tally, question: Question) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def shown_name(path: str) -> str:
-    """Returns a path that any terminal can print."""
-    return os.fsencode(path).decode(errors="replace")
+def _print(console: Console, table: Table) -> None:
+    """Returns nothing; prints a table as wide as its numbers need; a narrow terminal wraps it, and loses none."""
+    names, wide = table.columns[0], console.options.update(max_width=1000)
+    names.width = min(NAMES, Measurement.get(console, wide, table).minimum)
+    least = Measurement.get(console, wide, table).minimum
+    names.width = None
+    Console(width=max(least, console.width if console.is_terminal else WIDTH)).print(table)
 
 
 def _table(*columns: str, names: int = 1) -> Table:
@@ -56,7 +60,7 @@ def _table(*columns: str, names: int = 1) -> Table:
 def _videos(tally: Tally, question: Question) -> Table:
     table = _table("video", "sampling", "threshold", "before", "after", "share", "longest run")
     for video in tally.rows:
-        name = shown_name(video.video) + (" *" if any(count.repeated_frames for count in video.counts) else "")
+        name = printable(video.video) + (" *" if any(count.repeated_frames for count in video.counts) else "")
         for count in video.counts:
             table.add_row(
                 Text(name),
@@ -96,7 +100,7 @@ def _ends(tally: Tally, question: Question) -> Table:
         result = summary.result()
         for share, video in [*result["lowest"], *reversed(result["highest"])]:
             row = (_sampling(summary.fps, question), f"{summary.threshold:g}", f"{share:.1%}")
-            table.add_row(Text(shown_name(video)), *row)
+            table.add_row(Text(printable(video)), *row)
         table.add_section()
     return table
 

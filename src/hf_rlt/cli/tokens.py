@@ -14,10 +14,10 @@ from rich.console import Console
 from ..counting import Counted, CountFile, Question, count_videos, find
 from ..counting.summary import Tally
 from ..data.lists import VIDEO_SUFFIXES
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
 from .progress import spinner
-from .token_tables import ROWS, show, shown_name
+from .token_tables import ROWS, show
 
 THRESHOLDS = [0.1]
 INTERRUPTED = 130  # as shells call a program that Ctrl-C ended
@@ -104,7 +104,7 @@ def _watch(counted: Iterable[Counted], question: Question, tally: Tally, console
 
 def _report_bad(video: Counted, tally: Tally, console: Console, as_json: bool) -> None:
     tally.add(video)
-    console.print(f"{shown_name(video.video)}: {video.problem}", markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(f"{video.video}: {video.problem}"), markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print(json.dumps({"video": os.path.abspath(video.video), "error": video.problem}), flush=True)
 
@@ -119,4 +119,4 @@ def _say_how_it_ended(console: Console, tally: Tally, output: Path | None, inter
     if tally.bad:
         lines.append(f"{tally.bad:,} of {tally.read + tally.bad:,} videos cannot be read, see above.")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

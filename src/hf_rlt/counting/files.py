@@ -208,8 +208,7 @@ def _keep(task: Task, store: CountFile | None) -> None:
 def _outcome(task: Task) -> Counted:
     video: Counted = task.thing
     if isinstance(task.result, Failed):
-        name = f"{video.video}: "
-        video.problem = task.result.reason.removeprefix(name)
+        video.problem = task.result.reason.removeprefix(f"{' '.join(video.video.split())}: ")
     else:
         video.counts = task.result
     return video
