@@ -322,6 +322,29 @@ class TestOutput:
             assert sum(video.reused for video in counted) == whole, cut
             assert [video.reused for video in self.count(folder / "a", output, question)] == [True] * 3
 
+    def test_a_full_disk_tears_no_record(self, folder, tmp_path):
+        resource = pytest.importorskip("resource")
+        output, question = tmp_path / "counts.jsonl", Question(small())
+        self.count(folder / "a" / "1.mp4", output, question)
+        content = output.read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + 20, limits[1]))  # bytes of a file: as little room
+        try:
+            done = run(folder / "b.mp4", "--output", output)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert done.exit_code == 2
+        assert "File too large" in done.stderr
+        assert output.read_bytes() == content
+
+    def test_a_file_that_is_being_written_is_not_written_by_another(self, folder, tmp_path):
+        output, question = tmp_path / "counts.jsonl", Question(small())
+        with CountFile(output, question):
+            done = run(folder / "b.mp4", "--output", output)
+        assert done.exit_code == 2
+        assert f"{output}: another count is being written to it" in done.stderr
+        assert len(self.count(folder / "b.mp4", output, question)) == 1
+
     @pytest.mark.parametrize("content", [b"\x00\x00\x00\x18ftypmp42", b'{"videos": []}\n', b"one line\n"])
     def test_another_file_is_not_spoilt(self, folder, tmp_path, content):
         output = tmp_path / "other"

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Counting over any number of videos: found as they are needed, remembered in a file, gone on with after an interruption."""
 
+import errno
 import json
 import os
 import stat
@@ -16,6 +17,11 @@ from typing import Any
 from ..data.lists import walk_videos
 from .processes import Failed, Task, attempt, in_processes
 from .videos import Question, TokenCount, count_video
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 BEGINNING = b'{"video": '
 
@@ -52,7 +58,7 @@ class CountFile:
     Only places in the file are held in memory. Use as a context.
 
     Raises:
-        ValueError: if the file holds something else, which would be spoilt.
+        ValueError: if the file holds something else, which would be spoilt, or another process writes it.
         OSError: if it cannot be written.
     """
 
@@ -63,10 +69,24 @@ class CountFile:
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
         self._places: dict[bytes, int] = {}
         try:
+            self._lock(path)
             self._read(path)
         except BaseException:
             self._file.close()
             raise
+
+    def _lock(self, path: str | Path) -> None:
+        """Returns nothing; holds the file until it is closed, or this process ends. Two would write into one another."""
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path}: another count is being written to it: wait for its end, or choose another name."
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # some network disks know no locks
+                raise
 
     def _read(self, path: str | Path) -> None:
         with open(path, "rb") as lines:
@@ -104,10 +124,19 @@ class CountFile:
         # At once: what an interruption leaves is a whole number of lines, or one torn at the end.
         place = self._file.seek(0, os.SEEK_END)
         lines = [json.dumps(record).encode() + b"\n" for record in new]
-        self._file.write(b"".join(lines))
+        self._write(b"".join(lines), place)
         for record, line in zip(new, lines, strict=True):
             self._places[_key(record)] = place
             place += len(line)
+
+    def _write(self, content: bytes, place: int) -> None:
+        """Returns nothing; a disk that is full takes a part at most, and keeps none of it."""
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError:
+            self._file.truncate(place)
+            raise
 
     def _key_of(self, video: Counted, fps: float | None, threshold: float) -> bytes:
         file = {"video": os.path.abspath(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
