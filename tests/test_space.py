@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -76,6 +77,47 @@ class TestAnalysis:
         second = analyse(video, 0.4, tmp_path)
         assert analysis.read_once.cache_info().misses == before
         assert second.tokens < first.tokens
+
+
+class TestLimits:
+    @pytest.fixture
+    def show(self, analyse, tmp_path_factory):
+        drawings = tmp_path_factory.mktemp("drawings")
+        return lambda video, threshold=0.1: app.answer(analyse, drawings, str(video), threshold)
+
+    @pytest.mark.parametrize(
+        ("name", "limit", "message"),
+        [
+            ("PIXELS", 5000, r"a frame of 256 x 144 has 36,864 pixels, the limit is 5,000"),
+            ("FRAMES", 20, r"the video has at least 21 frames, the limit is 20"),
+            ("SECONDS", 0.5, r"the video lasts at least 0\.6 seconds, the limit is 0\.5"),
+        ],
+    )
+    def test_what_is_too_large_is_not_decoded(self, monkeypatch, tmp_path, name, limit, message):
+        monkeypatch.setenv(f"HF_RLT_MAX_{name}", str(limit))
+        monkeypatch.setattr(analysis, "read_clip", lambda *arguments: pytest.fail("was read"))
+        video = shutil.copy(CITY, tmp_path / "a  b.mp4")
+        with pytest.raises(ValueError, match=f"^{message}.*HF_RLT_MAX_{name}"):
+            analysis.Analyser(app.BUILT_IN)(video, 0.1, tmp_path)
+
+    def test_no_memory_is_an_answer_and_the_servers_folder_stays_its_own(self, show, monkeypatch, tmp_path):
+        video = tmp_path / "a  b.mp4"
+        shutil.copy(CITY, video)
+
+        errors = {
+            "a  b.mp4: the server has not enough memory for it.": MemoryError(),
+            "a b.mp4: frame 3 is damaged.": ValueError(f"{video}: frame 3 is damaged."),
+            "a  b.mp4: damaged.": OSError("damaged."),
+        }
+        for expected, error in errors.items():
+            monkeypatch.setattr(analysis, "read_clip", Mock(side_effect=error))
+            assert show(video)[0]["value"] == f"**Cannot be read.** {expected}"
+
+    def test_few_pictures_are_kept(self, show, tmp_path):
+        for i in range(app.KEPT + 3):
+            picture = Path(show(CITY, i / 100)[1]["value"])
+            assert picture.is_file()
+        assert len(list(picture.parent.parent.iterdir())) == app.KEPT
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +193,7 @@ class TestPage:
         bad.write_bytes(b"this is no video")
         upload(page, bad)
         message = page.inner_text("#message")
-        assert message.startswith("Cannot be read. broken.mp4: not a video that can be opened")
+        assert message.startswith("Cannot be read. broken.mp4: expected a video file")
         assert page.locator("#picture img, #numbers table, #scores h2").count() == 0
         upload(page, CITY)
         assert tokens(page)[1] == wanted

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.drawing import DrawnClip, draw_frames, read_clip, write_animation
+from hf_rlt.hub.handler import EndpointHandler, check_limits
 from hf_rlt.measure import interleaved_times, timed
 from hf_rlt.opening import open_model
 
@@ -55,6 +56,7 @@ class Analyser:
     def __init__(self, name: str | Path) -> None:
         model, self.processor = open_model(str(name))
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        self.limits = EndpointHandler.read_limits()
         self.model: RLTVideoMAEForVideoClassification = model.eval().to(device)
         self.threshold = 0.1 if model.config.threshold is None else model.config.threshold
         self.scale = max(1, -(-SHOWN_SIDE // self.processor.crop_size["height"]))
@@ -63,9 +65,10 @@ class Analyser:
         """Returns the analysis of the clip in the middle of a video; its picture is written into `folder`.
 
         Raises:
-            ValueError, OSError: with one sentence, if the video cannot be read.
+            ValueError, OSError: with one sentence, if the video cannot be read, or is over the limits of the handler of
+                Inference Endpoints.
         """
-        frames, fps = read_once(str(video), os.stat(video).st_mtime_ns, self.processor)
+        frames, fps = read_once(str(video), os.stat(video).st_mtime_ns, self.processor, tuple(self.limits.items()))
         drawn = draw_frames(frames, self.processor, (threshold,), self.scale, fps=fps)
         picture = write_animation(side_by_side(drawn), Path(folder) / f"{threshold:.3f}.gif", fps)
         pixels = self.processor(frames, return_tensors="pt")["pixel_values"].to(self.model.device, self.model.dtype)
@@ -92,8 +95,12 @@ class Analyser:
 
 
 @lru_cache(maxsize=2)
-def read_once(video: str, changed: int, processor: RLTVideoProcessor) -> tuple[np.ndarray, float]:
+def read_once(
+    video: str, changed: int, processor: RLTVideoProcessor, limits: tuple[tuple[str, float], ...]
+) -> tuple[np.ndarray, float]:
     """Returns the clip's frames and rate; moving the slider does not decode the video again."""
+    with open(video, "rb") as file:
+        check_limits(file, dict(limits))
     return read_clip(video, processor)
 
 

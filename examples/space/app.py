@@ -6,6 +6,7 @@ HF_RLT_MODEL names another classifier than the built-in one: a folder or a Hub i
 
 import argparse
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import gradio as gr
 from analysis import Analyser, Analysis
 from transformers.utils import logging
 
-from hf_rlt.data import one_line
 from hf_rlt.data.lists import VIDEO_SUFFIXES
 
 HERE = Path(__file__).parent
 BUILT_IN = HERE / "digits"
 MAX_FILE_SIZE = "64mb"
+KEPT = 8  # pictures on the disk, beside the page's own copies
 SUFFIXES = sorted(VIDEO_SUFFIXES | {".gif", ".h264", ".m4a"})
 INTRODUCTION = """# Don't look twice
 
@@ -47,22 +48,41 @@ def table(found: Analysis) -> str:
     return f"{text}\n\nLongest run: {found.longest_run} of {found.tubelets} tubelets."
 
 
+def problem(error: BaseException, video: str) -> str:
+    """Returns an error as one line that names an uploaded file, and not where the server keeps it."""
+    name = Path(video).name
+    if isinstance(error, MemoryError):
+        return f"{name}: the server has not enough memory for it."
+    text = " ".join(str(error).replace(video, name).split())
+    return text if text.startswith(" ".join(name.split())) else f"{name}: {text}"
+
+
+def new_folder(parent: Path) -> str:
+    """Returns a new folder for a picture; those go that the page has copied long ago."""
+    for old in sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[: 1 - KEPT]:
+        shutil.rmtree(old)
+    return tempfile.mkdtemp(dir=parent)
+
+
+def answer(analyse: Analyser, drawings: Path, video: str | None, threshold: float) -> tuple:
+    """Returns message, picture, numbers and scores of a video, as updates of the page."""
+    hidden = gr.update(value=None, visible=False)
+    if not video:
+        return gr.update(value="Choose a video.", visible=True), hidden, hidden, hidden
+    try:
+        found = analyse(video, threshold, new_folder(drawings))
+    except (ValueError, OSError, MemoryError) as error:
+        return gr.update(value=f"**Cannot be read.** {problem(error, video)}", visible=True), hidden, hidden, hidden
+    shown = (str(found.picture), table(found), found.scores)
+    return gr.update(value="", visible=False), *(gr.update(value=value, visible=True) for value in shown)
+
+
 def build(name: str | Path = BUILT_IN) -> gr.Blocks:
     """Returns the page for a classifier."""
-    analyse = Analyser(name)
-    drawings = Path(tempfile.mkdtemp(prefix="hf_rlt-"))
+    analyse, drawings = Analyser(name), tempfile.TemporaryDirectory(prefix="hf_rlt-")
 
     def show(video: str | None, threshold: float) -> tuple:
-        hidden = gr.update(value=None, visible=False)
-        if not video:
-            return gr.update(value="Choose a video.", visible=True), hidden, hidden, hidden
-        try:
-            found = analyse(video, threshold, tempfile.mkdtemp(dir=drawings))
-        except (ValueError, OSError) as error:
-            text = one_line(error).replace(video, Path(video).name)  # not where the server keeps it
-            return gr.update(value=f"**Cannot be read.** {text}", visible=True), hidden, hidden, hidden
-        shown = (str(found.picture), table(found), found.scores)
-        return gr.update(value="", visible=False), *(gr.update(value=value, visible=True) for value in shown)
+        return answer(analyse, Path(drawings.name), video, threshold)
 
     with gr.Blocks(title="Run-Length Tokenization", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.Markdown(INTRODUCTION + ("" if Path(name) != BUILT_IN else "\n" + ABOUT_BUILT_IN))
@@ -81,27 +101,33 @@ def build(name: str | Path = BUILT_IN) -> gr.Blocks:
                 clips = sorted(str(path) for path in (HERE / "clips").glob("*.mp4"))
                 gr.Examples([[clip] for clip in clips], [video], label="Or pick one")
             with gr.Column(scale=3, min_width=300):
-                message = gr.Markdown("Choose a video.", elem_id="message")
-                picture = gr.Image(
-                    show_label=False,
-                    alt_text="The clip, and beside it the same clip with everything grey that is not computed",
-                    visible=False,
-                    interactive=False,
-                    buttons=["download", "fullscreen"],
-                    elem_id="picture",
-                )
-                numbers = gr.Markdown(visible=False, elem_id="numbers")
-                scores = gr.Label(label="What it shows, with RLT", num_top_classes=5, visible=False, elem_id="scores")
+                outputs = _outputs()
         gr.on(
             [video.change, threshold.change],
             show,
             [video, threshold],
-            [message, picture, numbers, scores],
+            outputs,
             trigger_mode="always_last",  # of the events of a slider that is being dragged
             concurrency_limit=1,  # or they would slow each other's forward pass down
             api_visibility="private",
         )
     return page
+
+
+def _outputs() -> list[gr.Component]:
+    """Returns the parts of the page that `answer` fills."""
+    message = gr.Markdown("Choose a video.", elem_id="message")
+    picture = gr.Image(
+        show_label=False,
+        alt_text="The clip, and beside it the same clip with everything grey that is not computed",
+        visible=False,
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        elem_id="picture",
+    )
+    numbers = gr.Markdown(visible=False, elem_id="numbers")
+    scores = gr.Label(label="What it shows, with RLT", num_top_classes=5, visible=False, elem_id="scores")
+    return [message, picture, numbers, scores]
 
 
 def main() -> None:

@@ -8,14 +8,15 @@ same requests without the platform's server, for a container of your own (port 8
 """
 
 import base64
+import io
 import json
 import math
 import os
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import torch
@@ -54,10 +55,15 @@ class EndpointHandler:
         from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
         folder = path or str(Path(__file__).resolve().parent)
-        self.limits = {name: _limit(name, getattr(self, f"MAX_{name}")) for name in LIMITS}
+        self.limits = self.read_limits()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True)
         self.model = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True).to(device).eval()
+
+    @classmethod
+    def read_limits(cls) -> dict[str, float]:
+        """Returns the limits by the names in LIMITS, the class's own or the environment's."""
+        return {name: _limit(name, getattr(cls, f"MAX_{name}")) for name in LIMITS}
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns `[{"label": str, "score": float}, ...]`, the best first.
@@ -71,7 +77,10 @@ class EndpointHandler:
         """
         settings = _parameters(data.get("parameters"))
         video = self._file(data.get("inputs"))
-        self._check(video)
+        try:
+            check_limits(io.BytesIO(video), self.limits)
+        except ValueError as error:
+            raise ValueError(f"inputs: {error}") from error
         top_k = min(settings.pop("top_k"), self.model.config.num_labels)
         try:
             inputs = self.processor(
@@ -95,7 +104,7 @@ class EndpointHandler:
             if not prefix[-7:].lower() == ";base64":
                 raise ValueError(f"inputs: expected a data URL with ;base64, received {_short(prefix)}.")
         text = "".join(text.split())
-        self._compare("MEGABYTES", len(text) * 3 / 4 / 2**20, "the file holds {} MiB")
+        _compare(self.limits, "MEGABYTES", len(text) * 3 / 4 / 2**20, "inputs: the file holds {} MiB")
         try:
             return base64.b64decode(text, validate=True)
         except ValueError as error:
@@ -104,59 +113,67 @@ class EndpointHandler:
                 "addresses are not fetched."
             ) from error
 
-    def _check(self, video: bytes) -> None:
-        """Returns nothing; raises unless the video keeps to the limits. Reads its packets and decodes none of them."""
-        options = {
-            "format_whitelist": CONTAINERS,
-            "protocol_whitelist": "none",
-            "max_pixels": str(int(self.limits["PIXELS"])),  # or probing could decode a picture of any size
-        }
-        try:
-            container = av.open(BytesIO(video), options=options, metadata_errors="replace")
-        except (av.error.FFmpegError, ValueError) as error:
-            raise ValueError(
-                f"inputs: expected a video file (mp4, mov, webm, mkv, avi, gif, ...), received {len(video):,} bytes that "
-                "cannot be opened as one."
-            ) from error
-        with container:
-            cover = av.stream.Disposition.attached_pic
-            streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
-            if not streams:
-                raise ValueError(
-                    "inputs: expected a video, received a file without a video stream that can be decoded."
-                )
-            for stream in streams:
-                ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens by it
-                pixels = stream.height * round(stream.width * (ratio if 1 / 8 <= ratio <= 8 else 1))
-                if not pixels:  # probing was not allowed to decode one
-                    limit = f"the limit of {self.limits['PIXELS']:,.15g} pixels"
-                    raise ValueError(f"inputs: the video's frames have no known size, or more than {limit}.")
-                self._compare("PIXELS", pixels, f"a frame of {stream.width} x {stream.height} has {{}} pixels")
-            self._count(container, streams)
 
-    def _count(self, container: Any, streams: list[Any]) -> None:
-        seen = {stream.index: (0, math.inf, -math.inf) for stream in streams}
-        try:
-            for packet in container.demux(streams):
-                if not packet.size:
-                    continue
-                frames, first, last = seen[packet.stream.index]
-                rate = packet.stream.average_rate or packet.stream.guessed_rate or 25
-                time = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
-                frames, first, last = seen[packet.stream.index] = (frames + 1, min(first, time), max(last, time))
-                self._compare("FRAMES", frames, "the video has at least {} frames")
-                self._compare("SECONDS", last - first, "the video lasts at least {} seconds")
-        except av.error.FFmpegError:
-            pass  # damaged from here on: the processor reads no further either
+def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
+    """Returns nothing; raises unless a video keeps to the limits. Reads its packets and decodes none of them.
 
-    def _compare(self, name: str, value: float, sentence: str) -> None:
-        limit = self.limits[name]
-        if value > limit:
-            found = sentence.format(f"{value:,.0f}" if value >= 1000 else f"{value:.4g}")
-            raise ValueError(
-                f"inputs: {found}, the limit is {limit:,.15g}: send less, or start the endpoint with a larger "
-                f"HF_RLT_MAX_{name}."
-            )
+    Args:
+        video: the file.
+        limits: see `EndpointHandler.read_limits`; MEGABYTES is not compared.
+
+    Raises:
+        ValueError: with what the video has, and the limit; or if it is none that can be opened.
+    """
+    options = {
+        "format_whitelist": CONTAINERS,
+        "protocol_whitelist": "none",
+        "max_pixels": str(int(limits["PIXELS"])),  # or probing could decode a picture of any size
+    }
+    try:
+        container = av.open(video, options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError, OSError) as error:  # the last of seeking in less than it hoped for
+        raise ValueError(
+            "expected a video file (mp4, mov, webm, mkv, avi, gif, ...), received "
+            f"{video.seek(0, io.SEEK_END):,} bytes that cannot be opened as one."
+        ) from error
+    with container:
+        cover = av.stream.Disposition.attached_pic
+        streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
+        if not streams:
+            raise ValueError("expected a video, received a file without a video stream that can be decoded.")
+        for stream in streams:
+            ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens by it
+            pixels = stream.height * round(stream.width * (ratio if 1 / 8 <= ratio <= 8 else 1))
+            if not pixels:  # probing was not allowed to decode one
+                limit = f"the limit of {limits['PIXELS']:,.15g} pixels"
+                raise ValueError(f"the video's frames have no known size, or more than {limit}.")
+            _compare(limits, "PIXELS", pixels, f"a frame of {stream.width} x {stream.height} has {{}} pixels")
+        _count(container, streams, limits)
+
+
+def _count(container: Any, streams: list[Any], limits: Mapping[str, float]) -> None:
+    seen = {stream.index: (0, math.inf, -math.inf) for stream in streams}
+    try:
+        for packet in container.demux(streams):
+            if not packet.size:
+                continue
+            frames, first, last = seen[packet.stream.index]
+            rate = packet.stream.average_rate or packet.stream.guessed_rate or 25
+            time = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
+            frames, first, last = seen[packet.stream.index] = (frames + 1, min(first, time), max(last, time))
+            _compare(limits, "FRAMES", frames, "the video has at least {} frames")
+            _compare(limits, "SECONDS", last - first, "the video lasts at least {} seconds")
+    except av.error.FFmpegError:
+        pass  # damaged from here on: the processor reads no further either
+
+
+def _compare(limits: Mapping[str, float], name: str, value: float, sentence: str) -> None:
+    limit = limits[name]
+    if value > limit:
+        found = sentence.format(f"{value:,.0f}" if value >= 1000 else f"{value:.4g}")
+        raise ValueError(
+            f"{found}, the limit is {limit:,.15g}: send less, or start the server with a larger HF_RLT_MAX_{name}."
+        )
 
 
 def _limit(name: str, default: float) -> float:
