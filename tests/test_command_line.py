@@ -3,16 +3,19 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from hf_rlt.cli import app, token_tables
-from hf_rlt.errors import printable
+from hf_rlt.errors import one_line_errors, printable
 
 SPACE = Path(__file__).parents[1] / "examples" / "space"
 CLIP = SPACE / "clips" / "city_at_night.mp4"
@@ -80,3 +83,73 @@ def test_a_narrow_terminal_gets_every_number(tmp_path, monkeypatch):
         wanted = [f"{count['tokens_after']:,.0f}", f"{count['share']:.1%}", f"({count['longest_run_seconds']:.2f} s)"]
         rows = [line.split() for line in done.output.splitlines() if f" {count['threshold']:g} " in line]
         assert any(" ".join(wanted[:2]) in " ".join(row) and wanted[2] in " ".join(row) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id2label": ["a", "b"]}, "expected id2label .* found a list"),
+        ({"id2label": {}}, "expected id2label .* found nothing in it"),
+        ({"id2label": {"1": "a", "2": "b"}}, "expected id2label .* found 1, 2"),
+        ({"id2label": {"x": "a"}}, "expected id2label .* found x"),
+        ({"id2label": None, "num_labels": 0}, "expected num_labels .* found 0"),
+        ({"patch_size": 0}, "expected patch_size .* found 0"),
+        ({"tubelet_size": 0}, "expected tubelet_size .* found 0"),
+        ({"num_frames": "8"}, "expected num_frames .* found '8'"),
+        ({"image_size": [64]}, r"expected image_size .* found \[64\]"),
+        ({"threshold": "0.1"}, "expected threshold .* found '0.1'"),
+    ],
+)
+def test_an_edited_config_is_one_line(tmp_path, changes, message):
+    folder = Path(shutil.copytree(SPACE / "digits", tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    for arguments in (
+        ["classify", CLIP, "--model", folder],
+        ["tokens", CLIP, "--model", folder],
+        ["convert", folder, tmp_path / "out"],
+        ["card", folder, "--output", tmp_path / "card.md"],
+    ):
+        done = CliRunner().invoke(app, list(map(str, arguments)))
+        assert done.exit_code == 2, done.output
+        assert re.fullmatch(f"hf-rlt: error: {re.escape(str(folder))}: {message}.*\n", done.stderr), done.stderr
+
+
+def test_too_few_labels_for_the_weights_are_one_line(tmp_path):
+    folder = Path(shutil.copytree(SPACE / "digits", tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a"}}))
+    done = CliRunner().invoke(app, ["classify", str(CLIP), "--model", str(folder)])
+    assert done.exit_code == 2
+    assert f"{folder}: expected weights of the shapes that its config.json says" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "allocate", [lambda: np.empty(1 << 60, np.uint8), lambda: torch.empty(1 << 50), lambda: (1 << 5000) / 3.0]
+)
+def test_no_memory_is_one_line(capsys, allocate):
+    with pytest.raises(SystemExit) as stopped, one_line_errors():
+        allocate()
+    assert stopped.value.code == 2
+    assert re.fullmatch(r"hf-rlt: error: not enough memory \(.+\): ask for less\.\n", capsys.readouterr().err)
+    with pytest.raises(RuntimeError, match="shapes"), one_line_errors():
+        raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize("command", ["tokens", "draw", "classify"])
+def test_a_threshold_is_a_number(tmp_path, command):
+    options = {"draw": ["-o", tmp_path / "a.png"], "classify": ["--model", SPACE / "digits"]}.get(command, [])
+    done = CliRunner().invoke(app, list(map(str, [command, CLIP, "--threshold", "inf", "--json", *options])))
+    assert done.exit_code == 2
+    assert re.search("--threshold: expected a number.*, received '?inf", done.stderr)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sys.modules["hf_rlt.cli.draw"], "draw_clip", lambda *arguments, **settings: pytest.fail("was opened")
+        )
+        done = CliRunner().invoke(app, ["draw", str(tmp_path / "pipe.mp4"), "-o", str(tmp_path / "a.png")])
+    assert done.exit_code == 2
+    assert "pipe.mp4: expected a video file, found something else" in done.stderr

@@ -19,7 +19,7 @@ LAYERS = [
     ["attention_rlt_videomae", "video_processing_rlt"],
     ["layers_rlt_videomae"],
     ["modeling_rlt_videomae"],
-    ["registration", "data", "baselines", "checkpoints", "metrics", "arguments", "timing"],
+    ["registration", "data", "baselines", "checkpoints", "metrics", "arguments", "timing", "model_folders"],
     ["training", "evaluation", "measure", "visualize", "counting", "hub", "errors", "opening", "conversion"],
     ["drawing", "classification"],
     ["recipes", "benchmark"],

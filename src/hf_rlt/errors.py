@@ -2,6 +2,7 @@
 """How the command line ends when its user made a mistake: one line, exit code 2."""
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # `hf-rlt ... | head`: whoever read has seen enough
         _give_up_stdout()
         raise SystemExit(1) from None
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
+            raise  # torch's own errors have no class of their own
+        typer.echo(f"hf-rlt: error: not enough memory ({printable(one_line(error))[:160]}): ask for less.", err=True)
+        raise SystemExit(2) from error
     except MISTAKES as error:
         typer.echo(f"hf-rlt: error: {printable(one_line(error))}", err=True)
         _give_up_stdout()

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a command line's MODEL and DATA are: trained classifiers and labelled clips."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .baselines import (
     ToMeVideoMAEForVideoClassification,
 )
 from .data import ClipList, from_file, from_folder, from_hub
+from .model_folders import check_name, read_config
 from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from .video_processing_rlt import RLTVideoProcessor
 
@@ -38,19 +40,26 @@ def open_model(
     Raises:
         ValueError: if there is no such folder, it holds something else, or a classifier without a trained head.
     """
-    # What stands beside existing folders is meant as a path: do not look for it on the Hub.
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1):
-        raise ValueError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
+    check_name(name)
     changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
     if threshold != "model":
         try:
-            changes["threshold"] = None if threshold.lower() == "none" else float(threshold)
+            changes["threshold"] = None if threshold.lower() == "none" else finite(float(threshold))
         except ValueError:
             raise ValueError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
+    read_config(name)
     kind = AutoConfig.from_pretrained(name).model_type
     if kind not in KINDS:
         raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
-    network, loading = KINDS[kind].from_pretrained(name, output_loading_info=True, **changes)
+    try:
+        network, loading = KINDS[kind].from_pretrained(name, output_loading_info=True, **changes)
+    except RuntimeError as error:
+        if "mismatched" not in str(error):
+            raise
+        raise ValueError(
+            f"{name}: expected weights of the shapes that its config.json says (classes, width, ...), found others: was the "
+            "file edited?"
+        ) from error
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
     if missing:
         raise ValueError(
@@ -59,6 +68,13 @@ def open_model(
     config = network.config
     settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
     return network, RLTVideoProcessor.from_pretrained(name, **settings, **(rate or {}), threshold=config.threshold)
+
+
+def finite(threshold: float) -> float:
+    """Returns a threshold; raises a ValueError unless it is a number."""
+    if not math.isfinite(threshold):
+        raise ValueError(f"--threshold: expected a number, received {threshold}.")
+    return threshold
 
 
 def open_clips(data: str, names: list[str], video_dir: str | Path | None = None, split: str = "validation") -> ClipList:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import one_line_errors, printable
+from ..opening import finite
 from .progress import spinner
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _threshold(text: str) -> float | str | None:
     if text.lower() == "none":
         return None
     try:
-        return text if text == "model" else float(text)
+        return text if text == "model" else finite(float(text))
     except ValueError:
         raise ValueError(f"--threshold: expected a number, none or model, received {text!r}.") from None
 

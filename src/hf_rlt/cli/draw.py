@@ -14,6 +14,7 @@ from ..drawing import draw_clip, draw_video, write_drawing
 from ..drawing.animation import SUFFIXES
 from ..drawing.pictures import check_suffix
 from ..errors import one_line_errors, printable
+from ..opening import finite
 from ..reading import index_video
 from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
 from .progress import spinner
@@ -39,7 +40,9 @@ def draw(
     columns: Annotated[int, typer.Option(help="Frames on a sheet, evenly spread over the clip.", min=1)] = 4,
     scale: Annotated[
         int,
-        typer.Option(help="Draw on frames so many times larger than the model's; decisions stay the model's.", min=1),
+        typer.Option(
+            help="Draw on frames so many times larger than the model's; decisions stay its own.", min=1, max=64
+        ),
     ] = 1,
     model: Model = None,
     num_frames: NumFrames = None,
@@ -52,7 +55,9 @@ def draw(
 ) -> None:
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
     with one_line_errors():
-        suffix = check_suffix(output)
+        suffix, threshold = check_suffix(output), list(map(finite, threshold))
+        if video.exists() and not video.is_file():
+            raise ValueError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
         if output.exists() and video.exists() and output.samefile(video):
             raise ValueError(f"{output}: is the video itself, which would be lost: write to another name.")
         if whole and suffix not in SUFFIXES:

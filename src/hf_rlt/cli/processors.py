@@ -1,12 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Options of commands that look at clips without computing a model, and the processor they make."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from transformers import AutoConfig
 
+from ..model_folders import check_name, read_config
 from ..opening import KINDS
 from ..runs import grid_size
 from ..video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
@@ -64,9 +64,8 @@ def make_processor(
 
 
 def _of_model(model: str, changes: dict[str, Any]) -> RLTVideoProcessor:
-    # What stands beside existing folders is meant as a path: do not look for it on the Hub.
-    if not Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".") or model.count("/") != 1):
-        raise ValueError(f"{model}: expected a model folder or a Hub id such as user/name, found no such folder.")
+    check_name(model)
+    read_config(model)
     config = AutoConfig.from_pretrained(model)
     if config.model_type not in KINDS:
         raise ValueError(f"{model}: expected an RLT-VideoMAE or VideoMAE model, found {config.model_type}.")

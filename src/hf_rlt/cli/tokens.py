@@ -15,6 +15,7 @@ from ..counting import Counted, CountFile, Question, count_videos, find
 from ..counting.summary import Tally
 from ..data.lists import VIDEO_SUFFIXES
 from ..errors import one_line_errors, printable
+from ..opening import finite
 from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
 from .progress import spinner
 from .token_tables import ROWS, show
@@ -47,7 +48,7 @@ def tokens(
 ) -> None:
     """Tokens of VIDEOS before and after RLT: nothing is trained, no model is run."""
     with one_line_errors():
-        rates = _rates(fps, frame_stride)
+        rates, threshold = _rates(fps, frame_stride), list(map(finite, threshold))
         processor = make_processor(model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size)
         question = Question(processor, rates, tuple(dict.fromkeys(threshold)), clips)
         problems: list[Counted] = []

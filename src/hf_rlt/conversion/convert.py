@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..model_folders import is_hub_id
 from .checks import check
 from .folders import open_folder
 from .originals import open_original
@@ -107,8 +108,7 @@ def _open(source: str, settings: ConversionSettings) -> Opened:
             raise ValueError(
                 f"{source}: expected a model folder with a config.json, or a file of weights: found neither."
             )
-    elif path.is_absolute() or source.startswith(".") or source.count("/") != 1 or path.suffix in WEIGHT_FILES:
-        # As everywhere in hf_rlt, what stands beside existing folders is meant as a path: do not look for it on the Hub.
+    elif not is_hub_id(source) or path.suffix in WEIGHT_FILES:
         raise ValueError(
             f"{source}: expected a model folder, a file of weights, or a Hub id such as user/name: found none."
         )

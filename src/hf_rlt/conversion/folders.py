@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel, VideoMAEForVideoClassification, VideoMAEModel
 
 from ..configuration_rlt_videomae import RLTVideoMAEConfig
+from ..model_folders import read_config
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoMAEPreTrainedModel
 from ..video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
@@ -30,7 +31,7 @@ def open_folder(name: str, settings: ConversionSettings) -> Opened:
         ValueError: if it is something else, a setting contradicts it, or a weight is missing, unexpected or misshapen.
         OSError: if there is no such folder, or a file of it is missing.
     """
-    raw, _ = RLTVideoMAEConfig.get_config_dict(name)
+    raw = read_config(name)
     if raw.get("model_type") not in KINDS:
         raise ValueError(
             f"{name}: expected model_type {' or '.join(KINDS)} in its config.json, found {raw.get('model_type')!r}. "

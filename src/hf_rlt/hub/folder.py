@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..model_folders import check_config
+
 RLT = "rlt_videomae"
 BASELINES = {"random_masking_videomae": "random masking", "tome_videomae": "ToMe", "sta_videomae": "STA"}
 KINDS = (RLT, *BASELINES)
@@ -82,6 +84,7 @@ def read_facts(folder: str | Path) -> ModelFacts:
             f"{folder}: expected a model saved by hf_rlt ({', '.join(KINDS)}), found {kind or 'no config.json'}: convert it "
             "with hf-rlt convert, or fine-tune it."
         )
+    check_config(folder, config)
     architectures = config.get("architectures") or []
     if architectures and not any(str(name).endswith("ForVideoClassification") for name in architectures):
         raise ValueError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
