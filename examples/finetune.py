@@ -372,7 +372,7 @@ def make_card(
     base, folder = model_args.model_name_or_path, trainer.args.output_dir
     try:
         write_card(folder, repo_id=repo_id, base_model=base, dataset=dataset, evaluations=[result])
-    except ValueError as error:  # hours of training have been saved: no reason to fail
+    except (ValueError, OSError) as error:  # hours of training have been saved: no reason to fail
         logger.warning(f"The model is saved, its card is not: {one_line(error)}")
 
 

@@ -3,10 +3,12 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -312,6 +314,10 @@ def test_a_training_ends_with_a_card_and_does_not_fail_for_it(folder, monkeypatc
     finetune.make_card(trainer, data, "sports", {"eval_accuracy": 0.5}, SimpleNamespace(model_name_or_path=BASE))
     assert (folder / "README.md").read_text() == "# Mine\n"
     assert "The model is saved, its card is not" in caplog.text
+    (folder / "README.md").unlink()
+    monkeypatch.setattr(finetune, "write_card", Mock(side_effect=OSError("No space left on device")))
+    finetune.make_card(trainer, data, "sports", {"eval_accuracy": 0.5}, SimpleNamespace(model_name_or_path=BASE))
+    assert "its card is not: No space left on device" in caplog.text
     names = {"sports/train": "sports", "sports/clips": "clips", "k400/train.csv": "k400", "k400/small.csv": "small"}
     assert {path: finetune.set_name(path) for path in names} == names
 
@@ -326,6 +332,48 @@ def test_names_are_text_and_not_markup(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| Tokens")]
     assert rows == [r"| Tokens computed | 50.0 % | my \| set # x | this model |"]
     assert [result.metric_type for result in read_card(folder / "README.md").data.eval_results] == ["tokens_computed"]
+
+
+def test_folders_bases_and_licences_are_text_too(tmp_path):
+    folder = save(tmp_path / 'a "b" [c](d) \\ *e*')
+    (folder / "README.md").write_text(
+        "---\nlicense: 'x` <b>'\nbase_model: '](javascript:x) *y*'\ndatasets: 'a b/c'\n---\n"
+    )
+    text = write_card(folder, overwrite=True).read_text()
+    assert r'# a "b" \[c\](d) \\ \*e\*' in text
+    assert r"Made from the weights of \](javascript:x) \*y\*." in text
+    assert r"x\` &lt;b>" in text
+    names = re.findall("^name = .*$", text, re.MULTILINE)
+    assert len(names) == 3
+    for line in names:
+        variables = {}
+        exec(line, variables)
+        assert variables["name"] == folder.name
+
+
+def test_a_name_given_once_stays(folder):
+    write_card(folder, repo_id="user/good-name", dataset="K", evaluations=[EVALUATION])
+    text = write_card(folder, license="mit").read_text()
+    assert "# good-name\n" in text
+    assert read_card(folder / "README.md").data.model_name == "good-name"
+    text = write_card(folder, repo_id="user/better").read_text()
+    assert "# better\n" in text
+
+
+def test_an_error_in_the_text_leaves_no_handler(folder, tmp_path):
+    before = sorted(folder.iterdir())
+    odd = folder.rename(tmp_path / os.fsdecode(b"a\xff"))
+    with pytest.raises(ValueError, match=r"README\.md: expected names that are text"):
+        write_card(odd, handler=True)
+    assert [path.name for path in sorted(odd.iterdir())] == [path.name for path in before]
+
+
+def test_a_base_whose_card_cannot_be_read_is_named(folder, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "README.md").write_text("---\nlicense: [a\n---\n")
+    done = run(folder, "--base-model", tmp_path / "base")
+    assert done.exit_code == 2
+    assert f"{tmp_path / 'base' / 'README.md'}: its metadata cannot be read" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -374,6 +422,8 @@ def test_the_command_writes_and_says_what_is_missing(folder):
     [
         (("--license", "mit", "--base-model", BASE), "--license mit: weights from"),
         (("--base-model", "./nowhere/at/all"), "./nowhere/at/all: expected the base model as on the Hub, user/name"),
+        (("--dataset", "{folder}"), ": expected the data set's name or its Hub id, user/name, received a path"),
+        (("--dataset", "a b/c"), "a b/c: expected the data set as on the Hub"),
         (("--repo-id", "a b"), "a b: expected the repo id as on the Hub"),
         (("--evaluation", "nowhere.json", "--dataset", "x"), "nowhere.json: expected the evaluation.json"),
         (("--evaluation", "{folder}/config.json", "--dataset", "x"), "found no accuracy in it"),

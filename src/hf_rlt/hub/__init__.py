@@ -1,10 +1,11 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a model folder carries to the Hub beside weights and code: its card, and the handler of Inference Endpoints."""
 
-from .card import read_card, render, write_card
+from .card import render, write_card
 from .endpoint import write_handler
 from .folder import ModelFacts, read_evaluation, read_facts
 from .metadata import CardSettings, build_metadata, parse_widget
+from .results import read_card
 from .text import card_text
 
 __all__ = [

@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from .endpoint import handler_files
 from .files import write_whole
 from .folder import read_facts
 from .metadata import CardSettings, build_metadata
-from .results import RLTCardData, RLTModelCard
+from .results import RLTCardData, read_card
 from .text import card_text
 
 BEGIN, END = "<!-- hf_rlt: begin", "<!-- hf_rlt: end -->"
@@ -62,14 +60,24 @@ def write_card(
         raise ValueError(
             f"{path}: expected no card or one that hf_rlt wrote, found another: pass --overwrite to lose its text."
         )
-    data = build_metadata(facts, settings, None if existing is None else cast(RLTCardData, existing.data))
     known = repo_id or (ours.group("repo_id") if ours else None)
-    for file, content in files.items():
-        write_whole(file, content)
+    data = build_metadata(
+        facts, replace(settings, repo_id=known), None if existing is None else cast(RLTCardData, existing.data)
+    )
     around = (
         ("", "\n") if existing is None or ours is None else (existing.text[: ours.start()], existing.text[ours.end() :])
     )
-    return write_whole(path, render(data, card_text(facts, data, known), known, around))
+    return _write_all({**files, path: render(data, card_text(facts, data, known), known, around)})
+
+
+def _write_all(files: Mapping[Path, str]) -> Path:
+    """Returns the last of the files, all written; none if the content of one is no text."""
+    for path, content in files.items():
+        try:
+            content.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.") from error
+    return [write_whole(path, content) for path, content in files.items()][-1]
 
 
 def render(data: RLTCardData, text: str, repo_id: str | None = None, around: tuple[str, str] = ("", "\n")) -> str:
@@ -77,15 +85,3 @@ def render(data: RLTCardData, text: str, repo_id: str | None = None, around: tup
     begin = f"{BEGIN} repo_id={repo_id} -->" if repo_id else f"{BEGIN} -->"
     before = around[0] if around[0].strip() else "\n"
     return f"---\n{data.to_yaml()}\n---\n{before}{begin}\n\n{text}\n\n{END}{around[1]}"
-
-
-def read_card(path: str | Path) -> RLTModelCard:
-    """Returns a card.
-
-    Raises:
-        ValueError: if its metadata cannot be read.
-    """
-    try:
-        return RLTModelCard.load(Path(path))
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: its metadata cannot be read ({error}): mend or remove the file.") from error

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from .folder import RLT, ModelFacts
-from .results import TASK, RLTCardData, RLTModelCard, merged, own_results
+from .results import TASK, RLTCardData, merged, own_results, read_card
 
 VIDEOMAE = "mcg-nju/videomae"
 NON_COMMERCIAL = "cc-by-nc-4.0"
@@ -93,7 +93,7 @@ def build_metadata(facts: ModelFacts, settings: CardSettings, existing: RLTCardD
         "tags": _tags(facts, existing.tags),
         "metrics": existing.metrics or ["accuracy"],
         "widget": _widget(settings.widget, existing.get("widget")),
-        "model_name": _model_name(facts, settings.repo_id),
+        "model_name": _model_name(settings.repo_id) or existing.model_name or facts.name,
         "eval_results": merged(results, _own(facts, settings, results)),
     }
     others = {key: value for key, value in existing.__dict__.items() if key not in fields}
@@ -124,7 +124,7 @@ def resolve_base(base: str | None) -> tuple[Any, str | None]:
         card = Path(base) / "README.md"
         if not card.is_file():
             return None, None
-        data = RLTModelCard.load(card, ignore_metadata_errors=True).data
+        data = read_card(card, check=False).data
         return data.base_model, data.license
     return hub_id(base, "base model"), None
 
@@ -165,6 +165,10 @@ def from_videomae(base: Any) -> bool:
 
 
 def _datasets(dataset: str | None, existing: Any) -> list[str] | None:
+    if dataset and "/" in dataset:
+        if Path(dataset).exists():
+            raise ValueError(f"{dataset}: expected the data set's name or its Hub id, user/name, received a path.")
+        hub_id(dataset, "data set")
     known = [existing] if isinstance(existing, str) else list(existing or [])
     # Only ids of the Hub lead anywhere; the results carry the names of others.
     return [*known, *([dataset] if dataset and "/" in dataset and dataset not in known else [])] or None
@@ -184,8 +188,8 @@ def _widget(asked: Sequence[Mapping[str, Any]], existing: Any) -> list[dict[str,
     return [*kept, *map(dict, asked)] or None
 
 
-def _model_name(facts: ModelFacts, repo_id: str | None) -> str:
-    return facts.name if repo_id is None else hub_id(repo_id, "repo id").split("/")[-1]
+def _model_name(repo_id: str | None) -> str | None:
+    return None if repo_id is None else hub_id(repo_id, "repo id").split("/")[-1]
 
 
 def _is_given(value: Any) -> bool:

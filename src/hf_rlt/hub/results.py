@@ -3,8 +3,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
@@ -48,7 +50,24 @@ def _without_nulls(value: Any) -> Any:
 class RLTModelCard(ModelCard):
     """A model card with `RLTCardData`."""
 
+    data: RLTCardData
     card_data_class = RLTCardData
+
+
+def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
+    """Returns a card.
+
+    Args:
+        path: of the file.
+        check: whether a part of the metadata that cannot be understood is an error, or left out.
+
+    Raises:
+        ValueError: if its metadata cannot be read.
+    """
+    try:
+        return RLTModelCard.load(Path(path), ignore_metadata_errors=not check)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: its metadata cannot be read ({error}): mend or remove the file.") from error
 
 
 def dataset_names(dataset: str) -> tuple[str, str]:

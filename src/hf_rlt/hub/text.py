@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The text of a model card: only what the folder and the metadata say."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ CITATION = """@inproceedings{choudhury2024rlt,
   year = {2024},
   note = {arXiv:2411.05222}
 }"""
+REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 MOST_CLASSES = 20  # more are not listed
 
 
@@ -50,10 +52,15 @@ def card_text(facts: ModelFacts, data: RLTCardData, repo_id: str | None = None) 
 def _summary(facts: ModelFacts, data: RLTCardData) -> str:
     count = len(facts.labels)
     what = _rlt(facts) if facts.kind == RLT else f"{VIDEOMAE} with {_baseline(facts)}"
-    links = " and ".join(f"[{name}](https://huggingface.co/{name})" for name in base_models(data.base_model))
+    links = " and ".join(_link(name) for name in base_models(data.base_model))
     made = "Fine-tuned from" if facts.training else "Made from the weights of"
     text = f"A video classifier for {count:,} classes: {what}" if count else what
     return f"{text} {made} {links}." if links else text
+
+
+def _link(name: str, kind: str = "") -> str:
+    """Returns a link to a repository; only the name where it can be none."""
+    return f"[{name}](https://huggingface.co/{kind}{name})" if REPOSITORY.fullmatch(name) else cell(name)
 
 
 def _baseline(facts: ModelFacts) -> str:
@@ -139,7 +146,7 @@ def _training(facts: ModelFacts, data: RLTCardData) -> str:
     if not known:
         return ""
     rows = {
-        "Data": ", ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in data.datasets or []),
+        "Data": ", ".join(_link(name, "datasets/") for name in base_models(data.datasets)),
         "Steps": f"{known['steps']:,.0f}" if "steps" in known else "",
         "Epochs": f"{known['epochs']:.4g}" if "epochs" in known else "",
         "Clips per step and device": f"{known['batch']:,.0f}" if "batch" in known else "",
@@ -186,4 +193,5 @@ def _license(data: RLTCardData) -> str:
         return ""
     if data.license == NON_COMMERCIAL and from_videomae(data.base_model):
         return "CC BY-NC 4.0, inherited from VideoMAE's published weights: not for commercial use."
-    return f"`{data.license}`"
+    names = [str(name) for name in (data.license if isinstance(data.license, list) else [data.license])]
+    return ", ".join(f"`{name}`" if re.fullmatch(r"[\w.+-]+", name) else cell(name) for name in names)

@@ -1,13 +1,15 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """How a model card says its model is opened. The code is run by the tests as it stands on a card."""
 
+import json
+
 from .folder import ModelFacts
 from .handler import EndpointHandler
 
 
 def usage(facts: ModelFacts, repo_id: str | None) -> str:
     """Returns the ways that work for a model: with hf_rlt, with the repository's own code, with plain transformers."""
-    name = f'name = "{repo_id}"' if repo_id else f'name = "{facts.name}"  # the folder, or its id on the Hub'
+    name = f'name = "{repo_id}"' if repo_id else f"name = {json.dumps(facts.name)}  # the folder, or its id on the Hub"
     ways = [_installed(name, facts.kind), _remote(name) if facts.carries_code else "", _plain(name, facts)]
     return "\n\n".join(way for way in ways if way)
 
