@@ -1,10 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a conversion refuses, how it writes, and its command line."""
 
+import argparse
 import functools
 import json
 import os
 import subprocess
+import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -131,6 +134,8 @@ FILES = {
     "a list": (lambda path: torch.save([torch.ones(2)], path), "expected a dictionary of weights, found list"),
     "other entries": (lambda path: torch.save({"epoch": 1}, path), "1 of 1 entries are something else: epoch"),
     "integers": (changed(head__bias=torch.ones(5, dtype=torch.int64)), "something else: head.bias"),
+    "few bytes for many": (changed(head__bias=torch.ones(1).expand(1 << 50)), "something else: head.bias"),
+    "float8": (changed(head__bias=torch.ones(5).to(torch.float8_e4m3fn)), "something else: head.bias"),
     "no VideoMAE": (lambda path: torch.save({"conv1.weight": torch.ones(2)}, path), "found conv1.weight"),
     "Hugging Face's": (
         lambda path: torch.save({"videomae.embeddings.patch_embeddings.projection.bias": torch.ones(2)}, path),
@@ -173,6 +178,26 @@ class TestRefusedFiles:
         path = save(tmp_path / "w.pth", {"model": layouts.finetuned()})
         with pytest.raises(ValueError, match=message):
             convert(path, tmp_path / "out", settings(**changes))
+
+    def test_arguments_that_no_training_had_are_not_believed(self, tmp_path):
+        arguments = argparse.Namespace(num_frames=10**12, input_size=10**12)
+        path = save(tmp_path / "w.pth", {"model": layouts.finetuned(), "args": arguments})
+        assert convert(path, tmp_path / "out", ASKED).config["num_frames"] == FRAMES
+
+    def test_a_file_is_not_read_for_ever(self, tmp_path, monkeypatch):
+        module = types.ModuleType("hydra.many")
+        kinds = [type(f"C{i}", (), {"__module__": "hydra.many"}) for i in range(60)]
+        for kind in kinds:
+            setattr(module, kind.__name__, kind)
+        monkeypatch.setitem(sys.modules, "hydra", types.ModuleType("hydra"))
+        monkeypatch.setitem(sys.modules, "hydra.many", module)
+        content = {"state_dict": layouts.finetuned(), "hyper_parameters": [kind() for kind in kinds]}
+        torch.save(content, tmp_path / "w.ckpt", _use_new_zipfile_serialization=False)
+        load, calls = torch.load, []
+        monkeypatch.setattr(torch, "load", lambda *a, **k: calls.append(a) or load(*a, **k))
+        with pytest.raises(ValueError, match=r"hydra\.many\.C32"):
+            convert(tmp_path / "w.ckpt", tmp_path / "out", ASKED)
+        assert len(calls) == 33
 
     def test_settings_of_no_meaning(self):
         for name, value in {"num_frames": 0, "dtype": "int8", "pooling": "max", "threshold": "high"}.items():

@@ -17,6 +17,7 @@ from .weight_files import WeightFile
 HEADS = {384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}
 # VideoMAE's and VideoMAEv2's norms have eps 1e-6; the RLT authors' settings leave torch's default.
 ORIGINAL_EPS, RLT_EPS = 1e-6, 1e-5
+MOST = 4096  # frames, or pixels of a side, that are believed to be those of a training
 
 
 def is_rlt(file: WeightFile, layout: Layout) -> bool:
@@ -108,7 +109,7 @@ def _clip(
     frames, patch = tubelet
     told: dict[str, int] = {}
     for name, value in {"num_frames": _frames(file.arguments), "image_size": file.arguments.get("input_size")}.items():
-        if isinstance(value, int) and value > 0:
+        if isinstance(value, int) and 0 < value <= MOST:
             told[name] = value
     side = settings.image_size or told.get("image_size", 224)
     per_slot = (side // patch) ** 2

@@ -13,6 +13,7 @@ from ..modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
 from ..video_processing_rlt import RLTVideoProcessor
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+WEIGHT_DTYPES = (*DTYPES.values(), torch.float64)
 POOLINGS = ("mean", "first")
 SAMPLINGS = ("clip", "uniform")
 SHOWN_KEYS = 8

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .source import listed
+from .source import WEIGHT_DTYPES, listed
 
 WRAPPERS = ("state_dict", "model", "module")
 # Modules whose functions run commands or code: a file that names one was made to harm, not to keep weights.
@@ -39,6 +39,9 @@ SETTINGS = re.compile(
     r"(src\.models|omegaconf|hydra|typing|numpy|torch\.optim|torch\.nn\.modules)\.[\w.]+"
     r"|builtins\.(bool|dict|float|int|list|str|tuple)|collections\.defaultdict|functools\.partial"
 )
+
+
+MOST_SETTINGS = 32  # in a file from before torch 1.6, which is read anew for each of them
 
 
 class _Settings:
@@ -129,7 +132,7 @@ def _read_pickle(path: Path, start: bytes) -> tuple[Any, list[str]]:
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=whole), settings
         except Exception as error:  # an unpickler on bytes of any kind raises whatever it stumbles over
             name = _refused_name(error)
-            if SETTINGS.fullmatch(name) and name not in settings:
+            if SETTINGS.fullmatch(name) and name not in settings and len(settings) < MOST_SETTINGS:
                 settings.append(name)  # files from before torch 1.6 tell their names one at a time
                 continue
             _refuse_code(path, [name] if name else [])
@@ -189,14 +192,16 @@ def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
     odd += [name for name, value in plain.items() if not _is_dense_float(value)]
     if odd:
         raise ValueError(
-            f"{path}: expected weights (dense float tensors), alone or under {', '.join(map(repr, WRAPPERS))}; {len(odd)} "
-            f"of {len(weights)} entries are something else: {listed(odd)}."
+            f"{path}: expected weights (dense tensors of 16 to 64 bit floats), alone or under "
+            f"{', '.join(map(repr, WRAPPERS))}; {len(odd)} of {len(weights)} entries are something else: {listed(odd)}."
         )
     return {name: value.detach() for name, value in plain.items()}
 
 
 def _is_dense_float(value: Tensor) -> bool:
-    return value.is_floating_point() and value.layout == torch.strided and value.device.type == "cpu"
+    plain = value.dtype in WEIGHT_DTYPES and value.layout == torch.strided and value.device.type == "cpu"
+    # A few bytes that are said to repeat (stride 0) could stand for more than any memory holds.
+    return plain and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def reason(error: BaseException) -> str:
