@@ -213,6 +213,13 @@ def test_classes_derived_from_ours_claim_no_code_that_is_not_there(folder, tmp_p
     )
 
 
+def test_a_configuration_saved_alone_names_no_file_that_is_not_there(folder, tmp_path):
+    AutoConfig.from_pretrained(folder).save_pretrained(tmp_path)
+    maps = json.loads((tmp_path / "config.json").read_text())["auto_map"]
+    assert maps == {"AutoConfig": "configuration_rlt_videomae.RLTVideoMAEConfig"}
+    assert (tmp_path / "configuration_rlt_videomae.py").is_file()
+
+
 def test_code_can_be_left_out(folder, tmp_path):
     register(carry_code=False)
     try:

@@ -25,7 +25,7 @@ INTRODUCTION = """# Don't look twice
 
 A video transformer computes every patch of every frame again. **Run-Length Tokenization** keeps one token for a run of
 patches that do not change: what is grey on the right is never computed
-([paper](https://arxiv.org/abs/2411.05222), `pip install hf_rlt`).
+([paper](https://arxiv.org/abs/2411.05222)).
 """
 ABOUT_BUILT_IN = """The model here is the small one that `hf_rlt` trains in three minutes: it tells apart what handwritten
 digits *do*. Of any other video its classes say nothing; what RLT drops, and the time it saves, are real.

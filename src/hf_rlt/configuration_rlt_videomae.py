@@ -2,6 +2,7 @@
 """Configuration of RLT-VideoMAE: VideoMAE's, plus five settings."""
 
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -58,6 +59,12 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         """Returns nothing; writes config.json, and this file if the class is registered for `AutoConfig`."""
         if self._auto_class is None:
             self.__dict__.pop("auto_map", None)  # of the folder it was loaded from, which holds other classes
+        maps = getattr(self, "auto_map", None) or {}
+        model = str(maps.get("AutoModel", "")).split(".")[
+            0
+        ]  # a model's save_pretrained writes this file before config.json
+        if model and "--" not in model and not (Path(save_directory) / f"{model}.py").is_file():
+            self.auto_map = {name: value for name, value in maps.items() if name == "AutoConfig"}
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def validate_run_length_settings(self) -> None:
