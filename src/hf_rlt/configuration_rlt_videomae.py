@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import VideoMAEConfig
 
-from .runs import grid_size
+from .runs import grid_size, sides
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
 
 
 def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return grid_size((num_frames, 1, height, width), tubelet_size, patch_size)
+    return grid_size((num_frames, 1, *sides(image_size)), tubelet_size, patch_size)
 
 
 @strict

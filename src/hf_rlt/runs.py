@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _pair(patch_size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    return (patch_size, patch_size) if isinstance(patch_size, int) else (int(patch_size[0]), int(patch_size[1]))
+def sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """Returns height and width of a configuration's image_size or patch_size."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def grid_size(
@@ -26,7 +27,7 @@ def grid_size(
     Raises:
         ValueError: if a size is not positive, or the clip is smaller than one tubelet.
     """
-    height_p, width_p = _pair(patch_size)
+    height_p, width_p = sides(patch_size)
     if min(tubelet_size, height_p, width_p) < 1:
         raise ValueError(f"tubelet_size and patch_size must be >= 1, got {tubelet_size} and {patch_size}.")
     frames, _, height, width = pixel_values_shape[-4:]
@@ -88,7 +89,7 @@ def tubelet_differences(
     # This copy is the only full-size buffer: the subtraction and the absolute value happen inside it.
     difference = last.to(torch.float32, copy=True)
     difference.sub_(first.float() if first.dtype == torch.float64 else first).abs_()
-    pooled = F.avg_pool2d(difference.flatten(0, 1), _pair(patch_size))  # (B * (T - 1), C, H', W')
+    pooled = F.avg_pool2d(difference.flatten(0, 1), sides(patch_size))  # (B * (T - 1), C, H', W')
     return pooled.view(batch, tubelets - 1, channels, rows, columns).mean(2)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from .runs import fill_runs, grid_size
+from .runs import fill_runs, grid_size, sides
 
 GAP, MARGIN, TEXT = 4, 132, 15  # pixels: between frames, for the labels on the left, height of the letters
 COLORMAP = "plasma_r"  # bright is what moves
@@ -205,7 +205,7 @@ def _on_grid(
 ) -> torch.Tensor:
     """Returns the run lengths as `(T, H', W')`; raises unless they are those of the frames."""
     count, height, width, _ = frames.shape
-    tubelets, rows, columns = grid_size((count, 3, height, width), tubelet_size, _sides(patch_size))
+    tubelets, rows, columns = grid_size((count, 3, height, width), tubelet_size, sides(patch_size))
     if run_lengths.numel() != tubelets * rows * columns:
         raise ValueError(
             f"Expected {tubelets * rows * columns} run lengths for {count} frames of {height}x{width}, received "
@@ -214,12 +214,8 @@ def _on_grid(
     return run_lengths.reshape(tubelets, rows, columns)
 
 
-def _sides(patch_size: int | Sequence[int]) -> tuple[int, int]:
-    return (patch_size, patch_size) if isinstance(patch_size, int) else (int(patch_size[0]), int(patch_size[1]))
-
-
 def _to_pixels(grid: np.ndarray, tubelet_size: int, patch_size: int | Sequence[int]) -> np.ndarray:
-    height, width = _sides(patch_size)
+    height, width = sides(patch_size)
     return grid.repeat(tubelet_size, 0).repeat(height, 1).repeat(width, 2)
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from ..data import ViewDataset
 from ..measure import timed
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..runs import find_runs, grid_size
+from ..runs import find_runs, grid_size, sides
 from .methods import METHODS, STANDARD, Method, cost, forward, plain_settings, share_weights
 from .record import Row
 
@@ -194,9 +194,9 @@ def _row(setting: Setting, videos: int, views: int, labels: int) -> dict[str, An
 
 def dense_tokens(config: Any) -> int:
     """Returns N, the tokens of a clip of which none is dropped."""
-    side = config.image_size
-    height, width = (side, side) if isinstance(side, int) else side
-    return math.prod(grid_size((config.num_frames, 3, height, width), config.tubelet_size, config.patch_size))
+    return math.prod(
+        grid_size((config.num_frames, 3, *sides(config.image_size)), config.tubelet_size, config.patch_size)
+    )
 
 
 def mean_tokens(data: ViewDataset, threshold: float, batch_size: int, workers: int) -> float:

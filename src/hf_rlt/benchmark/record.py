@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from ..whole_files import write_whole
+
 PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av")
 Row = Mapping[str, Any]
 
@@ -106,10 +108,7 @@ def write_json(path: Path, content: Any) -> Path:
     """Returns the path, written whole or not at all; its folder is made if it does not exist."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, path)
-    return path
+    return write_whole(path, text)
 
 
 def load(path: str | Path) -> dict[str, Any]:

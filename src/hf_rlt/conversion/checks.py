@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from .source import Opened, listed, sides
+from ..runs import sides
+from .source import Opened, listed
 
 
 def check_clip(frames: int, height: int, width: int) -> np.ndarray:

@@ -11,9 +11,10 @@ from transformers import PreTrainedModel, VideoMAEForVideoClassification, VideoM
 from ..configuration_rlt_videomae import RLTVideoMAEConfig
 from ..model_folders import read_config
 from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoMAEPreTrainedModel
+from ..runs import sides
 from ..video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
-from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, Opened, check_finite, listed, refuse_misfits, sides
+from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, Opened, check_finite, listed, refuse_misfits
 from .weight_files import reason
 
 KINDS = ("videomae", "rlt_videomae")

@@ -94,11 +94,6 @@ class Opened:
     reference_name: str = ""
 
 
-def sides(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    """Returns height and width of a configuration's image_size."""
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
 def listed(names: Iterable[str], shown: int = SHOWN_KEYS) -> str:
     """Returns up to `shown` names, sorted, and how many more there are."""
     ordered = sorted(names)

@@ -2,9 +2,7 @@
 """Frames as a moving picture: GIF or MP4, through PyAV."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+
+from ..whole_files import whole_file
 
 SUFFIXES = (".gif", ".mp4")
 GIF_FPS = 50  # browsers show a GIF whose frames are shorter than 1/50 s at a tenth of its speed
@@ -45,26 +45,6 @@ def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) 
     with whole_file(path) as part:
         (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(checked, part, fps)
     return path
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Returns a context with a name beside `path` to write to; renamed to `path` at its end, removed after an error.
-
-    Raises:
-        OSError: if the folder does not exist or cannot be written to.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"{path}: expected an existing folder to write to, found no {path.parent}: make it first."
-        )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    open(part, "wb").close()  # the ordinary OSError for what cannot be written
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ..visualize import GAP, MARGIN, TEXT, label_rows, run_legend, threshold_label
-from .animation import SUFFIXES, whole_file, write_animation
+from ..whole_files import whole_file
+from .animation import SUFFIXES, write_animation
 from .clips import DrawnClip
 
 SHEETS: dict[str, dict[str, Any]] = {".png": {"optimize": True}, ".jpg": {"quality": 88}, ".jpeg": {"quality": 88}}

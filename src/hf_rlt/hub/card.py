@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from ..whole_files import write_whole
 from .endpoint import handler_files
-from .files import write_whole
 from .folder import read_facts
 from .metadata import CardSettings, build_metadata
 from .results import RLTCardData, read_card

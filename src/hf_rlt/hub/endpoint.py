@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from .files import write_whole
+from ..whole_files import write_whole
 from .folder import read_facts
 
 SOURCE = Path(__file__).with_name("handler.py")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model_folders import check_config
+from ..runs import sides
 
 RLT = "rlt_videomae"
 BASELINES = {"random_masking_videomae": "random masking", "tome_videomae": "ToMe", "sta_videomae": "STA"}
@@ -56,7 +57,7 @@ class ModelFacts:
     def clip(self) -> tuple[int, int, int]:
         """Frames, height and width of a clip."""
         side = self.config.get("image_size", 224)
-        height, width = (side, side) if isinstance(side, int) else side
+        height, width = sides(side)
         return self.config.get("num_frames", 16), height, width
 
     @property
@@ -64,7 +65,7 @@ class ModelFacts:
         """Tubelets of a clip in time, height and width."""
         frames, height, width = self.clip
         patch = self.config.get("patch_size", 16)
-        rows, columns = (patch, patch) if isinstance(patch, int) else patch
+        rows, columns = sides(patch)
         return frames // self.config.get("tubelet_size", 2), height // rows, width // columns
 
 
