@@ -1,29 +1,21 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Counting over any number of videos: found as they are needed, remembered in a file, gone on with after an interruption."""
 
-import errno
-import json
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..data.lists import walk_videos
 from .processes import Failed, Task, attempt, in_processes
+from .records import RecordFile
 from .videos import Question, TokenCount, count_video
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-BEGINNING = b'{"video": '
+KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
 
 
 @dataclass
@@ -52,106 +44,24 @@ class Counted:
         return [{**file, **asked, **asdict(count), "share": count.share} for count in self.counts]
 
 
-class CountFile:
-    """A file of JSON lines, one for each video, rate and threshold; appended to as counts are found.
-
-    Only places in the file are held in memory. Use as a context.
-
-    Raises:
-        ValueError: if the file holds something else, which would be spoilt, or another process writes it.
-        OSError: if it cannot be written.
-    """
+class CountFile(RecordFile):
+    """A file of JSON lines, one for each video, rate and threshold; appended to as counts are found."""
 
     def __init__(self, path: str | Path, question: Question) -> None:
         self.question = question
-        if not Path(path).parent.is_dir():
-            raise FileNotFoundError(f"{path}: expected an existing folder to write to, found no {Path(path).parent}.")
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
-        self._places: dict[bytes, int] = {}
-        try:
-            self._lock(path)
-            self._read(path)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _lock(self, path: str | Path) -> None:
-        """Returns nothing; holds the file until it is closed, or this process ends. Two would write into one another."""
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{path}: another count is being written to it: wait for its end, or choose another name."
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # some network disks know no locks
-                raise
-
-    def _read(self, path: str | Path) -> None:
-        with open(path, "rb") as lines:
-            head = lines.read(len(BEGINNING))
-            if head not in (BEGINNING, BEGINNING[: len(head)]):
-                raise ValueError(f"{path}: expected a file of counts or none, found another one: choose another name.")
-            lines.seek(0)
-            place = 0
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    self._file.truncate(place)  # an interruption tore it
-                    break
-                record = _parsed(line)
-                if record is not None:
-                    self._places[_key(record)] = place
-                place += len(line)
-
-    def __enter__(self) -> "CountFile":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        super().__init__(path, KEYS, TokenCount.__dataclass_fields__, "counts")
 
     def known(self, video: Counted) -> list[TokenCount] | None:
         """Returns the counts of an unchanged video if every part of the question has been answered; else None."""
-        keys = [self._key_of(video, *part) for part in self.question.parts]
-        if not all(key in self._places for key in keys):
-            return None
-        return [self._at(self._places[key]) for key in keys]
+        file = {"video": os.path.abspath(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
+        asked = {**file, "settings": self.question.digest}
+        found = [self.get({**asked, "fps": fps, "threshold": threshold}) for fps, threshold in self.question.parts]
+        counts = [_count_in(record) for record in found if record is not None]
+        return counts if len(counts) == len(found) else None
 
     def append(self, video: Counted) -> None:
         """Returns nothing; writes those of the counts that are not in the file yet."""
-        records = video.records(self.question)
-        new = [record for record in records if _key(record) not in self._places]
-        # At once: what an interruption leaves is a whole number of lines, or one torn at the end.
-        place = self._file.seek(0, os.SEEK_END)
-        lines = [json.dumps(record).encode() + b"\n" for record in new]
-        self._write(b"".join(lines), place)
-        for record, line in zip(new, lines, strict=True):
-            self._places[_key(record)] = place
-            place += len(line)
-
-    def _write(self, content: bytes, place: int) -> None:
-        """Returns nothing; a disk that is full takes a part at most, and keeps none of it."""
-        try:
-            while content:
-                content = content[self._file.write(content) :]
-        except OSError:
-            self._file.truncate(place)
-            raise
-
-    def _key_of(self, video: Counted, fps: float | None, threshold: float) -> bytes:
-        file = {"video": os.path.abspath(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
-        return _key({**file, "settings": self.question.digest, "fps": fps, "threshold": threshold})
-
-    def _at(self, place: int) -> TokenCount:
-        self._file.seek(place)
-        record = json.loads(self._line())
-        return TokenCount(**{name: record[name] for name in TokenCount.__dataclass_fields__})
-
-    def _line(self) -> bytes:
-        parts = [self._file.read(1024)]
-        while parts[-1] and b"\n" not in parts[-1]:
-            parts.append(self._file.read(1024))
-        return b"".join(parts).split(b"\n", 1)[0]
+        self.add(record for record in video.records(self.question) if record not in self)
 
 
 def find(paths: Iterable[str | Path], problems: list[Counted] | None = None) -> Iterator[str]:
@@ -209,16 +119,23 @@ def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
     return map(str, walk_videos(folder, cannot))
 
 
-def _task(path: str, store: CountFile | None) -> Task:
-    """Returns the task to count a video; one that is done already if it is no file, or nothing about it is new."""
-    video = Counted(path)
+def file_state(path: str) -> tuple[int, int] | Failed:
+    """Returns (size, time of the last change in ns) of a file; why it cannot be read if it is none."""
     try:
         status = os.stat(path)
     except OSError as error:
-        return Task(video, Failed(f"cannot be found ({error.strerror})."))
+        return Failed(f"cannot be found ({error.strerror}).")
     if not stat.S_ISREG(status.st_mode):
-        return Task(video, Failed("expected a file, found something else."))  # reading a pipe might never end
-    video.size, video.mtime_ns = status.st_size, status.st_mtime_ns
+        return Failed("expected a file, found something else.")  # reading a pipe might never end
+    return status.st_size, status.st_mtime_ns
+
+
+def _task(path: str, store: CountFile | None) -> Task:
+    """Returns the task to count a video; one that is done already if it is no file, or nothing about it is new."""
+    video, state = Counted(path), file_state(path)
+    if isinstance(state, Failed):
+        return Task(video, state)
+    video.size, video.mtime_ns = state
     counts = None if store is None else store.known(video)
     video.reused = counts is not None
     return Task(video, counts)
@@ -237,23 +154,12 @@ def _keep(task: Task, store: CountFile | None) -> None:
 def _outcome(task: Task) -> Counted:
     video: Counted = task.thing
     if isinstance(task.result, Failed):
-        video.problem = task.result.reason.removeprefix(f"{' '.join(video.video.split())}: ")
+        name = f"{video.video}: "
+        video.problem = task.result.reason.removeprefix(name)
     else:
         video.counts = task.result
     return video
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """Returns the record in a line; None for a line that holds something else."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    needed = {"video", "size", "mtime_ns", "settings", *TokenCount.__dataclass_fields__}
-    return record if isinstance(record, dict) and needed <= record.keys() else None
-
-
-def _key(record: dict[str, Any]) -> bytes:
-    """Returns what tells a line from others: file, settings, rate and threshold."""
-    parts = [record[name] for name in ("video", "size", "mtime_ns", "settings", "fps", "threshold")]
-    return blake2b(json.dumps(parts).encode(), digest_size=16).digest()
+def _count_in(record: dict[str, Any]) -> TokenCount:
+    return TokenCount(**{name: record[name] for name in TokenCount.__dataclass_fields__})

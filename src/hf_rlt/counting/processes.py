@@ -45,12 +45,13 @@ def in_processes(
     workers: int,
     found: Callable[[Task], None] | None = None,
     window: int | None = None,
+    queued: int = 1,
+    pass_on: bool = True,
 ) -> Iterator[Task]:
     """Returns the tasks with their results, in the order in which they came.
 
     Tasks are asked for only as they can be worked on, and no more than `window` lie between the first unfinished one and
-    the last begun one. A task whose process ends on the way is tried once more, then it has failed. After Ctrl-C what
-    is finished is passed on, then KeyboardInterrupt is raised.
+    the last begun one. A task whose process ends on the way is tried once more, then it has failed.
 
     A script that calls this directly must do so below `if __name__ == "__main__"`, as `multiprocessing` demands.
 
@@ -60,8 +61,10 @@ def in_processes(
         workers: processes, each with one torch thread.
         found: called with each task worked on as soon as it is finished, in whatever order.
         window: 16 for each worker unless given.
+        queued: tasks that a worker has at once: more than one keep it busy while nobody asks for results.
+        pass_on: whether after Ctrl-C what is finished is passed on before KeyboardInterrupt is raised.
     """
-    crew, waiting, source = _Crew(function, workers), deque[Task](), iter(tasks)
+    crew, waiting, source = _Crew(function, workers, queued), deque[Task](), iter(tasks)
     size, more = window or 16 * workers, True
     try:
         while more or waiting:
@@ -79,14 +82,17 @@ def in_processes(
                 if found is not None:
                     found(task)
     except KeyboardInterrupt:
-        yield from (task for task in waiting if task.result is not None)
+        yield from (task for task in waiting if pass_on and task.result is not None)
         raise
     finally:
         crew.dismiss()
 
 
 class _Worker:
+    """A process, and what it has to do: the first of the tasks is what it works on."""
+
     def __init__(self, context: Any, function: Callable[[Any], Any]) -> None:
+        self.tasks: deque[Task] = deque()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
         self.process.start()
@@ -96,22 +102,20 @@ class _Worker:
 class _Crew:
     """Processes, started as they are needed, and what each works on."""
 
-    def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        # Threads of this process may hold locks: do not fork it, but a server that has imported everything once.
-        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            _start_server(self.context)
-        self.function, self.workers = function, workers
-        self.idle: list[_Worker] = []
-        self.busy: dict[Any, tuple[_Worker, Task]] = {}
+    def __init__(self, function: Callable[[Any], Any], workers: int, queued: int) -> None:
+        start_server()
+        self.function, self.workers, self.queued = function, workers, queued
+        self.started: list[_Worker] = []
 
     def has_room(self) -> bool:
-        return len(self.busy) < self.workers
+        return sum(len(worker.tasks) for worker in self.started) < self.workers * self.queued
 
     def begin(self, task: Task) -> None:
-        worker = self.idle.pop() if self.idle else _Worker(self.context, self.function)
-        self.busy[worker.connection] = (worker, task)
+        worker = min(self.started, key=lambda worker: len(worker.tasks), default=None)
+        if worker is None or (worker.tasks and len(self.started) < self.workers):
+            worker = _Worker(_context(), self.function)
+            self.started.append(worker)
+        worker.tasks.append(task)
         task.tries += 1
         with suppress(OSError):  # it has ended: `finished` will see that
             worker.connection.send(task.thing)
@@ -119,33 +123,57 @@ class _Crew:
     def finished(self) -> list[Task]:
         """Returns the tasks that have got their results; waits until there is something to do."""
         done = []
+        busy = {worker.connection: worker for worker in self.started if worker.tasks}
         connection: Any
-        for connection in wait(list(self.busy)):
-            worker, task = self.busy.pop(connection)
+        for connection in wait(list(busy)):
+            worker = busy[connection]
             try:
-                task.result = connection.recv()
-                self.idle.append(worker)
+                result = connection.recv()
             except (EOFError, OSError):
-                connection.close()
-                worker.process.join()
-                if task.tries < TRIES:
-                    self.begin(task)
-                    continue
-                task.result = Failed(f"the process that read it ended, twice ({_ending(worker.process.exitcode)}).")
-            done.append(task)
+                done += self._after_death(worker)
+                continue
+            worker.tasks[0].result = result
+            done.append(worker.tasks.popleft())
         return done
 
+    def _after_death(self, worker: _Worker) -> list[Task]:
+        """Returns the task the process died of if that was its last try; what it had to do is begun anew."""
+        self.started.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+        first, *rest = worker.tasks
+        for task in rest:
+            task.tries -= 1  # it was not its turn yet
+        again = [first, *rest] if first.tries < TRIES else rest
+        for task in again:
+            self.begin(task)
+        if again and again[0] is first:
+            return []
+        first.result = Failed(f"the process that read it ended, twice ({_ending(worker.process.exitcode)}).")
+        return [first]
+
     def dismiss(self) -> None:
-        workers = [*self.idle, *(worker for worker, _ in self.busy.values())]
-        for worker in workers:
+        for worker in self.started:
             worker.connection.close()
             worker.process.kill()
-        for worker in workers:
+        for worker in self.started:
             worker.process.join()
 
 
-def _start_server(context: Any) -> None:
-    """Returns nothing; starts the process that the others are forked from, deaf to Ctrl-C from its first moment on."""
+def _context() -> Any:
+    """Returns how processes are started: forked, but not from this one, whose threads may hold locks."""
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def start_server() -> None:
+    """Returns nothing; starts the process that the others are forked from, deaf to Ctrl-C from its first moment on.
+
+    It has everything to import: called early, it does so while this process does something else.
+    """
+    context = _context()
+    if context.get_start_method() != "forkserver":
+        return
     from multiprocessing import forkserver
 
     context.set_forkserver_preload(["__main__", __name__, "hf_rlt.counting"])

@@ -4,6 +4,7 @@
 import heapq
 import logging
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -187,37 +188,53 @@ class TokenBudgetSampler(BatchRebalanceSampler):
 
 
 def batches_within(
-    items: Iterable[Any], max_tokens: int, tokens: Callable[[Any], int] | None = None, max_items: int | None = None
+    items: Iterable[Any],
+    max_tokens: int,
+    tokens: Callable[[Any], int] | None = None,
+    max_items: int | None = None,
+    ahead: int = 1,
 ) -> Iterator[list[Any]]:
-    """Returns lists of consecutive items, each as long as a budget of tokens allows. Nothing is counted before.
+    """Returns lists of items, consecutive ones unless `ahead` is raised, each as long as a budget of tokens allows.
+
+    Nothing is counted before. The lists depend on the items alone, not on when they come.
 
     Args:
         items: in the order that is kept, such as those of a `DataLoader(ViewDataset(...), batch_size=None)`.
         max_tokens: of a list; an item that has more stands alone.
         tokens: how many an item has; those that its `run_lengths` computes unless given.
         max_items: how many items a list holds at most.
+        ahead: a list is closed when so many items did not fit into it. They are the first of the next lists.
 
     Raises:
         ValueError: if a limit is not positive.
     """
     if max_tokens < 1 or (max_items is not None and max_items < 1):
         raise ValueError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
-    return _within(items, max_tokens, tokens or _computed, max_items)
+    if ahead < 1:
+        raise ValueError(f"Expected ahead >= 1, received {ahead}: 1 keeps the order.")
+    return _within(items, max_tokens, tokens or _computed, max_items, ahead)
 
 
 def _within(
-    items: Iterable[Any], max_tokens: int, tokens: Callable[[Any], int], max_items: int | None
+    items: Iterable[Any], max_tokens: int, tokens: Callable[[Any], int], max_items: int | None, ahead: int
 ) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    total = 0
-    for item in items:
-        more = tokens(item)
-        if batch and (total + more > max_tokens or len(batch) == max_items):
-            yield batch
-            batch, total = [], 0
-        batch.append(item)
-        total += more
-    if batch:
+    sized = ((item, tokens(item)) for item in items)
+    waiting: deque[tuple[Any, int]] = deque()  # what was passed over
+    while True:
+        batch: list[Any] = []
+        total, passed = 0, []
+        while len(passed) < ahead and len(batch) != max_items:
+            found = waiting.popleft() if waiting else next(sized, None)
+            if found is None:
+                break
+            if batch and total + found[1] > max_tokens:
+                passed.append(found)
+            else:
+                batch.append(found[0])
+                total += found[1]
+        waiting.extendleft(reversed(passed))
+        if not batch:
+            return
         yield batch
 
 
