@@ -31,7 +31,7 @@ LAYERS = [
         "whole_files",
     ],
     ["training", "evaluation", "measure", "visualize", "counting", "hub", "errors", "opening", "conversion"],
-    ["drawing", "classification"],
+    ["drawing", "classification", "inference"],
     ["recipes", "benchmark"],
     ["cli"],
     ["__main__"],

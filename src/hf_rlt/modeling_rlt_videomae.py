@@ -250,11 +250,9 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
             run_lengths = None if run_lengths is None else run_lengths.flatten(0, 1)
         kwargs.setdefault("fill_back", False)
         outputs = self.videomae(pixel_values, run_lengths=run_lengths, **kwargs)
-        pooled = outputs.pooler_output
-        logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
+        logits = self.score(outputs.pooler_output, views)
         used, states, attentions = outputs.run_lengths, outputs.hidden_states, outputs.attentions
         if views is not None:
-            logits = self._mean_of_views(logits.unflatten(0, (-1, views)))
             used = used.unflatten(0, (-1, views))
             states = states and tuple(state.unflatten(0, (-1, views)) for state in states)
             attentions = attentions and tuple(attention.unflatten(0, (-1, views)) for attention in attentions)
@@ -262,6 +260,11 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         return RLTVideoMAEClassifierOutput(
             loss=loss, logits=logits, hidden_states=states, attentions=attentions, run_lengths=used
         )
+
+    def score(self, pooled: Tensor, views: int | None = None) -> Tensor:
+        """Returns logits `(B, K)` of what `videomae` pools: `(B, D)`, or `(B * views, D)` of several views of each clip."""
+        logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
+        return logits if views is None else self._mean_of_views(logits.unflatten(0, (-1, views)))
 
     def _mean_of_views(self, logits: Tensor) -> Tensor:
         if self.config.problem_type in ("regression", "multi_label_classification") or self.num_labels < 2:

@@ -14,7 +14,7 @@ from .baselines import (
 )
 from .data import ClipList, from_file, from_folder, from_hub
 from .model_folders import check_name, read_config
-from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
 from .video_processing_rlt import RLTVideoProcessor
 
 KINDS: dict[str, type[RLTVideoMAEForVideoClassification]] = {
@@ -40,6 +40,29 @@ def open_model(
     Raises:
         ValueError: if there is no such folder, it holds something else, or a classifier without a trained head.
     """
+    network, missing, processor = _open(name, threshold, num_frames, rate or {})
+    if missing:
+        raise ValueError(
+            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
+        )
+    return network, processor
+
+
+def open_encoder(
+    name: str, threshold: str = "model", num_frames: int | None = None, rate: dict[str, Any] | None = None
+) -> tuple[RLTVideoMAEForVideoClassification | RLTVideoMAEModel, RLTVideoProcessor]:
+    """Returns a classifier, or of a model without a trained head the encoder alone, and a processor that fits it.
+
+    Args, errors: see `open_model`.
+    """
+    network, missing, processor = _open(name, threshold, num_frames, rate or {})
+    return network.videomae if missing else network, processor
+
+
+def _open(
+    name: str, threshold: str, num_frames: int | None, rate: dict[str, Any]
+) -> tuple[RLTVideoMAEForVideoClassification, list[str], RLTVideoProcessor]:
+    """Returns a classifier, the names of the weights that its head lacks, and a processor."""
     check_name(name)
     changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
     if threshold != "model":
@@ -61,13 +84,10 @@ def open_model(
             "file edited?"
         ) from error
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
-    if missing:
-        raise ValueError(
-            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
-        )
     config = network.config
     settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
-    return network, RLTVideoProcessor.from_pretrained(name, **settings, **(rate or {}), threshold=config.threshold)
+    processor = RLTVideoProcessor.from_pretrained(name, **settings, **rate, threshold=config.threshold)
+    return network, missing, processor
 
 
 def finite(threshold: float) -> float:

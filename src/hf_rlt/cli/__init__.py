@@ -15,6 +15,7 @@ from .classify import classify
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
+from .predict import predict_command
 from .tokens import tokens
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
@@ -23,6 +24,7 @@ app.command()(classify)
 app.command()(convert)
 app.command()(draw)
 app.command()(evaluate)
+app.command("predict")(predict_command)
 app.command()(tokens)
 benchmark.add_typer(models)
 benchmark.add_typer(costs)

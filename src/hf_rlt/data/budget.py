@@ -222,7 +222,8 @@ def _within(
     waiting: deque[tuple[Any, int]] = deque()  # what was passed over
     while True:
         batch: list[Any] = []
-        total, passed = 0, []
+        passed: list[tuple[Any, int]] = []
+        total = 0
         while len(passed) < ahead and len(batch) != max_items:
             found = waiting.popleft() if waiting else next(sized, None)
             if found is None:

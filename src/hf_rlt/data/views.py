@@ -56,7 +56,7 @@ class ViewDataset(ReadClips):
         if frames is None:
             views, label = torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED
         else:
-            views, label = self._views(frames), self.clips.labels[index]
+            views, label = cut_views(self.processor, frames, self.num_crops), self.clips.labels[index]
         settings = self.processor
         lengths = find_runs(views, settings.threshold, settings.tubelet_size, settings.patch_size)
         if self.token_keep_ratio is not None:
@@ -70,11 +70,20 @@ class ViewDataset(ReadClips):
     def num_views(self) -> int:
         return len(self.positions) * self.num_crops
 
-    def _views(self, frames: np.ndarray) -> Tensor:
-        if self.num_crops == 1:
-            return normalised(self.processor, list(frames))
-        clips = normalised(self.processor, list(frames), do_center_crop=False)
-        height, width = self.processor.crop_size["height"], self.processor.crop_size["width"]
-        corners = view_crops(clips.shape[-2], clips.shape[-1], height, width, self.num_crops)
-        crops = [clips[..., top : top + height, left : left + width] for top, left in corners]
-        return torch.stack(crops, dim=1).flatten(0, 1)
+
+def cut_views(processor: Any, frames: np.ndarray, num_crops: int, **changes: Any) -> Tensor:
+    """Returns `(clips x crops, F, C, H, W)`: the views of `(clips, F, H, W, 3)` uint8 frames, the crops of a clip together.
+
+    Args:
+        processor: an `RLTVideoProcessor`.
+        frames: of one video, as `read_clips` returns them.
+        num_crops: crops along the longer side; 1 is the processor's own.
+        **changes: settings of the processor for this call.
+    """
+    if num_crops == 1:
+        return normalised(processor, list(frames), **changes)
+    clips = normalised(processor, list(frames), do_center_crop=False, **changes)
+    height, width = processor.crop_size["height"], processor.crop_size["width"]
+    corners = view_crops(clips.shape[-2], clips.shape[-1], height, width, num_crops)
+    crops = [clips[..., top : top + height, left : left + width] for top, left in corners]
+    return torch.stack(crops, dim=1).flatten(0, 1)

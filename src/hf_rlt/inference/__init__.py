@@ -1,0 +1,7 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Predictions and features of any number of videos, as fast as they can be decoded or computed."""
+
+from .folder import read_features
+from .predict import Options, Predicted, Share, predict
+
+__all__ = ["Options", "Predicted", "Share", "predict", "read_features"]

@@ -1,0 +1,183 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The folder that predictions are written to, by any number of processes, and from which they go on.
+
+While they are computed, each process appends lines to a file of its own in `parts/`, whatever the order. When all are done,
+the first process writes `predictions.jsonl`, a line for each video in their order, and removes the parts. Features are in
+`features/`, a file for each block of videos; a video's line says which file and row.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..counting.files import file_state
+from ..counting.processes import Failed
+from ..counting.records import RecordFile
+from .clips import Clip
+
+LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
+Record = dict[str, Any]
+
+
+class Folder:
+    """Predictions in a folder, which is made if there is none. Use as a context.
+
+    Args:
+        path: of the folder.
+        settings: all that the predictions depend on, but for the videos.
+        rank: of this process.
+
+    Raises:
+        ValueError: if the folder holds something else, or predictions with other settings.
+        OSError: if it cannot be written to.
+    """
+
+    def __init__(self, path: str | Path, settings: Record, rank: int = 0) -> None:
+        self.path, self.rank = Path(path), rank
+        try:
+            self._check(settings)
+            (self.path / PARTS).mkdir(parents=True, exist_ok=True)
+            write_whole(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n", self.path / PARTS / f"{rank}.json")
+        except OSError as error:
+            raise OSError(f"{path}: expected a folder to write to ({error.strerror}): choose another one.") from error
+        with ExitStack() as stack:
+            self._mine = stack.enter_context(_lines(self.path / PARTS / f"{rank}.jsonl"))
+            self._files = [self._mine, *self._others(stack)]
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> "Folder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def known(self, clip: Clip) -> Record | None:
+        """Returns the record of an unchanged video that could be read; else None."""
+        record = self._current(clip.video, (clip.size, clip.mtime_ns))
+        if record is None or "error" in record:
+            return None
+        return record if "features" not in record or (self.path / record["features"]).is_file() else None
+
+    def add(self, records: list[Record]) -> None:
+        """Returns nothing; writes what is known of some videos."""
+        self._mine.add(records)
+
+    def add_features(self, block: int, features: list[Tensor]) -> str:
+        """Returns the name of a new file with a row for each of the features, written whole or not at all."""
+        (self.path / FEATURES).mkdir(exist_ok=True)
+        name, number = f"{FEATURES}/{block:06}.safetensors", 1
+        while (self.path / name).exists():  # of an earlier run, and still used
+            name, number = f"{FEATURES}/{block:06}-{number}.safetensors", number + 1
+        part = self.path / PARTS / f"{self.rank}.safetensors"
+        try:
+            save_file({"features": torch.stack(features)}, part)
+            os.replace(part, self.path / name)
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"{self.path / name}: cannot be written ({error}): make room, and run the same command again."
+            ) from error
+        return name
+
+    def finish(self, videos: Iterable[str]) -> None:
+        """Returns nothing; writes the lines of all videos, in their order, and removes what is needed no longer.
+
+        For the first process, when all others are done.
+        """
+        part, used = self.path / PARTS / LINES, set()
+        try:
+            with ExitStack() as stack, open(part, "wb") as lines:
+                self._files = [self._mine, *self._others(stack)]  # what the others have written is in there now
+                for video in videos:
+                    state = file_state(video)
+                    record = self._current(video, (0, 0) if isinstance(state, Failed) else state) or _missing(video)
+                    used.add(record.get("features"))
+                    lines.write(json.dumps(record).encode() + b"\n")
+        except OSError as error:
+            raise OSError(f"{part}: cannot be written ({error.strerror}): make room, and run it again.") from error
+        os.replace(part, self.path / LINES)
+        for file in (self.path / FEATURES).glob("*"):
+            if f"{FEATURES}/{file.name}" not in used:
+                file.unlink()
+        shutil.rmtree(self.path / PARTS)
+
+    def _current(self, video: str, state: tuple[int, int]) -> Record | None:
+        """Returns what is known of a file of that size and time; rather what could be read than an error of another run."""
+        found = [record for file in self._files if (record := file.get({"video": os.path.abspath(video)})) is not None]
+        current = [record for record in found if (record["size"], record["mtime_ns"]) == state]
+        return min(current, key=lambda record: "error" in record, default=None)
+
+    def _others(self, stack: ExitStack) -> list[RecordFile]:
+        names = [self.path / LINES, *sorted((self.path / PARTS).glob("[0-9]*.jsonl"))]
+        return [stack.enter_context(_lines(name)) for name in names if name.is_file() and name != self._mine.path]
+
+    def _check(self, settings: Record) -> None:
+        path = self.path / SETTINGS
+        if not path.exists():
+            if (self.path / LINES).exists():
+                raise ValueError(f"{self.path}: holds a {LINES} of something else: choose another folder.")
+            return
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON, found a damaged file ({error}): choose another folder.") from None
+        wanted = json.loads(json.dumps(settings))
+        for name in sorted({*found, *wanted}):
+            if found.get(name) != wanted.get(name):
+                was, now = (_short(of.get(name)) for of in (found, wanted))
+                raise ValueError(
+                    f"{self.path}: holds predictions with {name} {was}, received {now}: choose another folder, or remove it."
+                )
+
+
+def _lines(path: Path) -> RecordFile:
+    return RecordFile(path, ("video",), ("size", "mtime_ns"), "predictions")
+
+
+def write_whole(path: Path, text: str, part: Path) -> None:
+    """Returns nothing; writes a file whole or not at all, by way of another one."""
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def digest(network: PreTrainedModel) -> str:
+    """Returns what tells a model from others: of its configuration and all its weights."""
+    found = hashlib.blake2b(network.config.to_json_string(use_diff=False).encode(), digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
+    """Returns (video, features) of each video that could be read, in their order; one file is open at a time."""
+    folder, opened, name = Path(folder), None, None
+    with open(folder / LINES, encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            if "features" not in record:
+                continue
+            if record["features"] != name:
+                name = record["features"]
+                opened = safe_open(folder / name, "pt").get_slice("features")
+            assert opened is not None
+            yield record["video"], opened[record["row"]]
+
+
+def _missing(video: str) -> Record:
+    problem = "came or changed while the others were computed: run the same command again."
+    return {"video": os.path.abspath(video), "size": 0, "mtime_ns": 0, "error": problem}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
