@@ -465,7 +465,7 @@ class TestMistakes:
     @pytest.mark.parametrize("features", [(), ("--features", "tokens")])
     def test_a_full_disk_is_one_line_and_the_next_run_goes_on(self, videos, model, tmp_path, features):
         arguments = [str(videos), "--model", str(model), "--batch-size", "2", *features]
-        limit = 2_000_000 if features else 1500  # bytes of a file
+        limit = 1_000_000 if features else 1500  # bytes of a file
         command = [sys.executable, "-c", LITTLE_ROOM, str(limit), "predict", *arguments]
         command += ["--output", str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)

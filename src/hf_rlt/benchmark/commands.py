@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..counting import find
 from ..errors import one_line_errors
 from . import report as reports
 from .record import begin, save
@@ -96,6 +97,32 @@ def reading(
 
     settings, rows = measure(files, clips, num_frames, frame_stride, rounds, say)
     show(save(output_dir, "reading", rows, settings))
+
+
+@app.command()
+@one_line_errors()
+def throughput(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id; or base, large, huge: random weights of this shape.")],
+    videos: Annotated[list[str], typer.Argument(help="Videos, or folders of videos.")],
+    repeat: Annotated[int, typer.Option(help="Times that each video is taken.", min=1)] = 1,
+    rounds: Annotated[int, typer.Option(help="Measurements of each, in turn.", min=1)] = 3,
+    batch_size: Annotated[int, typer.Option(help="Clips computed together, at most.", min=1)] = 8,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens computed together, at most.", min=1)] = None,
+    decoders: Annotated[
+        int | None, typer.Option("--workers", help="Decoding processes. Default: one for each of their cores.", min=1)
+    ] = None,
+    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+    output_dir: OutputDir = OUTPUT_DIR,
+) -> None:
+    """Videos per second of `hf-rlt predict`, beside decoding alone and the model alone. Nothing else may run meanwhile."""
+    from ..inference import Options
+    from .throughput import measure, open_shape_or_model
+
+    files = [Path(video) for video in find(videos)]
+    network, processor = open_shape_or_model(model, bf16)
+    options = Options(batch_size=batch_size, max_tokens=max_tokens, workers=decoders)
+    settings, rows = measure(network, processor, files, options, repeat, rounds, say)
+    show(save(output_dir, "throughput", rows, {"model": model, **settings}))
 
 
 def _fine_tuning(kind: str, text: str) -> None:

@@ -16,6 +16,7 @@ MODULES = {
         "reading": "reading",
         "processing": "processing",
         "ratios": "ratios",
+        "throughput": "throughput",
         "finetune": "finetune_table",
         "ablation": "finetune_table",
     },

@@ -147,8 +147,7 @@ def _settings(runner: Runner, options: Options) -> Record:
 def _predicted(
     videos: Iterable[str], runner: Runner, options: Options, store: Folder, share: Share
 ) -> Iterator[Predicted]:
-    workers = options.workers or max((os.cpu_count() or 1) // share.ranks, 1)
-    decoder = Decoder(runner.views, workers, 2 * options.videos, 2 * options.videos, options.cores)
+    decoder = decoder_for(runner.views, options, share.ranks)
     decoded = decoder.decoded(_tasks(videos, options, store, share))
     waiting: list[Predicted] = []
     for done in computed(batches(decoded, options), decoder, runner):
@@ -157,6 +156,12 @@ def _predicted(
             _write(waiting, done.block, store)
             yield from waiting
             waiting = []
+
+
+def decoder_for(views: Views, options: Options, ranks: int = 1) -> Decoder:
+    """Returns a decoder that has two batches ready while one is computed, and one that is filled besides."""
+    workers = options.workers or max((os.cpu_count() or 1) // ranks, 1)
+    return Decoder(views, workers, 2 * options.videos, 2 * options.videos, options.cores)
 
 
 def _write(found: list[Predicted], block: int, store: Folder) -> None:

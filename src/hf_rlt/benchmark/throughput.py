@@ -1,0 +1,223 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Videos per second from the files to the written predictions, beside decoding alone and the model alone.
+
+Where decoder and model share cores, no pipeline gets beyond 1 / (1 / decoding + 1 / model); where each has its own, the
+slower of both is the limit. Both are measured: on all cores, and with the cores of this machine dealt out to the two.
+"""
+
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..counting.processes import Failed, Task
+from ..inference import Options, predict
+from ..inference.clips import Clip, Decoder, Views
+from ..inference.compute import Launched, Runner
+from ..inference.predict import batches, decoder_for
+from ..opening import open_model
+from ..video_processing_rlt import RLTVideoProcessor
+from .methods import SHAPES, make_base
+from .record import Column, Row, column, table
+
+PARTS = ("decode", "model", "end_to_end")
+Batch = list[tuple[Tensor, Tensor]]
+
+
+def open_shape_or_model(name: str, bf16: bool = False) -> tuple[Any, Any]:
+    """Returns a model, ready to use on the accelerator if there is one, and its processor.
+
+    Args:
+        name: base, large or huge, for random weights of this shape; else a folder or Hub id.
+        bf16: whether to compute in bfloat16.
+    """
+    if name in SHAPES and not Path(name).exists():
+        network = make_base(name, None, None, "sdpa")
+        processor = RLTVideoProcessor(num_frames=network.config.num_frames, threshold=network.config.threshold)
+    else:
+        network, processor = open_model(name)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    return network.to(device, torch.bfloat16 if bf16 else torch.float32).eval(), processor
+
+
+def measure(
+    network: Any,
+    processor: Any,
+    files: Sequence[Path],
+    options: Options,
+    repeat: int = 1,
+    rounds: int = 3,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns (settings, a row for each arrangement of the cores).
+
+    A row holds `decode`, `model` and `end_to_end`, the seconds of each round, which take turns; videos, batches and tokens.
+    The processes are started anew for each measurement and counted in; what they import was imported before.
+
+    Args:
+        network, processor: as `hf_rlt.opening.open_model` returns them, on the device.
+        files: videos; those that cannot be read are refused.
+        options: of `predict`.
+        repeat: how many times each video is taken, under names of their own.
+        rounds: measurements of each.
+        progress: called with a line before each arrangement.
+
+    Raises:
+        ValueError: if a video cannot be read.
+    """
+    runner = Runner(network, Views(processor, options.num_clips, options.num_crops), options.top_k, options.features)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        videos = _linked(files, repeat, Path(scratch) / "videos")
+        for name, cores in _arrangements(runner):
+            if progress is not None:
+                progress(f"{name}: {len(videos)} videos, {rounds} rounds")
+            with _kept_to(cores[1]):
+                asked = replace(options, cores=cores[0], workers=options.workers or _number(cores[0]))
+                row = _row(videos, runner, asked, rounds, Path(scratch) / name)
+            rows.append({"cores": name, "workers": asked.workers, "threads": _number(cores[1]), **row})
+    shape = {"batch_size": options.batch_size, "max_tokens": options.max_tokens, "views": runner.views.number}
+    device = {"device": str(runner.device), "dtype": str(runner.dtype).removeprefix("torch.")}
+    return {"files": [file.name for file in files], "repeat": repeat, "rounds": rounds, **shape, **device}, rows
+
+
+def _row(videos: list[str], runner: Runner, options: Options, rounds: int, scratch: Path) -> dict[str, Any]:
+    ready = list(_decoded(videos, runner, options))
+    seconds: dict[str, list[float]] = {part: [] for part in PARTS}
+    for number in range(rounds):
+        work: dict[str, Callable[[], Any]] = {
+            "decode": partial(deque, _decoded(videos, runner, options, keep=False), 0),
+            "model": partial(_compute, ready, runner),
+            "end_to_end": partial(_predict, videos, runner, options, scratch / str(number)),
+        }
+        for part, run in work.items():
+            start = time.perf_counter()
+            run()
+            seconds[part].append(time.perf_counter() - start)
+    counts = [[int((runs > 0).sum()) for _, runs in batch] for batch in ready]
+    tokens = {"batches": len(ready), "tokens_computed": sum(map(sum, counts)), "largest_batch": max(map(sum, counts))}
+    return {"videos": len(videos), **tokens, **seconds}
+
+
+def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = True) -> Iterator[Batch]:
+    """Returns the batches that `predict` would compute, in memory of their own, or nothing of them but their number."""
+    decoder: Decoder = decoder_for(runner.views, options)
+    tasks = (Task(Clip(video)) for video in videos)
+    for batch in batches(decoder.decoded(tasks), options):
+        for task in batch.tasks:
+            if isinstance(task.result, Failed):
+                raise ValueError(f"{task.thing.video}: {task.result.reason}")
+        if batch.tasks:
+            slots = [decoder.slots[task.thing.slot] for task in batch.tasks]
+            yield [(pixels.clone(), runs.clone()) for pixels, runs in slots] if keep else []
+        for task in batch.tasks:
+            decoder.release(task.thing)
+
+
+def _compute(ready: list[Batch], runner: Runner) -> None:
+    under_way: deque[Launched] = deque()
+    for batch in ready:
+        under_way.append(runner.launch(batch))
+        if len(under_way) > runner.delay:
+            runner.fetch(under_way.popleft())
+    for launched in under_way:
+        runner.fetch(launched)
+
+
+def _predict(videos: list[str], runner: Runner, options: Options, folder: Path) -> None:
+    for _ in predict(videos, runner.network, runner.views.processor, folder, options):
+        pass
+
+
+def _linked(files: Sequence[Path], repeat: int, folder: Path) -> list[str]:
+    """Returns the videos, each as often as wanted: other names, so that nothing about one is known from another."""
+    names = []
+    for number in range(repeat):
+        (folder / str(number)).mkdir(parents=True)
+        for place, file in enumerate(files):
+            link = folder / str(number) / f"{place:06}{file.suffix}"
+            link.symlink_to(file.resolve())
+            names.append(str(link))
+    return names
+
+
+def _arrangements(runner: Runner) -> list[tuple[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]]:
+    """Returns (name, (the decoder's cores, the model's)): all for both, and where there are two, half of them for each."""
+    found: list[Any] = [("all for both", (None, None))]
+    if runner.device.type == "cpu" and hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        half = len(cores) // 2
+        if half:
+            found.append(("half for each", (tuple(cores[:half]), tuple(cores[half:]))))
+    return found
+
+
+def _number(cores: tuple[int, ...] | None) -> int:
+    if cores is not None:
+        return len(cores)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _kept_to(cores: tuple[int, ...] | None) -> Iterator[None]:
+    """Returns a context in which all threads of this process keep to some cores, and torch uses as many threads."""
+    if cores is None:
+        yield
+        return
+    before, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    try:
+        _keep_threads_to(cores)
+        torch.set_num_threads(len(cores))
+        yield
+    finally:
+        _keep_threads_to(before)
+        torch.set_num_threads(threads)
+
+
+def _keep_threads_to(cores: Any) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cores)
+
+
+def rate(row: Row, part: str) -> float:
+    """Returns videos per second, by the median of the rounds."""
+    return row["videos"] / median(row[part])
+
+
+def bound(row: Row) -> float:
+    """Returns the videos per second that decoder and model cannot exceed together on the cores they have."""
+    decode, model = rate(row, "decode"), rate(row, "model")
+    return 1 / (1 / decode + 1 / model) if row["cores"] == "all for both" else min(decode, model)
+
+
+def markdown(record: Row) -> str:
+    """Returns the table of a record."""
+    settings = record["settings"]
+
+    def videos(part: str) -> Callable[[Row], str]:
+        return lambda row: f"{rate(row, part):.2f}"
+
+    def share(limit: Callable[[Row], float]) -> Callable[[Row], str]:
+        return lambda row: f"{rate(row, 'end_to_end') / limit(row):.2f}"
+
+    columns = [column(title, title) for title in ("cores", "workers", "threads", "videos", "batches")]
+    columns += [Column("decoding alone", videos("decode")), Column("model alone", videos("model"))]
+    columns += [Column("end to end", videos("end_to_end"))]
+    columns += [Column("of the slower", share(lambda row: min(rate(row, "decode"), rate(row, "model"))))]
+    columns += [Column("of what the cores allow", share(bound))]
+    budget = f", at most {settings['max_tokens']} tokens" if settings["max_tokens"] else ""
+    text = f"\nVideos per second, medians of {settings['rounds']} rounds; {settings['model']}, {settings['device']}, "
+    text += (
+        f"{settings['dtype']}, batches of {settings['batch_size']}{budget}, {settings['views']} views of each video.\n"
+    )
+    return table(record["rows"], columns) + text
