@@ -176,6 +176,29 @@ def digits(rendered_digits, digits_processor, tmp_path_factory):
     return data, count_tokens(data.clips, digits_processor, cache_dir=tmp_path_factory.mktemp("tokens"))
 
 
+@given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 150), st.integers(1, 9), st.integers(2, 9))
+def test_looking_ahead_loses_nothing_and_holds_little(items, max_tokens, max_items, ahead):
+    pulled = []
+    numbered = (pulled.append(place) or (place, size) for place, size in enumerate(items))
+    given = []
+    for batch in batches_within(numbered, max_tokens, lambda item: item[1], max_items, ahead):
+        assert len(batch) <= max_items
+        assert sum(size for _, size in batch) <= max_tokens or len(batch) == 1
+        first = min(set(range(len(items))) - {place for place, _ in given})
+        assert batch[0][0] == first  # nobody waits forever
+        given += batch
+        assert len(pulled) - len(given) <= ahead
+    assert sorted(given) == list(enumerate(items))
+
+
+def test_looking_ahead_fills_batches():
+    items = [70, 60, 30, 40, 50, 50]
+    assert list(batches_within(items, 100, tokens=int)) == [[70], [60, 30], [40, 50], [50]]
+    assert list(batches_within(items, 100, tokens=int, ahead=3)) == [[70, 30], [60, 40], [50, 50]]
+    with pytest.raises(ValueError, match="ahead >= 1, received 0"):
+        batches_within(items, 100, ahead=0)
+
+
 def test_items_of_an_evaluation_are_grouped_by_what_they_compute(digits, digits_processor):
     views = ViewDataset(digits[0].clips, digits_processor)
     batches = list(batches_within(DataLoader(views, batch_size=None, num_workers=1), 400))

@@ -196,6 +196,14 @@ def once(path: str) -> str:
     return "second attempt"
 
 
+def touch(path: str) -> str:
+    if path.endswith("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    with open(path, "a") as file:
+        file.write("once")
+    return path
+
+
 class TestProcesses:
     def test_order_is_kept_and_little_is_held(self):
         pulled, found = [], []
@@ -225,6 +233,24 @@ class TestProcesses:
     def test_a_process_that_dies_by_chance_costs_nothing(self, tmp_path):
         (task,) = in_processes([Task(str(tmp_path / "tried"))], once, 1)
         assert (task.result, task.tries) == ("second attempt", 2)
+
+    def test_a_process_keeps_busy_while_nobody_asks(self, tmp_path):
+        names = [str(tmp_path / f"{number}") for number in range(9)]
+        results = in_processes(map(Task, names), touch, 1, queued=4)
+        assert next(results).thing == names[0]
+        deadline = time.monotonic() + 20
+        while not Path(names[3]).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert sorted(path.name for path in tmp_path.iterdir())[:4] == ["0", "1", "2", "3"]
+        assert [task.thing for task in results] == names[1:]
+
+    def test_tasks_that_wait_at_a_process_that_dies_are_done_once(self, tmp_path):
+        names = [str(tmp_path / name) for name in ("a", "b", "kill", "c", "d", "e")]
+        tasks = list(in_processes(map(Task, names), touch, 1, queued=6))
+        assert [task.thing for task in tasks] == names
+        assert [isinstance(task.result, Failed) for task in tasks] == [False, False, True, False, False, False]
+        assert [task.tries for task in tasks] == [1, 1, 2, 1, 1, 1]
+        assert {Path(name).read_text() for name in names if "kill" not in name} == {"once"}
 
 
 class TestManyVideos:

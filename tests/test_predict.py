@@ -32,6 +32,7 @@ REAL = ODD.parent / "real"
 BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
 
 
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "hf_rlt"]
 LITTLE_ROOM = """
 import resource, sys
 import hf_rlt.cli
@@ -385,8 +386,7 @@ class TestSeveralProcesses:
     def test_two_processes_write_what_one_does(self, videos, model, tmp_path):
         arguments = [videos, "--model", model, "--batch-size", 2, "--max-tokens", 700, "--features", "pooled"]
         arguments += ["--workers", 1]
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "hf_rlt"]
-        command = [*launch, "predict", *map(str, arguments), "--output", str(tmp_path / "two"), "--json"]
+        command = [*LAUNCH, "predict", *map(str, arguments), "--output", str(tmp_path / "two"), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 1, done.stderr  # one of the videos is bad
         assert done.stderr.count("1 of 24 videos cannot be read, see above.") == 1
@@ -406,10 +406,38 @@ class TestSeveralProcesses:
         with pytest.raises(ConnectionError):
             list(predict([videos], network, processor, tmp_path / "out", options, share))
         written = (tmp_path / "out" / "parts" / "1.jsonl").read_text()
-        assert written.count("\n") == 8  # the second of three blocks of 8 batches of 2... is one of two
+        assert written.count("\n") == 8  # the second block: what is left of 24 videos after 8 batches of 2
         Path(processor.log).write_text("")
         list(predict([videos], network, processor, tmp_path / "out", options))
         assert len(opened(processor)) == 24 - 8
+        assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+    def test_a_rank_that_is_killed(self, videos, model, tmp_path):
+        many = tmp_path / "many"
+        for copy in range(20):
+            for clip in sorted((videos / "b").iterdir()):
+                (many / f"{copy:02}").mkdir(parents=True, exist_ok=True)
+                os.link(clip, many / f"{copy:02}" / clip.name)
+        arguments = [many, "--model", model, "--batch-size", 2, "--workers", 1, "--output", tmp_path / "out"]
+        process = subprocess.Popen([*LAUNCH, "predict", *map(str, arguments)], stderr=subprocess.DEVNULL)
+        part = tmp_path / "out" / "parts" / "1.jsonl"
+        while process.poll() is None and (not part.exists() or part.read_bytes().count(b"\n") < 4):
+            time.sleep(0.002)
+        for rank in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = os.fsencode(tmp_path / "out") in rank.joinpath("cmdline").read_bytes().split(b"\0")
+                if mine and b"RANK=1" in rank.joinpath("environ").read_bytes().split(b"\0"):
+                    os.kill(int(rank.name), signal.SIGKILL)
+            except OSError:
+                continue  # a process that has ended meanwhile
+        assert process.wait(timeout=120) != 0
+        written = sum(file.read_bytes().count(b"\n") for file in part.parent.glob("*.jsonl"))
+        assert 4 <= written < 240
+        done = run(*arguments)
+        assert done.exit_code == 0, done.stderr
+        assert "240 videos in" in done.stdout
+        assert int(done.stdout.split(" known before")[0].split()[-1]) >= written - 1  # a torn line at most
+        assert run(*arguments[:-1], tmp_path / "whole").exit_code == 0
         assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
