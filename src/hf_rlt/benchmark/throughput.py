@@ -24,7 +24,7 @@ from ..counting.processes import Failed, Task
 from ..inference import Options, predict
 from ..inference.clips import Clip, Decoder, Views
 from ..inference.compute import Launched, Runner
-from ..inference.predict import batches, decoder_for
+from ..inference.pipeline import batches, decoder_for
 from ..opening import open_model
 from ..video_processing_rlt import RLTVideoProcessor
 from .methods import SHAPES, make_base

@@ -2,6 +2,7 @@
 """Predictions and features of any number of videos, as fast as they can be decoded or computed."""
 
 from .folder import read_features
-from .predict import Options, Predicted, Share, predict
+from .pipeline import Options, Predicted
+from .predict import Share, predict
 
 __all__ = ["Options", "Predicted", "Share", "predict", "read_features"]

@@ -25,9 +25,9 @@ from ..counting.files import file_state
 from ..counting.processes import Failed
 from ..counting.records import RecordFile
 from .clips import Clip
+from .pipeline import Record
 
 LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
-Record = dict[str, Any]
 
 
 class Folder:
