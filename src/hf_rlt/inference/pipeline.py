@@ -32,6 +32,9 @@ class Options:
         features: "pooled" (the mean over a video's computed tokens), "tokens" (all of them, runs filled back to the grid) or
             None.
         cores: that the decoding processes are to keep to, if any.
+
+    Raises:
+        ValueError: if a number is below 1.
     """
 
     num_clips: int = 1
@@ -42,6 +45,12 @@ class Options:
     top_k: int = 5
     features: str | None = None
     cores: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_clips", "num_crops", "batch_size", "max_tokens", "workers", "top_k"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"Expected {name} >= 1, received {number}.")
 
     @property
     def videos(self) -> int:
