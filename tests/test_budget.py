@@ -195,6 +195,9 @@ def test_looking_ahead_fills_batches():
     items = [70, 60, 30, 40, 50, 50]
     assert list(batches_within(items, 100, tokens=int)) == [[70], [60, 30], [40, 50], [50]]
     assert list(batches_within(items, 100, tokens=int, ahead=3)) == [[70, 30], [60, 40], [50, 50]]
+    items = [90, 80, 60, 20, 30]
+    assert list(batches_within(items, 100, tokens=int, max_items=2, ahead=4)) == [[90], [80, 20], [60, 30]]
+    assert list(batches_within([*items, 10], 100, tokens=int, max_items=2, ahead=4)) == [[90], [80, 20], [60, 30], [10]]
     with pytest.raises(ValueError, match="ahead >= 1, received 0"):
         batches_within(items, 100, ahead=0)
 
