@@ -368,7 +368,7 @@ class TestOutput:
         with CountFile(output, question):
             done = run(folder / "b.mp4", "--output", output)
         assert done.exit_code == 2
-        assert f"{output}: another count is being written to it" in done.stderr
+        assert f"{output}: counts of another run are being written to it" in done.stderr
         assert len(self.count(folder / "b.mp4", output, question)) == 1
 
     @pytest.mark.parametrize("content", [b"\x00\x00\x00\x18ftypmp42", b'{"videos": []}\n', b"one line\n"])

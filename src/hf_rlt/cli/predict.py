@@ -16,14 +16,13 @@ import typer
 from rich.console import Console
 
 from ..counting.processes import start_server
-from ..errors import one_line_errors
+from ..errors import one_line_errors, printable
 from ..inference import Options, Predicted, Share, predict
 from ..inference.folder import LINES
 from ..opening import open_encoder, open_model
 from .evaluate import rate
 from .processors import FrameStride
 from .progress import spinner
-from .token_tables import shown_name
 from .tokens import INTERRUPTED
 
 
@@ -74,7 +73,7 @@ def predict_command(
             interrupted = True
         if interrupted:
             kept = f"what was found is in {output}, and the same command goes on"
-            console.print(f"Interrupted after {count.videos:,} videos; {kept}.", highlight=False, soft_wrap=True)
+            _say(console, f"Interrupted after {count.videos:,} videos; {kept}.")
             raise typer.Exit(INTERRUPTED)
         if share.rank == 0 and _report(output / LINES, count, console, as_json):
             raise typer.Exit(1)
@@ -128,11 +127,11 @@ def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
             videos += 1
             if "error" in record:
                 bad += 1
-                _say(console, f"{shown_name(record['video'])}: {record['error']}")
+                _say(console, f"{record['video']}: {record['error']}")
             else:
                 done, tokens = done + record["tokens_computed"], tokens + record["tokens"]
     for record in count.folders:
-        _say(console, f"{shown_name(record['video'])}: {record['error']}")
+        _say(console, f"{record['video']}: {record['error']}")
     if bad:
         _say(console, f"{bad:,} of {videos + len(count.folders):,} videos cannot be read, see above.")
     if not as_json:
@@ -143,4 +142,4 @@ def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

@@ -57,7 +57,7 @@ class RecordFile:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{self.path}: {self._what} of another run are being written to it: wait for its end, or choose another name."
+                f"{self.path}: {self._what} of another run are being written to it: wait, or choose another name."
             ) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # some network disks know no locks

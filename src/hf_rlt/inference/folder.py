@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from ..counting.files import file_state
 from ..counting.processes import Failed
 from ..counting.records import RecordFile
+from ..whole_files import whole_file, write_whole
 from .clips import Clip
 from .pipeline import Record
 
@@ -48,7 +49,7 @@ class Folder:
         try:
             self._check(settings)
             (self.path / PARTS).mkdir(parents=True, exist_ok=True)
-            write_whole(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n", self.path / PARTS / f"{rank}.json")
+            write_whole(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
         except OSError as error:
             raise OSError(f"{path}: expected a folder to write to ({error.strerror}): choose another one.") from error
         with ExitStack() as stack:
@@ -79,10 +80,9 @@ class Folder:
         name, number = f"{FEATURES}/{block:06}.safetensors", 1
         while (self.path / name).exists():  # of an earlier run, and still used
             name, number = f"{FEATURES}/{block:06}-{number}.safetensors", number + 1
-        part = self.path / PARTS / f"{self.rank}.safetensors"
         try:
-            save_file({"features": torch.stack(features)}, part)
-            os.replace(part, self.path / name)
+            with whole_file(self.path / name) as part:
+                save_file({"features": torch.stack(features)}, part)
         except (OSError, SafetensorError) as error:
             raise OSError(
                 f"{self.path / name}: cannot be written ({error}): make room, and run the same command again."
@@ -119,7 +119,11 @@ class Folder:
 
     def _others(self, stack: ExitStack) -> list[RecordFile]:
         names = [self.path / LINES, *sorted((self.path / PARTS).glob("[0-9]*.jsonl"))]
-        return [stack.enter_context(_lines(name)) for name in names if name.is_file() and name != self._mine.path]
+        return [
+            stack.enter_context(_lines(name, alone=False))
+            for name in names
+            if name.is_file() and name != self._mine.path
+        ]
 
     def _check(self, settings: Record) -> None:
         path = self.path / SETTINGS
@@ -140,14 +144,8 @@ class Folder:
                 )
 
 
-def _lines(path: Path) -> RecordFile:
-    return RecordFile(path, ("video",), ("size", "mtime_ns"), "predictions")
-
-
-def write_whole(path: Path, text: str, part: Path) -> None:
-    """Returns nothing; writes a file whole or not at all, by way of another one."""
-    part.write_text(text)
-    os.replace(part, path)
+def _lines(path: Path, alone: bool = True) -> RecordFile:
+    return RecordFile(path, ("video",), ("size", "mtime_ns"), "predictions", alone)
 
 
 def digest(network: PreTrainedModel) -> str:
