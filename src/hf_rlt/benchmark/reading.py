@@ -5,6 +5,7 @@ Each measurement opens the file anew, as when it is read once. Readers take turn
 on all of them; those that are not installed are left out by name.
 """
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -147,10 +148,9 @@ def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int)
     """Returns for each reader what `measure` says; the first round also compares the frames."""
     ours = _ours(path, wanted)
     measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in turns}
-    order = list(turns.items())
     for turn in range(rounds + 1):
-        order = order[1:] + order[:1]  # another one begins each round: none always follows the same one
-        for name, read in order:
+        # In another order each round: what one leaves behind, such as memory to use again, does not favour the next.
+        for name, read in random.Random(turn).sample(list(turns.items()), len(turns)):
             if "problem" in measured[name]:
                 continue
             start = time.perf_counter()
