@@ -2,9 +2,12 @@
 """The processor's pixels are the base class's bit for bit, and cost one copy: bytes are counted, nothing is timed."""
 
 import math
+import struct
+import tracemalloc
 from itertools import product
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.video_processing_utils import BaseVideoProcessor
 
+from conftest import write_video
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.runs import find_runs
 
@@ -133,3 +137,51 @@ def test_runs_are_found_on_the_pixels_that_are_returned():
     ours, _ = both()
     out = ours(shapes("last"), return_tensors="pt")
     assert torch.equal(out["run_lengths"], find_runs(out["pixel_values"], 0.1, 2, 16))
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("turned", [False, True], ids=["upright", "turned"])
+def test_a_file_gives_the_pixels_of_its_frames(changes, turned, tmp_path):
+    processor, _ = both(**changes)
+    path = write_video(tmp_path / "a.mp4", shapes("last")[0].repeat(8, 0))
+    if turned:
+        path = rotated(path)
+    frames = processor.read_clips(path)[0]
+    assert (frames.shape[1] > frames.shape[2]) is turned
+    wanted = processor(frames, return_tensors="pt")
+    received = processor(str(path), return_tensors="pt")
+    assert torch.equal(received["pixel_values"], wanted["pixel_values"])
+    assert torch.equal(received["run_lengths"], wanted["run_lengths"])
+    resized = processor.read_clips(path, [0.5], resized=True)
+    again = processor(resized[0], do_resize=False, return_tensors="pt", input_data_format="channels_last")
+    assert torch.equal(again["pixel_values"], wanted["pixel_values"])
+
+
+def rotated(path: Path) -> Path:
+    """Returns a copy that players turn by 90 degrees, which its frames then are when they are read."""
+    out = path.with_name("turned.mp4")
+    with av.open(str(path)) as source, av.open(str(out), "w") as sink:
+        old = source.streams.video[0]
+        new = sink.add_stream_from_template(old)
+        for packet in source.demux(old):
+            if packet.dts is not None:
+                packet.stream = new
+                sink.mux(packet)
+    content = bytearray(out.read_bytes())
+    place = content.index(b"tkhd") + 4 + 40  # the matrix of a version 0 track header, 36 bytes of 16.16 fixed numbers
+    one = 1 << 16
+    content[place : place + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
+    out.write_bytes(content)
+    return out
+
+
+def test_a_clip_is_never_in_memory_in_its_own_size(tmp_path):
+    path = write_video(tmp_path / "large.mp4", np.zeros((64, 480, 640, 3), np.uint8))
+    processor = RLTVideoProcessor(num_frames=16)
+    processor(str(path), return_tensors="pt")  # what is loaded at the first use does not count
+    tracemalloc.start()
+    processor(str(path), return_tensors="pt")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    frame = 480 * 640 * 3
+    assert 16 * 224 * 298 * 3 <= peak < 16 * 224 * 298 * 3 + 4 * frame

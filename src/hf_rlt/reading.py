@@ -5,7 +5,7 @@ Frame `i` is the i-th frame that decoding the whole file returns, whatever the h
 what it finds is checked against the index by time stamp; where that fails, the file is decoded from its start.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -27,6 +27,8 @@ from .indexing import (
     open_stream,
     quarter_turns,
 )
+
+Each = Callable[[np.ndarray], np.ndarray]
 
 
 class VideoReader:
@@ -87,8 +89,14 @@ class VideoReader:
             raise ValueError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
         return found
 
-    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Returns the frames at `indices`, see `read_frames`."""
+    def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
+        """Returns the frames at `indices`, see `read_frames`, or what `each` makes of every one of them.
+
+        Args:
+            indices: see `read_frames`.
+            each: from a frame (height, width, 3) to what is kept of it, always of one shape, such as a smaller picture: all
+                frames are then never in memory at once.
+        """
         index, asked = self.index, np.asarray(indices)
         if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
             raise ValueError(f"indices must be a flat sequence of integers, got {asked.dtype} of shape {asked.shape}.")
@@ -97,16 +105,18 @@ class VideoReader:
             last = index.num_frames - 1
             raise IndexError(f"{name_of(self._source)}: no frame {wrong[0]}, they go from 0 to {last}.")
         wanted, rows = np.unique(asked.astype(np.int64), return_inverse=True)
-        frames = np.empty((len(wanted), index.height, index.width, 3), dtype=np.uint8)
-        if wanted.size and not self._read_seeking(wanted, frames):
+        picture = np.zeros((index.height, index.width, 3), dtype=np.uint8)
+        kept = picture if each is None else each(picture)
+        frames = np.empty((len(wanted), *kept.shape), dtype=kept.dtype)
+        if wanted.size and not self._read_seeking(wanted, frames, each):
             opened = self._open(at_start=True)
             self._at_start = False
-            problem = _fill(decode(*opened), index, 0, wanted, frames)
+            problem = _fill(decode(*opened), index, 0, wanted, frames, each)
             if problem:
                 raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
-    def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray) -> bool:
+    def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
         """Fills `frames`, seeking to the keyframe before each group of wanted frames; False when that is not safe."""
         index = self.index
         if index._keys is None:
@@ -128,7 +138,8 @@ class VideoReader:
                     with suppress(av.error.FFmpegError):
                         container.seek(int(index.pts[max(start - back, 0)]), stream=stream)
                 fresh, self._at_start = self._at_start and not start, False
-                if not _fill(decode(container, stream, only), index, start, wanted[group], frames[group], fresh):
+                decoded = decode(container, stream, only)
+                if not _fill(decoded, index, start, wanted[group], frames[group], each, fresh):
                     break
             else:
                 return False
@@ -181,7 +192,13 @@ def read_frames(
 
 
 def _fill(
-    decoded: Iterator, index: VideoIndex, start: int, wanted: np.ndarray, frames: np.ndarray, anchored: bool = True
+    decoded: Iterator,
+    index: VideoIndex,
+    start: int,
+    wanted: np.ndarray,
+    frames: np.ndarray,
+    each: Each | None,
+    anchored: bool = True,
 ) -> str:
     """Fills `frames` with those at `wanted`; returns what is not as the index, or the seek to `start`, promised.
 
@@ -200,7 +217,8 @@ def _fill(
         if place == wanted[row]:
             if not intact:
                 return f"frame {place} of {index.num_frames} is damaged"
-            frames[row] = _picture(frame, index)
+            picture = _picture(frame, index)
+            frames[row] = picture if each is None else each(np.ascontiguousarray(picture))
             row += 1
             if row == len(wanted):
                 return ""

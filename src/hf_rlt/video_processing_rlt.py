@@ -2,7 +2,7 @@
 """RLTVideoProcessor: from a file or an array to `pixel_values` and `run_lengths`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -125,11 +125,15 @@ class RLTVideoProcessor(BaseVideoProcessor):
         as_list = list(videos) if isinstance(videos, (list, tuple)) else [videos]
         files = [_is_file(video) for video in as_list]
         if as_list and all(files):
-            decoded = [self._read(video, {**self._settings(), **kwargs}) for video in as_list]
+            settings = {**self._settings(), **kwargs}
+            each = self._resizing(settings)
+            decoded = [self._read(video, settings, each) for video in as_list]
             videos = [frames for frames, _ in decoded]
             kwargs.update(
                 do_sample_frames=False, video_metadata=[data for _, data in decoded], input_data_format="channels_last"
             )
+            if each is not None:
+                kwargs["do_resize"] = False
         elif any(files):
             raise ValueError(
                 f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
@@ -139,11 +143,27 @@ class RLTVideoProcessor(BaseVideoProcessor):
     def _settings(self) -> dict:
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
 
-    def _read(self, video, settings: dict) -> tuple[np.ndarray, VideoMetadata]:
-        frames, metadata = self._read_clips(video, [settings])
+    def _resizing(self, settings: dict) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Returns what resizes a frame while a file is read, as it would be later, bit for bit; None if nothing does.
+
+        A clip's frames are then never in memory in their own size, which of 16 of 4K takes 400 MB.
+        """
+        if not settings["do_resize"] or torch.device(settings.get("device") or "cpu").type != "cpu":
+            return None
+        names = ("size", "crop_size", "default_to_square")
+        size = self._standardize_kwargs(**{name: settings[name] for name in names})["size"]
+
+        def resized(frame: np.ndarray) -> np.ndarray:
+            pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]
+            return self.resize(pixels, size=size, resample=settings["resample"])[0].permute(1, 2, 0).numpy()
+
+        return resized
+
+    def _read(self, video, settings: dict, each=None) -> tuple[np.ndarray, VideoMetadata]:
+        frames, metadata = self._read_clips(video, [settings], each)
         return frames[0], metadata
 
-    def _read_clips(self, video, settings: list[dict]) -> tuple[np.ndarray, VideoMetadata]:
+    def _read_clips(self, video, settings: list[dict], each=None) -> tuple[np.ndarray, VideoMetadata]:
         if isinstance(video, str) and video.startswith(("http://", "https://")):
             video = _download(video)
         with VideoReader(video) as reader:
@@ -159,20 +179,23 @@ class RLTVideoProcessor(BaseVideoProcessor):
             clips = [self.sample_frames(metadata, timestamps=index.timestamps, **clip) for clip in settings]
             indices = np.concatenate(clips)
             metadata.frames_indices = indices.tolist()
-            frames = reader.read(indices)
+            frames = reader.read(indices, each)
         return frames.reshape(len(clips), -1, *frames.shape[1:]), metadata
 
-    def read_clips(self, video, positions: Sequence[float | np.ndarray] = (0.5,)) -> np.ndarray:
+    def read_clips(self, video, positions: Sequence[float | np.ndarray] = (0.5,), resized: bool = False) -> np.ndarray:
         """Returns `(len(positions), F, H, W, 3)` uint8: clips of one video, which is decoded in one pass.
 
         Args:
             video: a path, URL, bytes or binary file.
             positions: where each clip lies, see `sample_frames`.
+            resized: as the processor resizes (pass them on with `do_resize=False`), instead of in the video's size.
 
         Raises:
             ValueError, OSError: if the video cannot be read.
         """
-        return self._read_clips(video, [{**self._settings(), "position": position} for position in positions])[0]
+        settings = self._settings()
+        each = self._resizing(settings) if resized else None
+        return self._read_clips(video, [{**settings, "position": position} for position in positions], each)[0]
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
         """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.

@@ -36,15 +36,22 @@ def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
     return int(np.random.SeedSequence([seed, epoch, index, repeat]).generate_state(1)[0])
 
 
-def read_clips(processor: Any, source: Any, positions: Sequence[Any]) -> np.ndarray:
-    """Returns `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row `{"path", "bytes"}`."""
+def read_clips(processor: Any, source: Any, positions: Sequence[Any], resized: bool = False) -> np.ndarray:
+    """Returns `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row, see `RLTVideoProcessor.read_clips`."""
     if isinstance(source, dict):
         source = source["bytes"] if source.get("bytes") is not None else _fetched(source["path"])
-    return processor.read_clips(source if isinstance(source, bytes) else str(source), positions)
+    return processor.read_clips(source if isinstance(source, bytes) else str(source), positions, resized)
 
 
 def read_or_skip(
-    processor: Any, source: Any, positions: Sequence[Any], on_bad_video: str, what: str, name: str, known: bool
+    processor: Any,
+    source: Any,
+    positions: Sequence[Any],
+    on_bad_video: str,
+    what: str,
+    name: str,
+    known: bool,
+    resized: bool = False,
 ) -> np.ndarray | None:
     """Returns what `read_clips` does; None for a bad video that is to be skipped, which is reported unless it is known.
 
@@ -52,7 +59,7 @@ def read_or_skip(
         UnreadableClipError: for a bad video that is not to be skipped; `what` says which of the data set.
     """
     try:
-        return read_clips(processor, source, positions)
+        return read_clips(processor, source, positions, resized)
     except (ValueError, OSError) as error:
         if on_bad_video == "raise":
             raise UnreadableClipError(
@@ -96,6 +103,8 @@ def blank_clip(processor: Any) -> Tensor:
 class ReadClips(Dataset):
     """Reads the clips of a `ClipList`; remembers, across loading processes, which cannot be read."""
 
+    resized = False  # whether frames are kept as the processor resizes them
+
     def __init__(self, clips: ClipList, processor: Any, cache_bytes: int = 0, on_bad_video: str = "raise") -> None:
         check_on_bad_video(on_bad_video)
         self.clips = clips
@@ -121,7 +130,8 @@ class ReadClips(Dataset):
             return self._cache[index]
         source, known = self.clips.sources[index], bool(self.clips.bad[index])
         name = source_name(source, f"clip {index} of the data set")
-        frames = read_or_skip(self.processor, source, positions, self.on_bad_video, f"Clip {index}", name, known)
+        what, bad = f"Clip {index}", self.on_bad_video
+        frames = read_or_skip(self.processor, source, positions, bad, what, name, known, self.resized)
         if frames is None:
             self.clips.bad[index] = True
             return None

@@ -30,6 +30,8 @@ class ViewDataset(ReadClips):
         token_keep_ratio: share of the computed tokens that each view keeps, drawn at random, the same in each pass.
     """
 
+    resized = True
+
     def __init__(
         self,
         clips: ClipList,
@@ -76,10 +78,11 @@ def cut_views(processor: Any, frames: np.ndarray, num_crops: int, **changes: Any
 
     Args:
         processor: an `RLTVideoProcessor`.
-        frames: of one video, as `read_clips` returns them.
+        frames: of one video, as `RLTVideoProcessor.read_clips(..., resized=True)` returns them.
         num_crops: crops along the longer side; 1 is the processor's own.
         **changes: settings of the processor for this call.
     """
+    changes["do_resize"] = False
     if num_crops == 1:
         return normalised(processor, list(frames), **changes)
     clips = normalised(processor, list(frames), do_center_crop=False, **changes)

@@ -63,7 +63,7 @@ class Views:
         """
         settings = self.processor
         positions = [settings.position] if self.num_clips == 1 else view_positions(self.num_clips, settings.sampling)
-        frames = settings.read_clips(video, positions)
+        frames = settings.read_clips(video, positions, resized=True)
         plain = {"do_rescale": False, "do_normalize": False, "threshold": None}
         pixels = cut_views(settings, frames, self.num_crops, **plain)
         runs = find_runs(self.normalised(pixels), settings.threshold, settings.tubelet_size, settings.patch_size)
