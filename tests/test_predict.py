@@ -4,6 +4,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from hf_rlt.data import ClipList, ViewDataset
 from hf_rlt.inference import Options, Share, predict, read_features
 from hf_rlt.inference.clips import Clip, Decoder, Views
 from hf_rlt.inference.compute import Runner
+from hf_rlt.inference.folder import Folder, digest
 from hf_rlt.opening import open_encoder, open_model
 from test_classify import make_model
 from test_counting import noise
@@ -336,6 +338,25 @@ class TestGoingOn:
                     file.get_tensor("features")
                 )
 
+    def test_features_written_anew_count_for_more_than_the_lines_of_those_that_are_gone(
+        self, videos, network, processor, tmp_path
+    ):
+        options = Options(batch_size=2, features="pooled")
+        list(predict([videos], network, processor, tmp_path / "out", options))
+        wanted = dict(read_features(tmp_path / "out"))
+        for file in (tmp_path / "out" / "features").iterdir():
+            file.unlink()
+        (videos / "a" / "00.mp4").unlink()
+        os.link(videos / "b" / "21.mp4", videos / "b" / "24.mp4")  # rows and blocks are others now
+        waits = iter([lambda: None, lambda: 1 / 0])  # the second of two processes writes, then the run ends
+        with pytest.raises(ZeroDivisionError):
+            list(predict([videos], network, processor, tmp_path / "out", options, Share(1, 2, lambda: next(waits)())))
+        list(predict([videos], network, processor, tmp_path / "out", options))
+        found = dict(read_features(tmp_path / "out"))
+        assert len(found) == 23
+        for name in wanted.keys() & found.keys():
+            torch.testing.assert_close(found[name], wanted[name], atol=1e-5, rtol=0)
+
     def test_a_process_that_dies_costs_its_video_only(self, videos, network, processor, tmp_path):
         (videos / "a" / "06.mp4").rename(videos / "a" / "06_kill.mp4")
         list(predict([videos], network, processor, tmp_path / "out", Options(batch_size=4, workers=1)))
@@ -369,6 +390,20 @@ class TestGoingOn:
         assert done.exit_code == 1
         assert f"{known} known before" in done.stdout
         assert len(opened(processor)) == 24 - known
+
+    def test_a_model_may_be_kept_elsewhere_and_its_labels_count(self, model, tmp_path):
+        shutil.copytree(model, tmp_path / "moved")
+        here, there = (open_model(str(name))[0] for name in (model, tmp_path / "moved"))
+        assert digest(here) == digest(there)
+        there.config.id2label = {**there.config.id2label, 0: "another name"}
+        assert digest(here) != digest(there)
+
+    def test_the_line_that_another_process_is_writing_stays(self, videos, network, processor, tmp_path):
+        (tmp_path / "out" / "parts").mkdir(parents=True)
+        theirs = tmp_path / "out" / "parts" / "1.jsonl"
+        theirs.write_text('{"video": "/half')
+        with Folder(tmp_path / "out", {}, rank=0):
+            assert theirs.read_text() == '{"video": "/half'
 
     def test_killed(self, videos, model, tmp_path):
         command = [sys.executable, "-m", "hf_rlt", "predict", str(videos), "--model", str(model), "--batch-size", "2"]
@@ -467,6 +502,33 @@ class TestMistakes:
         assert "holds predictions with model" in done.stderr
         assert files(tmp_path / "out") == before
         assert run(videos / "b", "--model", model, *out, "--batch-size", 3, "--workers", 1).exit_code == 0
+
+    @pytest.mark.parametrize(
+        "foreign", ["parts/one.mp4", "features/mine.pt", "parts/0.jsonl/a.mp4", "features/000001.safetensors"]
+    )
+    def test_files_of_somebody_else_are_never_removed(self, videos, model, tmp_path, foreign):
+        mine = tmp_path / "out" / foreign
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        before = files(tmp_path / "out")
+        done = run(videos, "--model", model, "--output", tmp_path / "out")
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+        assert ": choose another folder" in done.stderr
+        assert files(tmp_path / "out") == before
+
+    @pytest.mark.parametrize("content", ["[1]", "null", "{"])
+    def test_settings_of_something_else(self, videos, model, tmp_path, content):
+        (tmp_path / "settings.json").write_text(content)
+        done = run(videos, "--model", model, "--output", tmp_path)
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+        assert f"{tmp_path / 'settings.json'}: expected" in done.stderr
+
+    def test_a_run_that_comes_second_changes_nothing(self, tmp_path):
+        with Folder(tmp_path / "out", {"top_k": 1}):
+            (tmp_path / "out" / "settings.json").rename(tmp_path / "hidden")  # as if both had begun at once
+            with pytest.raises(ValueError, match="of another run are being written to it"):
+                Folder(tmp_path / "out", {"top_k": 2})
+            assert not (tmp_path / "out" / "settings.json").exists()
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -45,7 +45,7 @@ class RecordFile:
         try:
             if alone:
                 self._lock()
-            self._read()
+            self._read(mend=alone)
         except BaseException:
             self._file.close()
             raise
@@ -63,7 +63,7 @@ class RecordFile:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # some network disks know no locks
                 raise
 
-    def _read(self) -> None:
+    def _read(self, mend: bool) -> None:
         with open(self.path, "rb") as lines:
             head = lines.read(len(BEGINNING))
             if head not in (BEGINNING, BEGINNING[: len(head)]):
@@ -74,7 +74,8 @@ class RecordFile:
             place = 0
             for line in lines:
                 if not line.endswith(b"\n"):
-                    self._file.truncate(place)  # an interruption tore it
+                    if mend:  # an interruption tore it; another process may be about to write the rest
+                        self._file.truncate(place)
                     break
                 record = self._parsed(line)
                 if record is not None:

@@ -9,7 +9,7 @@ the first process writes `predictions.jsonl`, a line for each video in their ord
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,6 +29,24 @@ from .clips import Clip
 from .pipeline import Record
 
 LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
+OWN = {
+    PARTS: re.compile(rf"\d+\.jsonl|{re.escape(LINES)}"),
+    FEATURES: re.compile(r"\.?\d{6,}(-\d+)?\.safetensors(\.\d+\.part)?"),
+}
+
+
+class _Lines(RecordFile):
+    """Lines about videos, and which files of features they name."""
+
+    def __init__(self, path: Path, alone: bool = True) -> None:
+        self.features: set[str] = set()
+        super().__init__(path, ("video",), ("size", "mtime_ns"), "predictions", alone)
+
+    def _parsed(self, line: bytes) -> Record | None:
+        record = super()._parsed(line)
+        if record is not None and "features" in record:
+            self.features.add(record["features"])
+        return record
 
 
 class Folder:
@@ -46,15 +64,20 @@ class Folder:
 
     def __init__(self, path: str | Path, settings: Record, rank: int = 0) -> None:
         self.path, self.rank = Path(path), rank
-        try:
-            self._check(settings)
-            (self.path / PARTS).mkdir(parents=True, exist_ok=True)
-            write_whole(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
-        except OSError as error:
-            raise OSError(f"{path}: expected a folder to write to ({error.strerror}): choose another one.") from error
         with ExitStack() as stack:
-            self._mine = stack.enter_context(_lines(self.path / PARTS / f"{rank}.jsonl"))
+            try:
+                self._check(settings)
+                (self.path / PARTS).mkdir(parents=True, exist_ok=True)
+                self._mine = stack.enter_context(_Lines(self.path / PARTS / f"{rank}.jsonl"))
+                self._check(settings)  # of a run that began at the same time, and came first
+                write_whole(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
+            except OSError as error:
+                raise OSError(
+                    f"{path}: expected a folder to write to ({error.strerror}): choose another one."
+                ) from error
             self._files = [self._mine, *self._others(stack)]
+            named = set().union(*(file.features for file in self._files))
+            self._gone = {name for name in named if not (self.path / name).is_file()}
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "Folder":
@@ -66,9 +89,7 @@ class Folder:
     def known(self, clip: Clip) -> Record | None:
         """Returns the record of an unchanged video that could be read; else None."""
         record = self._current(clip.video, (clip.size, clip.mtime_ns))
-        if record is None or "error" in record:
-            return None
-        return record if "features" not in record or (self.path / record["features"]).is_file() else None
+        return None if record is None or "error" in record or self._lost(record) else record
 
     def add(self, records: list[Record]) -> None:
         """Returns nothing; writes what is known of some videos."""
@@ -78,7 +99,7 @@ class Folder:
         """Returns the name of a new file with a row for each of the features, written whole or not at all."""
         (self.path / FEATURES).mkdir(exist_ok=True)
         name, number = f"{FEATURES}/{block:06}.safetensors", 1
-        while (self.path / name).exists():  # of an earlier run, and still used
+        while (self.path / name).exists() or name in self._gone:  # of an earlier run, whose lines still name it
             name, number = f"{FEATURES}/{block:06}-{number}.safetensors", number + 1
         try:
             with whole_file(self.path / name) as part:
@@ -90,7 +111,7 @@ class Folder:
         return name
 
     def finish(self, videos: Iterable[str]) -> None:
-        """Returns nothing; writes the lines of all videos, in their order, and removes what is needed no longer.
+        """Returns nothing; writes the lines of all videos, in their order, and removes features that none of them names.
 
         For the first process, when all others are done.
         """
@@ -109,32 +130,49 @@ class Folder:
         for file in (self.path / FEATURES).glob("*"):
             if f"{FEATURES}/{file.name}" not in used:
                 file.unlink()
-        shutil.rmtree(self.path / PARTS)
+
+    def clear(self) -> None:
+        """Returns nothing; removes the parts. For the first process, when all have left: network disks keep open files."""
+        for file in (self.path / PARTS).iterdir():
+            file.unlink()
+        (self.path / PARTS).rmdir()
 
     def _current(self, video: str, state: tuple[int, int]) -> Record | None:
-        """Returns what is known of a file of that size and time; rather what could be read than an error of another run."""
+        """Returns what is known of a file of that size and time: rather what is whole than what another run failed at."""
         found = [record for file in self._files if (record := file.get({"video": os.path.abspath(video)})) is not None]
         current = [record for record in found if (record["size"], record["mtime_ns"]) == state]
-        return min(current, key=lambda record: "error" in record, default=None)
+        return min(current, key=lambda record: ("error" in record, self._lost(record)), default=None)
 
-    def _others(self, stack: ExitStack) -> list[RecordFile]:
+    def _lost(self, record: Record) -> bool:
+        """Returns whether the features that a record names are gone."""
+        return "features" in record and not (self.path / record["features"]).is_file()
+
+    def _others(self, stack: ExitStack) -> list[_Lines]:
         names = [self.path / LINES, *sorted((self.path / PARTS).glob("[0-9]*.jsonl"))]
         return [
-            stack.enter_context(_lines(name, alone=False))
+            stack.enter_context(_Lines(name, alone=False))
             for name in names
             if name.is_file() and name != self._mine.path
         ]
 
     def _check(self, settings: Record) -> None:
         path = self.path / SETTINGS
+        for folder, own in OWN.items():  # what is found there is removed at the end
+            for file in sorted((self.path / folder).glob("*")):
+                if not own.fullmatch(file.name) or not file.is_file():
+                    name = f"{folder}/{file.name}"
+                    raise ValueError(f"{self.path}: holds {name}, which is no prediction: choose another folder.")
         if not path.exists():
-            if (self.path / LINES).exists():
-                raise ValueError(f"{self.path}: holds a {LINES} of something else: choose another folder.")
+            for name in (LINES, FEATURES):
+                if (self.path / name).exists():
+                    raise ValueError(f"{self.path}: holds a {name} of something else: choose another folder.")
             return
         try:
             found = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"{path}: expected JSON, found a damaged file ({error}): choose another folder.") from None
+        if not isinstance(found, dict):
+            raise ValueError(f"{path}: expected settings of predictions, found something else: choose another folder.")
         wanted = json.loads(json.dumps(settings))
         for name in sorted({*found, *wanted}):
             if found.get(name) != wanted.get(name):
@@ -144,13 +182,12 @@ class Folder:
                 )
 
 
-def _lines(path: Path, alone: bool = True) -> RecordFile:
-    return RecordFile(path, ("video",), ("size", "mtime_ns"), "predictions", alone)
-
-
 def digest(network: PreTrainedModel) -> str:
-    """Returns what tells a model from others: of its configuration and all its weights."""
-    found = hashlib.blake2b(network.config.to_json_string(use_diff=False).encode(), digest_size=16)
+    """Returns what tells a model from others, wherever it is kept: of its configuration and all its weights."""
+    config = network.config.to_dict()
+    for name in ("_name_or_path", "auto_map", "transformers_version"):
+        config.pop(name, None)
+    found = hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

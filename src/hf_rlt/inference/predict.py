@@ -78,6 +78,8 @@ def predict(
         if share.rank == 0:
             store.finish(listed(paths))
     share.wait()
+    if share.rank == 0:
+        store.clear()
 
 
 def listed(paths: Iterable[str], problems: list[Counted] | None = None) -> Iterator[str]:
