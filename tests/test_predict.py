@@ -156,6 +156,19 @@ class TestAnswers:
                 wanted = tokens[0] if clips * crops == 1 else tokens
                 torch.testing.assert_close(vectors[line["video"]], wanted, atol=1e-5, rtol=0)
 
+    def test_frames_that_are_squeezed_and_not_cut(self, videos, model, network, tmp_path):
+        processor = RLTVideoProcessor.from_pretrained(model)
+        processor.size, processor.do_center_crop = processor.crop_size, False
+        processor.crop_size = {"height": 224, "width": 224}  # what a file that leaves it out means
+        list(predict([videos / "b"], network, processor, tmp_path / "out"))
+        for line in lines(tmp_path / "out"):
+            with torch.inference_mode():
+                wanted = network(**processor(line["video"], return_tensors="pt")).logits[0].softmax(-1)
+            assert line["scores"][0]["score"] == pytest.approx(float(wanted.max()), abs=1e-5)
+        processor.size = {"shortest_edge": 64}
+        with pytest.raises(ValueError, match="Expected a processor whose frames have one size"):
+            Views(processor)
+
     def test_an_encoder_without_a_head_gives_features_only(self, videos, model, network, tmp_path):
         network.videomae.save_pretrained(tmp_path / "encoder")
         RLTVideoProcessor.from_pretrained(model).save_pretrained(tmp_path / "encoder")
@@ -586,6 +599,13 @@ class TestMistakes:
     def test_numbers_below_one_are_refused(self, wrong):
         with pytest.raises(ValueError, match=f"Expected {next(iter(wrong))} >= 1, received"):
             Options(**wrong)
+
+    def test_batches_that_no_memory_holds_are_refused_before_any_is_taken(self, videos, model, tmp_path, monkeypatch):
+        monkeypatch.setattr("hf_rlt.inference.clips.RawArray", lambda *_: pytest.fail("memory was taken"))
+        done = run(videos, "--model", model, "--output", tmp_path / "out", "--batch-size", 10**8)
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+        assert "MiB of shared memory for" in done.stderr
+        assert "use smaller batches or fewer workers" in done.stderr
 
     def test_scores_need_a_head(self, model):
         encoder, processor = open_encoder(str(model))

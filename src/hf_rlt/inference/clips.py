@@ -4,9 +4,11 @@
 import ctypes
 import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ class Views:
         num_crops: of each clip; one is the processor's own.
 
     Raises:
-        ValueError: if a number is not positive, or no whole tubelet fits into a clip.
+        ValueError: if a number is not positive, no whole tubelet fits into a clip, or its frames have no size of their own.
     """
 
     processor: Any
@@ -50,8 +52,13 @@ class Views:
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, int]]:
         """Returns the shapes of a video's pixels `(V, F, C, H, W)` and run lengths `(V, N)`."""
         settings = self.processor
-        crop = settings.crop_size
-        clip = (settings.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
+        side = settings.crop_size if settings.do_center_crop or self.num_crops > 1 else settings.size
+        if not side or "height" not in side:
+            raise ValueError(
+                f"Expected a processor whose frames have one size, received one with size {dict(settings.size)} and "
+                f"do_center_crop={settings.do_center_crop}: set do_center_crop and crop_size, or a size of height and width."
+            )
+        clip = (settings.num_frames or DEFAULT_NUM_FRAMES, 3, side["height"], side["width"])
         tokens = math.prod(grid_size(clip, settings.tubelet_size, settings.patch_size))
         return (self.number, *clip), (self.number, tokens)
 
@@ -107,14 +114,17 @@ class Slots:
     def __init__(self, views: Views, number: int) -> None:
         pixels, runs = views.shapes()
         self.number, self.shapes = number, (pixels, runs)
+        needed = number * (math.prod(pixels) + 8 * math.prod(runs))
         try:  # the standard library looks for another place if /dev/shm is small, as in containers
+            free = max(shutil.disk_usage(place).free for place in ("/dev/shm", gettempdir()) if os.path.isdir(place))
+            if needed > free and os.name == "posix":  # or writing to it would fill a disk, and end in SIGBUS
+                raise MemoryError(f"{free >> 20} MiB")
             self._pixels = RawArray(ctypes.c_uint8, number * math.prod(pixels))
             self._runs = RawArray(ctypes.c_int64, number * math.prod(runs))
         except (OSError, MemoryError) as error:
-            megabytes = number * math.prod(pixels) >> 20
             raise OSError(
-                f"Expected {megabytes} MiB of shared memory for {number} videos, found less ({error}): use smaller batches "
-                "or fewer workers."
+                f"Expected {needed >> 20} MiB of shared memory for {number} videos, found less ({error}): use smaller "
+                "batches or fewer workers."
             ) from error
 
     def __getitem__(self, slot: int) -> tuple[Tensor, Tensor]:
