@@ -156,6 +156,30 @@ class TestAnswers:
                 wanted = tokens[0] if clips * crops == 1 else tokens
                 torch.testing.assert_close(vectors[line["video"]], wanted, atol=1e-5, rtol=0)
 
+    @pytest.mark.parametrize(
+        ("labels", "problem", "answer"),
+        [
+            (1, None, lambda logits: logits),
+            (3, "regression", lambda logits: logits),
+            (3, "multi_label_classification", torch.sigmoid),
+        ],
+    )
+    @pytest.mark.parametrize("clips", [1, 2])
+    def test_numbers_and_several_labels(self, videos, model, network, tmp_path, labels, problem, answer, clips):
+        config = network.config
+        config.num_labels, config.problem_type = labels, problem
+        other = RLTVideoMAEForVideoClassification(config).eval()
+        processor = RLTVideoProcessor.from_pretrained(model)
+        list(predict([videos / "b"], other, processor, tmp_path / "out", Options(clips)))
+        found = lines(tmp_path / "out")
+        single = ViewDataset(ClipList([line["video"] for line in found], [0] * 12, ["a"]), processor, clips)
+        for i, line in enumerate(found):
+            inputs = {name: single[i][name][None] for name in ("pixel_values", "run_lengths")}
+            with torch.inference_mode():
+                wanted = answer(other(**inputs).logits[0]).sort(descending=True).values
+            assert wanted.shape == (labels,)
+            assert [score["score"] for score in line["scores"]] == pytest.approx(wanted.tolist(), abs=1e-5)
+
     def test_frames_that_are_squeezed_and_not_cut(self, videos, model, network, tmp_path):
         processor = RLTVideoProcessor.from_pretrained(model)
         processor.size, processor.do_center_crop = processor.crop_size, False

@@ -19,7 +19,8 @@ class Answer:
     """What a model says of a video.
 
     Attributes:
-        scores: (label, probability) pairs, the likeliest first; None of a model without a classifier.
+        scores: (label, probability) pairs, the likeliest first; None of a model without a classifier. Of a regression the
+            numbers themselves.
         tokens_computed, tokens: of all views together.
         features: `(D,)`, or of its tokens `(N, D)`, with several views `(V, N, D)`; None if they were not asked for.
     """
@@ -118,6 +119,7 @@ class Runner:
 
     def _probabilities(self, pooled: Tensor, views: int) -> Tensor:
         logits = self.network.score(pooled, views if views > 1 else None).float()
-        return (
-            logits.sigmoid() if self.network.config.problem_type == "multi_label_classification" else logits.softmax(-1)
-        )
+        problem = self.network.config.problem_type
+        if problem == "multi_label_classification":
+            return logits.sigmoid()
+        return logits if problem == "regression" or self.network.num_labels == 1 else logits.softmax(-1)
