@@ -567,6 +567,18 @@ class TestMistakes:
                 Folder(tmp_path / "out", {"top_k": 2})
             assert not (tmp_path / "out" / "settings.json").exists()
 
+    def test_processes_that_cannot_start_end_the_run(self, videos, model, tmp_path):
+        script = tmp_path / "unguarded.py"
+        script.write_text(f"""from hf_rlt.inference import Options, predict
+from hf_rlt.opening import open_model
+list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "out")!r}, Options(workers=1)))
+""")
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 1
+        assert "The processes that read videos cannot start, see above" in done.stderr.splitlines()[-1]
+        assert not (tmp_path / "out" / "predictions.jsonl").exists()
+        assert (tmp_path / "out" / "parts" / "0.jsonl").read_text() == ""
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

@@ -63,6 +63,9 @@ def in_processes(
         window: 16 for each worker unless given.
         queued: tasks that a worker has at once: more than one keep it busy while nobody asks for results.
         pass_on: whether after Ctrl-C what is finished is passed on before KeyboardInterrupt is raised.
+
+    Raises:
+        ChildProcessError: if the processes cannot start.
     """
     crew, waiting, source = _Crew(function, workers, queued), deque[Task](), iter(tasks)
     size, more = window or 16 * workers, True
@@ -106,6 +109,7 @@ class _Crew:
         start_server()
         self.function, self.workers, self.queued = function, workers, queued
         self.started: list[_Worker] = []
+        self.answered = False
 
     def has_room(self) -> bool:
         return sum(len(worker.tasks) for worker in self.started) < self.workers * self.queued
@@ -132,6 +136,7 @@ class _Crew:
             except (EOFError, OSError):
                 done += self._after_death(worker)
                 continue
+            self.answered = True
             worker.tasks[0].result = result
             done.append(worker.tasks.popleft())
         return done
@@ -149,6 +154,11 @@ class _Crew:
             self.begin(task)
         if again and again[0] is first:
             return []
+        if not self.answered and worker.process.exitcode == 1:  # Python's own end, which no video brings about
+            raise ChildProcessError(
+                "The processes that read videos cannot start, see above: a script has to do its work below `if __name__ == "
+                '"__main__":`.'
+            )
         first.result = Failed(f"the process that read it ended, twice ({_ending(worker.process.exitcode)}).")
         return [first]
 
