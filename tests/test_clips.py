@@ -182,7 +182,7 @@ def test_a_bad_video_is_reported_once_by_name_and_keeps_its_place(with_bad, digi
 def test_a_bad_video_stops_unless_it_is_to_be_skipped(with_bad, digits_processor):
     for data in (ViewDataset(with_bad, digits_processor), ClipDataset(with_bad, digits_processor)):
         assert data[1]["labels"] >= 0
-        with pytest.raises(UnreadableClipError, match=r"Clip 2 .*damaged\.mp4.* --on_bad_video skip"):
+        with pytest.raises(UnreadableClipError, match=r"Clip 2 .*damaged\.mp4.* --on-bad-video skip"):
             data[2]
         with pytest.raises(UnreadableClipError, match=r"Clip 5 .*gone\.mp4"):
             data[5]
@@ -228,7 +228,7 @@ def test_bad_videos_of_a_stream(rendered_digits, digits_processor, caplog):
     assert sorted(int(item["labels"]) for item in items) == [-100] * 6 + [0] * 3 + [1] * 3
     assert caplog.text.count("a/broken.mp4: ") == 1
     assert int(stream.bad_count) == 2
-    with pytest.raises(UnreadableClipError, match=r"broken\.mp4.* --on_bad_video skip"):
+    with pytest.raises(UnreadableClipError, match=r"broken\.mp4.* --on-bad-video skip"):
         list(islice(StreamedClips(ClipStream(str(bad), "train"), digits_processor), 4))
 
 

@@ -234,6 +234,3 @@ def test_two_processes_evaluate_by_tokens_what_one_does(folder, rendered_digits,
     printed = json.loads(both.stdout[both.stdout.index("{") :])
     assert_same(printed, json.loads(alone.stdout))
     assert (printed["clips"], printed["unreadable"]) == (8, 1)
-    refused = CliRunner().invoke(app, [*words, "--batch-size", "2"])
-    assert refused.exit_code == 2
-    assert "received both (2 and 400)" in refused.stderr

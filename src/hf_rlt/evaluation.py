@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
+from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from .data import ClipCollator, ClipList, UnreadableClipError, ViewDataset
@@ -20,6 +21,7 @@ from .data.budget import batches_within
 from .metrics import VideoAccuracy
 
 # What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
+AHEAD = 8  # videos that may wait for a batch with room for them
 IGNORED_OUTPUTS = ["hidden_states", "attentions"]
 
 
@@ -82,8 +84,8 @@ def evaluate_model(
         on_bad_video: "raise", or "skip" and report.
         token_keep_ratio: share of the computed tokens that is kept, drawn at random: random masking as a baseline.
         args: batch size, loading processes, precision; under `accelerate launch` the clips are shared out.
-        max_tokens: computed together at most, instead of a number of videos, on each process: however many tokens videos
-            have, memory is the same and the device is full. A video whose views have more is computed alone.
+        max_tokens: computed together at most, on each process, besides the batch size as the most videos: memory is
+            then the same however many tokens videos have. A video whose views have more is computed alone.
 
     Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
     clips_per_second (from file to score), num_clips, num_crops, token_keep_ratio, threshold, num_frames, per_class.
@@ -132,7 +134,8 @@ def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> di
     own = Subset(data, range(args.process_index, len(data), args.world_size))
     loader = DataLoader(own, batch_size=None, num_workers=args.dataloader_num_workers)
     parts = []
-    for items in batches_within(loader, max_tokens):
+    progress = tqdm(loader, disable=args.disable_tqdm or args.process_index > 0, desc="videos")
+    for items in batches_within(progress, max_tokens, max_items=args.per_device_eval_batch_size, ahead=AHEAD):
         batch = trainer.data_collator(items)
         _, outputs, labels = trainer.prediction_step(model, batch, False, ignore_keys=IGNORED_OUTPUTS)
         parts.append([each.float().cpu().numpy() for each in (*logits_and_tokens(outputs, labels), labels)])

@@ -27,7 +27,11 @@ KINDS: dict[str, type[RLTVideoMAEForVideoClassification]] = {
 
 
 def open_model(
-    name: str, threshold: str = "model", num_frames: int | None = None, rate: dict[str, Any] | None = None
+    name: str,
+    threshold: str = "model",
+    num_frames: int | None = None,
+    rate: dict[str, Any] | None = None,
+    attn: str | None = None,
 ) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
     """Returns a trained classifier, a VideoMAE one as an RLT model, and a processor that fits it.
 
@@ -36,11 +40,12 @@ def open_model(
         threshold: a number, "none" (dense), or "model": the model's own.
         num_frames: frames of a clip; the model's own if not given, else positions are interpolated.
         rate: settings of the processor that say how frames are sampled.
+        attn: attention backend, such as "flash_attention_2"; transformers' default if not given.
 
     Raises:
         ValueError: if there is no such folder, it holds something else, or a classifier without a trained head.
     """
-    network, missing, processor = _open(name, threshold, num_frames, rate or {})
+    network, missing, processor = _open(name, threshold, num_frames, rate or {}, attn)
     if missing:
         raise ValueError(
             f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
@@ -49,22 +54,28 @@ def open_model(
 
 
 def open_encoder(
-    name: str, threshold: str = "model", num_frames: int | None = None, rate: dict[str, Any] | None = None
+    name: str,
+    threshold: str = "model",
+    num_frames: int | None = None,
+    rate: dict[str, Any] | None = None,
+    attn: str | None = None,
 ) -> tuple[RLTVideoMAEForVideoClassification | RLTVideoMAEModel, RLTVideoProcessor]:
     """Returns a classifier, or of a model without a trained head the encoder alone, and a processor that fits it.
 
     Args, errors: see `open_model`.
     """
-    network, missing, processor = _open(name, threshold, num_frames, rate or {})
+    network, missing, processor = _open(name, threshold, num_frames, rate or {}, attn)
     return network.videomae if missing else network, processor
 
 
 def _open(
-    name: str, threshold: str, num_frames: int | None, rate: dict[str, Any]
+    name: str, threshold: str, num_frames: int | None, rate: dict[str, Any], attn: str | None
 ) -> tuple[RLTVideoMAEForVideoClassification, list[str], RLTVideoProcessor]:
     """Returns a classifier, the names of the weights that its head lacks, and a processor."""
     check_name(name)
     changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
+    if attn is not None:
+        changes["attn_implementation"] = attn
     if threshold != "model":
         try:
             changes["threshold"] = None if threshold.lower() == "none" else finite(float(threshold))

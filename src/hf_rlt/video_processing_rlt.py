@@ -296,17 +296,17 @@ class RLTVideoProcessor(BaseVideoProcessor):
         clips = self._scaled(clips, **kwargs)
         run_lengths = [find_runs(clip[None], threshold, tubelet_size, patch_size)[0] for clip in clips]
         if return_tensors == "pt":
-            return BatchFeature({"pixel_values": clips, "run_lengths": torch.stack(run_lengths)})
+            batch = clips if isinstance(clips, Tensor) else torch.stack(clips)
+            return BatchFeature({"pixel_values": batch, "run_lengths": torch.stack(run_lengths)})
         return BatchFeature({"pixel_values": list(clips), "run_lengths": run_lengths}, tensor_type=return_tensors)
 
     def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
-        """Returns what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of several shapes."""
+        """Returns what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of clips."""
         alike = len({clip.shape for clip in clips}) == 1
         scaling = (do_rescale, rescale_factor, do_normalize, image_mean, image_std)
         if not alike or not do_normalize or clips[0].dtype == torch.float32:
             scaled = [self.rescale_and_normalize(clip, *scaling) for clip in clips]
-            scaled = [clip.clone(memory_format=torch.contiguous_format) for clip in scaled]  # not the caller's memory
-            return torch.stack(scaled) if alike else scaled
+            return [clip.clone(memory_format=torch.contiguous_format) for clip in scaled]  # not the caller's memory
         mean, std, _ = self._fuse_mean_std_and_rescale_factor(
             do_normalize, image_mean, image_std, do_rescale, rescale_factor, clips[0].device
         )

@@ -20,8 +20,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         )
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     open(part, "wb").close()  # the ordinary OSError for what cannot be written
+    mode = part.stat().st_mode
     try:
         yield part
+        part.chmod(mode)  # what others may do with an ordinary new file; safetensors lets nobody else read its own
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

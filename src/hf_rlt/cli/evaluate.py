@@ -15,6 +15,10 @@ from transformers import TrainingArguments
 from ..errors import one_line_errors, printable
 from ..opening import open_clips, open_model
 
+Attn = Annotated[
+    str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
+]
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder or Hub id of an RLT-VideoMAE or VideoMAE classifier.")],
@@ -36,15 +40,12 @@ def evaluate(
     ] = None,
     video_dir: Annotated[str | None, typer.Option(help="Where an annotation file's videos are.")] = None,
     split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
-    batch_size: Annotated[
-        int | None, typer.Option(help="Videos per batch and process. Default: 8, without --max-tokens.", min=1)
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="Tokens per batch and process, instead of a number of videos.", min=1)
-    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Videos per batch and process, at most.", min=1)] = 8,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens per batch and process, at most.", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Loading processes per process.", min=0)] = 2,
     on_bad_video: Annotated[str, typer.Option(help="raise, or skip and count.")] = "raise",
     bf16: Annotated[bool, typer.Option(help="bfloat16 mixed precision.")] = False,
+    attn: Attn = None,
     output_dir: Annotated[str | None, typer.Option(help="Write evaluation.json and per_class.csv here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -53,18 +54,14 @@ def evaluate(
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate MODEL DATA
     """
     with one_line_errors():
-        if batch_size is not None and max_tokens is not None:
-            raise ValueError(
-                f"Expected --batch-size or --max-tokens, received both ({batch_size} and {max_tokens}): leave one out."
-            )
         evaluation = _evaluation()
-        network, processor = open_model(model, threshold, num_frames, rate(frame_stride, fps))
+        network, processor = open_model(model, threshold, num_frames, rate(frame_stride, fps), attn)
         names = [network.config.id2label[index] for index in range(network.config.num_labels)]
         clips = open_clips(data, names, video_dir, split)
         with tempfile.TemporaryDirectory() as scratch:
             args = TrainingArguments(
                 output_dir=scratch,
-                per_device_eval_batch_size=batch_size or 8,
+                per_device_eval_batch_size=batch_size,
                 dataloader_num_workers=workers,
                 bf16_full_eval=bf16,
                 use_cpu=not torch.accelerator.is_available(),

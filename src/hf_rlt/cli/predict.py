@@ -20,7 +20,7 @@ from ..errors import one_line_errors, printable
 from ..inference import Options, Predicted, Share, predict
 from ..inference.folder import LINES
 from ..opening import open_encoder, open_model
-from .evaluate import rate
+from .evaluate import Attn, rate
 from .processors import FrameStride
 from .progress import spinner
 from .tokens import INTERRUPTED
@@ -28,7 +28,8 @@ from .tokens import INTERRUPTED
 
 def predict_command(
     videos: Annotated[
-        list[str], typer.Argument(help="Videos, folders with videos anywhere below them, annotation files (CSV, JSON).")
+        list[str],
+        typer.Argument(help="Videos, folders with videos anywhere below them, lists of videos (CSV, JSON, TXT)."),
     ],
     model: Annotated[
         str, typer.Option(help="Folder or Hub id: RLT-VideoMAE, VideoMAE or a baseline; for features also an encoder.")
@@ -52,6 +53,7 @@ def predict_command(
     frame_stride: FrameStride = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+    attn: Attn = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines of predictions.jsonl at the end.")] = False,
 ) -> None:
     """Scores and features of VIDEOS: decoded and computed at the same time, in batches, into a folder.
@@ -64,7 +66,7 @@ def predict_command(
         start_server()  # it gets ready while the model is opened
         share, device = _share()
         open_one = open_model if features is None else open_encoder
-        network, processor = open_one(model, threshold, num_frames, rate(frame_stride, fps))
+        network, processor = open_one(model, threshold, num_frames, rate(frame_stride, fps), attn)
         network.to(device, torch.bfloat16 if bf16 else None)  # type: ignore[arg-type]
         try:
             with closing(predict(videos, network, processor, output, options, share)) as found:
@@ -75,7 +77,8 @@ def predict_command(
             kept = f"what was found is in {output}, and the same command goes on"
             _say(console, f"Interrupted after {count.videos:,} videos; {kept}.")
             raise typer.Exit(INTERRUPTED)
-        if share.rank == 0 and _report(output / LINES, count, console, as_json):
+        # A launcher takes any other exit code of a process for a crash, of which it prints a traceback.
+        if share.rank == 0 and _report(output / LINES, count, console, as_json) and share.ranks == 1:
             raise typer.Exit(1)
 
 
@@ -113,7 +116,9 @@ def _watch(found: Iterable[Predicted], count: Count, console: Console) -> None:
             if "size" not in video.record:
                 count.folders.append(video.record)
             known = f" ({count.known:,} known)" if count.known else ""
-            progress.update(task, description=f"{count.videos:,} videos{known}, {count.bad:,} cannot be read")
+            speed = (count.videos - count.known) / max(time.monotonic() - count.start, 1e-9)
+            said = f"{count.videos:,} videos{known}, {count.bad:,} cannot be read, {speed:.1f} a second"
+            progress.update(task, description=said)
 
 
 def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:

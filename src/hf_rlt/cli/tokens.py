@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ..counting import Counted, CountFile, Question, count_videos, find
+from ..counting.files import written_name
 from ..counting.summary import Tally
 from ..data.lists import VIDEO_SUFFIXES
 from ..errors import one_line_errors, printable
@@ -107,7 +108,7 @@ def _report_bad(video: Counted, tally: Tally, console: Console, as_json: bool) -
     tally.add(video)
     console.print(printable(f"{video.video}: {video.problem}"), markup=False, highlight=False, soft_wrap=True)
     if as_json:
-        print(json.dumps({"video": os.path.abspath(video.video), "error": video.problem}), flush=True)
+        print(json.dumps({"video": written_name(video.video), "error": video.problem}), flush=True)
 
 
 def _say_how_it_ended(console: Console, tally: Tally, output: Path | None, interrupted: bool) -> None:

@@ -39,7 +39,7 @@ class Counted:
 
     def records(self, question: Question) -> list[dict[str, Any]]:
         """Returns the counts as they are written: one dictionary for each part of the question."""
-        file = {"video": os.path.abspath(self.video), "size": self.size, "mtime_ns": self.mtime_ns}
+        file = {"video": written_name(self.video), "size": self.size, "mtime_ns": self.mtime_ns}
         asked = {"settings": question.digest}
         return [{**file, **asked, **asdict(count), "share": count.share} for count in self.counts]
 
@@ -53,7 +53,7 @@ class CountFile(RecordFile):
 
     def known(self, video: Counted) -> list[TokenCount] | None:
         """Returns the counts of an unchanged video if every part of the question has been answered; else None."""
-        file = {"video": os.path.abspath(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
+        file = {"video": written_name(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
         asked = {**file, "settings": self.question.digest}
         found = [self.get({**asked, "fps": fps, "threshold": threshold}) for fps, threshold in self.question.parts]
         counts = [_count_in(record) for record in found if record is not None]
@@ -117,6 +117,11 @@ def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
             problems.append(Counted(str(error.filename), problem=f"cannot be listed ({error.strerror})."))
 
     return map(str, walk_videos(folder, cannot))
+
+
+def written_name(path: str) -> str:
+    """Returns what records call a file: its whole path, with question marks for bytes that are no text, as JSON wants it."""
+    return os.path.abspath(path).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def file_state(path: str) -> tuple[int, int] | Failed:

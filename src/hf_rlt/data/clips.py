@@ -63,7 +63,7 @@ def read_or_skip(
     except (ValueError, OSError) as error:
         if on_bad_video == "raise":
             raise UnreadableClipError(
-                f"{what} of the data set cannot be read: {one_line(error)} To go on without it: --on_bad_video skip."
+                f"{what} of the data set cannot be read: {one_line(error)} To go on without it: --on-bad-video skip."
             ) from error
         if not known:
             logger.warning(f"Skipped, it cannot be read: {name} ({one_line(error)})")

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..counting.files import file_state
+from ..counting.files import file_state, written_name
 from ..counting.processes import Failed
 from ..counting.records import RecordFile
 from ..whole_files import whole_file, write_whole
@@ -139,7 +139,7 @@ class Folder:
 
     def _current(self, video: str, state: tuple[int, int]) -> Record | None:
         """Returns what is known of a file of that size and time: rather what is whole than what another run failed at."""
-        found = [record for file in self._files if (record := file.get({"video": os.path.abspath(video)})) is not None]
+        found = [record for file in self._files if (record := file.get({"video": written_name(video)})) is not None]
         current = [record for record in found if (record["size"], record["mtime_ns"]) == state]
         return min(current, key=lambda record: ("error" in record, self._lost(record)), default=None)
 
@@ -210,7 +210,7 @@ def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
 
 def _missing(video: str) -> Record:
     problem = "came or changed while the others were computed: run the same command again."
-    return {"video": os.path.abspath(video), "size": 0, "mtime_ns": 0, "error": problem}
+    return {"video": written_name(video), "size": 0, "mtime_ns": 0, "error": problem}
 
 
 def _short(value: Any) -> str:

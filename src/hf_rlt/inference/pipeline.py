@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..counting.files import written_name
 from ..counting.processes import Failed, Task
 from ..data.budget import batches_within
 from .clips import Decoder, Views
@@ -151,7 +152,7 @@ def _predicted_of(task: Task, answers: Iterator[Answer]) -> Predicted:
     clip, result = task.thing, task.result
     if clip.record is not None:
         return Predicted(clip.record, known=True)
-    file = {"video": os.path.abspath(clip.video), "size": clip.size, "mtime_ns": clip.mtime_ns}
+    file = {"video": written_name(clip.video), "size": clip.size, "mtime_ns": clip.mtime_ns}
     if isinstance(result, Failed):
         return Predicted({**file, "error": result.reason.removeprefix(f"{clip.video}: ")})
     answer = next(answers)

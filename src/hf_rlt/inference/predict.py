@@ -48,7 +48,8 @@ def predict(
     the processes; batches lie within a block, so that the results depend on neither the processes nor an interruption.
 
     Args:
-        videos: files, folders, and annotation files (CSV, JSON) of `hf_rlt.data.from_file`.
+        videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) of one path
+            a line.
         network, processor: as `hf_rlt.opening.open_model` or `open_encoder` returns them, on the device.
         folder: where predictions are written.
         options: see `Options`.
@@ -83,10 +84,19 @@ def predict(
 
 
 def listed(paths: Iterable[str], problems: list[Counted] | None = None) -> Iterator[str]:
-    """Returns the videos among paths, see `hf_rlt.counting.find`; an annotation file stands for those it lists."""
-    lists = (".csv", ".json")
-    parts = [read_annotations(path)[0] if path.lower().endswith(lists) else find([path], problems) for path in paths]
-    return map(str, chain.from_iterable(parts))
+    """Returns the videos among paths, see `hf_rlt.counting.find`; an annotation or text file stands for those it lists."""
+
+    def among(path: str) -> Iterable[Any]:
+        if path.lower().endswith((".csv", ".json")):
+            return read_annotations(path)[0]
+        return _lines_of(path) if path.lower().endswith(".txt") else find([path], problems)
+
+    return map(str, chain.from_iterable([among(path) for path in paths]))
+
+
+def _lines_of(path: str) -> Iterator[str]:
+    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+        yield from (line for line in map(str.strip, lines) if line)
 
 
 def _settings(runner: Runner, options: Options) -> Record:
