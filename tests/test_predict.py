@@ -653,14 +653,17 @@ def test_names_that_are_no_text_lists_and_what_others_may_read(model, tmp_path):
     source = write_video(tmp_path / "a.mp4", noise(12))
     odd = os.fsencode(tmp_path) + b"/b\xff.mp4"
     shutil.copy(source, odd)
+    broken = tmp_path / "broken  x.mp4"
+    broken.write_text("no video")
     listed = tmp_path / "list.txt"
-    listed.write_bytes(os.fsencode(source) + b"\n\n" + odd + b"\n")
+    listed.write_bytes(b"\n".join([os.fsencode(source), b"", odd, os.fsencode(broken)]))
     words = [listed, "--model", model, "--output", tmp_path / "out", "--workers", 1]
     for _ in range(2):  # the second finds the first one's records
         done = run(*words, "--features", "pooled", "--attn", "eager")
-        assert done.exit_code == 0, done.output
-        records = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+        assert done.exit_code == 1, done.output
+        *records, bad = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
         assert [Path(record["video"]).name for record in records] == ["a.mp4", "b\ufffd.mp4"]
+        assert bad["error"].startswith("not a video")  # its name stands in "video"
         for record in records:
             record["video"].encode()  # as readers of JSON demand
             assert record["scores"] == records[0]["scores"]

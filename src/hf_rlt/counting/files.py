@@ -124,6 +124,11 @@ def written_name(path: str) -> str:
     return os.path.abspath(path).encode(errors="surrogateescape").decode(errors="replace")
 
 
+def problem_of(path: str, failed: Failed) -> str:
+    """Returns why a file could not be read, without its name, of which the reason, one line, has folded the spaces."""
+    return failed.reason.removeprefix(f"{' '.join(path.split())}: ")
+
+
 def file_state(path: str) -> tuple[int, int] | Failed:
     """Returns (size, time of the last change in ns) of a file; why it cannot be read if it is none."""
     try:
@@ -159,8 +164,7 @@ def _keep(task: Task, store: CountFile | None) -> None:
 def _outcome(task: Task) -> Counted:
     video: Counted = task.thing
     if isinstance(task.result, Failed):
-        name = f"{video.video}: "
-        video.problem = task.result.reason.removeprefix(name)
+        video.problem = problem_of(video.video, task.result)
     else:
         video.counts = task.result
     return video
