@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 
 from ..classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
-from ..data import one_line
+from ..data import one_line, without_name
 from ..errors import one_line_errors, printable
 from .evaluate import rate
 from .processors import FrameStride
-from .progress import spinner
+from .progress import say, spinner
 
 
 def classify(
@@ -47,9 +47,8 @@ def classify(
                     found = classify_video(clip, network, processor, top_k)
                 except (ValueError, OSError) as error:
                     bad += 1
-                    problem = one_line(error).removeprefix(f"{' '.join(clip.split())}: ")
-                    line = printable(f"{clip}: {problem}")
-                    progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                    problem = without_name(one_line(error), clip)
+                    say(progress.console, f"{clip}: {problem}")
                     if as_json:
                         print(json.dumps({"video": clip, "error": problem}), flush=True)
                     continue

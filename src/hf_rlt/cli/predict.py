@@ -16,13 +16,13 @@ import typer
 from rich.console import Console
 
 from ..counting.processes import start_server
-from ..errors import one_line_errors, printable
+from ..errors import one_line_errors
 from ..inference import Options, Predicted, Share, predict
 from ..inference.folder import LINES
 from ..opening import open_encoder, open_model
 from .evaluate import Attn, rate
 from .processors import FrameStride
-from .progress import spinner
+from .progress import say, spinner
 from .tokens import INTERRUPTED
 
 
@@ -75,7 +75,7 @@ def predict_command(
             interrupted = True
         if interrupted:
             kept = f"what was found is in {output}, and the same command goes on"
-            _say(console, f"Interrupted after {count.videos:,} videos; {kept}.")
+            say(console, f"Interrupted after {count.videos:,} videos; {kept}.")
             raise typer.Exit(INTERRUPTED)
         # A launcher takes any other exit code of a process for a crash, of which it prints a traceback.
         if share.rank == 0 and _report(output / LINES, count, console, as_json) and share.ranks == 1:
@@ -132,19 +132,15 @@ def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
             videos += 1
             if "error" in record:
                 bad += 1
-                _say(console, f"{record['video']}: {record['error']}")
+                say(console, f"{record['video']}: {record['error']}")
             else:
                 done, tokens = done + record["tokens_computed"], tokens + record["tokens"]
     for record in count.folders:
-        _say(console, f"{record['video']}: {record['error']}")
+        say(console, f"{record['video']}: {record['error']}")
     if bad:
-        _say(console, f"{bad:,} of {videos + len(count.folders):,} videos cannot be read, see above.")
+        say(console, f"{bad:,} of {videos + len(count.folders):,} videos cannot be read, see above.")
     if not as_json:
         seconds, known = time.monotonic() - count.start, f", {count.known:,} known before" if count.known else ""
         share = f", {done / tokens:.1%} of the tokens computed" if tokens else ""
         print(f"{videos:,} videos in {seconds:.1f} s{known}{share}: {lines}")
     return bad
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

@@ -6,6 +6,13 @@ import sys
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ..errors import printable
+
+
+def say(console: Console, line: str) -> None:
+    """Returns nothing; prints a line that may name files as it is, however long and whatever is in it."""
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
 
 def spinner(console: Console) -> Progress:
     """Returns a progress line of a description and the time, gone when it ends; nothing where no terminal is.

@@ -15,10 +15,10 @@ from ..counting import Counted, CountFile, Question, count_videos, find
 from ..counting.files import written_name
 from ..counting.summary import Tally
 from ..data.lists import VIDEO_SUFFIXES
-from ..errors import one_line_errors, printable
+from ..errors import one_line_errors
 from ..opening import finite
 from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
-from .progress import spinner
+from .progress import say, spinner
 from .token_tables import ROWS, show
 
 THRESHOLDS = [0.1]
@@ -106,7 +106,7 @@ def _watch(counted: Iterable[Counted], question: Question, tally: Tally, console
 
 def _report_bad(video: Counted, tally: Tally, console: Console, as_json: bool) -> None:
     tally.add(video)
-    console.print(printable(f"{video.video}: {video.problem}"), markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{video.video}: {video.problem}")
     if as_json:
         print(json.dumps({"video": written_name(video.video), "error": video.problem}), flush=True)
 
@@ -121,4 +121,4 @@ def _say_how_it_ended(console: Console, tally: Tally, output: Path | None, inter
     if tally.bad:
         lines.append(f"{tally.bad:,} of {tally.read + tally.bad:,} videos cannot be read, see above.")
     for line in lines:
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        say(console, line)

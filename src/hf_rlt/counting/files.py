@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..data import without_name
 from ..data.lists import walk_videos
 from .processes import Failed, Task, attempt, in_processes
 from .records import RecordFile
@@ -124,11 +125,6 @@ def written_name(path: str) -> str:
     return os.path.abspath(path).encode(errors="surrogateescape").decode(errors="replace")
 
 
-def problem_of(path: str, failed: Failed) -> str:
-    """Returns why a file could not be read, without its name, of which the reason, one line, has folded the spaces."""
-    return failed.reason.removeprefix(f"{' '.join(path.split())}: ")
-
-
 def file_state(path: str) -> tuple[int, int] | Failed:
     """Returns (size, time of the last change in ns) of a file; why it cannot be read if it is none."""
     try:
@@ -164,7 +160,7 @@ def _keep(task: Task, store: CountFile | None) -> None:
 def _outcome(task: Task) -> Counted:
     video: Counted = task.thing
     if isinstance(task.result, Failed):
-        video.problem = problem_of(video.video, task.result)
+        video.problem = without_name(task.result.reason, video.video)
     else:
         video.counts = task.result
     return video

@@ -3,7 +3,7 @@
 
 from .annotations import from_file, read_annotations
 from .augmentation import ClipAugmentation, ClipMix
-from .clips import ClipDataset, UnreadableClipError, one_line
+from .clips import ClipDataset, UnreadableClipError, one_line, without_name
 from .collate import ClipCollator
 from .digits import DigitsSettings, render_digits
 from .hub import ClipStream, from_hub
@@ -31,4 +31,5 @@ __all__ = [
     "read_annotations",
     "render_digits",
     "split_clips",
+    "without_name",
 ]

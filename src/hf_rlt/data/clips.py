@@ -31,6 +31,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+def without_name(reason: str, path: str) -> str:
+    """Returns a reason of one line without the name of the file that it begins with, whose spaces it has folded."""
+    return reason.removeprefix(f"{' '.join(path.split())}: ")
+
+
 def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
     """Returns the seed of everything random about a clip: a function of its place, not of the process that reads it."""
     return int(np.random.SeedSequence([seed, epoch, index, repeat]).generate_state(1)[0])
