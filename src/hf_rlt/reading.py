@@ -18,7 +18,7 @@ import av.filter
 import numpy as np
 
 from .indexing import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
-from .video_stream import REPAIR, OnFrame, Source, decode, name_of, open_stream, quarter_turns
+from .video_stream import REPAIR, Decoded, OnFrame, Source, decode, name_of, open_stream, quarter_turns
 
 Each = Callable[[np.ndarray], np.ndarray]
 _filters = threading.local()
@@ -197,7 +197,7 @@ def read_frames(
         return reader.read(indices)
 
 
-def _place(decoded: Iterator, index: VideoIndex, start: int, fresh: bool) -> Iterator[tuple[int, tuple[Any, bool]]]:
+def _place(decoded: Iterator[Decoded], index: VideoIndex, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
     """Number the frames from the keyframe at `start` on; ends where their times are not the index's.
 
     Args:
@@ -207,24 +207,27 @@ def _place(decoded: Iterator, index: VideoIndex, start: int, fresh: bool) -> Ite
         fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
     """
     times, place = index._times, start - 1
-    for frame, intact in decoded:
-        if frame.pts is None:
+    for item in decoded:
+        time = item.frame.pts
+        if time is None:
             return
         if place < start:
-            if frame.pts < times[start]:
+            if time < times[start]:
                 continue  # of the group before
-            if frame.pts > times[start] or not (fresh or (frame.key_frame and intact)):
+            if time > times[start] or not (fresh or (item.is_key and item.intact)):
                 return
         place += 1
-        if place >= index.num_frames or frame.pts != times[place]:
+        if place >= index.num_frames or time != times[place]:
             return
-        yield place, (frame, intact)
+        yield place, item
 
 
-def _fill(placed: Iterator, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> str:
+def _fill(
+    placed: Iterator[tuple[int, Decoded]], index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None
+) -> str:
     """Fill `frames` with those at `wanted` of the numbered ones; return what is wrong, "" if nothing."""
     row, last = 0, -1
-    for last, (frame, intact) in placed:
+    for last, (frame, _, intact) in placed:
         if last > wanted[row]:
             break
         if last == wanted[row]:
