@@ -6,8 +6,10 @@ frames are counted from the keyframe on and compared with the index by time stam
 from its start.
 """
 
+import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -22,7 +24,7 @@ from .video_stream import REPAIR, Decoded, OnFrame, Source, decode, name_of, ope
 
 Each = Callable[[np.ndarray], np.ndarray]
 _filters = threading.local()
-_forked: list[ExitStack] = []  # opened before a fork, whose decoder threads are not in this process: never closed
+_readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
 
 
 class VideoReader:
@@ -51,7 +53,8 @@ class VideoReader:
         self._max_pixels, self._on_frame = max_pixels, on_frame
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
-        self._at_start, self._process = False, os.getpid()
+        self._at_start = False
+        _readers.add(self)
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -60,15 +63,12 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        if self._process != os.getpid():
-            _forked.append(self._stack.pop_all())
-            self._process = os.getpid()
         self._stack.close()
         self._opened = None
 
     def _open(self, *, at_start: bool) -> tuple[Any, Any]:
-        """Return container and stream, newly opened if the start is asked for and something was read, or after a fork."""
-        if self._opened is None or (at_start and not self._at_start) or self._process != os.getpid():
+        """Return container and stream, newly opened if the start is asked for and something was read."""
+        if self._opened is None or (at_start and not self._at_start):
             self.close()
             opened = self._stack.enter_context(open_stream(self._source, self._max_pixels))
             self._opened, self._at_start = opened, True
@@ -150,6 +150,21 @@ class VideoReader:
             else:
                 return False
         return True
+
+
+def _leave_to_parent() -> None:
+    """Make readers open their files anew in a forked process; what the parent has open is never freed here.
+
+    The process shares the parent's place in the file, and freeing a decoder would wait for threads that only the parent has.
+    """
+    for reader in list(_readers):
+        for held in (*(reader._opened or ()), reader._stack):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+        reader._stack, reader._opened = ExitStack(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
