@@ -118,7 +118,7 @@ class VideoReader:
             opened = self._open(at_start=True)
             self._at_start = False
             decoded = decode(*opened, self._on_frame)
-            problem = _fill(enumerate(decoded), index, wanted, frames, each)
+            problem = _fill(_count(decoded, index), index, wanted, frames, each)
             if problem:
                 raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
@@ -142,7 +142,7 @@ class VideoReader:
                     container, stream = self._open(at_start=True)
                 if start or not self._at_start:
                     with suppress(av.error.FFmpegError):
-                        container.seek(int(index._times[max(start - (back or 0), 0)]), stream=stream)
+                        container.seek(int(index.pts[max(start - (back or 0), 0)]), stream=stream)
                 fresh, self._at_start = self._at_start and not start, False
                 if not _fill(self._place(container, stream, start, fresh), index, wanted[group], frames[group], each):
                     break
@@ -167,7 +167,9 @@ class VideoReader:
             start: index of a keyframe.
             fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
         """
-        times, place = self.index._times, start - 1
+        times, place, held = self.index.pts, start - 1, None
+        # Stored behind a keyframe and shown before it, frames are lost by a seek: only what follows shows its place.
+        hold = stream.codec_context.reorder_depth > 0
         for item in decode(container, stream, self._on_frame):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
             if time is None:
@@ -180,7 +182,13 @@ class VideoReader:
             place += 1
             if place >= len(times) or time != times[place]:
                 return
-            yield place, item
+            if held is not None:
+                yield start, held
+            held = item if hold and place == start else None
+            if held is None:
+                yield place, item
+        if held is not None:
+            yield start, held
 
 
 def _leave_to_parent() -> None:
@@ -241,6 +249,17 @@ def read_frames(
     """
     with VideoReader(source, index, remember=remember) as reader:
         return reader.read(indices)
+
+
+def _count(decoded: Iterator[Decoded], index: VideoIndex) -> Iterator[tuple[int, Decoded]]:
+    """Number all frames of a file. What damage swallows keeps its place where packets have times."""
+    place, damaged = -1, False
+    for item in decoded:
+        place += 1
+        time, damaged = item.frame.pts, damaged or not item.intact
+        if index._keys is not None and damaged and time is not None:
+            place = max(place, int(np.searchsorted(index.pts, time)))
+        yield place, item
 
 
 def _fill(
