@@ -24,6 +24,7 @@ class Download(SpooledTemporaryFile):
     """A downloaded file, which errors call by its address."""
 
     name: str = ""  # type: ignore[assignment]
+    mode = "rb"  # or PyAV takes it for a file to write to
 
     def seekable(self) -> bool:  # Python 3.10 has none
         return True
@@ -76,26 +77,21 @@ class _TimedResponse(HTTPResponse):
         self.fp = io.BufferedReader(_TimedFile(self.fp.detach(), sock, clock))
 
 
-class _Timed:
-    """A handler of urllib whose responses are timed, from the first byte of their headers on."""
+def _timed(handler: Any, clock: _Clock) -> Any:
+    """Return urllib's handler with responses that are timed, from the first byte of their headers on."""
+    plain = handler.do_open
 
-    clock: _Clock
+    def do_open(http_class: Any, request: Any, **options: Any) -> Any:
+        def connection(*args: Any, **kwargs: Any) -> Any:
+            opened = http_class(*args, **kwargs)
+            opened.response_class = partial(_TimedResponse, clock)
+            return opened
 
-    def do_open(self, http_class: Any, request: Any, **options: Any) -> Any:
-        request.timeout = self.clock.left()
-        return super().do_open(partial(_timed_connection, http_class, self.clock), request, **options)  # type: ignore[misc]
+        request.timeout = clock.left()
+        return plain(connection, request, **options)
 
-
-class _TimedHTTPHandler(_Timed, HTTPHandler): ...
-
-
-class _TimedHTTPSHandler(_Timed, HTTPSHandler): ...
-
-
-def _timed_connection(http_class: Any, clock: _Clock, *args: Any, **kwargs: Any) -> Any:
-    connection = http_class(*args, **kwargs)
-    connection.response_class = partial(_TimedResponse, clock)
-    return connection
+    handler.do_open = do_open
+    return handler
 
 
 class _WebOnly(HTTPRedirectHandler):
@@ -118,13 +114,11 @@ def download(url: str) -> Download:
         ValueError: naming the address, if there is no file, or one that is too large or comes too slowly.
     """
     clock = _Clock()
-    handlers = [_TimedHTTPHandler(), _TimedHTTPSHandler()]
-    for handler in handlers:
-        handler.clock = clock
+    handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()
     file = Download(max_size=IN_MEMORY)
     try:
         address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
-        with build_opener(*handlers, _WebOnly()).open(address, timeout=SILENCE) as response:
+        with build_opener(*handlers).open(address, timeout=SILENCE) as response:
             _receive(response, file)
     except (OSError, HTTPException, ValueError) as error:
         file.close()

@@ -53,16 +53,11 @@ def frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool = Fa
     if not is_array(frames):
         raise _refusal("a video", video, _to_do(video))
     if not _is_real(frames):
-        text = isinstance(frames, np.ndarray) and frames.dtype.kind in "US"
-        raise _refusal("frames of real numbers", video, "make it a list of paths" if text else "convert them to uint8")
-    grey = frames.ndim in (2, 3) or (alone and is_frame(video))
+        raise _refusal("dense frames of real numbers", video, _to_do(video))
     if frames.ndim == 4 and 0 in frames.shape:
         raise _refusal("at least one frame with pixels", video, "leave it out")
     if frames.ndim != 4 or not _has_channels(frames, layout):
-        single = frames.ndim == 3 and {1, 3} & {frames.shape[0], frames.shape[-1]}
-        to_do = "give one frame an axis of time, frame[None]" if single else "convert the frames to RGB"
-        to_do = "give grey frames a last axis of channels, frames[..., None]" if grey and not single else to_do
-        raise _refusal(f"frames {layout or LAYOUTS} of 1 or 3 channels", video, to_do)
+        raise _refusal(f"frames {layout or LAYOUTS} of 1 or 3 channels", video, _channels_to_do(frames, alone))
     return _plain(frames)
 
 
@@ -71,6 +66,16 @@ def _has_channels(frames: Any, layout: str | None) -> bool:
         return bool({1, 3} & {frames.shape[1], frames.shape[3]})
     # Transformers takes four channels, the last of them transparency, if it is told where they are.
     return frames.shape[1 if layout == "channels_first" else 3] in (1, 3, 4)
+
+
+def _channels_to_do(frames: Any, alone: bool) -> str:
+    if frames.ndim not in (3, 4):
+        return "reshape them"
+    if frames.ndim == 4 and min(frames.shape[1], frames.shape[3]) < 6:
+        return "convert them to RGB"
+    if frames.ndim == 3 and not alone and {1, 3} & {frames.shape[0], frames.shape[2]}:
+        return "give one frame an axis of time, frame[None]"
+    return "give grey frames a last axis of channels, frames[..., None]"
 
 
 def _plain(frames: Any) -> Any:
@@ -84,7 +89,7 @@ def _picture(frame: Any, place: int, rgb: bool | None) -> Any:
     """Return a frame, or the picture in a file, as an array or tensor. Transparency is dropped, as that of videos is."""
     if is_array(frame):
         if not _is_real(frame):
-            raise _refusal("frames of real numbers", frame, "convert them to uint8", f" as frame {place}")
+            raise _refusal("dense frames of real numbers", frame, _to_do(frame), f" as frame {place}")
         return _plain(frame)
     if isinstance(frame, Image.Image) and frame.mode.partition(";")[0] in _DEEP_MODES:
         raise _refusal("pictures of 8 bits", frame, "scale it to 0..255 and convert it to RGB", f" as frame {place}")
@@ -123,7 +128,10 @@ def _refusal(expected: str, received: Any, to_do: str, where: str = "") -> Value
 
 def _to_do(video: Any) -> str:
     if isinstance(video, dict) and video:
-        return "pass the video in it"
+        return "give it a path or bytes" if {"path", "bytes"} & set(video) else "pass the video in it"
+    if is_array(video):
+        text = isinstance(video, np.ndarray) and video.ndim < 2 and video.dtype.kind in "US"
+        return "make it a list" if text else "convert it, such as to uint8"
     if isinstance(video, io.TextIOBase):
         return 'open the file with mode "rb"'
     if isinstance(video, (list, tuple)):
@@ -161,6 +169,17 @@ def described(video: Any) -> str:
 def numbered(place: int, number: int) -> str:
     """Return the beginning of a sentence about one of several videos."""
     return f"Video {place + 1} of {number}: " if number > 1 else ""
+
+
+def check_channels(videos: Sequence[Tensor], means: Any) -> None:
+    """Raise ValueError unless the frames `(F, C, H, W)` have as many channels as there are means to normalise them."""
+    number = len(means) if isinstance(means, (list, tuple)) else 1
+    for place, video in enumerate(videos):
+        if number not in (1, video.shape[1]):
+            raise ValueError(
+                f"{numbered(place, len(videos))}Expected frames of {number} channels, as image_mean has, received "
+                f"{video.shape[1]}: leave do_convert_rgb on, or set image_mean and image_std."
+            )
 
 
 def check_pixels(videos: Sequence[Tensor], do_rescale: bool, rescale_factor: float) -> None:

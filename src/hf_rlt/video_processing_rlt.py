@@ -25,7 +25,7 @@ from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 from .reading import VideoReader
 from .runs import find_runs
 from .sampling import fps_indices, strided_indices, uniform_indices
-from .video_frames import check_pixels, numbered
+from .video_frames import check_channels, check_pixels, numbered
 from .video_inputs import as_metadata, as_videos, is_file, opened
 
 DEFAULT_NUM_FRAMES = 16
@@ -278,6 +278,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
         **kwargs,
     ) -> BatchFeature:
         check_pixels(videos, kwargs["do_rescale"], kwargs["rescale_factor"])
+        if kwargs["do_normalize"]:
+            check_channels(videos, kwargs["image_mean"])
         clips = [self.resize(video, size=size, resample=resample) if do_resize else video for video in videos]
         clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
         shapes = {tuple(clip.shape) for clip in clips}
@@ -287,7 +289,12 @@ class RLTVideoProcessor(BaseVideoProcessor):
                 "do_center_crop on."
             )
         clips = self._scaled(clips, **kwargs)
-        run_lengths = [find_runs(clip[None], threshold, tubelet_size, patch_size)[0] for clip in clips]
+        run_lengths = []
+        for place, clip in enumerate(clips):
+            try:
+                run_lengths.append(find_runs(clip[None], threshold, tubelet_size, patch_size)[0])
+            except ValueError as error:
+                raise ValueError(f"{numbered(place, len(clips))}{error}") from error
         if return_tensors == "pt":
             batch = clips if isinstance(clips, Tensor) else torch.stack(clips)
             return BatchFeature({"pixel_values": batch, "run_lengths": torch.stack(run_lengths)})
