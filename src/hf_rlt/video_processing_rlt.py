@@ -239,7 +239,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         if timestamps is None and (num_frames is None or num_frames >= total):
             # Arrays keep transformers' own rules: all frames at `fps`, or an error when there are too few.
             return default_sample_indices_fn(metadata, num_frames=num_frames, fps=fps)
-        num_frames = DEFAULT_NUM_FRAMES if num_frames is None else num_frames
+        num_frames, short = DEFAULT_NUM_FRAMES if num_frames is None else num_frames, False
         if sampling == "uniform":
             indices = uniform_indices(total, num_frames, position)
         elif fps is not None:
@@ -247,7 +247,9 @@ class RLTVideoProcessor(BaseVideoProcessor):
             indices = fps_indices(stamps, num_frames, fps, position)
         else:
             indices = strided_indices(total, num_frames, frame_stride, position)
-        if timestamps is None and len(np.unique(indices)) < num_frames:  # also transformers' rule: spread, not repeated
+            short = (num_frames - 1) * frame_stride >= total
+        if timestamps is None and (short or len(np.unique(indices)) < num_frames):
+            # Also transformers' rule: what is too short is spread, and no frame repeated.
             return default_sample_indices_fn(metadata, num_frames=num_frames)
         return indices
 
