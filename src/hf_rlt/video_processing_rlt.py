@@ -54,10 +54,11 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
 class RLTVideoProcessor(BaseVideoProcessor):
     """Turns videos into `pixel_values` `(B, F, C, H, W)` and `run_lengths` `(B, N)`.
 
-    Takes a path, an http(s) URL, bytes, a binary file, an array or tensor `(F, H, W, C)` or `(F, C, H, W)`, a list of PIL
-    frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames, `frame_stride` (4) apart,
-    centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"` over the whole video.
-    A video too short for that repeats its last frame. Arrays pass as they are unless `do_sample_frames=True`.
+    Takes a path, an http(s) URL, bytes, a binary file, a row of `datasets`, an array or tensor `(F, H, W, C)` or
+    `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames,
+    `frame_stride` (4) apart, centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"`
+    over the whole video. A file too short for that repeats its last frame. Arrays pass as they are unless
+    `do_sample_frames=True`; one too short is then spread evenly, as in transformers.
 
     Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
     """
@@ -106,7 +107,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
             **kwargs: any setting of the processor, for this call only; `return_tensors="pt"` for tensors.
 
         Raises:
-            ValueError: naming the file, what was found and what to do, if a video cannot be read.
+            ValueError: which of the videos it is (or the file's name), what was found and what to do, if one cannot be
+                read or is none.
         """
         settings = {**self._settings(), **kwargs}
         videos = as_videos(videos, settings["input_data_format"], settings["do_convert_rgb"])
