@@ -254,6 +254,8 @@ def test_only_files_are_read():
         ({"video_metadata": {"total_num_frames": 20}, "do_sample_frames": True}, "of 8, .* received 20"),
         ({"video_metadata": {"total_num_frames": None}, "do_sample_frames": True}, "received None"),
         ({"video_metadata": {"total_num_frames": 8, "fps": 0}, "do_sample_frames": True, "fps": 2.0}, "own fps"),
+        ({"video_metadata": {"total_num_frames": 8, "fps": 0}, "do_sample_frames": True, "num_frames": None, "fps": 2.0},
+         "own fps"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_the_frames_are_refused(changes, sentence):

@@ -240,6 +240,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
         total = metadata.total_num_frames
         if timestamps is None and (num_frames is None or num_frames >= total):
             # Arrays keep transformers' own rules: all frames at `fps`, or an error when there are too few.
+            if num_frames is None and fps is not None:
+                _timestamps(metadata)  # or a rate of 0 is divided by
             return default_sample_indices_fn(metadata, num_frames=num_frames, fps=fps)
         num_frames, short = DEFAULT_NUM_FRAMES if num_frames is None else num_frames, False
         if sampling == "uniform":
