@@ -2,6 +2,7 @@
 """Weights from and to VideoMAE folders, Auto classes, the pipeline."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -21,14 +22,27 @@ from transformers import (
 import hf_rlt
 from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
+from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification as RandomMasking
+from hf_rlt.baselines import STAVideoMAEForVideoClassification as STA
+from hf_rlt.baselines import ToMeVideoMAEForVideoClassification as ToMe
 
 HEAD = (VideoMAEForVideoClassification, RLTVideoMAEForVideoClassification)
 BASE = (VideoMAEModel, RLTVideoMAEModel)
+CHILDREN = [
+    (RLTVideoMAEForVideoClassification, ["stock"]),
+    *((kind, ["stock", "rlt"]) for kind in (RandomMasking, STA, ToMe)),
+]
 
 
 def keys_of(folder):
     with safe_open(folder / "model.safetensors", "pt") as file:
         return set(file.keys())
+
+
+def heard(caplog, monkeypatch):
+    """Let `caplog` see what transformers logs, whatever another test set."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    caplog.set_level(logging.WARNING, "transformers")
 
 
 def first(output):
@@ -120,6 +134,26 @@ class TestVideoMAEFolders:
         table = again.videomae.embeddings.run_length_embeddings.weight
         assert table.all()
         assert torch.equal(again(moving_clips(3)).logits, model(moving_clips(3)).logits)
+
+    @pytest.mark.parametrize("layout", ["old", "new"])
+    def test_loading_one_by_class_name_is_no_cause_for_a_warning(self, tmp_path, caplog, monkeypatch, layout):
+        heard(caplog, monkeypatch)
+        stock = VideoMAEForVideoClassification(VideoMAEConfig(**TINY))
+        stock.save_pretrained(tmp_path / "stock", save_original_format=layout == "old")
+        RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, threshold=None)).save_pretrained(tmp_path / "rlt")
+        for kind, folders in CHILDREN:
+            for folder in folders:
+                model = kind.from_pretrained(tmp_path / folder)
+                assert model.config.model_type == kind.config_class.model_type
+                kind.config_class.from_pretrained(tmp_path / folder)
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+    @pytest.mark.parametrize("other", ["vit", "timesformer", "tome_videomae", "my_own"])
+    def test_a_folder_of_another_kind_is(self, tmp_path, caplog, monkeypatch, other):
+        heard(caplog, monkeypatch)
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": other}))
+        RLTVideoMAEConfig.from_pretrained(tmp_path)
+        assert f"a model of type `{other}` to instantiate a model of type `rlt_videomae`" in caplog.text
 
     def test_settings_of_rlt_are_kept(self, tmp_path):
         for threshold in (None, 0.25, 0):
