@@ -94,6 +94,26 @@ def test_variable_length_kernels_get_it_through_wider_heads(batch, monkeypatch):
     torch.testing.assert_close(model(clips, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("proportional", [False, True])
+@pytest.mark.parametrize("heads", [2, 3, 4])
+@torch.no_grad()
+def test_flex_attention_gets_heads_of_a_power_of_two(batch, monkeypatch, heads, proportional):
+    """As torch 2.6 wants them; 24, 16 and 12 channels and 8 more."""
+    clips, runs = batch
+    model = make(num_attention_heads=heads, proportional_attention=proportional)
+    wanted = model(clips, run_lengths=runs).logits
+
+    def flex(module, query, key, value, attention_mask, scaling=None, **kwargs):
+        assert {states.shape[-1] for states in (query, key, value)} <= {16, 32}
+        place = torch.arange(query.shape[2])
+        mask = attention_mask.mask_mod(0, 0, place[:, None], place[None])
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling).transpose(1, 2), None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flex_attention", flex)
+    model.config._attn_implementation = "flex_attention"
+    torch.testing.assert_close(model(clips, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_tome_that_merges_nothing_on_runs_is_rlt_with_it(batch):
     clips, runs = batch
     merged = make(kind=ToMeVideoMAEForVideoClassification, r=0)

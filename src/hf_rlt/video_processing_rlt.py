@@ -2,9 +2,12 @@
 """RLTVideoProcessor: from a file or an array to `pixel_values` and `run_lengths`."""
 
 import os
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.request import urlopen
 
@@ -65,6 +68,23 @@ def _download(url: str) -> bytes:
         ) from error
 
 
+def _warn_of_ignored_rate(caller: FrameType, frame_stride: int) -> None:
+    """Warn if transformers' pipeline calls and was given `frame_sampling_rate`, which it passes on to no video processor.
+
+    Its frame is the only place to see that without changing the pipeline for other models.
+    """
+    if caller.f_globals.get("__name__") != "transformers.pipelines.video_classification":
+        return
+    given = caller.f_locals.get("frame_sampling_rate", 1)  # 1 also if it was not given
+    settings = getattr(caller.f_locals.get("self"), "_preprocess_params", {})
+    if given != frame_stride and (given != 1 or "frame_sampling_rate" in settings):
+        warnings.warn(
+            f"The pipeline ignores frame_sampling_rate={given}: its video processor chooses the frames (frame_stride="
+            f"{frame_stride}). Set it there: `classify.video_processor.frame_stride = {given}`.",
+            stacklevel=3,
+        )
+
+
 class RLTVideoProcessor(BaseVideoProcessor):
     """Turns videos into `pixel_values` `(B, F, C, H, W)` and `run_lengths` `(B, N)`.
 
@@ -111,6 +131,11 @@ class RLTVideoProcessor(BaseVideoProcessor):
             raise ValueError(f'Expected sampling to be "clip" or "uniform", received {self.sampling!r}.')
         if self.frame_stride < 1:
             raise ValueError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
+
+    def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
+        """Process videos, see `preprocess`."""
+        _warn_of_ignored_rate(sys._getframe(1), self.frame_stride)
+        return super().__call__(videos, **kwargs)
 
     def preprocess(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Returns a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
@@ -336,6 +361,11 @@ class RLTVideoProcessor(BaseVideoProcessor):
         shared = ["do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor"]
         shared += ["do_normalize", "image_mean", "image_std"]
         image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in shared})
+        if self._auto_class is not None:
+            # AutoProcessor looks into this file first, and would else make an image processor of it.
+            image_processor.auto_map = {
+                "AutoProcessor": f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
+            }
         image_file = os.path.join(save_directory, IMAGE_PROCESSOR_NAME)
         image_processor.to_json_file(image_file)
         if self._auto_class is None:
