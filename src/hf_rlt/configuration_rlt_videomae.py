@@ -90,7 +90,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         Loading VideoMAE's weights into it is what the class is for: transformers would warn that it is not supported.
         """
         config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        derived_from = {base.model_type for base in cls.__mro__ if issubclass(base, VideoMAEConfig)}
+        derived_from = {getattr(base, "model_type", None) for base in cls.__mro__ if issubclass(base, VideoMAEConfig)}
         if config_dict.get("model_type") in derived_from:
             config_dict = {**config_dict, "model_type": cls.model_type}
         return config_dict, kwargs
