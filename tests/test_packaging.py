@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from hf_rlt.hub.endpoint import REQUIREMENTS
+
 ROOT = Path(__file__).parents[1]
 NOT_RUN = {"ruff", "mypy", "hf_rlt"}  # they look at the code
 
@@ -33,3 +35,7 @@ def test_the_package_page_needs_nothing_beside_it(project):
     assert targets
     assert all(target.startswith("https://") for target in targets)
     assert all(address.startswith("https://") for address in project["urls"].values())
+
+
+def test_an_endpoint_asks_for_the_same_versions(project):
+    assert set(REQUIREMENTS) <= set(project["dependencies"])
