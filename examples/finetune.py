@@ -58,6 +58,7 @@ from hf_rlt.data import (
 )
 from hf_rlt.evaluation import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens, write_per_class
 from hf_rlt.hub import write_card
+from hf_rlt.model_folders import read_config
 from hf_rlt.recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
 from hf_rlt.training import BY_TOKENS, RLTTrainer, gather_bad, scaled_learning_rate
 
@@ -79,6 +80,8 @@ SMALL_MODEL = {
 def defaults(get: Any, given: set[str]) -> dict[str, Any]:
     """Returns this job's defaults; `get(name)` is the user's value of our arguments, `given` all names the user set."""
     model, own_videos = get("model_name_or_path"), any(map(get, ("train_dir", "train_file", "dataset_name")))
+    if model:
+        read_config(model)  # says at once, and in a sentence, if there is no such model
     name = get("recipe") or "none"
     width = RLTVideoMAEConfig.from_pretrained(model).hidden_size if model and name != "none" else 768
     settings = {**platform(), **recipe(name, width)}

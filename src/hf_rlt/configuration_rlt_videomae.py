@@ -84,6 +84,18 @@ class RLTVideoMAEConfig(VideoMAEConfig):
             )
 
     @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read config.json; a folder of a class that this one is derived from counts as one of this class.
+
+        Loading VideoMAE's weights into it is what the class is for: transformers would warn that it is not supported.
+        """
+        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        derived_from = {getattr(base, "model_type", None) for base in cls.__mro__ if issubclass(base, VideoMAEConfig)}
+        if config_dict.get("model_type") in derived_from:
+            config_dict = {**config_dict, "model_type": cls.model_type}
+        return config_dict, kwargs
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
         """Returns the configuration in `config_dict` with the changes in `kwargs`, and the trained grid if they change it.
 
