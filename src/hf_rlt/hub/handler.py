@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import re
 import reprlib
 import socket
 import string
@@ -144,10 +145,8 @@ class EndpointHandler:
         """Return the frames of the clip, resized."""
         watch = _Watch(self.limits)
         self.opener.check(video, self.limits)
-        file = _Video(video, watch)
-        return self.processor.read_clips(file, resized=True, max_pixels=int(self.limits["PIXELS"]), on_frame=watch.see)[
-            0
-        ]
+        limits = {"max_pixels": _decoder_pixels(self.limits), "on_frame": watch.see}
+        return self.processor.read_clips(_Video(video, watch), resized=True, **limits)[0]
 
     def _scores(self, frames: Any, top_k: int, settings: dict[str, Any]) -> list[dict[str, Any]]:
         import torch
@@ -188,9 +187,9 @@ class _Video(io.BytesIO):
         super().__init__(video)
         self.watch = watch
 
-    def read(self, size: int | None = -1) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         self.watch.clock()
-        return super().read(size)
+        return super().read(min(size, 4096))  # little at a time, to look at the clock often
 
 
 class _Opener:
@@ -232,20 +231,33 @@ class _Opener:
 
 def _open_videos(megabytes: int) -> None:
     """Answer each video on standard input by a line: what is wrong with it, or nothing."""
-    with suppress(ImportError, OSError):  # of systems without such a limit
-        import resource
-
-        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    busy = threading.Event()
+    threading.Thread(target=_end_beyond, args=(megabytes, busy), daemon=True).start()
     source = sys.stdin.buffer
     while line := source.readline():
         size, limits = json.loads(line)
+        busy.set()
         try:
             check_limits(io.BytesIO(source.read(size)), limits)
             answer = ""
         except READING_ERRORS as error:
             answer = _sentence(error)
+        busy.clear()
         print(json.dumps(answer), flush=True)
+
+
+def _end_beyond(megabytes: int, busy: threading.Event) -> None:
+    """End this process when it takes more memory. A limit of the system's would not do: FFmpeg may go on without."""
+    try:
+        import resource
+    except ImportError:  # of Windows
+        return
+    unit = 1 if sys.platform == "darwin" else 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + megabytes * 2**20 // unit
+    while busy.wait():
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > most:
+            os._exit(1)
+        time.sleep(0.005)
 
 
 def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
@@ -261,14 +273,15 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
     options = {
         "format_whitelist": CONTAINERS,
         "protocol_whitelist": "none",
-        "max_pixels": str(int(limits["PIXELS"])),  # or probing could decode a picture of any size
+        "max_pixels": str(_decoder_pixels(limits)),  # or probing could decode a picture of any size
     }
+    size = _check_places(video)
     try:
         container = av.open(video, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:  # the last of seeking in less than it hoped for
         raise ValueError(
-            "expected a video file (mp4, mov, webm, mkv, avi, gif, ...), received "
-            f"{video.seek(0, io.SEEK_END):,} bytes that cannot be opened as one."
+            "expected a video file (mp4, mov, webm, mkv, avi, gif, ...), "
+            f"received {size:,} bytes that cannot be opened as one."
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic
@@ -282,7 +295,27 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
                 limit = f"the limit of {limits['PIXELS']:,.15g} pixels"
                 raise ValueError(f"the video's frames have no known size, or more than {limit}.")
             _check_size(limits, stream.width, stream.height, pixels)
-        _count(container, streams, limits, video.seek(0, io.SEEK_END))
+        _count(container, streams, limits, size)
+
+
+def _check_places(video: BinaryIO) -> int:
+    """Return the size of a file; raise if an FLV announces more places of keyframes, for which FFmpeg takes 2 GB at once."""
+    size = video.seek(0, io.SEEK_END)
+    video.seek(0)
+    if video.read(3) == b"FLV":
+        for name in re.finditer(rb"(?:filepositions|times)\x0a(.{4})", video.read(), re.DOTALL):
+            count = int.from_bytes(name[1], "big")
+            if count * 9 > size:
+                raise ValueError(
+                    f"expected places of keyframes that fit the {size:,} bytes, found {count:,}: re-encode it."
+                )
+    video.seek(0)
+    return size
+
+
+def _decoder_pixels(limits: Mapping[str, float]) -> int:
+    """Return FFmpeg's limit for a frame; it counts what decoders add, up to 256 pixels to a side, so it is larger."""
+    return int(limits["PIXELS"] + 256 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5) * limits["PIXELS"] ** 0.5 + 256**2)
 
 
 def _check_size(limits: Mapping[str, float], width: int, height: int, pixels: int = 0) -> None:
@@ -301,8 +334,8 @@ def _count(container: Any, streams: list[Any], limits: Mapping[str, float], size
                 continue  # the end, not a frame that was left out
             frames, first, last = seen[packet.stream.index]
             rate = packet.stream.average_rate or packet.stream.guessed_rate or 25
-            time = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
-            frames, first, last = seen[packet.stream.index] = (frames + 1, min(first, time), max(last, time))
+            when = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
+            frames, first, last = seen[packet.stream.index] = (frames + 1, min(first, when), max(last, when))
             _compare(limits, "FRAMES", frames, "the video has at least {} frames")
             _compare(limits, "SECONDS", last - first, "the video lasts at least {} seconds")
             total += packet.size
