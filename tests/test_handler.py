@@ -5,12 +5,16 @@ import base64
 import importlib.util
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -326,7 +330,7 @@ GROWING = {
 def test_frames_that_grow_on_the_way_are_refused(handler, monkeypatch, kind):
     video = GROWING[kind]()
     monkeypatch.setitem(handler.limits, "PIXELS", 64 * 64)
-    with pytest.raises(ValueError, match="^inputs: a frame of 96 x 96 has 9,216 pixels, the limit is 4,096"):
+    with pytest.raises(ValueError, match=r"^inputs: a frame of 96 x 96 has 9,216 pixels, the limit is 4,096"):
         handler({"inputs": encoded(video)})
 
 
@@ -375,7 +379,7 @@ def test_what_headers_announce_is_opened_elsewhere(limited, form):
     handler = limited(PIXELS=64 * 64)
     with pytest.raises(
         ValueError,
-        match="could not be opened within 8 seconds and 193 MiB|places of keyframes that fit .*, found 268,435,440",
+        match=r"could not be opened within 8 seconds and 193 MiB|places of keyframes that fit .*, found 268,435,440",
     ):
         handler({"inputs": encoded(announced(form))})
     with pytest.raises(AttributeError, match="read_clips"):  # of the next video nothing is wrong
@@ -457,6 +461,159 @@ def test_serves_the_same_over_http_without_the_platform(module, folder, clip):
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Echo:
+    """A handler that takes no time: the server alone is asked."""
+
+    def __init__(self, **limits: float) -> None:
+        self.limits = {"MEGABYTES": 1.0, "UPLOAD_SECONDS": 20.0, "CONNECTIONS": 256.0, **limits}
+        self.turn, self.at_once, self.most = threading.RLock(), 0, 0
+
+    def __call__(self, data):
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        time.sleep(0.002)
+        self.at_once -= 1
+        return [len(data["inputs"])]
+
+
+@contextmanager
+def serving(module, handler):
+    """Yields how to send bytes to a server on this machine, and get the answer's status and content."""
+    server = module.serve(handler, 0)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def send(request: bytes, end: bool = True) -> tuple[int, object]:
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
+            connection.sendall(request)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as file:
+                head, _, body = file.read().partition(b"\r\n\r\n")
+        assert b"Content-Type: application/json" in head
+        return int(head.split()[1]), json.loads(body)
+
+    try:
+        yield send
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def echo(module):
+    with serving(module, Echo()) as send:
+        yield send
+
+
+def post(body: bytes, *headers: str) -> bytes:
+    lines = ["POST / HTTP/1.1", *(headers or [f"Content-Length: {len(body)}"]), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+GOOD = b'{"inputs": "AAAA"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "Expected JSON, received what is none"),
+        (b"{", "Expected JSON, received what is none"),
+        (b"[" * 1000 + b"]" * 1000, "received JSON with 1,000 parts"),
+        (b'{"a":' * 1000 + b"1" + b"}" * 1000, "received JSON with 1,000 parts"),
+        (b"[" * 90 + b"]" * 90, "Expected a JSON object"),
+        (b"[" + b"[]," * 300_000 + b"[]]", "received JSON with 600,002 parts"),
+        (b'{"inputs": "\xff\xfe"}', "Expected JSON in UTF-8, received byte 12"),
+        ('{"inputs": "AAAA"}'.encode("utf-16"), "Expected JSON in UTF-8"),
+        (b'{"inputs": NaN}', "Expected finite numbers"),
+        (b'{"inputs": "AAAA", "parameters": {"threshold": -Infinity}}', "Expected finite numbers"),
+        (b'{"inputs": 1e999}', "Expected finite numbers"),
+        (b'{"inputs": ' + b"9" * 5000 + b"}", "at most 18 digits, received '9999"),
+        (b'{"inputs": "AAAA", "inputs": "BBBB"}', "Expected each name once in a JSON object, received 'inputs' again"),
+        (b'"\\ud800"', "Expected a JSON object"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else repr(value[:12]),
+)
+def test_json_that_is_none_or_odd_is_refused(module, handler, body, message):
+    with serving(module, handler) as send:
+        status, answer = send(post(body))
+    assert (status, message in answer["error"]) == (400, True), answer
+    assert len(answer["error"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "message"),
+    [
+        (post(GOOD, "Host: a"), 411, "Content-Length"),
+        (post(b"5\r\nhello\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), 411, "in chunks"),
+        (post(GOOD, "Transfer-Encoding: chunked", "Content-Length: 18"), 411, "in chunks"),
+        (post(GOOD, "Content-Length: -18"), 400, "received '-18'"),
+        (post(GOOD, "Content-Length: +18"), 400, "received '+18'"),
+        (post(GOOD, "Content-Length: 0x12"), 400, "received '0x12'"),
+        (post(GOOD, "Content-Length: "), 400, "received ''"),
+        (post(GOOD, "Content-Length: \u00b2"), 400, "Content-Length"),
+        (post(GOOD, "Content-Length: 18", "Content-Length: 17"), 400, "received '18, 17'"),
+        (post(GOOD, "Content-Length: " + "9" * 5000), 413, "at most 1,638,400 bytes, received '999"),
+        (post(GOOD, "Content-Length: 1638401"), 413, "at most 1,638,400 bytes"),
+        (post(GOOD, "Content-Length: 19"), 408, "Expected 19 bytes within 20 seconds, received 18"),
+        (post(GOOD, "Content-Length: " + "0" * 5000 + "18"), 200, ""),
+        (b"PUT / HTTP/1.1\r\n\r\n", 405, "Expected POST"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\n", 400, "Expected POST"),
+        (b"GET / HTTP/9.9\r\n\r\n", 400, "Expected POST"),
+        (b"POST /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, "Expected POST"),
+        (b"POST / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431, "Expected POST"),
+        (b"POST / HTTP/1.1\r\nContent-Le", 411, "Content-Length"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else repr(value)[:40],
+)
+def test_requests_that_are_none_are_refused(echo, request_, status, message):
+    found, answer = echo(request_)
+    assert found == status
+    assert message in (answer["error"] if status != 200 else "")
+    assert echo(post(GOOD)) == (200, [4])
+
+
+def test_a_refusal_arrives_although_its_sender_still_sends(echo):
+    assert echo(post(bytes(5 * 2**20)), end=False)[0] == 413
+
+
+def test_who_sends_slowly_is_refused_and_keeps_nobody_waiting(module):
+    with serving(module, Echo(UPLOAD_SECONDS=0.5)) as send:
+        large = post(GOOD, "Content-Length: 1000000")
+        with ThreadPoolExecutor(21) as pool:
+            slow = [pool.submit(send, large[: -k or None], end=False) for k in range(20)]
+            assert send(post(GOOD)) == (200, [4])
+            answers = [future.result() for future in slow]
+    assert {status for status, _ in answers} == {408}
+    assert all("Expected 1,000,000 bytes within 0.5 seconds" in answer["error"] for _, answer in answers)
+
+
+def test_two_hundred_requests_at_once_are_answered_one_by_one(module):
+    handler = Echo()
+    with serving(module, handler) as send, ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(send, [post(GOOD)] * 200))
+    assert answers == [(200, [4])] * 200
+    assert handler.most == 1
+
+
+def test_more_connections_than_are_served_wait(module):
+    with serving(module, Echo(CONNECTIONS=2)) as send, ThreadPoolExecutor(50) as pool:
+        assert list(pool.map(send, [post(GOOD)] * 50)) == [(200, [4])] * 50
+
+
+def test_bodies_share_memory_and_one_at_a_time_goes_on_beyond(module):
+    room, order = module._Room(100), []
+    room.take("a", 60)
+    room.take("b", 60)  # beyond it, the first
+    late = threading.Thread(target=lambda: (room.take("c", 1), order.append("c")), daemon=True)
+    late.start()
+    room.take("b", 500)
+    order.append("b")
+    room.give("b", 560)
+    late.join(10)
+    assert order == ["b", "c"]
+    assert room.free == 100 - 60 - 1
 
 
 def test_the_folder_gets_handler_and_requirements_of_the_package(folder):

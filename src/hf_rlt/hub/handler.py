@@ -187,9 +187,9 @@ class _Video(io.BytesIO):
         super().__init__(video)
         self.watch = watch
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         self.watch.clock()
-        return super().read(min(size, 4096))  # little at a time, to look at the clock often
+        return super().read(size and min(size, 4096))  # little at a time, to look at the clock often
 
 
 class _Opener:
@@ -576,11 +576,12 @@ class _Request(BaseHTTPRequestHandler):
             raise _Refusal(
                 400, f"Expected the body's number of bytes as Content-Length, received {_short(', '.join(lengths))}."
             )
-        if len(text.lstrip("0")) > 15 or int(text) > self.server.most:
+        digits = text.lstrip("0") or "0"  # Python converts no more than some thousand
+        if len(digits) > 15 or int(digits) > self.server.most:
             raise _Refusal(
                 413, f"Expected a Content-Length of at most {self.server.most:,} bytes, received {_short(text)}."
             )
-        return int(text)
+        return int(digits)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no request of this server."""
