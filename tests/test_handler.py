@@ -113,10 +113,10 @@ def encoded(video: bytes | Path) -> str:
     return base64.b64encode(video if isinstance(video, bytes) else video.read_bytes()).decode()
 
 
-def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: str = "mpeg4") -> bytes:
+def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: str = "mpeg4", **options: str) -> bytes:
     """Returns a grey video."""
     file, (width, height) = BytesIO(), side if isinstance(side, tuple) else (side, side)
-    with av.open(file, "w", format=form) as container:
+    with av.open(file, "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "rgb8" if codec == "gif" else "yuv420p"
         for value in range(frames):
@@ -177,6 +177,14 @@ def test_every_odd_clip_is_answered_rightly_or_in_one_sentence(handler, path):
         scores = handler.model(**inputs).logits[0].softmax(-1)
     found = {row["label"]: row["score"] for row in handler({"inputs": encoded(path)})}
     assert found == pytest.approx({LABELS[k]: float(score) for k, score in enumerate(scores)}, abs=1e-6)
+
+
+def test_scores_are_those_of_the_processor_bit_for_bit(handler, clip):
+    inputs = handler.processor(str(clip), num_frames=FRAMES, do_sample_frames=True, return_tensors="pt")
+    with torch.inference_mode():
+        scores, labels = handler.model(**inputs).logits[0].softmax(-1).sort(descending=True)
+    expected = [(LABELS[int(k)], float(score)) for score, k in zip(scores, labels, strict=True)]
+    assert [(row["label"], row["score"]) for row in handler({"inputs": encoded(clip)})] == expected
 
 
 def test_a_data_url_and_line_breaks_are_tolerated(handler, clip):
@@ -384,6 +392,17 @@ def test_what_headers_announce_is_opened_elsewhere(limited, form):
         handler({"inputs": encoded(announced(form))})
     with pytest.raises(AttributeError, match="read_clips"):  # of the next video nothing is wrong
         handler({"inputs": encoded(drawn("mp4"))})
+
+
+def test_frames_that_all_lie_at_one_place_are_refused(handler):
+    video = drawn("mov", 1, codec="rawvideo", movflags="empty_moov+default_base_moof+frag_keyframe")
+    start, data, end = video.index(b"moof") - 4, video.index(b"mdat") - 4, video.index(b"mfra") - 4
+    fragment, media, copies = video[start:data], video[data:end], 2000
+    video = video[:start] + b"".join(
+        patched(fragment, b"trun", 8, struct.pack(">i", (copies - k) * len(fragment) + 8)) for k in range(copies)
+    )
+    with pytest.raises(ValueError, match=r"says that its frames have more than [\d,]+: re-encode it"):
+        handler({"inputs": encoded(video + media)})
 
 
 def test_reading_ends_when_its_time_is_over(handler, clip, monkeypatch):
