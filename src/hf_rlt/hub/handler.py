@@ -232,7 +232,7 @@ class _Opener:
 def _open_videos(megabytes: int) -> None:
     """Answer each video on standard input by a line: what is wrong with it, or nothing."""
     busy = threading.Event()
-    threading.Thread(target=_end_beyond, args=(megabytes, busy), daemon=True).start()
+    threading.Thread(target=_end_beyond, args=(_memory() + megabytes * 2**20, busy), daemon=True).start()
     source = sys.stdin.buffer
     while line := source.readline():
         size, limits = json.loads(line)
@@ -246,20 +246,20 @@ def _open_videos(megabytes: int) -> None:
         print(json.dumps(answer), flush=True)
 
 
-def _end_beyond(megabytes: int, busy: threading.Event) -> None:
-    """End this process when it asks for more memory. A limit of the system's would not do: FFmpeg may go on without it."""
-    table = Path("/proc/self/statm")
-    if not table.exists():
-        return  # elsewhere time alone is limited
-
-    def taken() -> int:
-        return int(table.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")  # also what is not written to yet
-
-    most = taken() + megabytes * 2**20
+def _end_beyond(most: int, busy: threading.Event) -> None:
+    """End this process when it has more memory. A limit of the system's would not do: FFmpeg may go on without it."""
     while busy.wait():
-        if taken() > most:
+        if _memory() > most:
             os._exit(1)
         time.sleep(0.002)
+
+
+def _memory() -> int:
+    """Return the bytes that this process has asked for, written to or not; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
