@@ -387,7 +387,7 @@ def test_what_headers_announce_is_opened_elsewhere(limited, form):
     handler = limited(PIXELS=64 * 64)
     with pytest.raises(
         ValueError,
-        match=r"could not be opened within 6 seconds and 193 MiB|places of keyframes that fit .*, found 268,435,440",
+        match=r"could not be opened within 6 seconds and 193 MiB",
     ):
         handler({"inputs": encoded(announced(form))})
     with pytest.raises(AttributeError, match="read_clips"):  # of the next video nothing is wrong

@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import re
 import reprlib
 import socket
 import string
@@ -277,7 +276,8 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
         "protocol_whitelist": "none",
         "max_pixels": str(_decoder_pixels(limits)),  # or probing could decode a picture of any size
     }
-    size = _check_places(video)
+    size = video.seek(0, io.SEEK_END)
+    video.seek(0)
     try:
         container = av.open(video, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:  # the last of seeking in less than it hoped for
@@ -298,21 +298,6 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
                 raise ValueError(f"the video's frames have no known size, or more than {limit}.")
             _check_size(limits, stream.width, stream.height, pixels)
         _count(container, streams, limits, size)
-
-
-def _check_places(video: BinaryIO) -> int:
-    """Return the size of a file; raise if an FLV announces more places of keyframes, for which FFmpeg takes 2 GB at once."""
-    size = video.seek(0, io.SEEK_END)
-    video.seek(0)
-    if video.read(3) == b"FLV":
-        for name in re.finditer(rb"(?:filepositions|times)\x0a(.{4})", video.read(), re.DOTALL):
-            count = int.from_bytes(name[1], "big")
-            if count * 9 > size:
-                raise ValueError(
-                    f"expected places of keyframes that fit the {size:,} bytes, found {count:,}: re-encode it."
-                )
-    video.seek(0)
-    return size
 
 
 def _decoder_pixels(limits: Mapping[str, float]) -> int:
