@@ -54,7 +54,9 @@ def checkpoint_problem(folder: str | Path) -> str | None:
     named = NUMBERED.fullmatch(folder.name)
     if named and int(named[1]) != record.step:
         return f"it is of step {record.step}"
-    return file_problem(folder, record)
+    own = {name.split("/")[0] for name in record.files}
+    foreign = [path.name for path in folder.glob("*fsdp*") if path.name not in own]  # Trainer would read that instead
+    return f"{foreign[0]} does not belong to it" if foreign else file_problem(folder, record)
 
 
 def checkpoint_folders(output_dir: str | Path) -> list[Path]:
@@ -71,8 +73,8 @@ def delete_old_checkpoints(newest: Path, limit: int | None, best: str | None) ->
     """
     if not limit or limit < 0:
         return
-    kept = [newest, *([Path(best)] if best and Path(best) != newest else [])]
-    others = [path for path in checkpoint_folders(newest.parent) if path not in kept]
+    kept = {newest.resolve(), *([Path(best).resolve()] if best else [])}
+    others = [path for path in checkpoint_folders(newest.parent) if path.resolve() not in kept]
     for folder in others[max(limit - len(kept), 0) :]:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -85,9 +85,10 @@ def _check_settings(
         raise CheckpointError(f"{folder}: does not say with which settings it was made: {ANEW}.")
     differing = shortened(record.settings, settings, steps) + changes(record.settings, settings, finished)
     if differing:
+        hint = f" hf-rlt evaluate {folder} evaluates it as it is." if finished else ""
         raise CheckpointError(
             f"{folder}: holds a training with other settings: {'; '.join(differing)}. {ANEW.capitalize()}, with "
-            f"--model_name_or_path {folder} from its weights."
+            f"--model_name_or_path {folder} from its weights.{hint}"
         )
 
 

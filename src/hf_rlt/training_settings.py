@@ -130,8 +130,8 @@ def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> li
     """Name the length of a training if it is neither what it was nor longer."""
     if found["length"] == wanted["length"] or longer(found, wanted, steps):
         return []
-    was, now = (" ".join(map(str, next(iter(of["length"].items())))) for of in (found, wanted))
-    return [f"length was {was}, is {now}"]
+    (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
+    return [f"{unit} was {length}, {other if other != unit else ''} is {now}".replace("  ", " ")]
 
 
 def other_split(found: Settings, wanted: Settings) -> str | None:
