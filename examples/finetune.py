@@ -356,7 +356,8 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
     """Returns nothing; trains, evaluates, saves and reports."""
     args = trainer.args
     if trainer.is_world_process_zero():
-        begin(args.output_dir, trainer.settings)
+        with trainer.saving():
+            begin(args.output_dir, trainer.settings)
     checkpoint = args.resume_from_checkpoint
     result = trainer.train(resume_from_checkpoint=checkpoint, ignore_keys_for_eval=IGNORED_OUTPUTS)
     trained = trainer.state.global_step > trainer._initial_global_step

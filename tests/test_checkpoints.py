@@ -18,6 +18,7 @@ from hf_rlt.checkpoints import (
     complete_checkpoint,
     delete_old_checkpoints,
     newest_checkpoint,
+    set_aside,
 )
 from hf_rlt.training_record import RECORD, read_record, write_record
 
@@ -90,7 +91,10 @@ def test_no_damage_of_any_file_is_taken_for_whole_and_the_one_before_is_taken(tm
     with pytest.raises(CheckpointError, match=f"Cannot resume from {newer}: .*{name} is missing.*{older} is whole"):
         checkpoint_to_resume(tmp_path / "elsewhere", str(newer))
     for aside in ("damaged-checkpoint-100", "damaged-checkpoint-100-2"):
-        assert checkpoint_to_resume(tmp_path, None) == older
+        damaged = {}
+        assert checkpoint_to_resume(tmp_path, None, damaged) == older
+        assert list(damaged) == [newer]
+        set_aside(damaged)
         assert f"Set aside as {tmp_path / aside}: {name} is missing" in caplog.text
         assert checkpoint_folders(tmp_path) == [older]
         (write(tmp_path, 100) / name).unlink()
@@ -184,7 +188,9 @@ def test_files_and_links_that_are_called_like_checkpoints_are_set_aside(tmp_path
     (tmp_path / "damaged-checkpoint-11").symlink_to(tmp_path / "nowhere either")
     (tmp_path / "checkpoint-12").symlink_to(tmp_path / "checkpoint-12")
     assert newest_checkpoint(tmp_path) == older
-    assert checkpoint_to_resume(tmp_path, None) == older
+    damaged = {}
+    assert checkpoint_to_resume(tmp_path, None, damaged) == older
+    set_aside(damaged)
     assert caplog.text.count("it is no folder") == 3
     names = {"checkpoint-8", "damaged-checkpoint-10", "damaged-checkpoint-11", "damaged-checkpoint-11-2"}
     assert {path.name for path in tmp_path.iterdir()} == names | {"damaged-checkpoint-12"}
@@ -233,9 +239,10 @@ def test_a_checkpoint_of_the_model_only_is_left_where_it_is(tmp_path):
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
         (folder / name).unlink()
     complete_checkpoint(folder, None, 5)
-    assert checkpoint_to_resume(tmp_path, None) is None
-    assert checkpoint_to_resume(tmp_path, "False") is None
-    assert folder.is_dir()
+    damaged = {}
+    assert checkpoint_to_resume(tmp_path, None, damaged) is None
+    assert checkpoint_to_resume(tmp_path, "False", damaged) is None
+    assert not damaged
     with pytest.raises(CheckpointError, match="it holds the model only"):
         checkpoint_to_resume(tmp_path, str(folder))
 

@@ -213,8 +213,8 @@ def test_damage_of_all_checkpoints_means_a_new_start_that_is_said_aloud(run, cap
     for step in (2, 4):
         (run / f"checkpoint-{step}" / "scheduler.pt").unlink()
     assert find_start(run, settings) is None
-    assert "left no whole checkpoint: starting anew" in caplog.text
-    assert caplog.text.count("scheduler.pt is missing") == 2
+    assert "left no whole checkpoint (checkpoint-4: scheduler.pt is missing): starting anew" in caplog.text
+    assert "damaged-checkpoint-2: scheduler.pt is missing" in caplog.text
 
 
 def test_checkpoints_of_another_run_are_not_resumed_from(start, runs, run, caplog):
@@ -254,7 +254,7 @@ def test_a_finished_model_that_is_gone_is_made_again_and_one_that_differs_is_nob
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda path: path.unlink(), "holds a training without"),
+        (lambda path: path.unlink(), "holds a training without .*, so nobody knows"),
         (lambda path: path.write_text("5"), "is damaged, so nobody knows"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"0.001", b"0.002")), "is damaged"),
     ],
@@ -268,6 +268,25 @@ def test_a_run_without_a_readable_record_is_refused_and_left(runs, run, spoil, m
     with pytest.raises(CheckpointError, match=f"{message}.*pass another --output_dir"):
         find_start(run, settings)
     assert content(run) == before
+
+
+def test_checkpoints_that_another_program_wrote_are_refused_and_left(run):
+    settings = read_record(run).settings
+    for path in (run, *run.glob("checkpoint-*")):
+        (path / RECORD).unlink()
+    (run / "trainer_state.json").unlink()
+    before = content(run)
+    with pytest.raises(CheckpointError, match=r"no whole checkpoint \(checkpoint-6: .* is missing: it was not written"):
+        find_start(run, settings)
+    assert content(run) == before
+
+
+def test_a_step_may_be_shared_out_otherwise_which_is_said_aloud(run, caplog):
+    settings = read_record(run).settings
+    unfinished(run, 4)
+    split = {"per_device_train_batch_size": 1, "processes": 2, "gradient_accumulation_steps": 2}
+    assert find_start(run, {**settings, "split": split}) == run / "checkpoint-4"
+    assert "gradient_accumulation_steps was 4 x 1 x 1, is 1 x 2 x 2: " in caplog.text
 
 
 def test_a_start_that_left_nothing_does_not_bind_the_next_one(tmp_path, caplog):

@@ -79,36 +79,50 @@ def delete_old_checkpoints(newest: Path, limit: int | None, best: str | None) ->
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def newest_checkpoint(output_dir: str | Path, set_aside: bool = False) -> Path | None:
+def newest_checkpoint(output_dir: str | Path, damaged: dict[Path, str] | None = None) -> Path | None:
     """Return the newest checkpoint that is whole, or None.
 
     Args:
         output_dir: of the training.
-        set_aside: whether to rename damaged ones that are newer to `damaged-checkpoint-STEP`, with a warning. Left in
-            place, they would be in the way of the new one.
+        damaged: gets the newer ones that are not, with the reasons.
     """
     for folder in checkpoint_folders(output_dir):
         problem = checkpoint_problem(folder)
         if problem is None:
             return folder
-        if set_aside and problem != MODEL_ONLY:
-            names = (folder.with_name(f"damaged-{folder.name}" + (f"-{n}" if n > 1 else "")) for n in count(1))
-            target = next(path for path in names if not os.path.lexists(path))  # never over an earlier one
-            folder.rename(target)
-            logger.warning(f"Set aside as {target}: {problem}.")
+        if damaged is not None and problem != MODEL_ONLY:
+            damaged[folder] = problem
     return None
 
 
-def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Path | None:
+def set_aside(damaged: dict[Path, str]) -> None:
+    """Rename damaged checkpoints to `damaged-checkpoint-STEP`, with a warning: new ones are to be written in their places.
+
+    Args:
+        damaged: their folders, with the reasons.
+    """
+    for folder, problem in damaged.items():
+        names = (folder.with_name(f"damaged-{folder.name}" + (f"-{n}" if n > 1 else "")) for n in count(1))
+        target = next(path for path in names if not os.path.lexists(path))  # never over an earlier one
+        folder.rename(target)
+        logger.warning(f"Set aside as {target}: {problem}.")
+
+
+def checkpoint_to_resume(
+    output_dir: str | Path, asked: str | bool | None, damaged: dict[Path, str] | None = None
+) -> Path | None:
     """Return the checkpoint to resume from: the one asked for, or the newest whole one; None to start anew.
 
-    Newer ones that are damaged are set aside.
+    Args:
+        output_dir: of the training.
+        asked: a checkpoint, or whether there has to be one.
+        damaged: gets those in `output_dir` that are newer than its newest whole one, with the reasons.
 
     Raises:
         CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
     """
     wanted = str(asked).lower() == "true"
-    found = newest_checkpoint(output_dir, set_aside=True)
+    found = newest_checkpoint(output_dir, damaged)
     if wanted or str(asked).lower() in ("none", "false"):
         if found is None and wanted:
             raise CheckpointError(f"{output_dir}: expected a checkpoint to resume from, found no whole one.")

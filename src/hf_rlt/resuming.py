@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import CheckpointError, checkpoint_folders, checkpoint_to_resume
+from .checkpoints import CheckpointError, checkpoint_folders, checkpoint_to_resume, set_aside
 from .training_record import RECORD, TrainingRecord, file_problem, read_record, write_record
 from .training_settings import Settings, changes, longer, other_split, shortened
 
@@ -38,23 +38,18 @@ def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | N
     if record is not None and (there or any(output_dir.glob("*.safetensors"))):
         _check_settings(output_dir, record, settings, record.step, finished=record.step is not None)
         _check_finished(output_dir, record, settings)
-    found = checkpoint_to_resume(output_dir, asked)
+    damaged: dict[Path, str] = {}
+    found = checkpoint_to_resume(output_dir, asked, damaged)
     if found is not None:
         _check_checkpoint(found, settings, begun=record is not None)
-        return found
-    if there and record is None:
-        raise CheckpointError(
-            f"{output_dir}: holds a training without {RECORD}, so with settings that nobody knows, and no whole "
-            f"checkpoint: {ANEW}."
-        )
-    if there and record is not None and record.step is not None:
-        raise CheckpointError(
-            f"{output_dir}: the training finished after {record.step} steps and left no whole checkpoint to go on from: "
-            f"{ANEW}, with --model_name_or_path {output_dir} from its weights."
-        )
-    if record is not None:
-        logger.warning(f"{output_dir}: a training was begun here and left no whole checkpoint: starting anew.")
-    return None
+    elif there:
+        _check_left(output_dir, record, damaged)
+    elif record is not None:
+        logger.warning(f"{output_dir}: a training was begun here and left no checkpoint: starting anew.")
+    set_aside(damaged)
+    if found is not None:
+        logger.warning(f"Resuming from {found}; to start anew pass another --output_dir.")
+    return found
 
 
 def begin(output_dir: str | Path, settings: Settings) -> None:
@@ -66,8 +61,7 @@ def begin(output_dir: str | Path, settings: Settings) -> None:
 
 def finish(output_dir: str | Path, settings: Settings, step: int) -> None:
     """Write down that a training is at its end, after so many steps, and which weights it gave."""
-    folder = Path(output_dir)
-    write_record(folder, settings, step, [*sorted(folder.glob("*.safetensors")), folder / "config.json"])
+    write_record(output_dir, settings, step, sorted(Path(output_dir).glob("*.safetensors")))
 
 
 def _read(folder: Path) -> TrainingRecord | None:
@@ -111,6 +105,22 @@ def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, An
     logger.warning(f"{folder}: this training is finished, but {problem}: going on from the newest checkpoint.")
 
 
+def _check_left(folder: Path, record: TrainingRecord | None, damaged: dict[Path, str]) -> None:
+    """Raise unless a training that left no whole checkpoint may be started anew in its folder; log that it is."""
+    why = "".join(f" ({path.name}: {problem})" for path, problem in list(damaged.items())[:1])
+    if record is None:
+        raise CheckpointError(
+            f"{folder}: holds a training without {RECORD}, so nobody knows with which settings it was made, and no whole "
+            f"checkpoint{why}: {ANEW}."
+        )
+    if record.step is not None:
+        raise CheckpointError(
+            f"{folder}: the training finished after {record.step} steps and left no whole checkpoint to go on from{why}: "
+            f"{ANEW}, with --model_name_or_path {folder} from its weights."
+        )
+    logger.warning(f"{folder}: a training was begun here and left no whole checkpoint{why}: starting anew.")
+
+
 def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
     """Raise if a whole checkpoint is of another training; log what is resumed, and what is otherwise than before."""
     record = _read(found)
@@ -118,7 +128,6 @@ def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
     # Of a training that was begun here the folder's own record says how long it is to be.
     _check_settings(found, record, settings, record.step if begun else None)
     assert record.settings is not None
-    logger.warning(f"Resuming from {found}; to start anew pass another --output_dir.")
     if record.settings["length"] != settings["length"]:
         logger.warning(
             f"{found} is of a training of {record.settings['length']}, this one is of {settings['length']}: from here on "

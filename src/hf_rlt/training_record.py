@@ -34,7 +34,7 @@ class TrainingRecord:
 
 def file_digest(path: str | Path) -> str:
     """Return the digest of a file's bytes. Raises OSError if it cannot be read."""
-    found, buffer = hashlib.blake2b(digest_size=16), bytearray(2**20)
+    found, buffer = hashlib.sha256(), bytearray(2**20)
     with open(path, "rb", buffering=0) as stream:
         while count := stream.readinto(buffer):
             found.update(memoryview(buffer)[:count])
@@ -94,4 +94,4 @@ def file_problem(folder: str | Path, record: TrainingRecord) -> str | None:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -162,7 +162,7 @@ def _size(path: str) -> int:
 
 
 def _digest(told: Any) -> str:
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _weights(name: str | None, output_dir: str | None) -> str | None:
