@@ -315,7 +315,7 @@ def test_a_json_file_says_the_same_and_another_trainings_folder_is_refused(finet
         for name in ("grows", "stays"):
             (few / split).mkdir(parents=True, exist_ok=True)
             (few / split / name).symlink_to(rendered_digits / split / name)
-    with pytest.raises(finetune.CheckpointError, match=r"other settings: .*classes was \["):
+    with pytest.raises(finetune.CheckpointError, match=r"other settings: .*classes was with \["):
         finetune.make_trainer(words(few, tmp_path / "out"))
 
 

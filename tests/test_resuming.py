@@ -8,18 +8,28 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
 from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments
-from hf_rlt.checkpoints import CheckpointError, checkpoint_problem
+from hf_rlt.checkpoints import CheckpointError, checkpoint_problem, complete_checkpoint
 from hf_rlt.data import ClipList
 from hf_rlt.resuming import FinishedError, begin, find_start
 from hf_rlt.training_record import RECORD, read_record
 from hf_rlt.training_settings import FREE, LATE, PLACES, changes, longer, training_settings
 
 STEPS = ("--max_steps", "6", "--save_strategy", "steps", "--save_steps", "2", "--lr_scheduler_type", "constant")
-RANDOM = ("--augment", "True", "--mixup", "0.8", "--drop_path_rate", "0.3", "--random_clips", "True")
+RANDOM = ("--mixup", "0.8", "--drop_path_rate", "0.3", "--random_clips", "True")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small trainings on a busy machine wait for one another's threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +57,15 @@ def start(finetune, rendered_digits):
 
 @pytest.fixture(scope="module")
 def runs(start, tmp_path_factory):
-    """Two finished runs that only their seeds tell apart."""
+    """A finished run, and the checkpoints of one with another seed: equal shapes, other weights."""
     folder = tmp_path_factory.mktemp("runs")
     start(folder / "first")
-    start(folder / "second", "--seed", "1")
+    settings = read_record(folder / "first").settings
+    for step in (4, 6):
+        other = shutil.copytree(folder / "first" / f"checkpoint-{step}", folder / "second" / f"checkpoint-{step}")
+        tensors = load_file(other / "model.safetensors")
+        save_file({name: -tensor for name, tensor in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+        complete_checkpoint(other, {**settings, "seed": 1}, step)
     return folder
 
 
@@ -151,7 +166,7 @@ def test_a_longer_run_goes_on_and_ends_as_if_it_had_been_as_long_from_the_start(
     longer_one = start(tmp_path / "run")  # 6 steps, with a constant learning rate
     assert longer_one._initial_global_step == 4
     assert difference(tmp_path / "run", runs / "first") == 0
-    assert "is of a training of {'max_steps': 4}, this one is of {'max_steps': 6}" in caplog.text
+    assert "is of a training with max_steps 4, this one has max_steps 6: the learning rate follows" in caplog.text
     with pytest.raises(FinishedError, match="after 6 steps"):
         start(tmp_path / "run")
     with pytest.raises(CheckpointError, match="max_steps was 6, is 4"):
@@ -357,6 +372,31 @@ def test_a_model_folder_may_move_but_not_change(tmp_path):
     assert [text.split(" ")[0] for text in found] == ["starting_weights"]
     found = changes(before, make_settings(tmp_path, model_name_or_path="user/model"))
     assert found[0] == f"model_name_or_path was {model}, is user/model"
+
+
+def test_of_many_classes_those_that_differ_are_named(tmp_path):
+    names = [f"a class with number {number}" for number in range(400)]
+    one, other = ({"classes": [*names, last]} for last in ("x", "y"))
+    assert changes(one, other) == ['classes was with ["x"], is with ["y"]']
+    assert "number 0" in changes(one, {"classes": one["classes"][::-1]})[0]
+
+
+def test_a_model_that_is_trained_in_its_own_folder_changes_nothing_by_that(tmp_path):
+    model = tmp_path / "out"
+    model.mkdir()
+    before = make_settings(tmp_path, model_name_or_path=str(model))
+    (model / "model.safetensors").write_bytes(b"123")
+    assert changes(before, make_settings(tmp_path, model_name_or_path=str(model))) == []
+    assert changes(before, make_settings(tmp_path))[0] == f"model_name_or_path was {model}, is null"
+
+
+def test_checkpoints_of_a_trainer_that_was_told_no_settings_are_refused(run):
+    settings = read_record(run).settings
+    unfinished(run, 4)
+    for told in (None, {"mine": 1}):
+        complete_checkpoint(run / "checkpoint-4", told, 4)
+        with pytest.raises(CheckpointError, match="checkpoint-4: does not say with which settings"):
+            find_start(run, settings)
 
 
 def test_a_setting_of_another_version_of_transformers_does_not_count(tmp_path):

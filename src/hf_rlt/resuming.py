@@ -7,7 +7,7 @@ from typing import Any
 
 from .checkpoints import CheckpointError, checkpoint_folders, checkpoint_to_resume, set_aside
 from .training_record import RECORD, TrainingRecord, file_problem, read_record, write_record
-from .training_settings import Settings, changes, longer, other_split, shortened
+from .training_settings import Settings, changes, length_of, longer, other_split, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _check_settings(
     folder: Path, record: TrainingRecord, settings: Settings, steps: int | None, finished: bool = False
 ) -> None:
     """Raise unless a training can go on with these settings, naming what differs."""
-    if record.settings is None:
+    if record.settings is None or not record.settings.keys() >= {"length", "split"}:
         raise CheckpointError(f"{folder}: does not say with which settings it was made: {ANEW}.")
     differing = shortened(record.settings, settings, steps) + changes(record.settings, settings, finished)
     if differing:
@@ -130,8 +130,8 @@ def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
     assert record.settings is not None
     if record.settings["length"] != settings["length"]:
         logger.warning(
-            f"{found} is of a training of {record.settings['length']}, this one is of {settings['length']}: from here on "
-            "the learning rate follows the schedule of the longer one."
+            f"{found} is of a training with {length_of(record.settings)}, this one has {length_of(settings)}: the learning "
+            "rate follows the new schedule from here on."
         )
     split = other_split(record.settings, settings)
     if split is not None:

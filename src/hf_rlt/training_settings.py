@@ -111,7 +111,14 @@ def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[s
     for name in names:
         if found[name] != wanted[name]:
             differing += [at for at in PLACES.get(name, ()) if found.get(at) != wanted.get(at)] + [name]
-    return [f"{name} was {_short(found.get(name))}, is {_short(wanted.get(name))}" for name in dict.fromkeys(differing)]
+    return [_change(name, found.get(name), wanted.get(name)) for name in dict.fromkeys(differing)]
+
+
+def _change(name: str, was: Any, now: Any) -> str:
+    if name == "classes" and set(was) != set(now):  # of hundreds those that differ
+        gone, come = [one for one in was if one not in now], [one for one in now if one not in was]
+        return f"{name} was with {_short(gone)}, is with {_short(come)}"
+    return f"{name} was {_short(was)}, is {_short(now)}"
 
 
 def longer(found: Settings, wanted: Settings, steps: int | None = None) -> bool:
@@ -131,7 +138,12 @@ def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> li
     if found["length"] == wanted["length"] or longer(found, wanted, steps):
         return []
     (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
-    return [f"{unit} was {length}, {other if other != unit else ''} is {now}".replace("  ", " ")]
+    return [f"{unit} was {length}, is {now}" if unit == other else f"{unit} was {length}, {other} is {now}"]
+
+
+def length_of(settings: Settings) -> str:
+    """Return how long a training is to be."""
+    return " ".join(f"{unit} {length}" for unit, length in settings["length"].items())
 
 
 def other_split(found: Settings, wanted: Settings) -> str | None:
@@ -166,11 +178,11 @@ def _digest(told: Any) -> str:
 
 
 def _weights(name: str | None, output_dir: str | None) -> str | None:
-    """Return a digest of a model folder's files; a Hub id is what it says, a folder that is trained in place none."""
+    """Return a digest of a model folder's files, which change if it is trained in place; a Hub id is what it says."""
     if name is None or not Path(name).is_dir():
         return name
     if output_dir and Path(output_dir).is_dir() and os.path.samefile(name, output_dir):
-        return None
+        return "the output folder"
     files = [path for end in ("safetensors", "bin", "json") for path in sorted(Path(name).glob(f"*.{end}"))]
     counting = [path for path in files if path.suffix != ".json" or "config" in path.name]
     return f"files ({_digest([[path.name, file_digest(path)] for path in counting])})"
@@ -178,4 +190,4 @@ def _weights(name: str | None, output_dir: str | None) -> str | None:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= 500 else f"{text[:497]}..."
