@@ -250,10 +250,11 @@ class TestLabels:
             ("l.txt", b"a\nb\n", "expected 5 class names.*found 2"),
             ("l.txt", b"a\nb\nc\nd\na\n", "'a' 2 times"),
             ("l.txt", b"a\nb\n\nd\ne\n", "an empty one"),
-            ("l.txt", b"\xff\xfe\x00", "expected class names as UTF-8"),
-            ("l.json", b"{", "expected JSON"),
+            ("l.txt", b"\xff\xfe\x00", "expected text in UTF-8"),
+            ("l.json", b"{", "expected a JSON file"),
             ("l.json", b'{"0": "a", "2": "b"}', "a dictionary from 0, 1, 2"),
             ("l.json", b"3", "expected a JSON list"),
+            ("l.json", b'["a", "b", "c", "d", ["e"]]', "expected a JSON list of class names"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path, name, content, message):

@@ -528,7 +528,7 @@ class TestCommand:
         ("arguments", "message"),
         [
             (("nowhere",), "nowhere: expected a video or a folder of videos"),
-            (("EMPTY",), "expected videos (.3gp, .avi"),
+            (("EMPTY",), "expected videos (.mp4, .avi"),
             (("FOLDER", "--fps", 0), "--fps: expected frames per second above 0, received 0"),
             (("FOLDER", "--fps", 3, "--frame-stride", 2), "Expected --frame-stride or --fps, received both (2 and 3)"),
             (("FOLDER", "--model", "nomodel"), "nomodel: expected a model folder or a Hub id"),

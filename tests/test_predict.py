@@ -583,7 +583,7 @@ list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "ou
         ("arguments", "message"),
         [
             (("nowhere",), "nowhere: expected a video or a folder of videos"),
-            (("EMPTY",), "expected videos (.3gp, .avi"),
+            (("EMPTY",), "expected videos (.mp4, .avi"),
             (
                 ("VIDEOS", "--features", "both"),
                 "Expected features to be one of pooled, tokens or None, received 'both'",
