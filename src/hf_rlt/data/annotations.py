@@ -188,7 +188,8 @@ def _check_fields(where: str, fields: dict[str, str]) -> None:
         raise ValueError(f"{where}: expected {', '.join(fields)}, received no {empty[0]}: fill all of them in.")
     for name, value in fields.items():
         odd = next(
-            (character for character in value.strip() if unicodedata.category(character) in ("Cc", "Zl", "Zp")), ""
+            (character for character in value.strip() if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")),
+            "",
         )
         if odd or (name == "label" and value.count('"') % 2):
             what = "a line break or control character" if odd else "a single quotation mark"

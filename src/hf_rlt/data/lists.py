@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES, is_left_behind
+from .text_files import is_text
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def label_indices(labels: list[str], names: list[str] | None, where: str) -> tup
     Raises:
         ValueError: if a label is empty, no text or unknown, two classes look the same, or there are fewer than two classes.
     """
-    odd = sorted(label for label in set(labels) if not _is_text(label) or not _look(label))
+    odd = sorted(label for label in set(labels) if not is_text(label) or not _look(label))
     if odd:
         raise ValueError(f"{where}: expected classes with names in UTF-8, received {shorten(odd)}: rename them.")
     if names is None:
@@ -88,10 +89,6 @@ def _look(label: str) -> str:
     """Reduce a label to what a person sees of it."""
     shown = (character for character in unicodedata.normalize("NFC", label) if unicodedata.category(character) != "Cf")
     return " ".join("".join(shown).split())
-
-
-def _is_text(label: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in label)
 
 
 def shorten(names: Sequence[str]) -> str:

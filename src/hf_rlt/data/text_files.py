@@ -1,11 +1,14 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Text and JSON that people and their programs wrote."""
+"""Text and JSON that people and their programs wrote, and names of files in JSON."""
 
 import codecs
 import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
+URI = "file://"
 MOST_BYTES = 1 << 30  # a video given in the place of a list is not read into memory
 
 
@@ -54,6 +57,21 @@ def read_json(path: str | Path) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a JSON file ({error}).") from error
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be written in UTF-8, rather than standing for other bytes as `os.fsdecode` has it."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def json_name(path: str) -> str:
+    """Name a file as JSON can hold it: by its path, or where that is no text by its URI, `file:///clips/caf%E9.mp4`."""
+    return path if is_text(path) else Path(path).absolute().as_uri()
+
+
+def path_of(name: str) -> str:
+    """Return the path that a whole path was written for by `json_name`."""
+    return os.fsdecode(unquote_to_bytes(name.removeprefix(URI))) if name.startswith(URI) else name
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
