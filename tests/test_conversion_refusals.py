@@ -332,6 +332,39 @@ class TestWriting:
         assert {path.name for path in out.iterdir()} == own | {name.split("/")[0] for name in theirs}
         assert {(out / name).read_text() for name in theirs} == {"theirs"}
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda folder: (folder / "config.json").write_text('{"port": 8080}'),
+                "has a config.json of something else",
+            ),
+            (lambda folder: (folder / "config.json").write_text("[1]"), "has a config.json of something else"),
+            (lambda folder: (folder / "config.json").write_text("port = 8080"), "has a config.json of something else"),
+            (lambda folder: (folder / "config.json").write_text('{"model_type": "rlt_videomae"}'), "of something else"),
+            (
+                lambda folder: (folder / "config.json").write_text(
+                    '{"model_type": "bert", "transformers_version": "5"}'
+                ),
+                "of some",
+            ),
+            (lambda folder: (folder / "model.safetensors").unlink(), "holds neither model.safetensors nor"),
+            (lambda folder: (folder / "trainer_state.json").write_text("{}"), "is of a training"),
+            (
+                lambda folder: (folder / "sampling.py").write_text("my_thesis = 1"),
+                r"sampling\.py: expected code that hf_rlt",
+            ),
+        ],
+    )
+    def test_only_models_that_were_saved_are_replaced(self, tmp_path, source, change, message):
+        out = tmp_path / "out"
+        convert(source, out, settings(threshold=0.3))
+        change(out)
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        with pytest.raises(ValueError, match=message):
+            convert(source, out, ASKED, overwrite=True)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
     def test_a_folder_in_the_place_of_a_file_stays(self, tmp_path, source):
         out = tmp_path / "out"
         convert(source, out, ASKED)

@@ -57,8 +57,8 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
     if trained is not None and not (is_grid and min(trained) >= 1):
         raise ValueError(
             f"{before}expected position_grid{after} to be three positive integers (tubelets, rows, columns), found "
-            f"{repr(trained)[:60]}: pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 pixels, "
-            "or None for the model's own."
+            f"{repr(trained)[:60]}: pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 "
+            "pixels, or None for the model's own."
         )
     frames, image, tubelet, patch = (values.get(name, getattr(VideoMAEConfig, name)) for name in GRID_FIELDS)
     (height, width), (rows, columns) = sides(image), sides(patch)
@@ -66,8 +66,8 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
     width = values.get("hidden_size", VideoMAEConfig.hidden_size)
     if tokens * width > MOST_POSITIONS:
         raise ValueError(
-            f"{before}expected num_frames, image_size and position_grid{after} that make at most {MOST_POSITIONS // width:,} "
-            f"tokens of width {width}, found {tokens:,}: make clips shorter or smaller."
+            f"{before}expected num_frames, image_size and position_grid{after} that make at most "
+            f"{MOST_POSITIONS // width:,} tokens of width {width}, found {tokens:,}: make clips shorter or smaller."
         )
 
 

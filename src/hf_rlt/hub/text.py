@@ -7,7 +7,7 @@ from typing import Any
 
 from .folder import RLT, ModelFacts
 from .metadata import NON_COMMERCIAL, base_models, from_videomae
-from .results import RLTCardData, cell, table
+from .results import RLTCardData, cell, code, table
 from .usage import endpoint, usage
 
 PAPER = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
@@ -124,7 +124,7 @@ def _properties(facts: ModelFacts) -> str:
     if config.get("position_grid"):
         lines.append(f"Positions: interpolated from a grid of {' x '.join(map(str, config['position_grid']))} tubelets")
     if 0 < len(facts.labels) <= MOST_CLASSES:
-        lines.append(f"Classes: {', '.join(cell(label) for label in facts.labels)}")
+        lines.append(f"Classes: {', '.join(code(label) for label in facts.labels)}")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -194,4 +194,4 @@ def _license(data: RLTCardData) -> str:
     if data.license == NON_COMMERCIAL and from_videomae(data.base_model):
         return "CC BY-NC 4.0, inherited from VideoMAE's published weights: not for commercial use."
     names = [str(name) for name in (data.license if isinstance(data.license, list) else [data.license])]
-    return ", ".join(f"`{name}`" if re.fullmatch(r"[\w.+-]+", name) else cell(name) for name in names)
+    return ", ".join(map(code, names))
