@@ -56,7 +56,7 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
     is_grid = isinstance(trained, (list, tuple)) and len(trained) == 3 and all(type(each) is int for each in trained)
     if trained is not None and not (is_grid and min(trained) >= 1):
         raise ValueError(
-            f"{before}expected position_grid{after} to be three positive integers (tubelets, rows, columns), found "
+            f"{before}expected position_grid{after} to be three positive integers (tubelets, rows, columns), received "
             f"{repr(trained)[:60]}: pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 "
             "pixels, or None for the model's own."
         )

@@ -146,10 +146,10 @@ def table(results: Sequence[EvalResult]) -> str:
     for result in results:
         source = "this model"
         if result.source_url:
-            name, url = cell(result.source_name or result.source_url), str(result.source_url)
+            name, url = _column(result.source_name or result.source_url), str(result.source_url)
             source = f"{f'[{name}]({url})' if LINK.fullmatch(url) else name}, not here"
-        name = cell(result.metric_name or result.metric_type)
-        dataset = cell(
+        name = _column(result.metric_name or result.metric_type)
+        dataset = _column(
             f"{result.dataset_name}, {result.dataset_split}" if result.dataset_split else result.dataset_name
         )
         lines.append(f"| {name} | {_value(result)} | {dataset} | {source} |")
@@ -162,7 +162,12 @@ def _value(result: EvalResult) -> str:
         return f"{100 * value:.1f} %"
     if isinstance(value, (int, float)) and result.metric_type == CHANGE:
         return f"{100 * value:+.1f} points"
-    return cell(value)
+    return _column(value)
+
+
+def _column(text: Any) -> str:
+    """Write text as `cell` does, with no bar that would end its column, in code neither."""
+    return re.sub(r"(?<!\\)\|", r"\\|", cell(text))
 
 
 def cell(text: Any) -> str:
@@ -170,13 +175,13 @@ def cell(text: Any) -> str:
     flat = " ".join(str(text).split())
     if LINKED.search(flat):
         return code(flat)
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{mark}" if mark in "\\`|[]*_~$#!" else mark for mark in flat)
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{mark}" if mark in "\\`|[]*_~$" else mark for mark in flat)
 
 
 def code(text: Any) -> str:
     """Write text as code, of which Markdown makes nothing else, in one line or cell."""
-    flat = " ".join(str(text).split())
+    flat = " ".join(str(text).split()).replace("<!--", "<! --")  # or it could end the part that is ours
     longest = max(map(len, re.findall("`+", flat)), default=0)
     fence, space = "`" * (longest + 1), " " if flat[:1] == "`" or flat[-1:] == "`" else ""
-    return f"{fence}{space}{flat}{space}{fence}".replace("|", "\\|")
+    return f"{fence}{space}{flat}{space}{fence}"

@@ -124,7 +124,7 @@ def _properties(facts: ModelFacts) -> str:
     if config.get("position_grid"):
         lines.append(f"Positions: interpolated from a grid of {' x '.join(map(str, config['position_grid']))} tubelets")
     if 0 < len(facts.labels) <= MOST_CLASSES:
-        lines.append(f"Classes: {', '.join(code(label) for label in facts.labels)}")
+        lines.append(f"Classes: {', '.join(cell(label) for label in facts.labels)}")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -194,4 +194,4 @@ def _license(data: RLTCardData) -> str:
     if data.license == NON_COMMERCIAL and from_videomae(data.base_model):
         return "CC BY-NC 4.0, inherited from VideoMAE's published weights: not for commercial use."
     names = [str(name) for name in (data.license if isinstance(data.license, list) else [data.license])]
-    return ", ".join(map(code, names))
+    return ", ".join(cell(name) if name[:1].isalpha() and " " in name else code(name) for name in names)
