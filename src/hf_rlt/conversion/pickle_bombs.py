@@ -14,6 +14,7 @@ ITEM_SIZES = {
     **{"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Long": 8, "Float": 4, "Int": 4},
     **{"Half": 2, "BFloat16": 2, "Short": 2},
 }
+_PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]  # of the one in C no step could be left out
 PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -99,10 +100,10 @@ def _refused(path: Path, what: str) -> _BombError:
     return _BombError(f"{path}: refused, {what}: pass the checkpoint as its training wrote it.")
 
 
-class _DryUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]  # in C its steps could not be left out
+class _DryUnpickler(_PurePython):
     """Goes through a pickle without making anything but its numbers, texts and tuples."""
 
-    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(_PurePython.dispatch)
 
     def __init__(self, path: Path, stream: io.BytesIO) -> None:
         super().__init__(stream)

@@ -175,7 +175,7 @@ def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str,
     """Returns steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
     history = state.get("log_history")
     logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
-    found = {
+    found: dict[str, Any] = {
         "steps": state.get("global_step"),
         "epochs": state.get("epoch"),
         "batch": state.get("train_batch_size"),
