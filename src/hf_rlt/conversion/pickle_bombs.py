@@ -60,7 +60,9 @@ def _check_archive(path: Path, stream: BinaryIO) -> None:
                 record = entries.get(f"{name.removesuffix('data.pkl')}data/{key}")
                 if record is None or needed > record.file_size:
                     there = 0 if record is None else record.file_size
-                    raise _refused(path, f"expected {needed:,} bytes of weight {key!r}, found {there:,}")
+                    raise _refused(
+                        path, f"could not read it: expected {needed:,} bytes of weight {key!r}, found {there:,}"
+                    )
 
 
 def _check_plain(path: Path, stream: BinaryIO) -> None:
