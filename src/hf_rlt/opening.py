@@ -95,8 +95,8 @@ def _open(
             "file edited?"
         ) from error
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
-    odd = {key for key in loading["missing_keys"] if key not in missing}
-    odd |= {key for key in loading["unexpected_keys"] if ".layer." in key and "decoder" not in key}
+    keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
+    odd = [key for key in keys if ".layer." in key and "decoder" not in key]
     if odd:
         raise ValueError(
             f"{name}: expected weights for the blocks that its config.json says, found others ({len(odd)} missing or too "

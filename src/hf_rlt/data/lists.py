@@ -171,8 +171,8 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
             f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
         )
     classes = [path.relative_to(folder).parts[0] for path in videos]
-    empty = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name))
-    empty = [name for name in empty if name not in set(classes)]
+    subfolders = {path.name for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name)}
+    empty = sorted(subfolders - set(classes))
     if empty:
         logger.warning(
             f"{str(folder)!r}: no videos in the subfolders {shorten(empty)}, which are no classes therefore."
