@@ -10,9 +10,10 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedConfig
 
+from .configuration_rlt_videomae import check_sizes
+
 CONNECT_SECONDS = 2.5
-SIZES = ("num_frames", "tubelet_size", "num_channels", "hidden_size", "num_hidden_layers", "num_attention_heads")
-PAIRS = ("image_size", "patch_size")
+DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def is_hub_id(name: str) -> bool:
@@ -76,35 +77,43 @@ def read_config(name: str) -> dict[str, Any]:
     check_found(name)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
-    except AttributeError as error:  # what transformers stumbles over in a list
+    except (AttributeError, TypeError) as error:  # what transformers stumbles over in a list
         raise ValueError(f"{name}: expected a JSON object in its config.json, found something else.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error
     check_config(name, raw)
     return raw
 
 
 def check_config(name: object, raw: Mapping[str, Any]) -> None:
-    """Returns nothing; raises a ValueError unless sizes, threshold and labels in a config.json make sense.
+    """Raise ValueError unless sizes, threshold, labels and dtype in a config.json make sense.
 
     Args:
         name: of the model, for the message.
         raw: what the file holds; fields that it leaves out are not missed.
     """
-    for field in (*SIZES, *PAIRS):
-        value = raw.get(field, 1)
-        parts = value if field in PAIRS and isinstance(value, (list, tuple)) and len(value) == 2 else [value]
-        if not all(isinstance(part, int) and part >= 1 for part in parts):
-            raise ValueError(f"{name}: expected {field} in its config.json to be a number >= 1, found {value!r}.")
-    if not isinstance(raw.get("threshold"), (int, float, type(None))):
+    check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
+    threshold, dtype = raw.get("threshold"), raw.get("dtype", raw.get("torch_dtype"))
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))) or threshold != threshold:
+        raise ValueError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")
+    if dtype not in (None, *DTYPES):
         raise ValueError(
-            f"{name}: expected threshold in its config.json to be a number or null, found {raw['threshold']!r}."
+            f"{name}: expected dtype in its config.json to be one of {', '.join(DTYPES)}, found {dtype!r}."
         )
-    names, count = raw.get("id2label"), raw.get("num_labels")
-    if names is None:
-        if count is not None and not (isinstance(count, int) and count >= 1):
-            raise ValueError(f"{name}: expected num_labels in its config.json to be a number >= 1, found {count!r}.")
-    elif not isinstance(names, dict) or not names or {str(key) for key in names} != set(map(str, range(len(names)))):
-        found = ", ".join(map(str, names))[:60] if isinstance(names, dict) else f"a {type(names).__name__}"
+    _check_labels(name, raw.get("id2label"))
+
+
+def _check_labels(name: object, labels: Any) -> None:
+    if labels is None:
+        return
+    if not isinstance(labels, dict) or not labels or {str(key) for key in labels} != set(map(str, range(len(labels)))):
+        found = ", ".join(map(str, labels))[:60] if isinstance(labels, dict) else f"a {type(labels).__name__}"
         raise ValueError(
             f"{name}: expected id2label in its config.json to be an object from 0, 1, 2, ... to names, found "
             f"{found or 'nothing in it'}."
         )
+    for label in labels.values():
+        if not isinstance(label, str) or any("\ud800" <= character <= "\udfff" for character in label):
+            raise ValueError(
+                f"{name}: expected names in id2label in its config.json to be text, found {repr(label)[:60]}."
+            )

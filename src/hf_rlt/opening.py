@@ -94,6 +94,13 @@ def _open(
             "file edited?"
         ) from error
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
+    keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
+    odd = [key for key in keys if ".layer." in key and "decoder" not in key]
+    if odd:
+        raise ValueError(
+            f"{name}: expected weights for the blocks that its config.json says, found others ({len(odd)} missing or too "
+            f"many, such as {min(odd)}): was the file edited?"
+        )
     config = network.config
     settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
     processor = RLTVideoProcessor.from_pretrained(name, **settings, **rate, threshold=config.threshold)
