@@ -6,7 +6,7 @@ import time
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from tempfile import SpooledTemporaryFile
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, build_opener
@@ -102,7 +102,7 @@ class _WebOnly(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def is_address(video: object) -> bool:
+def is_address(video: object) -> TypeGuard[str]:
     """Return whether a video is given as an http(s) address."""
     return isinstance(video, str) and video[:8].lower().startswith(("http://", "https://"))
 

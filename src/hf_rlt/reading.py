@@ -44,8 +44,8 @@ class VideoReader:
         remember: bool = True,
         limits: Limits = NO_LIMITS,
     ) -> None:
-        self._source: Any = source
-        self._index = index
+        self._source, self._index = source, index
+        self._download: Download | None = None
         self._key = cache.key(source) if remember and index is None else None
         self._limits = limits
         self._stack = ExitStack()
@@ -61,8 +61,9 @@ class VideoReader:
 
     def close(self) -> None:
         self._close_stream()
-        if isinstance(self._source, Download):
-            self._source.close()
+        if self._download is not None:
+            self._download.close()
+            self._download = None
 
     def _close_stream(self) -> None:
         self._stack.close()
@@ -72,9 +73,10 @@ class VideoReader:
         """Return container and stream, newly opened if the start is asked for and something was read."""
         if self._opened is None or (at_start and not self._at_start):
             self._close_stream()
-            if is_address(self._source):
-                self._source = download(self._source)
-            opened = self._stack.enter_context(open_stream(self._source, self._limits))
+            if self._download is None and is_address(self._source):
+                self._download = download(self._source)
+            source: Any = self._download or self._source
+            opened = self._stack.enter_context(open_stream(source, self._limits))
             self._opened, self._at_start, self._damaged = opened, True, False
         return self._opened
 
