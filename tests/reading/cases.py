@@ -1,0 +1,77 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""All files that are tried, each made from its name alone.
+
+`libx264_b3_mp4` is a clean file, `mutated:17` the seventeenth damaged one, `file:/some/where.mp4` one from elsewhere and
+`damaged:/some/where.mp4` one from elsewhere that is not whole.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from check import Checker, Result
+from codings import encoded
+from mutations import mutate
+from variants import variants
+
+Build = Callable[[Path], object]
+
+
+class Cases:
+    """The files by name; `folder` keeps clean ones that others are made from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clean: dict[str, tuple[str, Build]] = {name: (suffix, build) for name, suffix, build in encoded()}
+        self.encoded = list(self.clean)
+        self.clean.update({name: (suffix, build) for name, suffix, build in variants(self.get)})
+
+    def get(self, name: str) -> Path:
+        """Return a clean file, made now or before."""
+        suffix, build = self.clean[name]
+        path = self.folder / f"{name}{suffix}"
+        if not path.exists():
+            partial = self.folder / f"{os.getpid()}_{name}{suffix}"
+            try:
+                build(partial)
+                partial.rename(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        return path
+
+    def run(self, name: str) -> Result:
+        kind, _, rest = name.partition(":")
+        if kind in ("file", "damaged"):
+            return Checker(name, Path(rest), strict=kind == "file", seed=0).check()
+        if kind == "mutated":
+            return self._run_mutated(name, int(rest))
+        try:
+            path = self.get(name)
+        except Exception as error:
+            result = Result(name, skipped=1)
+            result.note(f"cannot be made here: {type(error).__name__}: {error}")
+            return result
+        return Checker(name, path, strict=not name.startswith("cut_"), seed=len(name)).check()
+
+    def make_mutated(self, seed: int, target: Path | None = None) -> tuple[Path, str]:
+        """Return a damaged file and what was done to it."""
+        rng = random.Random(seed)
+        source = None
+        while source is None:
+            try:
+                source = self.get(rng.choice(self.encoded if rng.random() < 0.8 else list(self.clean)))
+            except Exception:
+                continue  # that one cannot be made here
+        target = target or self.folder / f"{os.getpid()}_mutated_{seed}{source.suffix}"
+        what = mutate(source, target, rng)
+        return target, f"{source.name}: {what}"
+
+    def _run_mutated(self, name: str, seed: int) -> Result:
+        path, what = self.make_mutated(seed)
+        try:
+            result = Checker(name, path, strict=False, seed=seed, singles=16).check()
+        finally:
+            path.unlink(missing_ok=True)
+        result.notes.insert(0, what)
+        return result

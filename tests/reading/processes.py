@@ -1,0 +1,58 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""A worker that is started anew when it dies or hangs."""
+
+import json
+import select
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from check import Result
+
+HERE = Path(__file__).resolve().parent
+MEMORY = 12 << 30  # bytes of address space for a worker
+
+
+class Reader:
+    """Run cases in a process of their own, each for at most `seconds`."""
+
+    def __init__(self, folder: Path, seconds: float = 60) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.process: subprocess.Popen | None = None
+
+    def run(self, names: Iterable[str]) -> Iterator[Result]:
+        try:
+            for name in names:
+                yield self._run(name)
+        finally:
+            self._stop()
+
+    def _run(self, name: str) -> Result:
+        if self.process is None:
+            command = f'ulimit -v {MEMORY >> 10}; exec "$@"'
+            self.process = subprocess.Popen(
+                ["sh", "-c", command, "sh", sys.executable, str(HERE / "worker.py"), str(self.folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{name}\n".encode())
+        self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], self.seconds)
+        line = self.process.stdout.readline() if ready else b""
+        if line:
+            return Result(**json.loads(line))
+        code = self.process.poll() if not ready else self.process.wait()
+        self._stop()
+        if not ready:
+            return Result(name, hang=1, seconds=self.seconds, notes=[f"no answer within {self.seconds} s"])
+        return Result(name, crash=1, notes=[f"the process ended with {code}"])
+
+    def _stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None

@@ -1,0 +1,128 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What a video file holds, found the slow way: one pass of FFmpeg from the start to the end."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+
+from hf_rlt import reading
+
+TOO_MANY = 20_000  # frames; nothing that is tried here has more
+
+
+@dataclass
+class Truth:
+    """The frames of a file in the order in which decoding returns them.
+
+    Attributes:
+        prints: a fingerprint of each frame.
+        pts: the time of each.
+        sound: whether nothing went wrong between the keyframe before it and it.
+        keys: whether FFmpeg calls it a keyframe.
+        stable: whether decoding with several threads gives the same frame.
+        size: (height, width) that the reader promises, upright and with square pixels.
+    """
+
+    prints: list[bytes] = field(default_factory=list)
+    pts: list[int | None] = field(default_factory=list)
+    sound: list[bool] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+    stable: list[bool] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    error: str = ""
+
+    @property
+    def last_sound(self) -> int:
+        """Number of frames up to the last that nothing was wrong with."""
+        return max((i + 1 for i, sound in enumerate(self.sound) if sound), default=0)
+
+
+def fingerprint(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=12).digest()
+
+
+def decode_file(source: Path, threads: int = 1) -> Truth:
+    """Decode the whole file once; an error that a packet raises costs that packet only, as in ffmpeg."""
+    truth, shape, broken = Truth(), None, False
+    try:
+        for frame, trouble in _frames(source, threads):
+            broken = (broken and not frame.key_frame) or trouble or frame.is_corrupt
+            if shape is None:
+                shape = _shape(frame, source)
+                truth.size = (shape.height, shape.width)
+            truth.prints.append(fingerprint(reading._picture(frame, shape)))
+            truth.pts.append(frame.pts)
+            truth.sound.append(not broken)
+            truth.keys.append(frame.key_frame)
+            if len(truth.pts) >= TOO_MANY:
+                break
+    except (av.error.FFmpegError, ValueError, UnicodeError, IndexError, MemoryError) as error:
+        truth.error = f"{type(error).__name__}: {error}"
+    truth.stable = [True] * len(truth.prints)
+    return truth
+
+
+def decode_twice(source: Path) -> Truth:
+    """Decode with one thread and with three, and mark the frames that differ."""
+    truth, again = decode_file(source), decode_file(source, threads=3)
+    n = len(truth.prints)
+    if len(again.prints) != n:
+        truth.stable = [False] * n
+    else:
+        pairs = zip(truth.prints, again.prints, strict=True)
+        truth.stable = [one == other for one, other in pairs]
+    return truth
+
+
+def _frames(source: Path, threads: int) -> Iterator[tuple[Any, bool]]:
+    """Yield (frame, whether something went wrong since the frame before)."""
+    with av.open(str(source), metadata_errors="replace") as container:
+        stream = video_of(container)
+        stream.thread_type = "FRAME"
+        stream.codec_context.thread_count = threads
+        trouble = False
+        for packet in _packets(container, stream):
+            trouble = trouble or (packet is not None and packet.is_corrupt)
+            try:
+                frames = stream.decode(packet)
+            except av.error.FFmpegError:
+                frames, trouble = [], True
+            for frame in frames:
+                yield frame, trouble
+                trouble = False
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (av.error.FFmpegError, StopIteration):
+            break
+        if packet.size:
+            yield packet
+    yield None
+
+
+def video_of(container: Any) -> Any:
+    """Return the stream that ffmpeg calls best, or the first that is no cover picture."""
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    best = container.streams.best("video")
+    return next((s for s in streams if best is not None and s.index == best.index), streams[0])
+
+
+def _shape(frame: Any, source: Path) -> SimpleNamespace:
+    """Return height and width: the pixels made square by stretching the width, then the picture made upright."""
+    with av.open(str(source), metadata_errors="replace") as container:
+        ratio = video_of(container).sample_aspect_ratio or Fraction(1)
+    ratio = ratio if Fraction(1, 8) <= ratio <= 8 else Fraction(1)
+    height, width = frame.height, max(1, round(float(frame.width * ratio)))
+    turned = round((frame.rotation or 0) / 90) % 2
+    return SimpleNamespace(height=width if turned else height, width=height if turned else width)
