@@ -40,18 +40,21 @@ class Cases:
                 partial.unlink(missing_ok=True)
         return path
 
-    def run(self, name: str) -> Result:
+    def run(self, name: str, on_made: Callable[[], None] = lambda: None) -> Result:
+        """Make and read a file; `on_made` is called between the two."""
         kind, _, rest = name.partition(":")
         if kind in ("file", "damaged"):
+            on_made()
             return Checker(name, Path(rest), strict=kind == "file", seed=0).check()
         if kind == "mutated":
-            return self._run_mutated(name, int(rest))
+            return self._run_mutated(name, int(rest), on_made)
         try:
             path = self.get(name)
         except Exception as error:
             result = Result(name, skipped=1)
             result.note(f"cannot be made here: {type(error).__name__}: {error}")
             return result
+        on_made()
         return Checker(name, path, strict=not name.startswith("cut_"), seed=len(name)).check()
 
     def make_mutated(self, seed: int, target: Path | None = None) -> tuple[Path, str]:
@@ -67,8 +70,9 @@ class Cases:
         what = mutate(source, target, rng)
         return target, f"{source.name}: {what}"
 
-    def _run_mutated(self, name: str, seed: int) -> Result:
+    def _run_mutated(self, name: str, seed: int, on_made: Callable[[], None]) -> Result:
         path, what = self.make_mutated(seed)
+        on_made()
         try:
             result = Checker(name, path, strict=False, seed=seed, singles=16).check()
         finally:

@@ -73,6 +73,16 @@ def _noise(i: int) -> Any:
     return frame
 
 
+def add_like(container: Any, template: Any) -> Any:
+    """Add a stream for packets of another; AV1 is decoded by what writes none."""
+    if template.codec_context.name != "libdav1d":
+        return container.add_stream_from_template(template)
+    stream = container.add_stream("libsvtav1", rate=25)
+    stream.width, stream.height, stream.pix_fmt = template.width, template.height, "yuv420p"
+    stream.codec_context.extradata = template.codec_context.extradata
+    return stream
+
+
 Change = Callable[[int, Any], Iterable[Any]]
 
 
@@ -99,7 +109,7 @@ def remux(
         av.open(str(source), metadata_errors="replace") as old,
         av.open(str(target), "w", format=mux_format, options=mux_options or {}) as new,
     ):
-        stream = new.add_stream_from_template(old.streams.video[0])
+        stream = add_like(new, old.streams.video[0])
         if edit_stream is not None:
             edit_stream(stream)
         for i, packet in enumerate(p for p in old.demux(video=0) if p.size):

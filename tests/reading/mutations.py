@@ -87,7 +87,7 @@ def append_zeros(data: bytearray, rng: random.Random) -> str:
 
 
 def double(data: bytearray, rng: random.Random) -> str:
-    data += data
+    data.extend(bytes(data))
     return ""
 
 

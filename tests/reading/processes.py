@@ -2,10 +2,12 @@
 """A worker that is started anew when it dies or hangs."""
 
 import json
+import os
 import select
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from check import Result
@@ -19,6 +21,7 @@ class Reader:
 
     def __init__(self, folder: Path, seconds: float = 60) -> None:
         self.folder, self.seconds = folder, seconds
+        self.log = folder / f"{os.getpid()}.log"
         self.process: subprocess.Popen | None = None
 
     def run(self, names: Iterable[str]) -> Iterator[Result]:
@@ -35,21 +38,35 @@ class Reader:
                 ["sh", "-c", command, "sh", sys.executable, str(HERE / "worker.py"), str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                stderr=self.log.open("wb"),
             )
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(f"{name}\n".encode())
         self.process.stdin.flush()
-        ready, _, _ = select.select([self.process.stdout], [], [], self.seconds)
-        line = self.process.stdout.readline() if ready else b""
+        made, line = False, self._line()
+        if line == b"made\n":
+            made, line = True, self._line()
         if line:
             return Result(**json.loads(line))
-        code = self.process.poll() if not ready else self.process.wait()
+        code = self.process.poll()  # None if it still goes on
+        if code is None:
+            with suppress(subprocess.TimeoutExpired):
+                code = self.process.wait(1)
         self._stop()
-        if not ready:
+        if not made:
+            return Result(name, skipped=1, notes=["the process that was to make it died or hung"])
+        if code is None:
             return Result(name, hang=1, seconds=self.seconds, notes=[f"no answer within {self.seconds} s"])
-        return Result(name, crash=1, notes=[f"the process ended with {code}"])
+        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+        return Result(name, crash=1, notes=[f"the process ended with {code}: {last}"])
+
+    def _line(self) -> bytes:
+        """Return what the process says next; nothing if it hangs or dies."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        ready = select.select([self.process.stdout], [], [], self.seconds)[0]  # unbuffered, or it would not tell
+        return self.process.stdout.readline() if ready else b""
 
     def _stop(self) -> None:
         if self.process is not None:

@@ -1,7 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The process that reads: it may crash or hang, which the one that started it records.
 
-Takes names of cases on its standard input, a line each, and answers each with a line of JSON.
+Takes names of cases on its standard input, a line each, and answers each with "made" once the file is there
+to be read, and with a line of JSON.
 """
 
 import json
@@ -28,10 +29,14 @@ def main(folder: str) -> None:
 
     av.logging.set_level(None)
     cases = Cases(Path(folder))
-    for line in sys.stdin:
-        result = cases.run(line.strip())
-        answers.write(json.dumps(asdict(result)) + "\n")
+
+    def answer(text: str) -> None:
+        answers.write(f"{text}\n")
         answers.flush()
+
+    for line in sys.stdin:
+        result = cases.run(line.strip(), lambda: answer("made"))
+        answer(json.dumps(asdict(result)))
 
 
 if __name__ == "__main__":
