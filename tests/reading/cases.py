@@ -60,10 +60,11 @@ class Cases:
     def make_mutated(self, seed: int, target: Path | None = None) -> tuple[Path, str]:
         """Return a damaged file and what was done to it."""
         rng = random.Random(seed)
+        common = [name for name in self.encoded if name.endswith(("_mp4", "_mov", "_mkv", "_ts", "_avi", "_fragments"))]
         source = None
         while source is None:
             try:
-                source = self.get(rng.choice(self.encoded if rng.random() < 0.8 else list(self.clean)))
+                source = self.get(rng.choice(rng.choice((common, common, self.encoded, list(self.clean)))))
             except Exception:
                 continue  # that one cannot be made here
         target = target or self.folder / f"{os.getpid()}_mutated_{seed}{source.suffix}"

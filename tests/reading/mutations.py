@@ -3,15 +3,26 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from damage import damage, damage_packets
 
 
 def mutate(source: Path, target: Path, rng: random.Random) -> str:
     """Write a damaged copy of `source`; return what was done."""
+    if rng.random() < 0.25:
+        with suppress(Exception):  # what the container does not take: then bytes
+            return damage_packets(source, target, rng)
     data, done = bytearray(source.read_bytes()), []
-    for _ in range(rng.choice((1, 1, 2))):
-        change = rng.choice(BYTES)
-        done.append(change.__name__ + change(data, rng))
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        what = damage(source, data, rng) if rng.random() < 0.6 else None
+        if what is None:
+            change = rng.choice(BYTES)
+            what = change.__name__ + change(data, rng)
+        done.append(what)
+        if len(data) < 2:
+            break
     target.write_bytes(data)
     return ", ".join(done)
 
