@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """One file, read in many ways, against the truth."""
 
+import contextlib
+import itertools
 import random
 import resource
 import time
@@ -23,8 +25,9 @@ class Result:
     held: int = 0  # frames of the file
     read: int = 0  # readings of a frame that were compared
     wrong: int = 0  # of them not the frame that was asked for
-    refused: int = 0  # of them refused in one line
-    refused_sound: int = 0  # of those refused, how many nothing was wrong with
+    shifted: int = 0  # of those wrong, how many were the frame of the right time: damage lost others before it
+    refused: int = 0  # readings refused in one line
+    refused_sound: int = 0  # of those, of how many nothing was wrong with the frames
     unstable: int = 0  # not compared, because FFmpeg itself does not give the same frame twice
     count: int = 0  # 1 if the number of frames is wrong
     shorter: int = 0  # frames that were left out at the end, all of them behind damage
@@ -139,6 +142,7 @@ class Checker:
                 result.read += 1
                 if i >= n or one != truth.prints[i] or got != shape:
                     result.wrong += 1
+                    result.shifted += any(truth.pts[place] == index.pts[i] for place in places.get(one, []))
                     ways[way, "wrong"] += 1
                     if ways[way, "wrong"] <= 2:
                         result.note(f"{way} {indices[:8]}: instead of {i} frame {places.get(one, got)}")
@@ -154,7 +158,7 @@ class Checker:
             result.wrong += 1
             result.note(f"size {(index.height, index.width)} instead of {truth.size}")
         times = truth.pts[:found]
-        ascending = None not in times and all(a < b for a, b in zip(times, times[1:], strict=False))  # type: ignore[operator]
+        ascending = None not in times and all(a < b for a, b in itertools.pairwise(times))  # type: ignore[operator]
         if found <= n and ascending and all(truth.stable) and index.pts.tolist() != times:
             result.times = 1
             first = next(i for i, time in enumerate(times) if index.pts[i] != time)
@@ -163,10 +167,8 @@ class Checker:
 
 def _reset_peak() -> int:
     """Return the memory in use, which becomes the peak from here on where the system allows it."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
     return _status("VmRSS") or _peak()
 
 

@@ -131,7 +131,9 @@ MPEG12: dict[str, dict[str, Any]] = {
 }
 VPX: dict[str, dict[str, Any]] = {
     "plain": {"options": {"g": "15", "deadline": "realtime", "cpu-used": "8"}},
-    "alt_ref": {"options": {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "4"}},
+    "alt_ref": {
+        "options": {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "4"}
+    },
 }
 PLAIN: dict[str, dict[str, Any]] = {"plain": {}}
 
@@ -145,8 +147,16 @@ class Group:
 
 GROUPS = [
     Group("libx264", "mp4 mkv avi ts", X264),
-    Group("libx264", "mov fragments flv asf h264 nut", {k: X264[k] for k in ("b0", "b3", "open_pyramid", "tff", "one_key")}),
-    Group("libx264", "faststart fragments_short dash no_edits negative_offsets f4v 3gp mkv_small_clusters", {k: X264[k] for k in ("b3", "open_gop")}),
+    Group(
+        "libx264",
+        "mov fragments flv asf h264 nut",
+        {k: X264[k] for k in ("b0", "b3", "open_pyramid", "tff", "one_key")},
+    ),
+    Group(
+        "libx264",
+        "faststart fragments_short dash no_edits negative_offsets f4v 3gp mkv_small_clusters",
+        {k: X264[k] for k in ("b3", "open_gop")},
+    ),
     Group("libx264", "m2ts mpg vob mxf ismv wtv", {k: X264[k] for k in ("b0", "b3", "refresh", "slices")}),
     Group("libx265", "mp4 mkv ts hevc nut", X265),
     Group("libx265", "mov fragments flv m2ts mpg", {k: X265[k] for k in ("open_gop", "closed")}),
@@ -157,11 +167,21 @@ GROUPS = [
     Group("mpeg1video", "mpg m1v avi mkv", {k: MPEG12[k] for k in ("b0", "b2", "intra")}),
     Group("libvpx", "webm mkv ivf ogg avi nut", VPX),
     Group("libvpx-vp9", "webm ivf mp4 mkv avi nut", VPX),
-    Group("libsvtav1", "mp4 webm ivf obu mkv ts", {"plain": {"options": {"preset": "12", "g": "16"}, "size": (64, 64)}}),
+    Group(
+        "libsvtav1", "mp4 webm ivf obu mkv ts", {"plain": {"options": {"preset": "12", "g": "16"}, "size": (64, 64)}}
+    ),
     Group("mjpeg", "avi mov mkv mp4 mjpeg nut", {"plain": {"pix_fmt": "yuvj420p"}}),
     Group("ffv1", "mkv avi nut", {"plain": {}, "gop": {"options": {"g": "10", "level": "1"}}}),
-    Group("prores_ks", "mov mkv mxf", {"plain": {"pix_fmt": "yuv422p10le"}, "tff": {"pix_fmt": "yuv422p10le", "options": {"flags": "+ildct"}}}),
-    Group("dnxhd", "mov mxf dnxhd", {"plain": {"pix_fmt": "yuv422p", "size": (256, 128), "n": 20, "options": {"profile": "dnxhr_sq"}}}),
+    Group(
+        "prores_ks",
+        "mov mkv mxf",
+        {"plain": {"pix_fmt": "yuv422p10le"}, "tff": {"pix_fmt": "yuv422p10le", "options": {"flags": "+ildct"}}},
+    ),
+    Group(
+        "dnxhd",
+        "mov mxf dnxhd",
+        {"plain": {"pix_fmt": "yuv422p", "size": (256, 128), "n": 20, "options": {"profile": "dnxhr_sq"}}},
+    ),
     Group("wmv1", "asf avi", {"plain": {"options": {"g": "12", "q": "3"}}}),
     Group("wmv2", "asf avi", {"plain": {"options": {"g": "12", "q": "3"}}}),
     Group("msmpeg4", "avi asf mkv", {"plain": {"options": {"g": "12", "q": "3"}}}),
@@ -171,7 +191,11 @@ GROUPS = [
     Group("h263", "3gp avi mov h263", {"plain": {"size": (128, 96), "options": {"g": "12"}}}),
     Group("h263p", "avi", {"plain": {"size": (128, 96), "options": {"g": "12"}}}),
     Group("h261", "avi h261", {"plain": {"size": (176, 144), "options": {"g": "12"}}}),
-    Group("gif", "gif", {"plain": {"pix_fmt": "rgb8"}, "grey": {"pix_fmt": "gray"}, "fps10": {"pix_fmt": "rgb8", "rate": 10}}),
+    Group(
+        "gif",
+        "gif",
+        {"plain": {"pix_fmt": "rgb8"}, "grey": {"pix_fmt": "gray"}, "fps10": {"pix_fmt": "rgb8", "rate": 10}},
+    ),
     Group("apng", "apng", {"plain": {"pix_fmt": "rgb24"}, "pal": {"pix_fmt": "rgba"}}),
     Group("png", "mov avi", {"plain": {"pix_fmt": "rgb24"}, "rgba": {"pix_fmt": "rgba"}}),
     Group("qtrle", "mov", {"plain": {"pix_fmt": "rgb24"}, "argb": {"pix_fmt": "argb"}}),
@@ -183,7 +207,17 @@ GROUPS = [
     Group("snow", "avi nut", {"plain": {"options": {"strict": "-2"}}}),
     Group("cinepak", "mov avi film", {"plain": {"pix_fmt": "rgb24"}}),
     Group("svq1", "mov", {"plain": {"pix_fmt": "yuv410p", "options": {"g": "12"}}}),
-    Group("vc2", "dirac mkv ogg mov", {"plain": {"pix_fmt": "yuv422p10le", "size": (64, 64), "options": {"slice_width": "32", "slice_height": "16", "strict": "-1"}}}),
+    Group(
+        "vc2",
+        "dirac mkv ogg mov",
+        {
+            "plain": {
+                "pix_fmt": "yuv422p10le",
+                "size": (64, 64),
+                "options": {"slice_width": "32", "slice_height": "16", "strict": "-1"},
+            }
+        },
+    ),
     Group("rv10", "rm", {"plain": {"options": {"g": "12"}}}),
     Group("rv20", "rm", {"plain": {"options": {"g": "12", "bf": "0"}}}),
     Group("roqvideo", "roq", {"plain": {"pix_fmt": "yuvj444p", "size": (64, 64), "rate": 30}}),

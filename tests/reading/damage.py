@@ -11,7 +11,21 @@ from media import copy_of, remux
 from structures import Part, block_times, boxes, elements
 
 NUMBERS = (0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 100_000_000, 65536)
-TABLES = (b"stts", b"ctts", b"stss", b"stsz", b"stco", b"stsc", b"elst", b"tkhd", b"mdhd", b"mvhd", b"trun", b"tfdt", b"tfhd")
+TABLES = (
+    b"stts",
+    b"ctts",
+    b"stss",
+    b"stsz",
+    b"stco",
+    b"stsc",
+    b"elst",
+    b"tkhd",
+    b"mdhd",
+    b"mvhd",
+    b"trun",
+    b"tfdt",
+    b"tfhd",
+)
 TABLES += (b"mfhd", b"trex", b"stsd", b"hdlr", b"sidx", b"tfra", b"avcC", b"sdtp", b"cslg")
 
 

@@ -39,8 +39,7 @@ def exp_golomb(value: int) -> str:
 
 def units(data: bytes) -> Iterator[bytes]:
     """Yield the NAL units of an Annex B stream, without their start codes."""
-    for part in data.replace(START, START[1:]).split(START[1:])[1:]:
-        yield part
+    yield from data.replace(START, START[1:]).split(START[1:])[1:]
 
 
 def payload_of(unit: bytes) -> bytes:

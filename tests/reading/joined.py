@@ -41,7 +41,11 @@ def pieces(get: Get) -> Found:
         for name in names:
             for label, sizes in SIZES.items():
                 settings = [{**table[name], "size": size, "n": n} for size, n in sizes]
-                yield f"joined_{label}_{codec}_{name}_{container}", CONTAINERS[container][0], _join(codec, container, settings)
+                yield (
+                    f"joined_{label}_{codec}_{name}_{container}",
+                    CONTAINERS[container][0],
+                    _join(codec, container, settings),
+                )
 
 
 SIZES = {
@@ -122,18 +126,42 @@ def _with_cover(get: Get) -> Callable[[Path], object]:
 
 def cuts(get: Get) -> Found:
     """Yield files without their first packets, without their last, or cut between two bytes."""
-    copied = ["libx264_b3_mp4", "libx264_open_gop_mp4", "libx264_refresh_mp4", "libx265_open_gop_mkv", "mpeg4_b2_mp4", "libvpx_plain_webm"]
+    copied = [
+        "libx264_b3_mp4",
+        "libx264_open_gop_mp4",
+        "libx264_refresh_mp4",
+        "libx265_open_gop_mkv",
+        "mpeg4_b2_mp4",
+        "libvpx_plain_webm",
+    ]
     for source in [*copied, "mpeg2video_b2_ts", "libvpx-vp9_plain_webm", "libsvtav1_plain_mp4"]:
         for suffix in ("mkv", "mp4", "ts", "avi"):
             for k in (1, 5, 12):
                 yield f"cut_first_{k}_{source}_{suffix}", f".{suffix}", _keep(get, source, lambda i, k=k: i >= k)
             yield f"cut_holes_{source}_{suffix}", f".{suffix}", _keep(get, source, lambda i: i % 15 != 7)
             yield f"cut_end_{source}_{suffix}", f".{suffix}", _keep(get, source, lambda i: i < 31)
-    for source in ("libx264_b3_ts", "libx264_b3_mkv", "libx264_b3_fragments", "libx264_b3_avi", "libx264_b3_flv", "mpeg2video_b2_mpg", "libx264_b3_h264", "libvpx_plain_webm"):
+    for source in (
+        "libx264_b3_ts",
+        "libx264_b3_mkv",
+        "libx264_b3_fragments",
+        "libx264_b3_avi",
+        "libx264_b3_flv",
+        "mpeg2video_b2_mpg",
+        "libx264_b3_h264",
+        "libvpx_plain_webm",
+    ):
         for share in (0.31, 0.62, 0.94):
-            yield f"cut_bytes_{share}_{source}", CONTAINERS[source.rsplit("_", 1)[1]][0], _keep_bytes(get, source, 0, share)
+            yield (
+                f"cut_bytes_{share}_{source}",
+                CONTAINERS[source.rsplit("_", 1)[1]][0],
+                _keep_bytes(get, source, 0, share),
+            )
             if source.endswith(("_ts", "_mpg", "_h264")):
-                yield f"cut_bytes_start_{share}_{source}", CONTAINERS[source.rsplit("_", 1)[1]][0], _keep_bytes(get, source, share / 2, 1)
+                yield (
+                    f"cut_bytes_start_{share}_{source}",
+                    CONTAINERS[source.rsplit("_", 1)[1]][0],
+                    _keep_bytes(get, source, share / 2, 1),
+                )
 
 
 def _keep(get: Get, source: str, wanted: Callable[[int], bool]) -> Callable[[Path], object]:

@@ -7,7 +7,20 @@ from check import Result
 
 BAD_CLEAN = ("wrong", "refused", "count", "times", "unread", "other", "hang", "crash")
 BAD_DAMAGED = ("wrong", "count", "times", "other", "hang", "crash")
-COLUMNS = ("wrong", "count", "times", "refused", "refused_sound", "unread", "unstable", "shorter", "other", "hang", "crash")
+COLUMNS = (
+    "wrong",
+    "shifted",
+    "count",
+    "times",
+    "refused",
+    "refused_sound",
+    "unread",
+    "unstable",
+    "shorter",
+    "other",
+    "hang",
+    "crash",
+)
 
 
 def kind_of(result: Result) -> str:
@@ -36,11 +49,12 @@ def report(results: Iterable[Result]) -> str:
         lines.append(_row([kind, len(found), sum(map(is_bad, found)), *sums, memory, f"{seconds:.1f}"]))
     lines += [
         "",
-        "`wrong`: readings of a frame that gave another; `count`: files with a wrong number of frames; `times`: files with",
-        "wrong times; `refused`: readings refused in one line (`refused_sound`: of frames that nothing was wrong with);",
-        "`unread`: files refused altogether of which FFmpeg gives a frame; `unstable`: readings not compared because FFmpeg",
-        "itself does not give the same frame with one thread and with three; `shorter`: damaged frames left out at the end;",
-        "MB: largest memory above the start; s: longest time for one file.",
+        "`wrong`: readings of a frame that gave another (`shifted`: the one of that time, but not of that number);",
+        "`count`: files with a wrong number of frames; `times`: files with wrong times; `refused`: readings refused in one",
+        "line (`refused_sound`: of frames that nothing was wrong with); `unread`: files refused altogether of which FFmpeg",
+        "gives a frame; `unstable`: readings not compared because FFmpeg itself does not give the same frame with one thread",
+        "and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the start; s: longest time",
+        "for one file.",
     ]
     for kind, found in kinds.items():
         failing = [r for r in found if is_bad(r)]

@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--mutated", type=int, default=3000, help="damaged files")
     parser.add_argument("--first-seed", type=int, default=0, help="of the damaged files")
     parser.add_argument("--folder", action="append", default=[], type=Path, help="also whole files in this folder")
-    parser.add_argument("--damaged-folder", action="append", default=[], type=Path, help="also files that are not whole")
+    parser.add_argument(
+        "--damaged-folder", action="append", default=[], type=Path, help="also files that are not whole"
+    )
     parser.add_argument("--only", default="", help="clean files whose name holds this")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after that")
     parser.add_argument("--seconds", type=float, default=60, help="for one file before it counts as a hang")

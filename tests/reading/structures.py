@@ -20,7 +20,9 @@ class Part:
     above: tuple["Part", ...] = ()
 
 
-def boxes(data: bytes | bytearray, begin: int = 0, end: int | None = None, above: tuple[Part, ...] = ()) -> Iterator[Part]:
+def boxes(
+    data: bytes | bytearray, begin: int = 0, end: int | None = None, above: tuple[Part, ...] = ()
+) -> Iterator[Part]:
     """Yield the boxes of an MP4 or MOV file, outer before inner ones."""
     end = len(data) if end is None else end
     while begin + 8 <= end:
@@ -37,7 +39,9 @@ def boxes(data: bytes | bytearray, begin: int = 0, end: int | None = None, above
         begin += size
 
 
-def elements(data: bytes | bytearray, begin: int = 0, end: int | None = None, above: tuple[Part, ...] = ()) -> Iterator[Part]:
+def elements(
+    data: bytes | bytearray, begin: int = 0, end: int | None = None, above: tuple[Part, ...] = ()
+) -> Iterator[Part]:
     """Yield the elements of a Matroska or WebM file, outer before inner ones."""
     end = len(data) if end is None else end
     while begin < end:

@@ -113,8 +113,11 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
 
 def video_of(container: Any) -> Any:
     """Return the stream that ffmpeg calls best, or the first that is no cover picture."""
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
     best = container.streams.best("video")
+    if not streams:
+        raise ValueError("no video")
     return next((s for s in streams if best is not None and s.index == best.index), streams[0])
 
 

@@ -19,7 +19,18 @@ Found = Iterator[tuple[str, str, Callable[[Path], object]]]
 
 def variants(get: Get) -> Found:
     """Yield (name, suffix, how to write it); `get` returns other clean files by name."""
-    for kind in (copies, moved_times, patched_times, fields, hidden_order, boxes, rates, joined.pieces, joined.beside, joined.cuts):
+    for kind in (
+        copies,
+        moved_times,
+        patched_times,
+        fields,
+        hidden_order,
+        boxes,
+        rates,
+        joined.pieces,
+        joined.beside,
+        joined.cuts,
+    ):
         yield from kind(get)
 
 
@@ -31,10 +42,37 @@ def _of(write: Callable[..., object], *args: Any, **kwargs: Any) -> Callable[[Pa
 
 
 def copies(get: Get) -> Found:
-    no_times = ["libx264_b3_avi", "libx264_open_pyramid_avi", "libx264_b1_avi", "libx264_b3_asf", "mpeg4_b2_avi", "mpeg4_b2_asf"]
-    raw = ["libx264_b3_h264", "libx264_one_key_h264", "libx265_open_gop_hevc", "mpeg4_b2_m4v", "mpeg2video_b2_m2v", "mpeg1video_b2_m1v"]
-    other = ["libx264_open_gop_mp4", "libx265_open_gop_mkv", "libx264_b3_ts", "libx264_b3_flv", "libx264_b3_nut", "mpeg2video_b2_ts"]
-    other += ["libvpx_alt_ref_webm", "libvpx-vp9_alt_ref_webm", "mpeg4_b2_mp4", "libsvtav1_plain_ivf", "libsvtav1_plain_obu"]
+    no_times = [
+        "libx264_b3_avi",
+        "libx264_open_pyramid_avi",
+        "libx264_b1_avi",
+        "libx264_b3_asf",
+        "mpeg4_b2_avi",
+        "mpeg4_b2_asf",
+    ]
+    raw = [
+        "libx264_b3_h264",
+        "libx264_one_key_h264",
+        "libx265_open_gop_hevc",
+        "mpeg4_b2_m4v",
+        "mpeg2video_b2_m2v",
+        "mpeg1video_b2_m1v",
+    ]
+    other = [
+        "libx264_open_gop_mp4",
+        "libx265_open_gop_mkv",
+        "libx264_b3_ts",
+        "libx264_b3_flv",
+        "libx264_b3_nut",
+        "mpeg2video_b2_ts",
+    ]
+    other += [
+        "libvpx_alt_ref_webm",
+        "libvpx-vp9_alt_ref_webm",
+        "mpeg4_b2_mp4",
+        "libsvtav1_plain_ivf",
+        "libsvtav1_plain_obu",
+    ]
     for source in no_times + raw + other:
         for suffix in ("mp4", "mov", "mkv", "avi", "nut", "ts"):
             yield f"copy_{source}_{suffix}", f".{suffix}", _of(_copied, get, source)
@@ -78,7 +116,12 @@ TIMES: dict[str, Retime] = {  # (number in decoding order, own time, random) to 
 
 def moved_times(get: Get) -> Found:
     sources = {"libx264_b3_mp4": "mp4 mkv ts mov flv", "libx264_b0_mp4": "mp4 mkv ts", "mpeg4_b0_mp4": "mkv mp4 avi"}
-    sources |= {"mpeg4_b2_mp4": "mp4 mkv", "libvpx_plain_webm": "mkv", "libx265_open_gop_mkv": "mkv mp4", "mpeg2video_b2_ts": "ts mpg"}
+    sources |= {
+        "mpeg4_b2_mp4": "mp4 mkv",
+        "libvpx_plain_webm": "mkv",
+        "libx265_open_gop_mkv": "mkv mp4",
+        "mpeg2video_b2_ts": "ts mpg",
+    }
     for source, suffixes in sources.items():
         for suffix in suffixes.split():
             for how in TIMES:
@@ -111,7 +154,14 @@ def patched_times(get: Get) -> Found:
         "one_equal": lambda i, t, r: t - (STEP if i == 31 else 0),
         "shifted": lambda i, t, r: t + 5,
     }
-    for source in ("mpeg4_b0_mkv", "libx264_b0_mkv", "libx264_b3_mkv", "libx265_open_gop_mkv", "libvpx_plain_mkv", "mjpeg_plain_mkv"):
+    for source in (
+        "mpeg4_b0_mkv",
+        "libx264_b0_mkv",
+        "libx264_b3_mkv",
+        "libx265_open_gop_mkv",
+        "libvpx_plain_mkv",
+        "mjpeg_plain_mkv",
+    ):
         for how, new in changes.items():
             yield f"patched_{how}_{source}", ".mkv", _of(_patch, get, source, how, new)
 
@@ -162,7 +212,12 @@ def _bare(path: Path, get: Get, variant: str) -> None:
 def _bare_copy(path: Path, get: Get, variant: str) -> None:
     """Copy packets of the raw stream with the times that the same stream has in MP4."""
     times = []
-    remux(get(f"libx264_{variant}_mp4"), path.with_suffix(".mkv.tmp"), lambda i, p: times.append((p.pts, p.dts, p.time_base)) or [p], mux_format="matroska")
+    remux(
+        get(f"libx264_{variant}_mp4"),
+        path.with_suffix(".mkv.tmp"),
+        lambda i, p: times.append((p.pts, p.dts, p.time_base)) or [p],
+        mux_format="matroska",
+    )
     path.with_suffix(".mkv.tmp").unlink()
 
     def change(i: int, packet: Any) -> list:
@@ -174,7 +229,14 @@ def _bare_copy(path: Path, get: Get, variant: str) -> None:
 
 
 def boxes(get: Get) -> Found:
-    for source in ("libx264_b3_mp4", "libx264_open_gop_mp4", "libx264_b0_mp4", "libx265_open_gop_mp4", "mpeg4_b2_mp4", "mjpeg_plain_mp4"):
+    for source in (
+        "libx264_b3_mp4",
+        "libx264_open_gop_mp4",
+        "libx264_b0_mp4",
+        "libx265_open_gop_mp4",
+        "mpeg4_b2_mp4",
+        "mjpeg_plain_mp4",
+    ):
         for kind in ("ctts", "stss", "edts", "sgpd", "sbgp", "udta"):
             yield f"without_{kind}_{source}", ".mp4", _of(_without, get, source, kind.encode())
         for name, edits in EDITS.items():
@@ -233,4 +295,3 @@ def rates(get: Get) -> Found:
         for suffix in ("mkv", "mp4", "ts", "nut", "flv"):
             settings = {**X264["b3"], "n": 50, "times": times, "time_base": Fraction(1, 1000)}
             yield f"variable_{seed}_{suffix}", f".{suffix}", _of(encode, "libx264", **settings)
-
