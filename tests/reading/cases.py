@@ -42,7 +42,9 @@ class Cases:
 
     def run(self, name: str, on_made: Callable[[], None] = lambda: None) -> Result:
         """Make and read a file; `on_made` is called between the two."""
-        kind, _, rest = name.partition(":")
+        kind, colon, rest = name.partition(":")
+        if not colon and name not in self.clean:
+            raise KeyError(f"no case {name}")
         if kind in ("file", "damaged"):
             on_made()
             return Checker(name, Path(rest), strict=kind == "file", seed=0).check()

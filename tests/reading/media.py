@@ -37,6 +37,7 @@ def encode(
     time_base: Fraction | None = None,
     aspect: Fraction | None = None,
     sound: bool = False,
+    show: Callable[[int, tuple[int, int]], np.ndarray] = picture,
     mux_format: str | None = None,
     mux_options: dict[str, str] | None = None,
 ) -> Path:
@@ -51,7 +52,7 @@ def encode(
             stream.codec_context.sample_aspect_ratio = aspect
         beside = container.add_stream("aac" if _takes(container, "aac") else "mp2", rate=48000) if sound else None
         for i in range(n):
-            frame = av.VideoFrame.from_ndarray(picture((first + i) % 256, size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(show((first + i) % 256, size), format="rgb24")
             frame.pts, frame.time_base = i if times is None else times[i], base
             container.mux(stream.encode(frame))
             if beside is not None:

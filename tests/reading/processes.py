@@ -6,7 +6,6 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,14 +23,15 @@ class Reader:
         self.log = folder / f"{os.getpid()}.log"
         self.process: subprocess.Popen | None = None
 
-    def run(self, names: Iterable[str]) -> Iterator[Result]:
-        try:
-            for name in names:
-                yield self._run(name)
-        finally:
-            self._stop()
+    def __enter__(self) -> "Reader":
+        return self
 
-    def _run(self, name: str) -> Result:
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+        self.log.unlink(missing_ok=True)
+
+    def read(self, name: str) -> Result:
+        """Make and check one file."""
         if self.process is None:
             command = f'ulimit -v {MEMORY >> 10}; exec "$@"'
             self.process = subprocess.Popen(

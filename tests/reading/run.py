@@ -49,8 +49,9 @@ def main() -> None:
         folder = args.media or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if args.case:
-            for result in Reader(folder, args.seconds).run(args.case):
-                print(json.dumps(asdict(result), indent=1))
+            with Reader(folder, args.seconds) as reader:
+                for name in args.case:
+                    print(json.dumps(asdict(reader.read(name)), indent=1))
             return
         _run(args, folder)
     if args.report:
@@ -66,8 +67,9 @@ def _run(args: argparse.Namespace, folder: Path) -> None:
     args.results.touch()
     done = {_result(line).name for line in args.results.read_text().splitlines()}
     names, end = [name for name in names[part::parts] if name not in done], time.monotonic() + 60 * args.minutes
-    with args.results.open("a") as file:
-        for i, result in enumerate(Reader(folder, args.seconds).run(names)):
+    with args.results.open("a") as file, Reader(folder, args.seconds) as reader:
+        for i, name in enumerate(names):
+            result = reader.read(name)
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
             if sys.stderr.isatty():
