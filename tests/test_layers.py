@@ -12,7 +12,7 @@ import hf_rlt
 ROOT = Path(hf_rlt.__file__).parent
 # From the bottom up. Modules of one line do not import each other.
 LAYERS = [
-    ["runs", "packing", "sampling", "sample_tables"],
+    ["runs", "packing", "sampling", "video_stream"],
     ["indexing"],
     ["reading"],
     ["configuration_rlt_videomae"],

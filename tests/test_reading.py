@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import av.filter
 import numpy as np
 import pytest
 
@@ -56,12 +57,25 @@ def clip(name):
     return found[0]
 
 
+def rgb(frame):
+    """A frame as ffmpeg converts it: by a filter graph whose output has to be RGB."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=MS)
+    graph.link_nodes(source, graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.pull().to_ndarray()
+
+
 def decode_all(source, size=None, turns=0):
     """Every frame of the file, in the order in which decoding returns them; and their times."""
     with av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace") as container:
         frames = list(container.decode(video=0))
         height, width = size or (frames[0].height, frames[0].width)
-        pictures = [np.rot90(f.to_ndarray(format="rgb24", width=width, height=height), turns) for f in frames]
+        same = [(frame.height, frame.width) == (height, width) for frame in frames]
+        pictures = [
+            np.rot90(rgb(f) if kept else f.to_ndarray(format="rgb24", width=width, height=height), turns)
+            for f, kept in zip(frames, same, strict=True)
+        ]
         return pictures, [f.pts for f in frames]
 
 
@@ -139,8 +153,8 @@ def decoded(monkeypatch):
     """A list that grows by one for each decoded frame."""
     count, decode = [], reading.decode
 
-    def counting(*args):
-        for item in decode(*args):
+    def counting(*args, **kwargs):
+        for item in decode(*args, **kwargs):
             count.append(item)
             yield item
 

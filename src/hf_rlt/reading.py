@@ -2,33 +2,27 @@
 """Exact frames of video files, through PyAV: index a file once, then read the frames at given indices.
 
 Frame `i` is the i-th frame that decoding the whole file returns, whatever the headers claim. Seeking only saves work:
-what it finds is checked against the index by time stamp; where that fails, the file is decoded from its start.
+frames are counted from the keyframe on and compared with the index by time stamp; where that fails, the file is decoded
+from its start.
 """
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from fractions import Fraction
 from typing import Any
 
 import av
+import av.filter
 import numpy as np
 
-from .indexing import (
-    MAX_REORDER,
-    REPAIR,
-    Source,
-    VideoIndex,
-    cache,
-    decode,
-    index_frames,
-    index_header,
-    index_packets,
-    index_table,
-    name_of,
-    open_stream,
-    quarter_turns,
-)
+from .indexing import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
+from .video_stream import REPAIR, OnFrame, Source, decode, name_of, open_stream, quarter_turns
 
 Each = Callable[[np.ndarray], np.ndarray]
+_filters = threading.local()
+_forked: list[ExitStack] = []  # opened before a fork, whose decoder threads are not in this process: never closed
 
 
 class VideoReader:
@@ -38,15 +32,26 @@ class VideoReader:
         source: a path, the bytes of a file, or a seekable binary file (read from its start).
         index: of the same source, if known.
         remember: keep the index of a file on disk for the next time that this process reads it. It is found again by
-            path, inode, size and time of modification, unless that is less than two seconds ago.
+            path, inode, size and times of change, unless the last is less than two seconds ago.
+        max_pixels: frames with more pixels are not decoded and count as damaged.
+        on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
     """
 
-    def __init__(self, source: Source, index: VideoIndex | None = None, *, remember: bool = True) -> None:
+    def __init__(
+        self,
+        source: Source,
+        index: VideoIndex | None = None,
+        *,
+        remember: bool = True,
+        max_pixels: int | None = None,
+        on_frame: OnFrame | None = None,
+    ) -> None:
         self._source, self._index = source, index
         self._key = cache.key(source) if remember and index is None else None
+        self._max_pixels, self._on_frame = max_pixels, on_frame
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
-        self._at_start = False
+        self._at_start, self._process = False, os.getpid()
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -55,14 +60,18 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
+        if self._process != os.getpid():
+            _forked.append(self._stack.pop_all())
+            self._process = os.getpid()
         self._stack.close()
         self._opened = None
 
     def _open(self, *, at_start: bool) -> tuple[Any, Any]:
-        """Returns container and stream, newly opened if the start is asked for and something was read."""
-        if self._opened is None or (at_start and not self._at_start):
+        """Return container and stream, newly opened if the start is asked for and something was read, or after a fork."""
+        if self._opened is None or (at_start and not self._at_start) or self._process != os.getpid():
             self.close()
-            self._opened, self._at_start = self._stack.enter_context(open_stream(self._source)), True
+            opened = self._stack.enter_context(open_stream(self._source, self._max_pixels))
+            self._opened, self._at_start = opened, True
         return self._opened
 
     @property
@@ -76,21 +85,18 @@ class VideoReader:
         return self._index
 
     def _make_index(self) -> VideoIndex:
-        opened, found = self._open(at_start=True), None
-        table = index_table(self._source, *opened)
-        if table is not None:
-            self._at_start = False
-            found = index_header(*opened, *table)
-        for index_from in (index_packets, index_frames):
-            if found is None:
-                opened, self._at_start = self._open(at_start=True), False
-                found = index_from(*opened)
+        opened, self._at_start = self._open(at_start=True), False
+        found = index_packets(*opened)
         if found is None:
-            raise ValueError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
+            opened, self._at_start = self._open(at_start=True), False
+            found = index_frames(*opened, self._on_frame)
+        if found is None:
+            limit = "" if self._max_pixels is None else f" with at most {self._max_pixels:,} pixels"
+            raise ValueError(f"{name_of(self._source)}: no frame{limit} of its video stream can be decoded. {REPAIR}")
         return found
 
     def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
-        """Returns the frames at `indices`, see `read_frames`, or what `each` makes of every one of them.
+        """Return the frames at `indices`, see `read_frames`, or what `each` makes of every one of them.
 
         Args:
             indices: see `read_frames`.
@@ -111,13 +117,14 @@ class VideoReader:
         if wanted.size and not self._read_seeking(wanted, frames, each):
             opened = self._open(at_start=True)
             self._at_start = False
-            problem = _fill(decode(*opened), index, 0, wanted, frames, each)
+            decoded = decode(*opened, on_frame=self._on_frame)
+            problem = _fill(enumerate(decoded), index, wanted, frames, each)
             if problem:
                 raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
     def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
-        """Fills `frames`, seeking to the keyframe before each group of wanted frames; False when that is not safe."""
+        """Fill `frames`, seeking to the keyframe before each group of wanted frames; False when that is not safe."""
         index = self.index
         if index._keys is None:
             return False
@@ -128,7 +135,6 @@ class VideoReader:
         breaks = np.flatnonzero(starts[1:] > wanted[:-1] + 1 + ahead) + 1
         for rows in np.split(np.arange(len(wanted)), breaks):
             start, group = int(starts[rows[0]]), slice(rows[0], rows[-1] + 1)
-            only = set(index.pts[wanted[group]].tolist())
             # Some demuxers seek by decoding time and land behind the keyframe: then from a little earlier, and to the
             # start by opening the file again.
             for back in (0, 4, MAX_REORDER) if start else (0, None):
@@ -136,10 +142,12 @@ class VideoReader:
                     container, stream = self._open(at_start=True)
                 elif start or not self._at_start:
                     with suppress(av.error.FFmpegError):
-                        container.seek(int(index.pts[max(start - back, 0)]), stream=stream)
+                        container.seek(int(index._times[max(start - back, 0)]), stream=stream)
                 fresh, self._at_start = self._at_start and not start, False
-                decoded = decode(container, stream, only)
-                if not _fill(decoded, index, start, wanted[group], frames[group], each, fresh):
+                only = set(index.pts[wanted[group]].tolist()) if index._may_skip else None
+                decoded = decode(container, stream, only, self._on_frame)
+                placed = _place(decoded, index, start, fresh)
+                if not _fill(placed, index, wanted[group], frames[group], each):
                     break
             else:
                 return False
@@ -147,12 +155,12 @@ class VideoReader:
 
 
 def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
-    """Returns the `VideoIndex` of a video: a path, the bytes of a file, or a seekable binary file (read from its start).
+    """Return the `VideoIndex` of a video: a path, the bytes of a file, or a seekable binary file (read from its start).
 
-    Reads an MP4 or MOV file's header, or else the packets once, and decodes one frame, for its size. Where packets do not
-    tell the frames (no, equal or backward times, a cut, a start without keyframe, damage), decodes all frames once;
-    damaged ones at the end then do not count. Of several video streams takes the one ffmpeg calls best, never a cover
-    picture.
+    Reads the packets once and decodes one frame. Where packets are not evidence enough of the frames and their order
+    (times of decoding alone, as in AVI; interlaced H.264; joined clocks; an edit list; damage; see `hf_rlt.indexing`),
+    decodes all frames once; damaged ones at the end then do not count. Of several video streams takes the one ffmpeg
+    calls best, never a cover picture.
 
     Args:
         source: see above.
@@ -169,12 +177,12 @@ def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
 def read_frames(
     source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None, remember: bool = True
 ) -> np.ndarray:
-    """Returns the frames at `indices`: (len(indices), height, width, 3) uint8, RGB.
+    """Return the frames at `indices`: (len(indices), height, width, 3) uint8, RGB.
 
     Frames are upright (rotation metadata applied), with square pixels (the width is stretched). Alpha is dropped, not
     composited; interlaced frames keep both fields; 10-bit becomes 8; a frame of another size than the first is resized
     to it. Colours are converted as ffmpeg does by default. Only frames from the keyframe before a wanted one are decoded,
-    and of H.264 and HEVC none that no wanted one is decoded from.
+    and of H.264 and HEVC with evenly spaced times none that no wanted one is decoded from.
 
     Args:
         source: as for `index_video`.
@@ -191,42 +199,70 @@ def read_frames(
         return reader.read(indices)
 
 
-def _fill(
-    decoded: Iterator,
-    index: VideoIndex,
-    start: int,
-    wanted: np.ndarray,
-    frames: np.ndarray,
-    each: Each | None,
-    anchored: bool = True,
-) -> str:
-    """Fills `frames` with those at `wanted`; returns what is not as the index, or the seek to `start`, promised.
+def _place(decoded: Iterator, index: VideoIndex, start: int, fresh: bool) -> Iterator[tuple[int, tuple[Any, bool]]]:
+    """Number the frames from the keyframe at `start` on; ends where their times are not the index's.
 
-    Unless `anchored`, by the start of the file, decoding has to pass the keyframe at `start` first.
+    Args:
+        decoded: what decoding yields after a seek.
+        index: with times that tell frames apart.
+        start: index of a keyframe.
+        fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
     """
-    row, count = 0, 0
-    for count, (frame, intact) in enumerate(decoded, 1):
-        place = count - 1
-        if index._keys is not None:
-            place = -1 if frame.pts is None else int(np.searchsorted(index.pts, frame.pts))
-            if not 0 <= place < index.num_frames or index.pts[place] != frame.pts:
-                continue
-        anchored = anchored or (place == start and frame.key_frame and intact)
-        if place > wanted[row] or (place >= start and not anchored):
+    times, place = index._times, start - 1
+    for frame, intact in decoded:
+        if frame.pts is None:
+            return
+        if place < start:
+            if frame.pts < times[start]:
+                continue  # of the group before
+            if frame.pts > times[start] or not (fresh or (frame.key_frame and intact)):
+                return
+        place += 1
+        while index._may_skip and place < index.num_frames and times[place] < frame.pts:
+            place += 1
+        if place >= index.num_frames or frame.pts != times[place]:
+            return
+        yield place, (frame, intact)
+
+
+def _fill(placed: Iterator, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> str:
+    """Fill `frames` with those at `wanted` of the numbered ones; return what is wrong, "" if nothing."""
+    row, last = 0, -1
+    for last, (frame, intact) in placed:
+        if last > wanted[row]:
             break
-        if place == wanted[row]:
+        if last == wanted[row]:
             if not intact:
-                return f"frame {place} of {index.num_frames} is damaged"
+                return f"frame {last} of {index.num_frames} is damaged"
             picture = _picture(frame, index)
             frames[row] = picture if each is None else each(np.ascontiguousarray(picture))
             row += 1
             if row == len(wanted):
                 return ""
-    return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {count} frames on the way to it were"
+    return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {last + 1} frames on the way to it were"
 
 
 def _picture(frame: Any, index: VideoIndex) -> np.ndarray:
+    """Return a frame upright and in the index's size. Colours are converted by FFmpeg's filters, as ffmpeg does."""
     turns = quarter_turns(frame)
     size = (index.width, index.height)[:: -1 if turns % 2 else 1]
-    # One thread: swscale would otherwise start threads anew for every frame, which costs more than the conversion.
-    return np.rot90(frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1), turns)
+    if size == (frame.width, frame.height):
+        pixels = _to_rgb(frame)
+    else:  # one thread: swscale would otherwise start threads anew for every frame, which costs more than the conversion
+        pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1)
+    return np.rot90(pixels, turns)
+
+
+def _to_rgb(frame: Any) -> np.ndarray:
+    """Convert a frame to RGB as ffmpeg does; `frame.to_ndarray` interpolates chroma in another way and place."""
+    kind = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range, frame.interlaced_frame)
+    if getattr(_filters, "kind", None) != kind:
+        graph = av.filter.Graph()
+        graph.threads = 1
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+        )
+        graph.link_nodes(source, graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")).configure()
+        _filters.graph, _filters.kind = graph, kind
+    _filters.graph.push(frame)
+    return _filters.graph.pull().to_ndarray()

@@ -163,10 +163,10 @@ class RLTVideoProcessor(BaseVideoProcessor):
         frames, metadata = self._read_clips(video, [settings], each)
         return frames[0], metadata
 
-    def _read_clips(self, video, settings: list[dict], each=None) -> tuple[np.ndarray, VideoMetadata]:
+    def _read_clips(self, video, settings: list[dict], each=None, **limits) -> tuple[np.ndarray, VideoMetadata]:
         if isinstance(video, str) and video.startswith(("http://", "https://")):
             video = _download(video)
-        with VideoReader(video) as reader:
+        with VideoReader(video, **limits) as reader:
             index = reader.index
             metadata = VideoMetadata(
                 total_num_frames=index.num_frames,
@@ -182,20 +182,31 @@ class RLTVideoProcessor(BaseVideoProcessor):
             frames = reader.read(indices, each)
         return frames.reshape(len(clips), -1, *frames.shape[1:]), metadata
 
-    def read_clips(self, video, positions: Sequence[float | np.ndarray] = (0.5,), resized: bool = False) -> np.ndarray:
-        """Returns `(len(positions), F, H, W, 3)` uint8: clips of one video, which is decoded in one pass.
+    def read_clips(
+        self,
+        video,
+        positions: Sequence[float | np.ndarray] = (0.5,),
+        resized: bool = False,
+        *,
+        max_pixels: int | None = None,
+        on_frame: Callable[[Any], None] | None = None,
+    ) -> np.ndarray:
+        """Read clips `(len(positions), F, H, W, 3)` uint8 of one video, which is decoded in one pass.
 
         Args:
             video: a path, URL, bytes or binary file.
             positions: where each clip lies, see `sample_frames`.
             resized: as the processor resizes (pass them on with `do_resize=False`), instead of in the video's size.
+            max_pixels: frames with more pixels are not decoded and count as damaged.
+            on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
 
         Raises:
             ValueError, OSError: if the video cannot be read.
         """
         settings = self._settings()
         each = self._resizing(settings) if resized else None
-        return self._read_clips(video, [{**settings, "position": position} for position in positions], each)[0]
+        clips = [{**settings, "position": position} for position in positions]
+        return self._read_clips(video, clips, each, max_pixels=max_pixels, on_frame=on_frame)[0]
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
         """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.

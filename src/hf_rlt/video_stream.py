@@ -1,0 +1,184 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Open the video stream of a file with PyAV, and decode it from where it stands."""
+
+import io
+import multiprocessing
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import Any, BinaryIO
+
+import av
+
+Source = str | os.PathLike | bytes | BinaryIO
+OnFrame = Callable[[Any], None]
+
+REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
+_ONE_THREAD = 1 << 17  # pixels of a frame below which handing it to a thread costs more than it saves
+# Formats that open other files or addresses that they name, run a script, or draw text: never what is called a video here.
+_REFUSED = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "tty"}
+_REFUSED |= {"image2", "vobsub", "mlv", "dvdvideo", "lavfi", "avisynth", "vapoursynth"}
+_FORMATS = ",".join(sorted(av.formats_available - _REFUSED))
+_DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
+
+
+def name_of(source: Source) -> str:
+    """Return what errors call a source."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fsdecode(source)
+    return "<bytes>" if isinstance(source, bytes) else str(getattr(source, "name", f"<{type(source).__name__}>"))
+
+
+@contextmanager
+def open_stream(source: Source, max_pixels: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """Yield the open container and its video stream.
+
+    Args:
+        source: the path of a regular file, the bytes of one, or a seekable binary file (read from its start).
+        max_pixels: frames with more pixels are not decoded: to the decoder they are damaged.
+
+    Raises:
+        OSError: the path cannot be opened.
+        ValueError: the source is no regular file, holds no video, or is a playlist or another format that names further
+            files.
+    """
+    file, protocols = _file(source)
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": protocols}
+    codec_options = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
+    try:
+        container = av.open(file, options=options | codec_options, metadata_errors="replace")
+    except av.error.ArgumentError as error:  # what FFmpeg answers to a format that is not on the list
+        raise ValueError(
+            f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (ffconcat, m3u8, sdp, "
+            "...): formats that name other files are not read. Pass the video itself."
+        ) from error
+    except (av.error.FFmpegError, IndexError) as error:  # IndexError: PyAV's, for a stream that appears late
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{name_of(source)}: not a video that can be opened ({reason}). {REPAIR}") from error
+    with container:
+        stream = _video_stream(container, source)
+        for other in container.streams:
+            if other.index != stream.index and _DISCARD is not None:
+                other.discard = _DISCARD.all  # not read, where the format allows it
+        context = stream.codec_context
+        context.options = codec_options
+        context.copy_opaque = True  # each frame brings the number of its packet
+        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
+        context.thread_count = _threads(context)
+        yield container, stream
+
+
+def _file(source: Source) -> tuple[Any, str]:
+    """Return what PyAV opens, and the FFmpeg protocols that it may use for that."""
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        if "://" in path:
+            raise ValueError(
+                f"{path}: expected a file, received an address: download it and pass the file or its bytes."
+            )
+        if "\0" in path:
+            raise ValueError(f"{path!r}: expected the path of a file, received one with a zero byte.")
+        _check_regular(os.stat(path), path)
+        open(path, "rb").close()  # the ordinary OSError for what cannot be opened
+        return f"file:{path}", "file"  # or a colon in the name makes it a protocol
+    if isinstance(source, bytes):
+        return io.BytesIO(source), "none"
+    with suppress(AttributeError, OSError):  # OSError: in memory only
+        _check_regular(os.fstat(source.fileno()), name_of(source))
+    try:
+        source.seek(0)
+        binary = isinstance(source.read(0), bytes)
+    except (OSError, AttributeError) as error:
+        raise ValueError(
+            f"{name_of(source)}: expected a seekable binary file ({error}): read it and pass bytes."
+        ) from error
+    if not binary:
+        raise ValueError(f"{name_of(source)}: expected a binary file, received one of text: open it with mode 'rb'.")
+    return source, "none"
+
+
+def _check_regular(status: os.stat_result, name: str) -> None:
+    """Raise an error for what may never end: pipes, sockets and devices; folders give the system's own error."""
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        found = kinds.get(stat.S_IFMT(status.st_mode), "a device")
+        raise ValueError(f"{name}: expected a regular file, found {found}: save the video to a file first.")
+
+
+def _video_stream(container: Any, source: Source) -> Any:
+    """Return the stream that ffmpeg calls best, never a cover picture."""
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
+    if not streams:
+        found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
+        raise ValueError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REPAIR}")
+    best = container.streams.best("video")
+    return next((s for s in streams if best is not None and s.index == best.index), streams[0])
+
+
+def _threads(context: Any) -> int:
+    """Return how many threads decode: 1, which tells damage as several do, or 0 for as many as there are cores."""
+    small = 0 < context.width * context.height < _ONE_THREAD
+    return 1 if small or multiprocessing.parent_process() is not None else 0  # its siblings use the other cores
+
+
+def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
+    """Yield (packet, damaged) up to where the file breaks off, without empty packets, which would end the decoder.
+
+    A transport stream marks a packet behind which something is lost. Behind the last one it was only cut off, and it is
+    left out. Before a keyframe another file may have been joined: then the decoder has to tell whether it is whole.
+    """
+    window: deque[Any] = deque()
+    with suppress(av.error.FFmpegError, IndexError):
+        for packet in container.demux(stream):
+            if packet.size:
+                window.append(packet)
+            if len(window) == 3:
+                yield window[0], window[0].is_corrupt and not (window[1].is_keyframe or window[2].is_keyframe)
+                window.popleft()
+    while window:
+        packet = window.popleft()
+        if window or not packet.is_corrupt:
+            yield packet, packet.is_corrupt and not any(later.is_keyframe for later in window)
+
+
+def decode(
+    container: Any, stream: Any, wanted_pts: set[int] | None = None, on_frame: OnFrame | None = None
+) -> Iterator[tuple[Any, bool]]:
+    """Yield (frame, intact): not intact from damage on, until a keyframe whose packet comes after it.
+
+    Args:
+        container, stream: as `open_stream` yields them; from where the container stands.
+        wanted_pts: times of the wanted frames: others are left out if no frame is decoded from them (H.264 and HEVC).
+        on_frame: called with every frame; what it raises comes out.
+    """
+    context, broken, damaged = stream.codec_context, False, -1
+    skipping = wanted_pts is not None and context.name in ("h264", "hevc")
+    context.skip_frame = "DEFAULT"
+    for number, (packet, bad) in enumerate(chain(_packets(container, stream), [(None, False)])):
+        if packet is not None:
+            packet.opaque = number
+        if skipping:
+            context.skip_frame = "NONREF" if packet is not None and packet.pts not in wanted_pts else "DEFAULT"
+        try:
+            frames = stream.decode(packet)
+        except av.error.FFmpegError:
+            frames, bad = [], True
+        if bad:
+            broken, damaged = True, number
+        for frame in frames:
+            if on_frame is not None:
+                on_frame(frame)
+            if frame.is_corrupt:
+                broken, damaged = True, max(damaged, frame.opaque or 0)
+            elif broken and frame.key_frame and (frame.opaque or 0) > damaged:
+                broken = False
+            yield frame, not broken
+
+
+def quarter_turns(frame: Any) -> int:
+    """Return how often a frame has to be turned by 90 degrees counterclockwise, as np.rot90 counts, to be upright."""
+    return round((frame.rotation or 0) / 90) % 4
