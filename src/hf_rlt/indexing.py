@@ -57,8 +57,6 @@ class VideoIndex:
     _keys: np.ndarray | None = field(default=None, repr=False)
     # Times as the decoder attaches them, in its order; None if they are `pts`.
     _stamps: np.ndarray | None = field(default=None, repr=False)
-    # Whether frames that no other is decoded from may be skipped: their order is then not checked.
-    _may_skip: bool = field(default=False, repr=False)
 
     @property
     def num_frames(self) -> int:
@@ -161,8 +159,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     if first.pts != stored.min() or not _know_order(stored, starts, context.reorder_depth):
         return None
     order = np.argsort(stored)
-    even = context.reorder_depth > 0 and _are_even(stored[order])
-    return _make_index(stream, first, stored[order], starts[order], even=even)
+    return _make_index(stream, first, stored[order], starts[order])
 
 
 def _is_shown(packet: Any, codec: str) -> bool:
@@ -199,13 +196,6 @@ def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool
     return bool((np.diff(group[order]) >= 0).all())
 
 
-def _are_even(pts: np.ndarray) -> bool:
-    """Return whether times are as far apart as rounding allows: a wrong one would leave a gap."""
-    steps = np.diff(pts)
-    spread = int(steps.max() - steps.min()) if steps.size else 0
-    return spread == 0 or (spread == 1 and steps.min() >= 4)
-
-
 def index_frames(container: Any, stream: Any, on_frame: OnFrame | None = None) -> VideoIndex | None:
     """Make the index that decoding everything gives, without damaged frames at the end; None for no frame."""
     times: list[int | None] = []
@@ -218,9 +208,7 @@ def index_frames(container: Any, stream: Any, on_frame: OnFrame | None = None) -
     return _make_index(stream, first, times[:good], np.frombuffer(keys, dtype=bool)[:good]) if good else None
 
 
-def _make_index(
-    stream: Any, first: Any, times: Sequence[int | None] | np.ndarray, keys: np.ndarray, *, even: bool = False
-) -> VideoIndex:
+def _make_index(stream: Any, first: Any, times: Sequence[int | None] | np.ndarray, keys: np.ndarray) -> VideoIndex:
     """Make the index from the first frame, and the times of all and whether they are keyframes, as decoding gives them."""
     ratio = float(stream.sample_aspect_ratio or 1)
     height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # or it is nonsense
@@ -238,7 +226,7 @@ def _make_index(
     if len(np.unique(stamps)) < len(stamps) or (np.diff(stamps[found]) <= 0).any():
         return VideoIndex(_frozen(pts), stream.time_base, height, width, fps)
     own = None if np.array_equal(pts, stamps) else _frozen(stamps)
-    return VideoIndex(_frozen(pts), stream.time_base, height, width, fps, _frozen(found), own, even)
+    return VideoIndex(_frozen(pts), stream.time_base, height, width, fps, _frozen(found), own)
 
 
 def _ascending(stamps: np.ndarray) -> np.ndarray:

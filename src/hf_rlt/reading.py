@@ -117,7 +117,7 @@ class VideoReader:
         if wanted.size and not self._read_seeking(wanted, frames, each):
             opened = self._open(at_start=True)
             self._at_start = False
-            decoded = decode(*opened, on_frame=self._on_frame)
+            decoded = decode(*opened, self._on_frame)
             problem = _fill(enumerate(decoded), index, wanted, frames, each)
             if problem:
                 raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
@@ -144,9 +144,7 @@ class VideoReader:
                     with suppress(av.error.FFmpegError):
                         container.seek(int(index._times[max(start - back, 0)]), stream=stream)
                 fresh, self._at_start = self._at_start and not start, False
-                only = set(index.pts[wanted[group]].tolist()) if index._may_skip else None
-                decoded = decode(container, stream, only, self._on_frame)
-                placed = _place(decoded, index, start, fresh)
+                placed = _place(decode(container, stream, self._on_frame), index, start, fresh)
                 if not _fill(placed, index, wanted[group], frames[group], each):
                     break
             else:
@@ -181,8 +179,8 @@ def read_frames(
 
     Frames are upright (rotation metadata applied), with square pixels (the width is stretched). Alpha is dropped, not
     composited; interlaced frames keep both fields; 10-bit becomes 8; a frame of another size than the first is resized
-    to it. Colours are converted as ffmpeg does by default. Only frames from the keyframe before a wanted one are decoded,
-    and of H.264 and HEVC with evenly spaced times none that no wanted one is decoded from.
+    to it. Colours are converted as ffmpeg does by default. Decodes all frames from the keyframe before a wanted one: a
+    frame is the same alone as among others.
 
     Args:
         source: as for `index_video`.
@@ -218,8 +216,6 @@ def _place(decoded: Iterator, index: VideoIndex, start: int, fresh: bool) -> Ite
             if frame.pts > times[start] or not (fresh or (frame.key_frame and intact)):
                 return
         place += 1
-        while index._may_skip and place < index.num_frames and times[place] < frame.pts:
-            place += 1
         if place >= index.num_frames or frame.pts != times[place]:
             return
         yield place, (frame, intact)

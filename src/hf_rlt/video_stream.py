@@ -145,24 +145,17 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
             yield packet, packet.is_corrupt and not any(later.is_keyframe for later in window)
 
 
-def decode(
-    container: Any, stream: Any, wanted_pts: set[int] | None = None, on_frame: OnFrame | None = None
-) -> Iterator[tuple[Any, bool]]:
+def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iterator[tuple[Any, bool]]:
     """Yield (frame, intact): not intact from damage on, until a keyframe whose packet comes after it.
 
     Args:
         container, stream: as `open_stream` yields them; from where the container stands.
-        wanted_pts: times of the wanted frames: others are left out if no frame is decoded from them (H.264 and HEVC).
         on_frame: called with every frame; what it raises comes out.
     """
-    context, broken, damaged = stream.codec_context, False, -1
-    skipping = wanted_pts is not None and context.name in ("h264", "hevc")
-    context.skip_frame = "DEFAULT"
+    broken, damaged = False, -1
     for number, (packet, bad) in enumerate(chain(_packets(container, stream), [(None, False)])):
         if packet is not None:
             packet.opaque = number
-        if skipping:
-            context.skip_frame = "NONREF" if packet is not None and packet.pts not in wanted_pts else "DEFAULT"
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError:
