@@ -77,7 +77,7 @@ class Cases:
         path, what = self.make_mutated(seed)
         on_made()
         try:
-            result = Checker(name, path, strict=False, seed=seed, singles=16).check()
+            result = Checker(name, path, strict=False, seed=seed, singles=10).check()
         finally:
             path.unlink(missing_ok=True)
         result.notes.insert(0, what)

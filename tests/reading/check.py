@@ -49,7 +49,7 @@ class Result:
 class Checker:
     """Read one file in many ways; `strict` files are not damaged: reading them may not be refused."""
 
-    def __init__(self, name: str, path: Path, *, strict: bool, seed: int, singles: int = 60) -> None:
+    def __init__(self, name: str, path: Path, *, strict: bool, seed: int, singles: int = 20) -> None:
         self.path, self.strict, self.random, self.singles = path, strict, random.Random(seed), singles
         self.result = Result(name)
         self.answers: list[tuple[str, list[int], Any]] = []
@@ -98,17 +98,17 @@ class Checker:
         for i in alone:
             self._take("alone", [i], anew)
         self._take("last", [n - 1], lambda indices: read_frames(self.path, indices, remember=False))
-        for _ in range(4):
+        for _ in range(3):
             self._take("group", [rng.randrange(n) for _ in range(rng.randint(2, 8))], anew)
-        for stride in (1, 2, 4, rng.randint(3, 9)):
+        for stride in (1, 2, rng.randint(3, 9)):
             start = rng.randrange(n)
             self._take("clip", list(range(start, n, stride))[:16], anew)
         self._take("bytes", [n // 2, 0], lambda indices: read_frames(self.path.read_bytes(), indices, index=index))
         with VideoReader(self.path, remember=False) as reader:
-            rng.shuffle(alone)
-            for i in alone[:24]:
+            some = rng.sample(range(n), min(n, 2 * self.singles))
+            for i in some:
                 self._take("kept open", [i], reader.read)
-            self._take("kept open", sorted(alone[:10]), reader.read)
+            self._take("kept open", sorted(some[:10]), reader.read)
         if n <= 200:
             self._take("all", list(range(n)), anew)
 

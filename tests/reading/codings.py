@@ -117,6 +117,7 @@ X265: dict[str, dict[str, Any]] = {
 }
 MPEG4: dict[str, dict[str, Any]] = {
     "b0": {"options": {"g": "12", "qmin": "2", "qmax": "4"}},
+    "b1": {"options": {"bf": "1", "g": "12", "q": "3", "sc_threshold": "1000000000"}},
     "b2": {"options": {"bf": "2", "g": "12", "qmin": "2", "qmax": "4"}},
     "interlaced": {"options": {"bf": "1", "g": "12", "flags": "+ildct+ilme", "q": "3"}},
     "qpel_gmc": {"options": {"bf": "2", "g": "12", "flags": "+qpel+mv4", "q": "3"}},

@@ -134,7 +134,14 @@ def cuts(get: Get) -> Found:
         "mpeg4_b2_mp4",
         "libvpx_plain_webm",
     ]
-    for source in [*copied, "mpeg2video_b2_ts", "libvpx-vp9_plain_webm", "libsvtav1_plain_mp4"]:
+    for source in [
+        *copied,
+        "libx264_b3_ts",
+        "libx264_open_gop_ts",
+        "mpeg2video_b2_ts",
+        "libvpx-vp9_plain_webm",
+        "libsvtav1_plain_mp4",
+    ]:
         for suffix in ("mkv", "mp4", "ts", "avi"):
             for k in (1, 5, 12):
                 yield f"cut_first_{k}_{source}_{suffix}", f".{suffix}", _keep(get, source, lambda i, k=k: i >= k)

@@ -7,6 +7,7 @@ Goes on where it stopped when called again with the same --results; `--case NAME
 import argparse
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -59,7 +60,9 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace, folder: Path) -> None:
-    names = [name for name in Cases(folder).clean if args.only in name][: args.clean]
+    clean = [name for name in Cases(folder).clean if args.only in name]
+    random.Random(0).shuffle(clean)  # so that the first few are of all kinds
+    names = clean[: args.clean]
     for kind, folders in (("file", args.folder), ("damaged", args.damaged_folder)):
         names += [f"{kind}:{path.resolve()}" for one in folders for path in sorted(one.iterdir()) if path.is_file()]
     names += [f"mutated:{seed}" for seed in range(args.first_seed, args.first_seed + args.mutated)]

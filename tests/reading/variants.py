@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import joined
+import oddities
 from codings import X264
 from fields import field_coded_h264, field_coded_mpeg2, mixed_h264, pack, without_vui
 from media import encode, remux
@@ -19,18 +20,9 @@ Found = Iterator[tuple[str, str, Callable[[Path], object]]]
 
 def variants(get: Get) -> Found:
     """Yield (name, suffix, how to write it); `get` returns other clean files by name."""
-    for kind in (
-        copies,
-        moved_times,
-        patched_times,
-        fields,
-        hidden_order,
-        boxes,
-        rates,
-        joined.pieces,
-        joined.beside,
-        joined.cuts,
-    ):
+    own = (copies, moved_times, patched_times, fields, hidden_order, boxes, rates)
+    further = (oddities.packed, oddities.flags, oddities.wraps, oddities.indices, oddities.long)
+    for kind in (*own, joined.pieces, joined.beside, joined.cuts, *further):
         yield from kind(get)
 
 
