@@ -52,7 +52,7 @@ def report(results: Iterable[Result]) -> str:
         "`wrong`: readings of a frame that gave another (`shifted`: the one of that time, but not of that number);",
         "`count`: files with a wrong number of frames; `times`: files with wrong times; `refused`: readings refused in one",
         "line (`refused_sound`: of frames that nothing was wrong with); `unread`: files refused altogether of which FFmpeg",
-        "gives a frame; `unstable`: readings not compared because FFmpeg itself does not give the same frame with one thread",
+        "gives a frame; `unstable`: not compared, because FFmpeg itself does not give the same frame with one thread",
         "and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the start; s: longest time",
         "for one file.",
     ]
