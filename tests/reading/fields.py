@@ -130,8 +130,8 @@ def _field(unit: bytes, width: int, number: int | None, bottom: int | None) -> b
     return unit_of(unit[0], head + f"{(old if number is None else number) % (1 << width):0{width}b}" + flags + rest)
 
 
-def mixed_h264(path: Path) -> Path:
-    """Write Annex B in which groups of field pictures and of frames take turns."""
+def mixed_h264(path: Path, *, late: bool = False) -> Path:
+    """Write Annex B in which groups of field pictures and of frames take turns, or first all frames and then fields."""
     by_fields = field_coded_h264(path.with_suffix(".fields.h264"))
     whole = path.with_suffix(".frames.h264")
     x264 = "keyint=6:scenecut=0:bframes=0:cabac=0:8x8dct=0:ref=1:weightp=0:slices=1:aud=0"
@@ -145,7 +145,7 @@ def mixed_h264(path: Path) -> Path:
         if unit[0] & 31 != 6:
             frames.append(unit)
     groups = [_groups(units(by_fields.read_bytes())), _groups(frames)]
-    parts = [group for pair in zip(*groups, strict=False) for group in pair]
+    parts = groups[1] + groups[0] if late else [group for pair in zip(*groups, strict=False) for group in pair]
     path.write_bytes(b"".join(START + unit for group in parts for unit in group))
     by_fields.unlink()
     whole.unlink()

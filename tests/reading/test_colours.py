@@ -4,7 +4,7 @@
 import av
 import numpy as np
 import pytest
-from media import encode, picture
+from media import encode
 
 from hf_rlt.reading import read_frames
 
@@ -50,13 +50,17 @@ def coloured(i, size):
     return squares.repeat(4, 0).repeat(4, 1)[:height, :width].copy()
 
 
-def test_colours_are_those_of_the_standard(tmp_path):
-    path = encode(tmp_path / "a.mkv", "ffv1", n=2, pix_fmt="yuv444p", size=(64, 48))
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("matrix", "red", "blue"), [("bt709", 0.2126, 0.0722), ("smpte170m", 0.299, 0.114)])
+def test_colours_are_those_of_the_standard(tmp_path, matrix, red, blue, full):
+    x264 = f"qp=0:colormatrix={matrix}{':fullrange=on' if full else ''}"
+    path = encode(tmp_path / "a.mkv", "libx264", {"x264-params": x264}, n=2, pix_fmt="yuv444p", show=coloured)
     with av.open(str(path)) as container:
-        planes = [frame.to_ndarray().astype(float) for frame in container.decode(video=0)]
-    found = read_frames(path, range(2)).astype(float)
-    for (y, u, v), image in zip(planes, found, strict=True):  # BT.601, 16 to 235
-        light, blue, red = (y - 16) * 255 / 219, (u - 128) * 255 / 224, (v - 128) * 255 / 224
-        expected = [light + 1.402 * red, light - 0.344136 * blue - 0.714136 * red, light + 1.772 * blue]
-        assert np.abs(image - np.clip(np.stack(expected, -1), 0, 255)).max() <= 2.5
-    assert np.abs(found[1] - picture(1)).mean() < 3
+        frames = list(container.decode(video=0))
+        planes = [[np.asarray(p).reshape(48, -1)[:, :64].astype(float) for p in frame.planes] for frame in frames]
+    light, colour, black = (1.0, 1.0, 0) if full else (255 / 219, 255 / 224, 16)
+    for (y, u, v), image in zip(planes, read_frames(path, range(2)), strict=True):
+        y, u, v = (y - black) * light, (u - 128) * colour, (v - 128) * colour
+        r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+        expected = np.stack([r, (y - red * r - blue * b) / (1 - red - blue), b], -1)
+        assert np.abs(image - np.clip(expected, 0, 255)).max() <= 2.5

@@ -9,6 +9,7 @@ from typing import Any
 
 import joined
 import oddities
+import uneven
 from codings import X264
 from fields import field_coded_h264, field_coded_mpeg2, mixed_h264, pack, without_vui
 from media import encode, remux
@@ -22,6 +23,7 @@ def variants(get: Get) -> Found:
     """Yield (name, suffix, how to write it); `get` returns other clean files by name."""
     own = (copies, moved_times, patched_times, fields, hidden_order, boxes, rates)
     further = (oddities.packed, oddities.flags, oddities.wraps, oddities.indices, oddities.long)
+    further += (uneven.empty, uneven.discarded, uneven.pairs)
     for kind in (*own, joined.pieces, joined.beside, joined.cuts, *further):
         yield from kind(get)
 
@@ -172,6 +174,7 @@ def fields(get: Get) -> Found:
         "keyint12": lambda path: field_coded_h264(path, "keyint=12"),
         "one_key": lambda path: field_coded_h264(path, "keyint=1000"),
         "mixed": mixed_h264,
+        "late": lambda path: mixed_h264(path, late=True),
     }.items():
         yield f"paff_{name}", ".h264", write
         for suffix in ("ts", "m2ts", "mkv", "mp4", "mov", "avi", "nut", "flv", "mpg"):
