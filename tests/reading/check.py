@@ -30,9 +30,10 @@ class Result:
     refused_sound: int = 0  # of those, of how many nothing was wrong with the frames
     unstable: int = 0  # not compared, because FFmpeg itself does not give the same frame twice
     count: int = 0  # 1 if the number of frames is wrong
+    lost: int = 0  # 1 if frames that nothing was wrong with are left out
     shorter: int = 0  # frames that were left out at the end, all of them behind damage
     times: int = 0  # 1 if times that ascend are not those of the frames
-    unread: int = 0  # 1 if the file is refused, although FFmpeg gives a frame of it
+    unread: int = 0  # 1 if the file is refused, although FFmpeg gives a frame that nothing was wrong with
     other: int = 0  # exceptions of another kind
     hang: int = 0
     crash: int = 0
@@ -116,7 +117,7 @@ class Checker:
         result, n = self.result, len(truth.prints)
         result.held = n
         if index is None:
-            result.unread = int(n > 0)
+            result.unread = int(truth.last_sound > 0)
             if n:
                 result.note(f"FFmpeg gives {n} frames; refused: {self.answers[0][2]}")
             return
@@ -149,17 +150,18 @@ class Checker:
 
     def _compare_index(self, index: Any, truth: Truth) -> None:
         result, n, found = self.result, len(truth.prints), index.num_frames
-        if found < n and not self.strict and found >= truth.last_sound:
+        if truth.last_sound <= found < n:
             result.shorter = n - found
         elif found != n and (all(truth.stable) or self.strict):
-            result.count = 1
+            result.count, result.lost = 1, int(found < truth.last_sound)
             result.note(f"{found} frames, FFmpeg gives {n}, the last sound one of them {truth.last_sound - 1}")
         if (index.height, index.width) != truth.size and n:
             result.wrong += 1
             result.note(f"size {(index.height, index.width)} instead of {truth.size}")
         times = truth.pts[:found]
         ascending = None not in times and all(a < b for a, b in itertools.pairwise(times))  # type: ignore[operator]
-        if found <= n and ascending and all(truth.stable) and index.pts.tolist() != times:
+        known = found == n or (self.strict and found < n)
+        if known and ascending and all(truth.stable) and index.pts.tolist() != times:
             result.times = 1
             first = next(i for i, time in enumerate(times) if index.pts[i] != time)
             result.note(f"time of frame {first}: {index.pts[first]} instead of {times[first]}")

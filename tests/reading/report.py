@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from check import Result
 
-BAD_CLEAN = ("wrong", "refused", "count", "times", "unread", "other", "hang", "crash")
-BAD_DAMAGED = ("wrong", "count", "times", "other", "hang", "crash")
+BAD_CLEAN = ("wrong", "refused_sound", "count", "times", "unread", "other", "hang", "crash")
+BAD_DAMAGED = ("wrong", "lost", "times", "other", "hang", "crash")
 COLUMNS = (
     "wrong",
     "shifted",
@@ -50,11 +50,11 @@ def report(results: Iterable[Result]) -> str:
     lines += [
         "",
         "`wrong`: readings of a frame that gave another (`shifted`: the one of that time, but not of that number);",
-        "`count`: files with a wrong number of frames; `times`: files with wrong times; `refused`: readings refused in one",
-        "line (`refused_sound`: of frames that nothing was wrong with); `unread`: files refused altogether of which FFmpeg",
-        "gives a frame; `unstable`: not compared, because FFmpeg itself does not give the same frame with one thread",
-        "and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the start; s: longest time",
-        "for one file.",
+        "`count`: files with a wrong number of frames (`lost`: sound ones are missing); `times`: files with wrong times;",
+        "`refused`: readings refused in one line (`refused_sound`: of frames that nothing was wrong with); `unread`: files",
+        "refused of which FFmpeg gives a sound frame; `unstable`: not compared, because FFmpeg itself does not give the same",
+        "frame with one thread and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the",
+        "start; s: longest time for one file. A frame is sound if FFmpeg reports nothing between a keyframe before and it.",
     ]
     for kind, found in kinds.items():
         failing = [r for r in found if is_bad(r)]
