@@ -200,10 +200,10 @@ def index_frames(container: Any, stream: Any, on_frame: OnFrame | None = None) -
     """Make the index that decoding everything gives, without damaged frames at the end; None for no frame."""
     times: list[int | None] = []
     keys, first, good = bytearray(), None, 0
-    for frame, intact in decode(container, stream, on_frame=on_frame):
+    for frame, is_key, intact in decode(container, stream, on_frame):
         first = first or frame
         times.append(frame.pts)
-        keys.append(frame.key_frame)
+        keys.append(is_key)
         good = len(times) if intact else good
     return _make_index(stream, first, times[:good], np.frombuffer(keys, dtype=bool)[:good]) if good else None
 

@@ -6,8 +6,10 @@ frames are counted from the keyframe on and compared with the index by time stam
 from its start.
 """
 
+import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -18,11 +20,11 @@ import av.filter
 import numpy as np
 
 from .indexing import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
-from .video_stream import REPAIR, OnFrame, Source, decode, name_of, open_stream, quarter_turns
+from .video_stream import REPAIR, Decoded, OnFrame, Source, decode, name_of, open_stream, quarter_turns
 
 Each = Callable[[np.ndarray], np.ndarray]
 _filters = threading.local()
-_forked: list[ExitStack] = []  # opened before a fork, whose decoder threads are not in this process: never closed
+_readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
 
 
 class VideoReader:
@@ -51,7 +53,8 @@ class VideoReader:
         self._max_pixels, self._on_frame = max_pixels, on_frame
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
-        self._at_start, self._process = False, os.getpid()
+        self._at_start = False
+        _readers.add(self)
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -60,15 +63,12 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        if self._process != os.getpid():
-            _forked.append(self._stack.pop_all())
-            self._process = os.getpid()
         self._stack.close()
         self._opened = None
 
     def _open(self, *, at_start: bool) -> tuple[Any, Any]:
-        """Return container and stream, newly opened if the start is asked for and something was read, or after a fork."""
-        if self._opened is None or (at_start and not self._at_start) or self._process != os.getpid():
+        """Return container and stream, newly opened if the start is asked for and something was read."""
+        if self._opened is None or (at_start and not self._at_start):
             self.close()
             opened = self._stack.enter_context(open_stream(self._source, self._max_pixels))
             self._opened, self._at_start = opened, True
@@ -152,6 +152,21 @@ class VideoReader:
         return True
 
 
+def _leave_to_parent() -> None:
+    """Make readers open their files anew in a forked process; what the parent has open is never freed here.
+
+    The process shares the parent's place in the file, and freeing a decoder would wait for threads that only the parent has.
+    """
+    for reader in list(_readers):
+        for held in (*(reader._opened or ()), reader._stack):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+        reader._stack, reader._opened = ExitStack(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
     """Return the `VideoIndex` of a video: a path, the bytes of a file, or a seekable binary file (read from its start).
 
@@ -197,7 +212,7 @@ def read_frames(
         return reader.read(indices)
 
 
-def _place(decoded: Iterator, index: VideoIndex, start: int, fresh: bool) -> Iterator[tuple[int, tuple[Any, bool]]]:
+def _place(decoded: Iterator[Decoded], index: VideoIndex, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
     """Number the frames from the keyframe at `start` on; ends where their times are not the index's.
 
     Args:
@@ -207,24 +222,27 @@ def _place(decoded: Iterator, index: VideoIndex, start: int, fresh: bool) -> Ite
         fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
     """
     times, place = index._times, start - 1
-    for frame, intact in decoded:
-        if frame.pts is None:
+    for item in decoded:
+        time = item.frame.pts
+        if time is None:
             return
         if place < start:
-            if frame.pts < times[start]:
+            if time < times[start]:
                 continue  # of the group before
-            if frame.pts > times[start] or not (fresh or (frame.key_frame and intact)):
+            if time > times[start] or not (fresh or (item.is_key and item.intact)):
                 return
         place += 1
-        if place >= index.num_frames or frame.pts != times[place]:
+        if place >= index.num_frames or time != times[place]:
             return
-        yield place, (frame, intact)
+        yield place, item
 
 
-def _fill(placed: Iterator, index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> str:
+def _fill(
+    placed: Iterator[tuple[int, Decoded]], index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None
+) -> str:
     """Fill `frames` with those at `wanted` of the numbered ones; return what is wrong, "" if nothing."""
     row, last = 0, -1
-    for last, (frame, intact) in placed:
+    for last, (frame, _, intact) in placed:
         if last > wanted[row]:
             break
         if last == wanted[row]:

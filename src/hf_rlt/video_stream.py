@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 
@@ -145,17 +145,31 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
             yield packet, packet.is_corrupt and not any(later.is_keyframe for later in window)
 
 
-def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iterator[tuple[Any, bool]]:
-    """Yield (frame, intact): not intact from damage on, until a keyframe whose packet comes after it.
+class Decoded(NamedTuple):
+    """A frame that decoding returns.
+
+    Attributes:
+        frame: the `av.VideoFrame`.
+        is_key: decoding can start from it: packet and decoder both call it a keyframe.
+        intact: no damage was found from the last keyframe on.
+    """
+
+    frame: Any
+    is_key: bool
+    intact: bool
+
+
+def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iterator[Decoded]:
+    """Yield the frames from where the container stands; after damage none is intact until a keyframe stored behind it.
 
     Args:
-        container, stream: as `open_stream` yields them; from where the container stands.
+        container, stream: as `open_stream` yields them.
         on_frame: called with every frame; what it raises comes out.
     """
     broken, damaged = False, -1
     for number, (packet, bad) in enumerate(chain(_packets(container, stream), [(None, False)])):
         if packet is not None:
-            packet.opaque = number
+            packet.opaque = number, packet.is_keyframe
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError:
@@ -165,11 +179,13 @@ def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iter
         for frame in frames:
             if on_frame is not None:
                 on_frame(frame)
+            origin, is_key = frame.opaque or (number, True)
+            is_key = bool(is_key and frame.key_frame)
             if frame.is_corrupt:
-                broken, damaged = True, max(damaged, frame.opaque or 0)
-            elif broken and frame.key_frame and (frame.opaque or 0) > damaged:
+                broken, damaged = True, max(damaged, origin)
+            elif broken and is_key and origin > damaged:
                 broken = False
-            yield frame, not broken
+            yield Decoded(frame, is_key, not broken)
 
 
 def quarter_turns(frame: Any) -> int:
