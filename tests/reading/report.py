@@ -52,8 +52,8 @@ def report(results: Iterable[Result]) -> str:
         "`wrong`: readings of a frame that gave another (`shifted`: the one of that time, but not of that number);",
         "`count`: files with a wrong number of frames (`lost`: sound ones are missing); `times`: files with wrong times;",
         "`refused`: readings refused in one line (`refused_sound`: of frames that nothing was wrong with); `unread`: files",
-        "refused of which FFmpeg gives a sound frame; `unstable`: not compared, because FFmpeg itself does not give the same",
-        "frame with one thread and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the",
+        "refused of which FFmpeg gives a sound frame; `unstable`: not compared, as FFmpeg itself gives different frames",
+        "with one thread and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the",
         "start; s: longest time for one file. A frame is sound if FFmpeg reports nothing between a keyframe before and it.",
     ]
     for kind, found in kinds.items():
