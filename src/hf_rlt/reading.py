@@ -53,7 +53,7 @@ class VideoReader:
         self._max_pixels, self._on_frame = max_pixels, on_frame
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
-        self._at_start = False
+        self._at_start = self._damaged = False
         _readers.add(self)
 
     def __enter__(self) -> "VideoReader":
@@ -71,7 +71,7 @@ class VideoReader:
         if self._opened is None or (at_start and not self._at_start):
             self.close()
             opened = self._stack.enter_context(open_stream(self._source, self._max_pixels))
-            self._opened, self._at_start = opened, True
+            self._opened, self._at_start, self._damaged = opened, True, False
         return self._opened
 
     @property
@@ -138,18 +138,49 @@ class VideoReader:
             # Some demuxers seek by decoding time and land behind the keyframe: then from a little earlier, and to the
             # start by opening the file again.
             for back in (0, 4, MAX_REORDER) if start else (0, None):
-                if back is None:
+                if back is None or self._met_damage(stream):
                     container, stream = self._open(at_start=True)
-                elif start or not self._at_start:
+                if start or not self._at_start:
                     with suppress(av.error.FFmpegError):
-                        container.seek(int(index._times[max(start - back, 0)]), stream=stream)
+                        container.seek(int(index._times[max(start - (back or 0), 0)]), stream=stream)
                 fresh, self._at_start = self._at_start and not start, False
-                placed = _place(decode(container, stream, self._on_frame), index, start, fresh)
-                if not _fill(placed, index, wanted[group], frames[group], each):
+                if not _fill(self._place(container, stream, start, fresh), index, wanted[group], frames[group], each):
                     break
             else:
                 return False
         return True
+
+    def _met_damage(self, stream: Any) -> bool:
+        """Return whether the decoder met damage, also in what it still holds: flushed, it would keep something of it."""
+        if not self._at_start and not self._damaged:
+            try:
+                self._damaged = any(frame.is_corrupt for frame in stream.decode(None))
+            except av.error.FFmpegError:
+                self._damaged = True
+        return self._damaged
+
+    def _place(self, container: Any, stream: Any, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
+        """Decode and number the frames from the keyframe at `start` on; ends where their times are not the index's.
+
+        Args:
+            container, stream: as opened, after a seek.
+            start: index of a keyframe.
+            fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
+        """
+        times, place = self.index._times, start - 1
+        for item in decode(container, stream, self._on_frame):
+            time, self._damaged = item.frame.pts, self._damaged or not item.intact
+            if time is None:
+                return
+            if place < start:
+                if time < times[start]:
+                    continue  # of the group before
+                if time > times[start] or not (fresh or (item.is_key and item.intact)):
+                    return
+            place += 1
+            if place >= len(times) or time != times[place]:
+                return
+            yield place, item
 
 
 def _leave_to_parent() -> None:
@@ -210,31 +241,6 @@ def read_frames(
     """
     with VideoReader(source, index, remember=remember) as reader:
         return reader.read(indices)
-
-
-def _place(decoded: Iterator[Decoded], index: VideoIndex, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
-    """Number the frames from the keyframe at `start` on; ends where their times are not the index's.
-
-    Args:
-        decoded: what decoding yields after a seek.
-        index: with times that tell frames apart.
-        start: index of a keyframe.
-        fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
-    """
-    times, place = index._times, start - 1
-    for item in decoded:
-        time = item.frame.pts
-        if time is None:
-            return
-        if place < start:
-            if time < times[start]:
-                continue  # of the group before
-            if time > times[start] or not (fresh or (item.is_key and item.intact)):
-                return
-        place += 1
-        if place >= index.num_frames or time != times[place]:
-            return
-        yield place, item
 
 
 def _fill(

@@ -91,7 +91,7 @@ def _file(source: Source) -> tuple[Any, str]:
     try:
         source.seek(0)
         binary = isinstance(source.read(0), bytes)
-    except (OSError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # ValueError: it is closed
         raise ValueError(
             f"{name_of(source)}: expected a seekable binary file ({error}): read it and pass bytes."
         ) from error
