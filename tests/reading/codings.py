@@ -50,6 +50,9 @@ CONTAINERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "dirac": (".drc", "dirac", {}),
     "gif": (".gif", "gif", {}),
     "apng": (".apng", "apng", {}),
+    "avif": (".avif", "avif", {}),
+    "dv": (".dv", "dv", {}),
+    "smjpeg": (".sjpg", "smjpeg", {}),
     "y4m": (".y4m", "yuv4mpegpipe", {}),
     "rm": (".rm", "rm", {}),
     "film": (".cpk", "film_cpk", {}),
@@ -100,6 +103,8 @@ X264: dict[str, dict[str, Any]] = {
     "ntsc": {"options": _x264("bframes=2"), "rate": Fraction(30000, 1001)},
     "fps1": {"options": _x264("bframes=2"), "rate": 1},
     "fps1000": {"options": _x264("bframes=2"), "rate": 1000},
+    "fps3000": {"options": _x264("bframes=2"), "rate": 3000},
+    "long": {"options": _x264("bframes=3:keyint=250"), "n": 600},
     "wide_pixels": {"options": _x264("bframes=2"), "aspect": Fraction(16, 11)},
     "odd_size": {"options": _x264("bframes=2"), "size": (70, 50)},
     "sound": {"options": _x264("bframes=2"), "sound": True},
@@ -169,9 +174,11 @@ GROUPS = [
     Group("libvpx", "webm mkv ivf ogg avi nut", VPX),
     Group("libvpx-vp9", "webm ivf mp4 mkv avi nut", VPX),
     Group(
-        "libsvtav1", "mp4 webm ivf obu mkv ts", {"plain": {"options": {"preset": "12", "g": "16"}, "size": (64, 64)}}
+        "libsvtav1",
+        "mp4 webm ivf obu mkv ts avif",
+        {"plain": {"options": {"preset": "12", "g": "16"}, "size": (64, 64)}},
     ),
-    Group("mjpeg", "avi mov mkv mp4 mjpeg nut", {"plain": {"pix_fmt": "yuvj420p"}}),
+    Group("mjpeg", "avi mov mkv mp4 mjpeg nut smjpeg", {"plain": {"pix_fmt": "yuvj420p"}}),
     Group("ffv1", "mkv avi nut", {"plain": {}, "gop": {"options": {"g": "10", "level": "1"}}}),
     Group(
         "prores_ks",
@@ -232,7 +239,7 @@ GROUPS = [
     Group("v210", "mov avi", {"plain": {"pix_fmt": "yuv422p10le"}}),
     Group("targa", "mov", {"plain": {"pix_fmt": "bgr24"}}),
     Group("speedhq", "nut", PLAIN),
-    Group("dvvideo", "avi mov", {"plain": {"size": (720, 576), "pix_fmt": "yuv420p", "n": 12}}),
+    Group("dvvideo", "avi mov dv", {"plain": {"size": (720, 576), "pix_fmt": "yuv420p", "n": 12}}),
 ]
 
 

@@ -1,16 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Files put together: pieces one behind the other, tracks side by side, and pieces cut off."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
 from codings import CONTAINERS, X264, X265
-from media import copy_of, encode, remux
-
-Get = Callable[[str], Path]
-Found = Iterator[tuple[str, str, Callable[[Path], object]]]
+from media import Found, Get, copy_of, encode, remux
 
 
 def pieces(get: Get) -> Found:
@@ -46,6 +43,20 @@ def pieces(get: Get) -> Found:
                     CONTAINERS[container][0],
                     _join(codec, container, settings),
                 )
+
+
+def codecs(get: Get) -> Found:
+    """Yield transport streams whose codec changes, of which FFmpeg decodes what it decodes."""
+    for one, other in (
+        ("libx264_b3_ts", "mpeg2video_b2_ts"),
+        ("mpeg2video_b2_ts", "libx265_open_gop_ts"),
+        ("libx264_b0_ts", "libx264_b3_mpg"),
+    ):
+        yield (
+            f"cut_joined_{one}_{other}",
+            ".ts",
+            lambda path, a=one, b=other: path.write_bytes(get(a).read_bytes() + get(b).read_bytes()),
+        )
 
 
 SIZES = {

@@ -84,6 +84,15 @@ def add_like(container: Any, template: Any) -> Any:
     return stream
 
 
+Build = Callable[[Path], object]
+Get = Callable[[str], Path]  # a clean file by its name
+Found = Iterator[tuple[str, str, Build]]  # name, suffix, how to write it
+
+
+def writing(write: Callable[..., object], *args: Any, **kwargs: Any) -> Build:
+    return lambda path: write(path, *args, **kwargs)
+
+
 Change = Callable[[int, Any], Iterable[Any]]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from damage import damage, damage_packets
+from damage import damage
+from damaged_packets import damage_packets
 
 
 def mutate(source: Path, target: Path, rng: random.Random) -> str:

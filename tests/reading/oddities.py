@@ -1,16 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Clean files with what real ones have: packed B-frames, clocks that wrap, wrong flags, indices left out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-from media import add_like, copy_of, packets_of, remux
-
-Get = Callable[[str], Path]
-Found = Iterator[tuple[str, str, Callable[[Path], object]]]
+from media import Found, Get, add_like, copy_of, packets_of, remux
 
 
 def packed(get: Get) -> Found:

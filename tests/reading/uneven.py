@@ -1,17 +1,14 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Clean files whose packets are not one frame each: none, two, or one that is never shown."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 from fields import START, units
-from media import add_like, copy_of, packets_of, remux
-
-Get = Callable[[str], Path]
-Found = Iterator[tuple[str, str, Callable[[Path], object]]]
+from media import Found, Get, add_like, copy_of, packets_of, remux
 
 NOT_CODED = b"\0\0\1\xb6\x50\x20"  # MPEG-4: a P-frame that is not coded, such as encoders write for a dropped frame
 SEI = START + bytes([6, 5, 17]) + bytes(range(16)) + b"\x01\x80"  # H.264: user data, and no picture
