@@ -24,7 +24,7 @@ class Truth:
     Attributes:
         prints: a fingerprint of each frame.
         pts: the time of each.
-        sound: whether nothing went wrong between the keyframe before it and it.
+        sound: whether FFmpeg reported nothing wrong since a keyframe before it.
         keys: whether FFmpeg calls it a keyframe.
         stable: whether decoding with several threads gives the same frame.
         size: (height, width) that the reader promises, upright and with square pixels.
@@ -50,16 +50,19 @@ def fingerprint(image: np.ndarray) -> bytes:
 
 def decode_file(source: Path, threads: int = 1) -> Truth:
     """Decode the whole file once; an error that a packet raises costs that packet only, as in ffmpeg."""
-    truth, shape, broken = Truth(), None, False
+    truth, shape, trouble = Truth(), None, -1
     try:
-        for frame, trouble in _frames(source, threads):
-            broken = (broken and not frame.key_frame) or trouble or frame.is_corrupt
+        for frame, latest in _frames(source, threads):
+            own = -1 if frame.opaque is None else frame.opaque
+            trouble = max(trouble, latest, own if frame.is_corrupt else -1)
+            if frame.key_frame and own > trouble:
+                trouble = -1
             if shape is None:
                 shape = _shape(frame, source)
                 truth.size = (shape.height, shape.width)
             truth.prints.append(fingerprint(reading._picture(frame, shape)))
             truth.pts.append(frame.pts)
-            truth.sound.append(not broken)
+            truth.sound.append(trouble < 0)
             truth.keys.append(frame.key_frame)
             if len(truth.pts) >= TOO_MANY:
                 break
@@ -81,22 +84,25 @@ def decode_twice(source: Path) -> Truth:
     return truth
 
 
-def _frames(source: Path, threads: int) -> Iterator[tuple[Any, bool]]:
-    """Yield (frame, whether something went wrong since the frame before)."""
+def _frames(source: Path, threads: int) -> Iterator[tuple[Any, int]]:
+    """Yield (frame, number of the last packet with which something went wrong since the frame before, or -1)."""
     with av.open(str(source), metadata_errors="replace") as container:
         stream = video_of(container)
         stream.thread_type = "FRAME"
         stream.codec_context.thread_count = threads
-        trouble = False
-        for packet in _packets(container, stream):
-            trouble = trouble or (packet is not None and packet.is_corrupt)
+        stream.codec_context.copy_opaque = True  # a frame knows the number of its packet
+        trouble = -1
+        for number, packet in enumerate(_packets(container, stream)):
+            if packet is not None:
+                packet.opaque = number
+                trouble = number if packet.is_corrupt else trouble
             try:
                 frames = stream.decode(packet)
             except av.error.FFmpegError:
-                frames, trouble = [], True
+                frames, trouble = [], number
             for frame in frames:
                 yield frame, trouble
-                trouble = False
+                trouble = -1
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
