@@ -385,3 +385,64 @@ def test_settings_of_the_collator_out_of_range(digits_processor, settings, messa
 def test_a_collator_without_seeds_says_what_to_do(digits_processor):
     with pytest.raises(ValueError, match="remove_unused_columns=False"):
         ClipCollator(digits_processor)([{"pixel_values": torch.zeros(1), "labels": torch.zeros(1)}])
+
+
+class TestSkippingIsOneRule:
+    """What is wrong with one item, in reading it or in making it, skips that one; a bug does not."""
+
+    SOURCES = (
+        None,
+        3,
+        object(),
+        {},
+        {"path": None, "bytes": None},
+        {"path": "", "bytes": None},
+        {"bytes": b"x"},
+        "",
+        "a\0b",
+    )
+
+    def data(self, kind, sources, processor, **changes):
+        clips = ClipList(sources, [0] * len(sources), ["a", "b"])
+        return kind(clips, processor, on_bad_video="skip", **changes)
+
+    @pytest.mark.parametrize("kind", [ClipDataset, ViewDataset])
+    def test_sources_that_are_no_videos(self, train, digits_processor, kind, tmp_path):
+        data = self.data(kind, [*self.SOURCES, train.sources[0]], digits_processor)
+        labels = [int(data[index]["labels"]) for index in range(len(data))]
+        assert labels == [-100] * len(self.SOURCES) + [0]
+        assert len(data.unreadable()) == len(self.SOURCES)
+        loud = kind(data.clips, digits_processor)
+        with pytest.raises(UnreadableClipError, match="Clip 2 of the data set cannot be read: Expected a video file"):
+            loud[2]
+        counts = count_tokens(data.clips, digits_processor, on_bad_video="skip", cache_dir=tmp_path)
+        assert counts[:-1].tolist() == [0] * len(self.SOURCES)
+
+    def test_views_that_do_not_fit(self, tmp_path, digits_processor):
+        settings = {"num_frames": 2, "patch_size": 8, "do_resize": False, "crop_size": {"height": 64, "width": 64}}
+        processor = RLTVideoProcessor(**settings)
+        small, large = (
+            write_video(tmp_path / f"{side}.mp4", np.zeros((4, side, side, 3), np.uint8)) for side in (32, 96)
+        )
+        data = self.data(ViewDataset, [small, large], processor, num_crops=3)
+        assert [int(data[index]["labels"]) for index in range(2)] == [-100, 0]
+
+    def test_what_augmentation_refuses(self, train, digits_processor):
+        def refuse(frames):
+            raise ValueError("too dark")
+
+        def stumble(frames):
+            raise TypeError("a bug")
+
+        assert int(self.data(ClipDataset, train.sources, digits_processor, augmentation=refuse)[0]["labels"]) == -100
+        with pytest.raises(TypeError, match="a bug"):
+            self.data(ClipDataset, train.sources, digits_processor, augmentation=stumble)[0]
+
+    def test_streams(self, train, digits_processor, caplog):
+        class Rows:
+            def read(self, epoch):
+                return iter([(None, 0), ({"path": None, "bytes": None}, 1), (train.sources[0], 1)])
+
+        stream = StreamedClips(Rows(), digits_processor, on_bad_video="skip")
+        assert [int(item["labels"]) for item in islice(stream, 6)] == [-100, -100, 1] * 2
+        assert caplog.text.count("Skipped, it cannot be read") == int(stream.bad_count)

@@ -5,21 +5,21 @@ Frame `i` is the i-th frame that decoding the whole file returns. Packets tell t
 
 - each holds one frame: no fields, none that is never shown, none that an edit list cuts away, none damaged;
 - their times order them as the decoder does. Where it hands frames out in the order in which they are stored, times
-  ascend. Where it reorders, times show that they know of it: they differ from the stored order, by no more places than
-  the decoder waits. Times that ascend there are those of decoding, as in AVI and ASF and what was copied from them;
+  ascend. Where it reorders (H.264, HEVC), times show that they know of it: they differ from the stored order, by no more
+  places than the decoder waits. Times that ascend there are those of decoding, as in AVI and what was copied from it;
 - the frames from one keyframe to the next are shown together: a wrong time inside does not move the frames outside.
 
         stored   I P b b | I P b b | ...
         times    0 3 1 2 | 4 7 5 6 | ...      each group ends before the next begins
 
-The order inside a group is checked when it is decoded.
+The order inside a group is checked when it is decoded. Not seen is damage that makes decoding lose a frame in a part of
+the file that is not decoded: frames keep the places that packets give them.
 """
 
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 import av
 import numpy as np
 
+from .h264_sps import may_hold_fields
 from .video_stream import OnFrame, Source, decode, quarter_turns
 
 MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
@@ -53,18 +54,12 @@ class VideoIndex:
     height: int
     width: int
     fps: float
-    # Frames that decoding can start from; None when times do not tell frames apart, which then are counted.
+    # Frames that decoding can start from, if packets are the evidence; None if frames have to be counted from the start.
     _keys: np.ndarray | None = field(default=None, repr=False)
-    # Times as the decoder attaches them, in its order; None if they are `pts`.
-    _stamps: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def num_frames(self) -> int:
         return len(self.pts)
-
-    @property
-    def _times(self) -> np.ndarray:
-        return self.pts if self._stamps is None else self._stamps
 
     @property
     def duration(self) -> float:
@@ -124,7 +119,7 @@ class _Cache:
 
 
 def _nbytes(index: VideoIndex) -> int:
-    return 1000 + sum(array.nbytes for array in (index.pts, index._keys, index._stamps) if array is not None)
+    return 1000 + sum(array.nbytes for array in (index.pts, index._keys) if array is not None)
 
 
 cache = _Cache()
@@ -133,8 +128,8 @@ cache = _Cache()
 def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     """Make the index that the packets give, decoding one frame; None when they are not evidence enough, see above."""
     context = stream.codec_context
-    if context.field_order > _PROGRESSIVE:
-        return None  # a packet may hold one field of a frame
+    if not _one_frame_each(context):
+        return None
     times, keys, first, total = [], bytearray(), None, 0
     try:
         for packet in container.demux(stream):
@@ -158,8 +153,20 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     stored, starts = np.array(times, dtype=np.int64), np.frombuffer(keys, dtype=bool)
     if first.pts != stored.min() or not _know_order(stored, starts, context.reorder_depth):
         return None
+    if container.format.name == "avi" and [entry.timestamp for entry in stream.index_entries] != times:
+        return None  # AVI has no times: they count entries of its index after a seek, and packets otherwise
     order = np.argsort(stored)
     return _make_index(stream, first, stored[order], starts[order])
+
+
+def _one_frame_each(context: Any) -> bool:
+    """Return whether decoding is known to make one frame of each packet, in an order that times can tell."""
+    if context.name == "h264":  # a packet may hold one field of a frame
+        return context.field_order <= _PROGRESSIVE and not may_hold_fields(context.extradata)
+    if context.name == "apng":
+        return False  # a frame is painted over the one before, which a seek does not clear
+    # Others that reorder (MPEG-1, 2 and 4, VC-1, ...) do it by type of picture, and leave out what does not fit.
+    return context.reorder_depth == 0 or context.name == "hevc"
 
 
 def _is_shown(packet: Any, codec: str) -> bool:
@@ -199,34 +206,33 @@ def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool
 def index_frames(container: Any, stream: Any, on_frame: OnFrame | None = None) -> VideoIndex | None:
     """Make the index that decoding everything gives, without damaged frames at the end; None for no frame."""
     times: list[int | None] = []
-    keys, first, good = bytearray(), None, 0
-    for frame, is_key, intact in decode(container, stream, on_frame):
+    first, good = None, 0
+    for frame, _, intact in decode(container, stream, on_frame):
         first = first or frame
         times.append(frame.pts)
-        keys.append(is_key)
         good = len(times) if intact else good
-    return _make_index(stream, first, times[:good], np.frombuffer(keys, dtype=bool)[:good]) if good else None
+    if not good:
+        return None
+    known = None if None in times[:good] else np.array(times[:good], dtype=np.int64)
+    return _make_index(stream, first, np.arange(good) if known is None else _ascending(known), timed=known is not None)
 
 
-def _make_index(stream: Any, first: Any, times: Sequence[int | None] | np.ndarray, keys: np.ndarray) -> VideoIndex:
-    """Make the index from the first frame, and the times of all and whether they are keyframes, as decoding gives them."""
+def _make_index(
+    stream: Any, first: Any, pts: np.ndarray, keys: np.ndarray | None = None, *, timed: bool = True
+) -> VideoIndex:
+    """Make the index from the first frame, and the times of all, or only their numbers, and which are keyframes."""
     ratio = float(stream.sample_aspect_ratio or 1)
     height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # or it is nonsense
     height, width = (width, height) if quarter_turns(first) % 2 else (height, width)
     fps = float(stream.average_rate or stream.guessed_rate or 25)
-    if not isinstance(times, np.ndarray) and None in times:
-        base = 1 / Fraction(fps).limit_denominator(100_000)
-        return VideoIndex(_frozen(np.arange(len(times))), base, height, width, fps)
-    stamps = np.array(times, dtype=np.int64)
-    pts, starts = _ascending(stamps), np.array(keys, dtype=bool)
-    if pts[-1] > pts[0]:
-        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * stream.time_base))
-    starts[0] = True
-    found = np.flatnonzero(starts)
-    if len(np.unique(stamps)) < len(stamps) or (np.diff(stamps[found]) <= 0).any():
-        return VideoIndex(_frozen(pts), stream.time_base, height, width, fps)
-    own = None if np.array_equal(pts, stamps) else _frozen(stamps)
-    return VideoIndex(_frozen(pts), stream.time_base, height, width, fps, _frozen(found), own)
+    base = stream.time_base if timed else 1 / Fraction(fps).limit_denominator(100_000)
+    if timed and pts[-1] > pts[0]:
+        fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * base))
+    starts = None if keys is None else np.flatnonzero(keys)
+    for array in (pts, starts):
+        if array is not None:
+            array.flags.writeable = False  # a remembered index is handed out again
+    return VideoIndex(pts, base, height, width, fps, starts)
 
 
 def _ascending(stamps: np.ndarray) -> np.ndarray:
@@ -234,8 +240,3 @@ def _ascending(stamps: np.ndarray) -> np.ndarray:
     order = np.argsort(stamps, kind="stable")
     local = (np.abs(order - np.arange(len(order))) <= MAX_REORDER).all()
     return stamps[order] if local else np.maximum.accumulate(stamps)
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False  # a remembered index is handed out again
-    return array

@@ -8,22 +8,19 @@ from its start.
 
 import ctypes
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from fractions import Fraction
 from typing import Any
 
 import av
-import av.filter
 import numpy as np
 
+from .downloads import Download, download, is_address
 from .indexing import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
-from .video_stream import REPAIR, Decoded, OnFrame, Source, decode, name_of, open_stream, quarter_turns
+from .video_stream import REPAIR, Decoded, OnFrame, Source, decode, name_of, open_stream, to_rgb
 
 Each = Callable[[np.ndarray], np.ndarray]
-_filters = threading.local()
 _readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
 
 
@@ -31,7 +28,8 @@ class VideoReader:
     """One video, opened once to find its frames and to read any of them; `with` closes it.
 
     Args:
-        source: a path, the bytes of a file, or a seekable binary file (read from its start).
+        source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose file
+            is downloaded once.
         index: of the same source, if known.
         remember: keep the index of a file on disk for the next time that this process reads it. It is found again by
             path, inode, size and times of change, unless the last is less than two seconds ago.
@@ -48,7 +46,8 @@ class VideoReader:
         max_pixels: int | None = None,
         on_frame: OnFrame | None = None,
     ) -> None:
-        self._source, self._index = source, index
+        self._source: Any = source
+        self._index = index
         self._key = cache.key(source) if remember and index is None else None
         self._max_pixels, self._on_frame = max_pixels, on_frame
         self._stack = ExitStack()
@@ -63,13 +62,20 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
+        self._close_stream()
+        if isinstance(self._source, Download):
+            self._source.close()
+
+    def _close_stream(self) -> None:
         self._stack.close()
         self._opened = None
 
     def _open(self, *, at_start: bool) -> tuple[Any, Any]:
         """Return container and stream, newly opened if the start is asked for and something was read."""
         if self._opened is None or (at_start and not self._at_start):
-            self.close()
+            self._close_stream()
+            if is_address(self._source):
+                self._source = download(self._source)
             opened = self._stack.enter_context(open_stream(self._source, self._max_pixels))
             self._opened, self._at_start, self._damaged = opened, True, False
         return self._opened
@@ -118,7 +124,7 @@ class VideoReader:
             opened = self._open(at_start=True)
             self._at_start = False
             decoded = decode(*opened, self._on_frame)
-            problem = _fill(enumerate(decoded), index, wanted, frames, each)
+            problem = _fill(_count(decoded, index), index, wanted, frames, each)
             if problem:
                 raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
@@ -142,7 +148,7 @@ class VideoReader:
                     container, stream = self._open(at_start=True)
                 if start or not self._at_start:
                     with suppress(av.error.FFmpegError):
-                        container.seek(int(index._times[max(start - (back or 0), 0)]), stream=stream)
+                        container.seek(int(index.pts[max(start - (back or 0), 0)]), stream=stream)
                 fresh, self._at_start = self._at_start and not start, False
                 if not _fill(self._place(container, stream, start, fresh), index, wanted[group], frames[group], each):
                     break
@@ -167,7 +173,9 @@ class VideoReader:
             start: index of a keyframe.
             fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
         """
-        times, place = self.index._times, start - 1
+        times, place, held = self.index.pts, start - 1, None
+        # Stored behind a keyframe and shown before it, frames are lost by a seek: only what follows shows its place.
+        hold = stream.codec_context.reorder_depth > 0
         for item in decode(container, stream, self._on_frame):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
             if time is None:
@@ -180,7 +188,13 @@ class VideoReader:
             place += 1
             if place >= len(times) or time != times[place]:
                 return
-            yield place, item
+            if held is not None:
+                yield start, held
+            held = item if hold and place == start else None
+            if held is None:
+                yield place, item
+        if held is not None:
+            yield start, held
 
 
 def _leave_to_parent() -> None:
@@ -199,7 +213,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
-    """Return the `VideoIndex` of a video: a path, the bytes of a file, or a seekable binary file (read from its start).
+    """Return the `VideoIndex` of a video.
 
     Reads the packets once and decodes one frame. Where packets are not evidence enough of the frames and their order
     (times of decoding alone, as in AVI; interlaced H.264; joined clocks; an edit list; damage; see `hf_rlt.indexing`),
@@ -207,7 +221,7 @@ def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
     calls best, never a cover picture.
 
     Args:
-        source: see above.
+        source: see `VideoReader`.
         remember: see `VideoReader`.
 
     Raises:
@@ -243,6 +257,17 @@ def read_frames(
         return reader.read(indices)
 
 
+def _count(decoded: Iterator[Decoded], index: VideoIndex) -> Iterator[tuple[int, Decoded]]:
+    """Number all frames of a file. What damage swallows keeps its place where packets have times."""
+    place, damaged = -1, False
+    for item in decoded:
+        place += 1
+        time, damaged = item.frame.pts, damaged or not item.intact
+        if index._keys is not None and damaged and time is not None:
+            place = max(place, int(np.searchsorted(index.pts, time)))
+        yield place, item
+
+
 def _fill(
     placed: Iterator[tuple[int, Decoded]], index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None
 ) -> str:
@@ -254,35 +279,9 @@ def _fill(
         if last == wanted[row]:
             if not intact:
                 return f"frame {last} of {index.num_frames} is damaged"
-            picture = _picture(frame, index)
+            picture = to_rgb(frame, index.height, index.width)
             frames[row] = picture if each is None else each(np.ascontiguousarray(picture))
             row += 1
             if row == len(wanted):
                 return ""
     return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {last + 1} frames on the way to it were"
-
-
-def _picture(frame: Any, index: VideoIndex) -> np.ndarray:
-    """Return a frame upright and in the index's size. Colours are converted by FFmpeg's filters, as ffmpeg does."""
-    turns = quarter_turns(frame)
-    size = (index.width, index.height)[:: -1 if turns % 2 else 1]
-    if size == (frame.width, frame.height):
-        pixels = _to_rgb(frame)
-    else:  # one thread: swscale would otherwise start threads anew for every frame, which costs more than the conversion
-        pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1)
-    return np.rot90(pixels, turns)
-
-
-def _to_rgb(frame: Any) -> np.ndarray:
-    """Convert a frame to RGB as ffmpeg does; `frame.to_ndarray` interpolates chroma in another way and place."""
-    kind = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range, frame.interlaced_frame)
-    if getattr(_filters, "kind", None) != kind:
-        graph = av.filter.Graph()
-        graph.threads = 1
-        source = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
-        )
-        graph.link_nodes(source, graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")).configure()
-        _filters.graph, _filters.kind = graph, kind
-    _filters.graph.push(frame)
-    return _filters.graph.pull().to_ndarray()

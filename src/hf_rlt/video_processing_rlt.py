@@ -3,10 +3,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import torch
@@ -27,6 +25,8 @@ from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 from .reading import VideoReader
 from .runs import find_runs
 from .sampling import fps_indices, strided_indices, uniform_indices
+from .video_frames import check_channels, check_pixels, numbered
+from .video_inputs import as_metadata, as_videos, is_file, source_of
 
 DEFAULT_NUM_FRAMES = 16
 
@@ -51,27 +51,14 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
     patch_size: int | list[int] | tuple[int, ...] | None
 
 
-def _is_file(video: object) -> bool:
-    return isinstance(video, (str, os.PathLike, bytes)) or hasattr(video, "read")
-
-
-def _download(url: str) -> bytes:
-    try:
-        with urlopen(url, timeout=60) as response:
-            return response.read()
-    except (OSError, HTTPException) as error:
-        raise ValueError(
-            f"{url}: could not be downloaded ({error}). Check the address or pass a local file."
-        ) from error
-
-
 class RLTVideoProcessor(BaseVideoProcessor):
     """Turns videos into `pixel_values` `(B, F, C, H, W)` and `run_lengths` `(B, N)`.
 
-    Takes a path, an http(s) URL, bytes, a binary file, an array or tensor `(F, H, W, C)` or `(F, C, H, W)`, a list of PIL
-    frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames, `frame_stride` (4) apart,
-    centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"` over the whole video.
-    A video too short for that repeats its last frame. Arrays pass as they are unless `do_sample_frames=True`.
+    Takes a path, an http(s) URL, bytes, a binary file, a row of `datasets`, an array or tensor `(F, H, W, C)` or
+    `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames,
+    `frame_stride` (4) apart, centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"`
+    over the whole video. A file too short for that repeats its last frame. Arrays pass as they are unless
+    `do_sample_frames=True`; one too short is then spread evenly, as in transformers.
 
     Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
     """
@@ -120,24 +107,23 @@ class RLTVideoProcessor(BaseVideoProcessor):
             **kwargs: any setting of the processor, for this call only; `return_tensors="pt"` for tensors.
 
         Raises:
-            ValueError: naming the file, what was found and what to do, if a video cannot be read.
+            ValueError: which of the videos it is (or the file's name), what was found and what to do, if one cannot be
+                read or is none.
         """
-        as_list = list(videos) if isinstance(videos, (list, tuple)) else [videos]
-        files = [_is_file(video) for video in as_list]
-        if as_list and all(files):
-            settings = {**self._settings(), **kwargs}
+        settings = {**self._settings(), **kwargs}
+        videos = as_videos(videos, settings["input_data_format"], settings["do_convert_rgb"])
+        if is_file(videos[0]):
             each = self._resizing(settings)
-            decoded = [self._read(video, settings, each) for video in as_list]
+            decoded = [self._read_of(videos, place, settings, each) for place in range(len(videos))]
             videos = [frames for frames, _ in decoded]
             kwargs.update(
                 do_sample_frames=False, video_metadata=[data for _, data in decoded], input_data_format="channels_last"
             )
             if each is not None:
                 kwargs["do_resize"] = False
-        elif any(files):
-            raise ValueError(
-                f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
-            )
+        elif settings["video_metadata"] is not None:
+            lengths = [len(video) for video in videos]
+            kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
         return super().preprocess(videos, **kwargs)
 
     def _settings(self) -> dict:
@@ -159,14 +145,21 @@ class RLTVideoProcessor(BaseVideoProcessor):
 
         return resized
 
+    def _read_of(self, videos: list, place: int, settings: dict, each=None) -> tuple[np.ndarray, VideoMetadata]:
+        """Read one of several files; an error of one without a name says which it is."""
+        try:
+            return self._read(videos[place], settings, each)
+        except ValueError as error:
+            if isinstance(videos[place], (str, os.PathLike)):
+                raise
+            raise ValueError(f"{numbered(place, len(videos))}{error}") from error
+
     def _read(self, video, settings: dict, each=None) -> tuple[np.ndarray, VideoMetadata]:
         frames, metadata = self._read_clips(video, [settings], each)
         return frames[0], metadata
 
     def _read_clips(self, video, settings: list[dict], each=None, **limits) -> tuple[np.ndarray, VideoMetadata]:
-        if isinstance(video, str) and video.startswith(("http://", "https://")):
-            video = _download(video)
-        with VideoReader(video, **limits) as reader:
+        with VideoReader(source_of(video), **limits) as reader:
             index = reader.index
             metadata = VideoMetadata(
                 total_num_frames=index.num_frames,
@@ -247,7 +240,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
             **kwargs: ignored, other settings of the processor.
 
         Raises:
-            ValueError: if an array holds fewer frames than asked for. Files repeat their last frame instead.
+            ValueError: if an array holds fewer frames than asked for. Files repeat their last frame instead; of arrays that
+                are too short for `frame_stride` or `fps`, frames are spread evenly over them.
         """
         num_frames = num_frames if num_frames is not None else self.num_frames
         fps = fps if fps is not None else self.fps
@@ -255,20 +249,24 @@ class RLTVideoProcessor(BaseVideoProcessor):
         sampling = sampling or self.sampling
         position = self.position if position is None else position
         total = metadata.total_num_frames
-        from_file = timestamps is not None
-        if not from_file and (num_frames is None or num_frames > total):
+        if timestamps is None and (num_frames is None or num_frames >= total):
             # Arrays keep transformers' own rules: all frames at `fps`, or an error when there are too few.
+            if num_frames is None and fps is not None:
+                _timestamps(metadata)  # or a rate of 0 is divided by
             return default_sample_indices_fn(metadata, num_frames=num_frames, fps=fps)
-        num_frames = DEFAULT_NUM_FRAMES if num_frames is None else num_frames
+        num_frames, short = DEFAULT_NUM_FRAMES if num_frames is None else num_frames, False
         if sampling == "uniform":
-            return uniform_indices(total, num_frames, position)
-        if fps is not None:
-            if timestamps is None:
-                if metadata.fps is None:
-                    raise ValueError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
-                timestamps = np.arange(total) / metadata.fps
-            return fps_indices(timestamps, num_frames, fps, position)
-        return strided_indices(total, num_frames, frame_stride, position)
+            indices = uniform_indices(total, num_frames, position)
+        elif fps is not None:
+            stamps = _timestamps(metadata) if timestamps is None else timestamps
+            indices = fps_indices(stamps, num_frames, fps, position)
+        else:
+            indices = strided_indices(total, num_frames, frame_stride, position)
+            short = (num_frames - 1) * frame_stride >= total
+        if timestamps is None and (short or len(np.unique(indices)) < num_frames):
+            # Also transformers' rule: what is too short is spread, and no frame repeated.
+            return default_sample_indices_fn(metadata, num_frames=num_frames)
+        return indices
 
     def _prepare_input_videos(self, videos, input_data_format=None, device=None, **kwargs) -> list[Tensor]:
         # One by one: the base class reads the channel layout of the first video into all the others.
@@ -296,6 +294,9 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return_tensors=None,
         **kwargs,
     ) -> BatchFeature:
+        check_pixels(videos, kwargs["do_rescale"], kwargs["rescale_factor"])
+        if kwargs["do_normalize"]:
+            check_channels(videos, kwargs["image_mean"])
         clips = [self.resize(video, size=size, resample=resample) if do_resize else video for video in videos]
         clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
         shapes = {tuple(clip.shape) for clip in clips}
@@ -305,7 +306,12 @@ class RLTVideoProcessor(BaseVideoProcessor):
                 "do_center_crop on."
             )
         clips = self._scaled(clips, **kwargs)
-        run_lengths = [find_runs(clip[None], threshold, tubelet_size, patch_size)[0] for clip in clips]
+        run_lengths = []
+        for place, clip in enumerate(clips):
+            try:
+                run_lengths.append(find_runs(clip[None], threshold, tubelet_size, patch_size)[0])
+            except ValueError as error:
+                raise ValueError(f"{numbered(place, len(clips))}{error}") from error
         if return_tensors == "pt":
             batch = clips if isinstance(clips, Tensor) else torch.stack(clips)
             return BatchFeature({"pixel_values": batch, "run_lengths": torch.stack(run_lengths)})
@@ -344,6 +350,12 @@ class RLTVideoProcessor(BaseVideoProcessor):
         if push_to_hub:  # not by the base class: it would leave out what was written before it
             self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return written
+
+
+def _timestamps(metadata: VideoMetadata) -> np.ndarray:
+    if not metadata.fps or metadata.fps < 0:
+        raise ValueError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
+    return np.arange(metadata.total_num_frames) / metadata.fps
 
 
 __all__ = ["RLTVideoProcessor"]

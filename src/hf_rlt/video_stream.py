@@ -1,17 +1,21 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Open the video stream of a file with PyAV, and decode it from where it stands."""
+"""Open the video stream of a file with PyAV, decode it from where it stands, and convert its frames to RGB."""
 
 import io
 import multiprocessing
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 import av
+import av.filter
+import numpy as np
 
 Source = str | os.PathLike | bytes | BinaryIO
 OnFrame = Callable[[Any], None]
@@ -22,6 +26,7 @@ _ONE_THREAD = 1 << 17  # pixels of a frame below which handing it to a thread co
 _REFUSED = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "tty"}
 _REFUSED |= {"image2", "vobsub", "mlv", "dvdvideo", "lavfi", "avisynth", "vapoursynth"}
 _FORMATS = ",".join(sorted(av.formats_available - _REFUSED))
+_filters = threading.local()
 _DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
 
 
@@ -77,7 +82,7 @@ def _file(source: Source) -> tuple[Any, str]:
         path = os.fsdecode(source)
         if "://" in path:
             raise ValueError(
-                f"{path}: expected a file, received an address: download it and pass the file or its bytes."
+                f"{path}: expected a file or an http(s) address: download it, and pass the file or its bytes."
             )
         if "\0" in path:
             raise ValueError(f"{path!r}: expected the path of a file, received one with a zero byte.")
@@ -86,8 +91,9 @@ def _file(source: Source) -> tuple[Any, str]:
         return f"file:{path}", "file"  # or a colon in the name makes it a protocol
     if isinstance(source, bytes):
         return io.BytesIO(source), "none"
-    with suppress(AttributeError, OSError):  # OSError: in memory only
-        _check_regular(os.fstat(source.fileno()), name_of(source))
+    raw = getattr(source, "raw", source)
+    if isinstance(raw, io.FileIO) and not raw.closed:
+        _check_regular(os.fstat(raw.fileno()), name_of(source))
     try:
         source.seek(0)
         binary = isinstance(source.read(0), bytes)
@@ -191,3 +197,29 @@ def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iter
 def quarter_turns(frame: Any) -> int:
     """Return how often a frame has to be turned by 90 degrees counterclockwise, as np.rot90 counts, to be upright."""
     return round((frame.rotation or 0) / 90) % 4
+
+
+def to_rgb(frame: Any, height: int, width: int) -> np.ndarray:
+    """Return a frame (height, width, 3) uint8, upright. Colours are converted by FFmpeg's filters, as ffmpeg does."""
+    turns = quarter_turns(frame)
+    size = (width, height)[:: -1 if turns % 2 else 1]
+    if size == (frame.width, frame.height):
+        pixels = _converted(frame)
+    else:  # one thread: swscale would otherwise start threads anew for every frame, which costs more than the conversion
+        pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1)
+    return np.rot90(pixels, turns)
+
+
+def _converted(frame: Any) -> np.ndarray:
+    # `frame.to_ndarray` would take chroma that is not 4:2:0 of 8 bits from other places, and interpolate it linearly.
+    kind = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range, frame.interlaced_frame)
+    if getattr(_filters, "kind", None) != kind:
+        graph = av.filter.Graph()
+        graph.threads = 1
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+        )
+        graph.link_nodes(source, graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")).configure()
+        _filters.graph, _filters.kind = graph, kind
+    _filters.graph.push(frame)
+    return _filters.graph.pull().to_ndarray()

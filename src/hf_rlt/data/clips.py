@@ -2,20 +2,24 @@
 """Reading the clips of a list, and the data set of training: augmented, seeded."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from av.error import FFmpegError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..downloads import MAX_BYTES, is_address
 from ..video_processing_rlt import DEFAULT_NUM_FRAMES
 from .lists import ClipList
 
 IGNORED = -100  # the label of a clip that could not be read; losses and metrics leave it out
 ON_BAD_VIDEO = ("raise", "skip")
 
+Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
@@ -42,30 +46,24 @@ def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
 
 
 def read_clips(processor: Any, source: Any, positions: Sequence[Any], resized: bool = False) -> np.ndarray:
-    """Returns `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row, see `RLTVideoProcessor.read_clips`."""
-    if isinstance(source, dict):
-        source = source["bytes"] if source.get("bytes") is not None else _fetched(source["path"])
-    return processor.read_clips(source if isinstance(source, bytes) else str(source), positions, resized)
+    """Return `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row, see `RLTVideoProcessor.read_clips`."""
+    if isinstance(source, dict) and source.get("bytes") is None and isinstance(source.get("path"), str):
+        source = _fetched(source["path"])
+    return processor.read_clips(source, positions, resized)
 
 
-def read_or_skip(
-    processor: Any,
-    source: Any,
-    positions: Sequence[Any],
-    on_bad_video: str,
-    what: str,
-    name: str,
-    known: bool,
-    resized: bool = False,
-) -> np.ndarray | None:
-    """Returns what `read_clips` does; None for a bad video that is to be skipped, which is reported unless it is known.
+def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: str, known: bool) -> Item | None:
+    """Return what `make` makes of a video; None for a bad one that is to be skipped, reported unless it is known.
+
+    A video is bad if reading it or making an item of it raises what bad data raise: ValueError, OSError or an error of
+    FFmpeg's. Anything else is a bug, or a machine's, and is not skipped.
 
     Raises:
         UnreadableClipError: for a bad video that is not to be skipped; `what` says which of the data set.
     """
     try:
-        return read_clips(processor, source, positions, resized)
-    except (ValueError, OSError) as error:
+        return make()
+    except (ValueError, OSError, FFmpegError) as error:
         if on_bad_video == "raise":
             raise UnreadableClipError(
                 f"{what} of the data set cannot be read: {one_line(error)} To go on without it: --on-bad-video skip."
@@ -83,20 +81,24 @@ def check_on_bad_video(on_bad_video: str) -> None:
 
 def source_name(source: Any, otherwise: str) -> str:
     """Returns what a person calls a video: its path, if it has one."""
-    return str((source.get("path") if isinstance(source, dict) else source) or otherwise)
+    path = source.get("path") if isinstance(source, dict) else source
+    return str(path) if path and isinstance(path, (str, os.PathLike)) else otherwise
 
 
 def _fetched(path: str) -> str | bytes:
     """Returns the bytes of a file that lies on the Hub or in an archive, as rows of a stream name it; else the path."""
-    if "://" not in path or path.startswith(("http://", "https://")):
+    if "://" not in path or is_address(path):
         return path
     import fsspec
 
     try:
         with fsspec.open(path, "rb") as file:
-            return file.read()
+            content = file.read(MAX_BYTES + 1)
     except Exception as error:  # each file system has its own kinds
         raise OSError(f"{path}: could not be fetched ({error}).") from error
+    if len(content) > MAX_BYTES:
+        raise OSError(f"{path}: larger than {MAX_BYTES >> 20} MiB, download it yourself and pass the file.")
+    return content
 
 
 def blank_clip(processor: Any) -> Tensor:
@@ -129,17 +131,27 @@ class ReadClips(Dataset):
         """Returns the names of the videos of the list that could not be read so far, by any loading process."""
         return [self.name(int(index)) for index in self.clips.bad.nonzero()]
 
-    def read(self, index: int, positions: Sequence[Any], keep: bool) -> np.ndarray | None:
-        """Returns `(len(positions), F, H, W, 3)` frames; None, reported once, for a bad video that is to be skipped."""
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        known = bool(self.clips.bad[index])
+        item = make_or_skip(lambda: self.make(index), self.on_bad_video, f"Clip {index}", self.name(index), known)
+        if item is not None:
+            return item
+        self.clips.bad[index] = True
+        return self.blank(index)
+
+    def make(self, index: int) -> dict[str, Tensor]:
+        """Return the item of a video that can be read."""
+        raise NotImplementedError
+
+    def blank(self, index: int) -> dict[str, Tensor]:
+        """Return the item that stands for a video that is skipped."""
+        raise NotImplementedError
+
+    def read(self, index: int, positions: Sequence[Any], keep: bool) -> np.ndarray:
+        """Return `(len(positions), F, H, W, 3)` frames, from memory if they are kept there."""
         if index in self._cache:
             return self._cache[index]
-        source, known = self.clips.sources[index], bool(self.clips.bad[index])
-        name = source_name(source, f"clip {index} of the data set")
-        what, bad = f"Clip {index}", self.on_bad_video
-        frames = read_or_skip(self.processor, source, positions, bad, what, name, known, self.resized)
-        if frames is None:
-            self.clips.bad[index] = True
-            return None
+        frames = read_clips(self.processor, self.clips.sources[index], positions, self.resized)
         if keep and frames.nbytes <= self._cache_left:
             self._cache_left -= frames.nbytes
             self._cache[index] = frames
@@ -230,7 +242,10 @@ class ClipDataset(ReadClips):
         """Returns nothing; from now on, also in running loading processes, clips are augmented as in this epoch."""
         self.epoch.fill_(epoch)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def make(self, index: int) -> dict[str, Tensor]:
         seeds = self.maker.seeds(index, int(self.epoch))
         frames = self.read(index, [self.maker.position(seeds[0])], keep=not self.maker.random_clips)
-        return self.maker.item(None if frames is None else frames[0], self.clips.labels[index], seeds)
+        return self.maker.item(frames[0], self.clips.labels[index], seeds)
+
+    def blank(self, index: int) -> dict[str, Tensor]:
+        return self.maker.item(None, IGNORED, self.maker.seeds(index, int(self.epoch)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from .clips import ItemMaker, check_on_bad_video, read_or_skip, source_name
+from .clips import IGNORED, ItemMaker, check_on_bad_video, make_or_skip, read_clips, source_name
 from .hub import ClipStream
 
 
@@ -46,19 +46,21 @@ class StreamedClips(IterableDataset):
         for epoch in count():
             index = first
             for source, label in self.clips.read(epoch):
-                seeds = self.maker.seeds(index, epoch)
-                yield self.maker.item(self._frames(source, seeds[0], reported), label, seeds)
+                yield self._item(source, label, self.maker.seeds(index, epoch), reported)
                 index += step
             if index == first:
                 return  # more loading processes than files: nothing for this one
 
-    def _frames(self, source: Any, seed: int, reported: set[str]) -> np.ndarray | None:
+    def _item(self, source: Any, label: int, seeds: list[int], reported: set[str]) -> dict[str, Tensor]:
+        def make() -> dict[str, Tensor]:
+            frames = read_clips(self.maker.processor, source, [self.maker.position(seeds[0])])
+            return self.maker.item(frames[0], label, seeds)
+
         name = source_name(source, "a clip")
-        positions = [self.maker.position(seed)]
         known = name in reported
-        frames = read_or_skip(self.maker.processor, source, positions, self.on_bad_video, name, name, known)
-        if frames is None:
-            self.bad_count += not known
-            reported.add(name)
-            return None
-        return frames[0]
+        item = make_or_skip(make, self.on_bad_video, name, name, known)
+        if item is not None:
+            return item
+        self.bad_count += not known
+        reported.add(name)
+        return self.maker.item(None, IGNORED, seeds)

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def _key(source: Any) -> str:
     if isinstance(source, dict):
         if source.get("bytes") is not None:
             return hashlib.sha256(source["bytes"]).hexdigest()
-        source = source["path"]
+        source = source.get("path")
+    if not isinstance(source, (str, os.PathLike)):
+        return repr(source)  # no video, as reading it will say
     path = Path(source)
     if not path.is_file():
         return str(source)

@@ -53,12 +53,14 @@ class ViewDataset(ReadClips):
                 f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."
             )
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def make(self, index: int) -> dict[str, Tensor]:
         frames = self.read(index, self.positions, keep=True)
-        if frames is None:
-            views, label = torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED
-        else:
-            views, label = cut_views(self.processor, frames, self.num_crops), self.clips.labels[index]
+        return self._item(index, cut_views(self.processor, frames, self.num_crops), self.clips.labels[index])
+
+    def blank(self, index: int) -> dict[str, Tensor]:
+        return self._item(index, torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED)
+
+    def _item(self, index: int, views: Tensor, label: int) -> dict[str, Tensor]:
         settings = self.processor
         lengths = find_runs(views, settings.threshold, settings.tubelet_size, settings.patch_size)
         if self.token_keep_ratio is not None:

@@ -1,0 +1,144 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Videos behind http(s) addresses: downloaded within limits of size and time."""
+
+import io
+import time
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from tempfile import SpooledTemporaryFile
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, build_opener
+
+MAX_BYTES = 2 << 30
+MAX_SECONDS = 600.0  # for a whole download, redirects included
+SILENCE = 20.0  # seconds to connect, and without a byte
+SLOWEST = 10_000  # bytes a second, on average, once SILENCE seconds have passed
+IN_MEMORY = 64 << 20  # bytes; what is larger goes to a temporary file
+
+_LATER = "Download it yourself and pass the file."
+
+
+class Download(SpooledTemporaryFile):
+    """A downloaded file, which errors call by its address."""
+
+    name: str = ""  # type: ignore[assignment]
+    mode = "rb"  # or PyAV takes it for a file to write to
+
+    def seekable(self) -> bool:  # Python 3.10 has none
+        return True
+
+
+class _Clock:
+    """How long a download may still take, which depends on how much has come."""
+
+    def __init__(self) -> None:
+        self.start, self.received = time.monotonic(), 0
+
+    def left(self) -> float:
+        """Return the seconds that the next byte may take.
+
+        Raises:
+            TimeoutError: if there are none.
+        """
+        passed = time.monotonic() - self.start
+        if passed >= MAX_SECONDS:
+            raise TimeoutError(f"not finished after {MAX_SECONDS:g} seconds")
+        left = min(MAX_SECONDS, SILENCE + self.received / SLOWEST) - passed
+        if left <= 0:
+            raise TimeoutError(f"{self.received} bytes in {passed:.0f} seconds, too slow")
+        return min(left, SILENCE)
+
+
+class _TimedFile(io.RawIOBase):
+    """What comes from a socket, every byte in time."""
+
+    def __init__(self, raw: Any, sock: Any, clock: _Clock) -> None:
+        self._raw, self._socket, self._clock = raw, sock, clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._socket.settimeout(self._clock.left())
+        count = self._raw.readinto(buffer)
+        self._clock.received += count or 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(HTTPResponse):
+    def __init__(self, clock: _Clock, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimedFile(self.fp.detach(), sock, clock))
+
+
+def _timed(handler: Any, clock: _Clock) -> Any:
+    """Return urllib's handler with responses that are timed, from the first byte of their headers on."""
+    plain = handler.do_open
+
+    def do_open(http_class: Any, request: Any, **options: Any) -> Any:
+        def connection(*args: Any, **kwargs: Any) -> Any:
+            opened = http_class(*args, **kwargs)
+            opened.response_class = partial(_TimedResponse, clock)
+            return opened
+
+        request.timeout = clock.left()
+        return plain(connection, request, **options)
+
+    handler.do_open = do_open
+    return handler
+
+
+class _WebOnly(HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if not is_address(newurl):
+            raise HTTPError(newurl, code, f"redirected to {newurl}, which is not http(s)", headers, fp)
+        fp.close()  # or urllib reads its body, however long
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def is_address(video: object) -> bool:
+    """Return whether a video is given as an http(s) address."""
+    return isinstance(video, str) and video[:8].lower().startswith(("http://", "https://"))
+
+
+def download(url: str) -> Download:
+    """Download a file, in memory or, if it is large, on disk. Closing it removes it.
+
+    Raises:
+        ValueError: naming the address, if there is no file, or one that is too large or comes too slowly.
+    """
+    clock = _Clock()
+    handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()
+    file = Download(max_size=IN_MEMORY)
+    try:
+        address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+        with build_opener(*handlers).open(address, timeout=SILENCE) as response:
+            _receive(response, file)
+    except (OSError, HTTPException, ValueError) as error:
+        file.close()
+        raise ValueError(f"{url}: could not be downloaded ({' '.join(str(error).split())}). {_LATER}") from error
+    except BaseException:
+        file.close()
+        raise
+    file.name = url
+    file.seek(0)
+    return file
+
+
+def _receive(response: Any, file: Download) -> None:
+    announced, received = response.length, 0
+    while received <= MAX_BYTES and (announced or 0) <= MAX_BYTES:
+        part = response.read1(1 << 20)
+        if not part:
+            if announced is not None and received < announced:
+                raise OSError(f"it ended after {received} of {announced} bytes")
+            return
+        file.write(part)
+        received += len(part)
+    raise OSError(f"larger than {MAX_BYTES >> 20} MiB")

@@ -1,0 +1,122 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What a video may be given as: files stay what they are, everything else becomes an array of frames, or one sentence."""
+
+import io
+import os
+from collections.abc import Iterator
+from numbers import Number
+from typing import Any
+
+from transformers.video_utils import VideoMetadata
+
+from .video_frames import TO_PASS, described, frames_of, is_array, is_frame, numbered
+
+_NESTING = 8  # lists in lists
+
+
+def source_of(video: Any) -> Any:
+    """Return what `VideoReader` reads of a video given as a file: a path, an http(s) address, bytes or a binary file.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    source = _file(video)
+    if source is None:
+        raise ValueError(f"Expected a video file, received {described(video)}: {TO_PASS}.")
+    return bytes(source) if isinstance(source, (bytearray, memoryview)) else source
+
+
+def is_file(video: Any) -> bool:
+    return _file(video) is not None
+
+
+def _file(video: Any) -> Any:
+    """Return the path, address, bytes or binary file that a video is given as; None if it is something else."""
+    if isinstance(video, dict):  # a row of `datasets`, not decoded
+        video = next((video[key] for key in ("bytes", "path") if video.get(key) is not None), None)
+    if isinstance(video, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return video if video != "" else None
+    binary = hasattr(video, "read") and hasattr(video, "seek") and not isinstance(video, io.TextIOBase)
+    return video if binary else None
+
+
+def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) -> list[Any]:
+    """Return a flat list of videos: all of them files, or all of them arrays or tensors of four dimensions.
+
+    Args:
+        given: a video, a batch of five dimensions, or lists of these in lists, which mean what they mean to transformers: a
+            list of frames is a video, and so is a list of paths three lists deep, which are pictures.
+        layout: "channels_first" or "channels_last"; each array's own if None.
+        rgb: whether pictures are converted to RGB.
+
+    Raises:
+        ValueError: which of them is no video, what was expected, what received, and what to do.
+    """
+    videos = list(_flattened(given))
+    if not videos:
+        raise ValueError(f"Expected at least one video, received {described(given)}: {TO_PASS}.")
+    files = [is_file(video) for video in videos]
+    if all(files):
+        return videos
+    for place, video in enumerate(videos):
+        if not files[place]:
+            try:
+                videos[place] = frames_of(video, layout, rgb, alone=video is given)
+            except ValueError as error:
+                raise ValueError(f"{numbered(place, len(videos))}{error}") from error
+    if any(files):
+        raise ValueError(
+            f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
+        )
+    return videos
+
+
+def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield the videos of lists in lists. Lists of frames, of numbers and empty ones are not taken apart."""
+    if isinstance(given, (list, tuple)) and (given or not depth):
+        frames = given and (all(map(is_frame, given)) or isinstance(given[0], Number))
+        if frames or (depth > 1 and all(isinstance(item, str) for item in given)):
+            yield given
+        elif depth == _NESTING:
+            raise ValueError(
+                f"Expected a list of videos, received lists in lists, more than {_NESTING} deep: flatten it."
+            )
+        else:
+            for item in given:
+                yield from _flattened(item, depth + 1)
+    elif is_array(given) and given.ndim == 5:
+        yield from given
+    else:
+        yield given
+
+
+def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMetadata]:
+    """Return what is known of each video, given its metadata: a mapping, or a list of one for each video.
+
+    Args:
+        given: the metadata.
+        lengths: frames of each video.
+        sampled: whether frames are chosen by it, so that it may not count more of them than there are.
+
+    Raises:
+        ValueError: if it is not that of these videos.
+    """
+    entries = given if isinstance(given, list) else [given]
+    entries = [entry for part in entries for entry in (part if isinstance(part, list) else [part])]
+    if len(entries) != len(lengths):
+        raise ValueError(f"Expected video_metadata of each of {len(lengths)} videos, received {len(entries)}.")
+    found = []
+    for place, (entry, length) in enumerate(zip(entries, lengths, strict=True)):
+        name = numbered(place, len(lengths))
+        try:
+            metadata = entry if isinstance(entry, VideoMetadata) else VideoMetadata(**entry)
+        except TypeError as error:
+            raise ValueError(f"{name}Expected video_metadata, received {described(entry)} ({error}).") from error
+        total = metadata.total_num_frames
+        if sampled and not (isinstance(total, int) and 0 < total <= length):
+            raise ValueError(
+                f"{name}Expected video_metadata with a total_num_frames of {length}, as many as were given, received "
+                f"{described(total)}."
+            )
+        found.append(metadata)
+    return found

@@ -1,0 +1,202 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Downloads keep to their limits, whatever a server does."""
+
+import socket
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+import torch
+
+from hf_rlt import RLTVideoProcessor, downloads
+
+
+class Server(BaseHTTPRequestHandler):
+    """Does to the client what the address says."""
+
+    content = b""
+
+    def do_GET(self) -> None:
+        with suppress(OSError):  # of clients that went away
+            getattr(self, self.path.strip("/").partition("?")[0].removesuffix(".mp4"))()
+
+    def answer(self, status: int = 200, **headers: object) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
+    def clip(self) -> None:
+        self.answer(Content_Length=len(self.content))
+        self.wfile.write(self.content)
+
+    def until_the_end(self) -> None:
+        self.answer()
+        self.wfile.write(self.content)
+
+    def moved(self) -> None:
+        self.answer(302, Location="/clip.mp4")
+        self.endlessly()
+
+    def gone(self) -> None:
+        self.answer(404)
+        self.endlessly()
+
+    def circle(self) -> None:
+        self.answer(302, Location="/circle")
+
+    def to_file(self) -> None:
+        self.answer(302, Location="file:///etc/passwd")
+
+    def to_ftp(self) -> None:
+        self.answer(307, Location="ftp://127.0.0.1/clip.mp4")
+
+    def to_nothing(self) -> None:
+        self.answer(302, Location="http://[")
+
+    def endless(self) -> None:
+        self.answer()
+        self.endlessly()
+
+    def endlessly(self) -> None:
+        while True:
+            self.wfile.write(bytes(1 << 16))
+
+    def announced(self) -> None:
+        self.answer(Content_Length=1 << 40)
+
+    def short(self) -> None:
+        self.answer(Content_Length=len(self.content) + 1000)
+        self.wfile.write(self.content)
+
+    def nonsense(self) -> None:
+        self.wfile.write(b"HTTP/1.1 yes\r\n\r\n")
+
+    def broken(self) -> None:
+        self.answer(Transfer_Encoding="chunked")
+        self.wfile.write(b"zzz\r\nabc")
+
+    def silent(self) -> None:
+        time.sleep(3)
+
+    def stops(self) -> None:
+        self.answer(Content_Length=1000)
+        self.wfile.write(b"x")
+        time.sleep(3)
+
+    def trickles(self) -> None:
+        self.answer()
+        self.slowly(b"x")
+
+    def trickles_headers(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        self.slowly(b"X-Y: z\r\n")
+
+    def slowly(self, part: bytes) -> None:
+        for _ in range(300):
+            self.wfile.write(part)
+            time.sleep(0.01)
+
+    def page(self) -> None:
+        self.answer()
+        self.wfile.write(b"<html>no video</html>")
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(video_file):
+    Server.content = video_file("clip.mp4").read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    for name, value in {"MAX_SECONDS": 1.0, "SILENCE": 0.4, "MAX_BYTES": 1 << 20, "IN_MEMORY": 1 << 14}.items():
+        monkeypatch.setattr(downloads, name, value)
+
+
+@pytest.mark.parametrize("name", ["clip", "until_the_end", "moved", "clip.mp4?a=ü b"])
+def test_a_download_is_the_file(address, impatient, name):
+    with downloads.download(f"{address}/{name}") as file:
+        assert file.read() == Server.content
+    with pytest.raises(ValueError, match="closed"):
+        file.read()
+
+
+def test_addresses_are_read_in_any_spelling(address, video_file):
+    processor = RLTVideoProcessor(num_frames=2)
+    expected = processor(video_file("clip.mp4"), return_tensors="pt")["pixel_values"]
+    for video in (address.replace("http", "HTTP"), address):
+        assert torch.equal(processor(f"{video}/clip.mp4", return_tensors="pt")["pixel_values"], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gone", "404"),
+        ("circle", "infinite loop"),
+        ("to_file", "file:///etc/passwd"),
+        ("to_ftp", r"redirected to ftp://127\.0\.0\.1/clip\.mp4, which is not http"),
+        ("to_nothing", r"\[|IPv6"),
+        ("endless", "larger than 1 MiB"),
+        ("announced", "larger than 1 MiB"),
+        ("short", r"it ended after \d+ of \d+ bytes"),
+        ("nonsense", "yes"),
+        ("broken", "IncompleteRead"),
+        ("silent", "timed out"),
+        ("stops", "timed out"),
+        ("trickles", r"\d+ bytes in \d seconds, too slow|timed out"),
+        ("trickles_headers", r"\d+ bytes in \d seconds, too slow|timed out"),
+    ],
+)
+def test_what_does_not_come_whole_and_in_time_is_one_sentence(address, impatient, name, reason):
+    start = time.monotonic()
+    with pytest.raises(
+        ValueError, match=rf"/{name}: could not be downloaded \(.*({reason}).*pass the file\.$"
+    ) as caught:
+        RLTVideoProcessor()(f"{address}/{name}")
+    assert time.monotonic() - start < 2.5
+    assert str(caught.value).startswith("http://")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_has_a_time_as_a_whole(address, impatient, monkeypatch):
+    monkeypatch.setattr(downloads, "SLOWEST", 1)
+    with pytest.raises(ValueError, match=r"not finished after 1 seconds|timed out"):
+        downloads.download(f"{address}/trickles")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[", "http://a b/", "http://127.0.0.1:x/", "https://127.0.0.1:1/a", "http://\n/"]
+)
+def test_addresses_of_nothing_are_refused(url):
+    with pytest.raises(ValueError, match="could not be downloaded") as caught:
+        RLTVideoProcessor()(url)
+    assert url in str(caught.value)
+
+
+def test_a_server_that_speaks_no_tls_is_refused(address, impatient):
+    with pytest.raises(ValueError, match="could not be downloaded"):
+        RLTVideoProcessor()(f"{address}/clip.mp4".replace("http:", "https:"))
+
+
+def test_a_host_that_says_nothing_is_given_up(impatient):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        start = time.monotonic()
+        for scheme in ("http", "https"):
+            with pytest.raises(ValueError, match="timed out"):
+                RLTVideoProcessor()(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/a.mp4")
+        assert time.monotonic() - start < 3
+
+
+def test_a_page_is_called_by_its_address(address):
+    with pytest.raises(ValueError, match=r"^http://127\.0\.0\.1:\d+/page: not a video"):
+        RLTVideoProcessor()(f"{address}/page")
