@@ -25,7 +25,7 @@ class Result:
     held: int = 0  # frames of the file
     read: int = 0  # readings of a frame that were compared
     wrong: int = 0  # of them not the frame that was asked for
-    shifted: int = 0  # of those wrong, how many were the frame of the right time: damage lost others before it
+    shifted: int = 0  # of them not that of this number, but of this time: reported damage lost others before it
     refused: int = 0  # readings refused in one line
     refused_sound: int = 0  # of those, of how many nothing was wrong with the frames
     unstable: int = 0  # not compared, because FFmpeg itself does not give the same frame twice
@@ -141,12 +141,15 @@ class Checker:
                     result.unstable += 1
                     continue
                 result.read += 1
-                if i >= n or one != truth.prints[i] or got != shape:
-                    result.wrong += 1
-                    result.shifted += any(truth.pts[place] == index.pts[i] for place in places.get(one, []))
-                    ways[way, "wrong"] += 1
-                    if ways[way, "wrong"] <= 2:
-                        result.note(f"{way} {indices[:8]}: instead of {i} frame {places.get(one, got)}")
+                if i < n and one == truth.prints[i] and got == shape:
+                    continue
+                if any(truth.reported[place] and truth.pts[place] == index.pts[i] for place in places.get(one, [])):
+                    result.shifted += 1
+                    continue
+                result.wrong += 1
+                ways[way, "wrong"] += 1
+                if ways[way, "wrong"] <= 2:
+                    result.note(f"{way} {indices[:8]}: instead of {i} frame {places.get(one, got)}")
 
     def _compare_index(self, index: Any, truth: Truth) -> None:
         result, n, found = self.result, len(truth.prints), index.num_frames

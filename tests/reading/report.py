@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from check import Result
 
-BAD_CLEAN = ("wrong", "refused_sound", "count", "times", "unread", "other", "hang", "crash")
+BAD_CLEAN = ("wrong", "shifted", "refused_sound", "count", "times", "unread", "other", "hang", "crash")
 BAD_DAMAGED = ("wrong", "lost", "times", "other", "hang", "crash")
 COLUMNS = (
     "wrong",
@@ -49,7 +49,8 @@ def report(results: Iterable[Result]) -> str:
         lines.append(_row([kind, len(found), sum(map(is_bad, found)), *sums, memory, f"{seconds:.1f}"]))
     lines += [
         "",
-        "`wrong`: readings of a frame that gave another (`shifted`: the one of that time, but not of that number);",
+        "`wrong`: readings of a frame that gave another; `shifted`: that gave the frame of this time, before which damage",
+        "that FFmpeg reports swallowed others, which keep their places;",
         "`count`: files with a wrong number of frames (`lost`: sound ones are missing); `times`: files with wrong times;",
         "`refused`: readings refused in one line (`refused_sound`: of frames that nothing was wrong with); `unread`: files",
         "refused of which FFmpeg gives a sound frame; `unstable`: not compared, as FFmpeg itself gives different frames",
