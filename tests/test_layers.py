@@ -12,7 +12,7 @@ import hf_rlt
 ROOT = Path(hf_rlt.__file__).parent
 # From the bottom up. Modules of one line do not import each other.
 LAYERS = [
-    ["runs", "packing", "sampling", "video_stream", "h264_sps", "downloads"],
+    ["runs", "packing", "sampling", "video_stream", "nal_units", "downloads"],
     ["indexing"],
     ["reading"],
     ["configuration_rlt_videomae", "video_frames"],

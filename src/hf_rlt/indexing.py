@@ -27,7 +27,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .h264_sps import may_hold_fields
+from .nal_units import holds_one_picture, length_size, may_hold_fields
 from .video_stream import OnFrame, Source, decode, quarter_turns
 
 MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
@@ -128,9 +128,10 @@ cache = _Cache()
 def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     """Make the index that the packets give, decoding one frame; None when they are not evidence enough, see above."""
     context = stream.codec_context
-    if not _one_frame_each(context):
+    if not _keeps_order(context):
         return None
     times, keys, first, total = [], bytearray(), None, 0
+    prefix = length_size(context.extradata, context.name) if context.name in ("h264", "hevc") else 0
     try:
         for packet in container.demux(stream):
             size = packet.size
@@ -141,9 +142,10 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
             if not size:
                 continue
             total += 1
-            if _is_shown(packet, context.name):
-                if packet.pts is None:
-                    return None
+            count = _frames_in(packet, context, prefix)
+            if count is None or (count and packet.pts is None):
+                return None
+            if count:
                 times.append(packet.pts)
                 keys.append(packet.is_keyframe)
     except (av.error.FFmpegError, IndexError):
@@ -159,9 +161,9 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     return _make_index(stream, first, stored[order], starts[order])
 
 
-def _one_frame_each(context: Any) -> bool:
-    """Return whether decoding is known to make one frame of each packet, in an order that times can tell."""
-    if context.name == "h264":  # a packet may hold one field of a frame
+def _keeps_order(context: Any) -> bool:
+    """Return whether decoding is known to hand out the frames of packets in an order that times can tell."""
+    if context.name == "h264":  # where a packet may hold one field of a frame
         return context.field_order <= _PROGRESSIVE and not may_hold_fields(context.extradata)
     if context.name == "apng":
         return False  # a frame is painted over the one before, which a seek does not clear
@@ -169,21 +171,27 @@ def _one_frame_each(context: Any) -> bool:
     return context.reorder_depth == 0 or context.name == "hevc"
 
 
-def _is_shown(packet: Any, codec: str) -> bool:
-    """Return False for what VP8 and VP9 store to decode others from and never show, as the first byte tells.
+def _frames_in(packet: Any, context: Any, prefix: int) -> int | None:
+    """Return how many frames decoding makes of a packet, 0 or 1; None if that is not known.
 
-    Source: RFC 6386, section 9.1; VP9 bitstream specification, section 6.2 and annex B.
+    Source: RFC 6386, section 9.1 (VP8); VP9 bitstream specification, section 6.2 and annex B; ISO/IEC 14496-2, section
+    6.2.5 (MPEG-4). For H.264 and HEVC see `hf_rlt.nal_units`.
     """
+    codec = context.name
+    if codec in ("h264", "hevc"):
+        return 1 if holds_one_picture(bytes(packet), codec, prefix) else None
+    if codec == "mpeg4":  # one that is not coded is shorter than a bit for each macroblock
+        return 1 if packet.size * 8 >= -(-context.width // 16) * -(-context.height // 16) else None
     if codec not in ("vp8", "vp9"):
-        return True
+        return 1
     data = memoryview(packet)
     first = data[0]
     if codec == "vp8":
-        return bool(first >> 4 & 1)
+        return first >> 4 & 1
     if data[-1] & 0xE0 == 0xC0:
-        return True  # several frames, of which the last is shown
+        return 1  # several frames, of which the last is shown
     bit = 2 if first >> 4 & 3 == 3 else 3  # the profile's fourth bit
-    return bool(first >> bit & 1 or first >> bit - 2 & 1)  # shows an earlier one, or itself
+    return first >> bit & 1 or first >> bit - 2 & 1  # shows an earlier one, or itself
 
 
 def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool:

@@ -1,7 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Whether an H.264 stream may store the two fields of a frame apart, as its sequence parameter sets say.
+"""What the NAL units of H.264 and HEVC say of pictures: whether a packet holds exactly one, and whether it may be a field.
 
-Source: ITU-T H.264, sections 7.3.2.1.1 (the sets) and 9.1 (Exp-Golomb codes); ISO/IEC 14496-15, section 5.3.3.1 (avcC).
+Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC 14496-15,
+sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
 """
 
 import re
@@ -10,8 +11,48 @@ from collections.abc import Iterator
 _WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles whose sets say more
 
 
+def length_size(extradata: bytes | None, codec: str) -> int:
+    """Return how many bytes before each unit of a packet give its length; 0 if start codes separate them."""
+    place = {"h264": 4, "hevc": 21}[codec]
+    return (extradata[place] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > place else 0
+
+
+def holds_one_picture(data: bytes, codec: str, size: int) -> bool:
+    """Return whether exactly one picture begins in a packet, without telling the decoder to drop earlier ones.
+
+    Args:
+        data: the packet.
+        codec: "h264" or "hevc".
+        size: see `length_size`.
+    """
+    hevc, pictures = codec == "hevc", 0
+    for begin in _units(data, size):
+        kind = data[begin] >> 1 & 63 if hevc else data[begin] & 31
+        if kind > 31 if hevc else kind not in (1, 2, 5):
+            continue  # no slice
+        first = data[begin + (2 if hevc else 1)]
+        pictures += first >> 7  # first_mb_in_slice = 0, first_slice_segment_in_pic_flag
+        if hevc and 16 <= kind <= 23 and first >> 6 & 1:
+            return False  # no_output_of_prior_pics_flag
+    return pictures == 1
+
+
+def _units(data: bytes, size: int) -> Iterator[int]:
+    """Yield where each unit of at least three bytes begins."""
+    if size:
+        place = size
+        while place + 3 <= len(data):
+            yield place
+            place += int.from_bytes(data[place - size : place], "big") + size
+        return
+    place = data.find(b"\0\0\1") + 3
+    while 3 <= place <= len(data) - 3:
+        yield place
+        place = data.find(b"\0\0\1", place) + 3
+
+
 def may_hold_fields(extradata: bytes | None) -> bool:
-    """Return False if every parameter set rules out fields (frame_mbs_only_flag), True otherwise or if none can be read.
+    """Return False if every parameter set of H.264 rules out fields (frame_mbs_only_flag); True if not, or none is there.
 
     Args:
         extradata: what the decoder is opened with: an avcC box's content or NAL units with start codes.
