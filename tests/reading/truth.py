@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
-from hf_rlt import reading
+from hf_rlt.video_stream import to_rgb
 
 TOO_MANY = 20_000  # frames; nothing that is tried here has more
 
@@ -61,7 +61,7 @@ def decode_file(source: Path, threads: int = 1) -> Truth:
             if shape is None:
                 shape = _shape(frame, source)
                 truth.size = (shape.height, shape.width)
-            truth.prints.append(fingerprint(reading._picture(frame, shape)))
+            truth.prints.append(fingerprint(to_rgb(frame, shape.height, shape.width)))
             truth.pts.append(frame.pts)
             truth.sound.append(trouble < 0)
             truth.reported.append(reported)
