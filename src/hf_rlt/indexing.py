@@ -33,7 +33,6 @@ from .video_stream import OnFrame, Source, decode, quarter_turns
 MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
 CACHE_BYTES = 64 << 20  # of all remembered indices together; that of two hours at 30 FPS has 2 MB
 _SETTLED = 2_000_000_000  # ns after which a file that is written again gets another time of change
-_PROGRESSIVE = 1  # AVFieldOrder; 0 where it is unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +163,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
 def _keeps_order(context: Any) -> bool:
     """Return whether decoding is known to hand out the frames of packets in an order that times can tell."""
     if context.name == "h264":  # where a packet may hold one field of a frame
-        return context.field_order <= _PROGRESSIVE and not may_hold_fields(context.extradata)
+        return not may_hold_fields(context.extradata)
     if context.name == "apng":
         return False  # a frame is painted over the one before, which a seek does not clear
     # Others that reorder (MPEG-1, 2 and 4, VC-1, ...) do it by type of picture, and leave out what does not fit.
