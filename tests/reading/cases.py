@@ -12,10 +12,11 @@ from pathlib import Path
 
 from check import Checker, Result
 from codings import encoded
+from media import Build
 from mutations import mutate
 from variants import variants
 
-Build = Callable[[Path], object]
+Tell = Callable[[str], None]
 
 
 class Cases:
@@ -40,24 +41,24 @@ class Cases:
                 partial.unlink(missing_ok=True)
         return path
 
-    def run(self, name: str, on_made: Callable[[], None] = lambda: None) -> Result:
-        """Make and read a file; `on_made` is called between the two."""
+    def run(self, name: str, tell: Tell = lambda stage: None) -> Result:
+        """Make and read a file; `tell` is called with "made" and "read"."""
         kind, colon, rest = name.partition(":")
         if not colon and name not in self.clean:
             raise KeyError(f"no case {name}")
         if kind in ("file", "damaged"):
-            on_made()
-            return Checker(name, Path(rest), strict=kind == "file", seed=0).check()
+            tell("made")
+            return Checker(name, Path(rest), strict=kind == "file", seed=0).check(tell)
         if kind == "mutated":
-            return self._run_mutated(name, int(rest), on_made)
+            return self._run_mutated(name, int(rest), tell)
         try:
             path = self.get(name)
         except Exception as error:
             result = Result(name, skipped=1)
             result.note(f"cannot be made here: {type(error).__name__}: {error}")
             return result
-        on_made()
-        return Checker(name, path, strict=not name.startswith("cut_"), seed=len(name)).check()
+        tell("made")
+        return Checker(name, path, strict=not name.startswith("cut_"), seed=len(name)).check(tell)
 
     def make_mutated(self, seed: int, target: Path | None = None) -> tuple[Path, str]:
         """Return a damaged file and what was done to it."""
@@ -73,11 +74,11 @@ class Cases:
         what = mutate(source, target, rng)
         return target, f"{source.name}: {what}"
 
-    def _run_mutated(self, name: str, seed: int, on_made: Callable[[], None]) -> Result:
+    def _run_mutated(self, name: str, seed: int, tell: Tell) -> Result:
         path, what = self.make_mutated(seed)
-        on_made()
+        tell("made")
         try:
-            result = Checker(name, path, strict=False, seed=seed, singles=10).check()
+            result = Checker(name, path, strict=False, seed=seed, singles=10).check(tell)
         finally:
             path.unlink(missing_ok=True)
         result.notes.insert(0, what)

@@ -7,6 +7,7 @@ import random
 import resource
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,15 @@ class Checker:
         self.result = Result(name)
         self.answers: list[tuple[str, list[int], Any]] = []
 
-    def check(self) -> Result:
+    def check(self, tell: Callable[[str], None] = lambda stage: None) -> Result:
+        """Read the file, `tell("read")`, and compare."""
         before, start = _reset_peak(), time.perf_counter()
         index = self._index()
         if index is not None:
             self._read_all(index)
         self.result.seconds = time.perf_counter() - start
         self.result.memory = max(0, _peak() - before)
+        tell("read")
         truth = decode_file(self.path) if self.strict else decode_twice(self.path)
         self._compare(index, truth)
         return self.result

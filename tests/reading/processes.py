@@ -34,19 +34,21 @@ class Reader:
         """Make and check one file."""
         if self.process is None:
             command = f'ulimit -v {MEMORY >> 10}; exec "$@"'
-            self.process = subprocess.Popen(
-                ["sh", "-c", command, "sh", sys.executable, str(HERE / "worker.py"), str(self.folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                stderr=self.log.open("wb"),
-            )
+            worker = [sys.executable, str(HERE / "worker.py"), str(self.folder)]
+            with self.log.open("wb") as log:
+                self.process = subprocess.Popen(
+                    ["sh", "-c", command, "sh", *worker],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    bufsize=0,
+                )
         assert self.process.stdin is not None
         self.process.stdin.write(f"{name}\n".encode())
         self.process.stdin.flush()
-        made, line = False, self._line()
-        if line == b"made\n":
-            made, line = True, self._line()
+        stage, line = "nothing", self._line()
+        while line in (b"made\n", b"read\n"):
+            stage, line = line.decode().strip(), self._line()
         if line:
             return Result(**json.loads(line))
         code = self.process.poll()  # None if it still goes on
@@ -54,8 +56,9 @@ class Reader:
             with suppress(subprocess.TimeoutExpired):
                 code = self.process.wait(1)
         self._stop()
-        if not made:
-            return Result(name, skipped=1, notes=["the process that was to make it died or hung"])
+        if stage != "made":
+            doing = "make it" if stage == "nothing" else "decode it with FFmpeg alone"
+            return Result(name, skipped=1, notes=[f"the process that was to {doing} died or hung"])
         if code is None:
             return Result(name, hang=1, seconds=self.seconds, notes=[f"no answer within {self.seconds} s"])
         last = self.log.read_text(errors="replace").strip().splitlines()[-1:]

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="write a page about all results here")
     parser.add_argument("--media", type=Path, help="folder that keeps the clean files")
     parser.add_argument("--case", action="append", default=[], help="run this one and print what is found")
+    parser.add_argument("--keep", type=Path, help="also write the files of --case here")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.media or Path(temporary)
@@ -52,6 +54,8 @@ def main() -> None:
         if args.case:
             with Reader(folder, args.seconds) as reader:
                 for name in args.case:
+                    if args.keep:
+                        _keep(Cases(folder), name, args.keep)
                     print(json.dumps(asdict(reader.read(name)), indent=1))
             return
         _run(args, folder)
@@ -79,6 +83,16 @@ def _run(args: argparse.Namespace, folder: Path) -> None:
                 print(f"\r{i + 1}/{len(names)} {result.name[:60]:60}", end="", file=sys.stderr)
             if time.monotonic() > end:
                 break
+
+
+def _keep(cases: Cases, name: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    kind, colon, seed = name.partition(":")
+    made = cases.make_mutated(int(seed))[0] if kind == "mutated" else cases.get(name)
+    target = folder / f"{kind}_{seed}{made.suffix}" if colon else folder / made.name
+    shutil.copyfile(made, target)
+    if colon:
+        made.unlink()
 
 
 def _result(line: str) -> Result:

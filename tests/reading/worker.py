@@ -2,12 +2,13 @@
 """The process that reads: it may crash or hang, which the one that started it records.
 
 Takes names of cases on its standard input, a line each, and answers each with "made" once the file is there
-to be read, and with a line of JSON.
+to be read, "read" before it is compared with the truth, and a line of JSON at the end.
 """
 
 import json
 import os
 import sys
+import traceback
 import types
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ def main(folder: str) -> None:
         sys.modules["hf_rlt"] = package
     import av
     from cases import Cases
+    from check import Result
 
     av.logging.set_level(None)
     cases = Cases(Path(folder))
@@ -35,7 +37,11 @@ def main(folder: str) -> None:
         answers.flush()
 
     for line in sys.stdin:
-        result = cases.run(line.strip(), lambda: answer("made"))
+        name = line.strip()
+        try:
+            result = cases.run(name, answer)
+        except Exception:
+            result = Result(name, other=1, notes=["the harness itself failed", traceback.format_exc()])
         answer(json.dumps(asdict(result)))
 
 
