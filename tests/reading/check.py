@@ -26,7 +26,7 @@ class Result:
     held: int = 0  # frames of the file
     read: int = 0  # readings of a frame that were compared
     wrong: int = 0  # of them not the frame that was asked for
-    shifted: int = 0  # of them not that of this number, but of this time: reported damage lost others before it
+    shifted: int = 0  # of them that of this time: damage swallowed others before, which keep their places
     refused: int = 0  # readings refused in one line
     refused_sound: int = 0  # of those, of how many nothing was wrong with the frames
     unstable: int = 0  # not compared, because FFmpeg itself does not give the same frame twice
@@ -146,7 +146,8 @@ class Checker:
                 result.read += 1
                 if i < n and one == truth.prints[i] and got == shape:
                     continue
-                if any(truth.reported[place] and truth.pts[place] == index.pts[i] for place in places.get(one, [])):
+                lost = not self.strict and n < index.num_frames
+                if lost and any(place < i and truth.pts[place] == index.pts[i] for place in places.get(one, [])):
                     result.shifted += 1
                     continue
                 result.wrong += 1

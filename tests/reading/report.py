@@ -50,7 +50,7 @@ def report(results: Iterable[Result]) -> str:
     lines += [
         "",
         "`wrong`: readings of a frame that gave another; `shifted`: that gave the frame of this time, before which damage",
-        "that FFmpeg reports swallowed others, which keep their places;",
+        "swallowed others, which keep their places (damaged files only);",
         "`count`: files with a wrong number of frames (`lost`: sound ones are missing); `times`: files with wrong times;",
         "`refused`: readings refused in one line (`refused_sound`: of frames that nothing was wrong with); `unread`: files",
         "refused of which FFmpeg gives a sound frame; `unstable`: not compared, as FFmpeg itself gives different frames",

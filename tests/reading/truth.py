@@ -25,7 +25,6 @@ class Truth:
         prints: a fingerprint of each frame.
         pts: the time of each.
         sound: whether FFmpeg reported nothing wrong since a keyframe before it.
-        reported: whether FFmpeg reported anything so far in the file.
         stable: whether decoding with several threads gives the same frame.
         size: (height, width) that the reader promises, upright and with square pixels.
     """
@@ -33,7 +32,6 @@ class Truth:
     prints: list[bytes] = field(default_factory=list)
     pts: list[int | None] = field(default_factory=list)
     sound: list[bool] = field(default_factory=list)
-    reported: list[bool] = field(default_factory=list)
     stable: list[bool] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
     error: str = ""
@@ -50,12 +48,11 @@ def fingerprint(image: np.ndarray) -> bytes:
 
 def decode_file(source: Path, threads: int = 1) -> Truth:
     """Decode the whole file once; an error that a packet raises costs that packet only, as in ffmpeg."""
-    truth, shape, trouble, reported = Truth(), None, -1, False
+    truth, shape, trouble = Truth(), None, -1
     try:
         for frame, latest in _frames(source, threads):
             own = -1 if frame.opaque is None else frame.opaque
             trouble = max(trouble, latest, own if frame.is_corrupt else -1)
-            reported = reported or trouble >= 0
             if frame.key_frame and own > trouble:
                 trouble = -1
             if shape is None:
@@ -64,7 +61,6 @@ def decode_file(source: Path, threads: int = 1) -> Truth:
             truth.prints.append(fingerprint(to_rgb(frame, shape.height, shape.width)))
             truth.pts.append(frame.pts)
             truth.sound.append(trouble < 0)
-            truth.reported.append(reported)
             if len(truth.pts) >= TOO_MANY:
                 break
     except (av.error.FFmpegError, ValueError, UnicodeError, IndexError, MemoryError) as error:
