@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -34,13 +35,7 @@ from transformers.utils import check_min_version
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
 from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
-from hf_rlt.checkpoints import (
-    CheckpointError,
-    check_output_dir,
-    check_same_model,
-    checkpoint_to_resume,
-    set_aside_damaged,
-)
+from hf_rlt.checkpoints import CheckpointError, check_output_dir
 from hf_rlt.data import (
     ClipDataset,
     ClipList,
@@ -58,8 +53,11 @@ from hf_rlt.data import (
 )
 from hf_rlt.evaluation import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens, write_per_class
 from hf_rlt.hub import write_card
+from hf_rlt.model_folders import read_config
 from hf_rlt.recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
+from hf_rlt.resuming import FinishedError, begin, find_start, finish
 from hf_rlt.training import BY_TOKENS, RLTTrainer, gather_bad, scaled_learning_rate
+from hf_rlt.training_settings import Settings, training_settings
 
 check_min_version("5.18.0")
 logger = logging.getLogger("finetune")
@@ -79,6 +77,8 @@ SMALL_MODEL = {
 def defaults(get: Any, given: set[str]) -> dict[str, Any]:
     """Returns this job's defaults; `get(name)` is the user's value of our arguments, `given` all names the user set."""
     model, own_videos = get("model_name_or_path"), any(map(get, ("train_dir", "train_file", "dataset_name")))
+    if model:
+        read_config(model)  # says at once, and in a sentence, if there is no such model
     name = get("recipe") or "none"
     width = RLTVideoMAEConfig.from_pretrained(model).hidden_size if model and name != "none" else 768
     settings = {**platform(), **recipe(name, width)}
@@ -163,12 +163,8 @@ class progress_bar:
 
 def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
     """Returns model and processor, agreeing on labels, clip, patches and threshold."""
-    try:
-        threshold = None if str(args.threshold).lower() == "none" else float(args.threshold)
-    except ValueError as error:
-        raise ValueError(f"--threshold: expected a number or none, received {args.threshold!r}.") from error
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    rlt: dict[str, Any] = {"threshold": threshold, "drop_path_rate": args.drop_path_rate}
+    rlt: dict[str, Any] = {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
     for name in ("length_embedding", "proportional_attention"):
         if getattr(args, name) is not None:
             rlt[name] = getattr(args, name)
@@ -208,11 +204,42 @@ def load_weights(kind: Any, path: str, config: RLTVideoMAEConfig) -> tuple[RLTVi
 
 
 def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
-    """Returns what `find` does; the first process finds it and tells the others."""
-    found = [find() if args.process_index == 0 else None]
-    if args.world_size > 1:
-        broadcast_object_list(found)
-    return found[0]
+    """Return what `find` does; the first process finds it and tells the others, also if all of them are to end."""
+    if args.world_size == 1:
+        return find()
+    found, code = None, None
+    if args.process_index == 0:
+        try:
+            found = find()
+        except FinishedError as finished:
+            print(one_line(finished), flush=True)
+            code = 0
+        except (ValueError, OSError) as error:
+            code = complain(one_line(error))
+    box = [found, code]
+    broadcast_object_list(box)
+    if box[1] is not None:
+        PartialState().destroy_process_group()
+        sys.exit(box[1])
+    return box[0]
+
+
+def find_job(
+    groups: tuple[ModelArguments, DataArguments, RecipeArguments, TrainingArguments],
+    train: ClipList | ClipStream,
+    validation: ClipList,
+    label_smoothing: float,
+) -> Settings:
+    """Return the settings that the result depends on; `resume_from_checkpoint` becomes what the training goes on from."""
+    args = groups[-1]
+
+    def find() -> tuple[Settings, str | None]:  # reads whole models and checkpoints: not once for each process
+        settings = training_settings(*groups, train, validation, label_smoothing)
+        found = find_start(args.output_dir, settings, args.resume_from_checkpoint)
+        return settings, found and str(found)
+
+    settings, args.resume_from_checkpoint = from_first_process(args, find)
+    return settings
 
 
 def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
@@ -266,11 +293,13 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 
     Users' mistakes show here, before anything is trained.
     """
-    model_args, data_args, recipe_args, args = read_arguments(argv)
+    groups = read_arguments(argv)
+    model_args, data_args, recipe_args, args = groups
     check_batches(data_args, recipe_args, given_names(argv))
     smoothing = settle(recipe_args, args)
     set_seed(args.seed)
     train, validation, name = load_clips(data_args, args)
+    settings = find_job(groups, train, validation, smoothing)
     model, processor = load_model(model_args, train.names)
     check_output_dir(args.output_dir, model.num_parameters())
     bad, cache = data_args.on_bad_video, data_args.cache_megabytes * 2**20
@@ -314,6 +343,7 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
         layer_decay=recipe_args.layer_decay,
         token_counts=tokens,
         max_tokens=budget,
+        settings=settings,
     )
     if budget is not None:
         report_batches(trainer)
@@ -328,22 +358,21 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: ModelArguments) -> None:
     """Returns nothing; trains, evaluates, saves and reports."""
     args = trainer.args
-
-    def find() -> Path | None:  # reads whole checkpoints: not once for each process
-        set_aside_damaged(args.output_dir)
-        return checkpoint_to_resume(args.output_dir, args.resume_from_checkpoint)
-
-    checkpoint = from_first_process(args, find)
-    if checkpoint is not None:
-        check_same_model(checkpoint, trainer.model.config)
-        logger.warning(f"Resuming from {checkpoint}; to start anew pass another --output_dir.")
-    result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint), ignore_keys_for_eval=IGNORED_OUTPUTS)
+    if trainer.is_world_process_zero():
+        with trainer.saving():
+            begin(args.output_dir, trainer.settings)
+    checkpoint = args.resume_from_checkpoint
+    result = trainer.train(resume_from_checkpoint=checkpoint, ignore_keys_for_eval=IGNORED_OUTPUTS)
+    trained = trainer.state.global_step > trainer._initial_global_step
     if trainer.is_fsdp_enabled:  # checkpoints are sharded, the model is not
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model()
-    trainer.log_metrics("train", result.metrics)
     with trainer.saving():
-        trainer.save_metrics("train", result.metrics)
+        if trained:
+            trainer.log_metrics("train", result.metrics)
+            trainer.save_metrics("train", result.metrics)
+        else:  # only the end was left to do: the results of the training itself are there
+            trainer.state.log_history.pop()
         trainer.save_state()
     metrics = trainer.evaluate(final_data, ignore_keys=IGNORED_OUTPUTS)
     trainer.log_metrics("eval", metrics)
@@ -354,10 +383,11 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
         if trainer.is_world_process_zero():
             write_per_class(trainer.compute_metrics.per_class, args.output_dir)
             make_card(trainer, final_data, dataset, metrics, model_args)
+            finish(args.output_dir, trainer.settings, trainer.state.global_step)
     if args.push_to_hub:
         trainer.push_to_hub()
     if trainer.is_world_process_zero():
-        report(result.metrics, metrics, trainer, final_data)
+        report(result.metrics if trained else {}, metrics, trainer, final_data)
     trainer.accelerator.wait_for_everyone()  # a rank that leaves while another still works can take the job down
     trainer.end()
 
@@ -382,8 +412,9 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
     views = f", {final_data.num_views} views each" if final_data.num_views > 1 else ""
     print(f"\nTop-1 accuracy on held-out clips  {metrics['eval_accuracy']:.1%} of {metrics['eval_clips']}{views}")
     print(f"Tokens computed                   {metrics['eval_tokens_computed']:.1%}")
-    print(f"Training speed                    {train['train_samples_per_second']:.1f} clips/s", end="")
-    print(f", {1 / max(train['train_steps_per_second'], 1e-9):.3f} s/step")
+    if train:
+        print(f"Training speed                    {train['train_samples_per_second']:.1f} clips/s", end="")
+        print(f", {1 / max(train['train_steps_per_second'], 1e-9):.3f} s/step")
     for title, data in {"training": trainer.train_dataset, "validation": final_data}.items():
         bad = data.unreadable() if isinstance(data, (ClipDataset, ViewDataset)) else []
         if isinstance(data, StreamedClips) and data.bad_count:
@@ -398,18 +429,26 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
     print(f"Try it                            hf-rlt classify {clip} --model {folder}")
 
 
+def complain(message: str) -> int:
+    """Print a user's mistake in one line and return the exit code for it."""
+    print(f"finetune.py: error: {message}", file=sys.stderr, flush=True)
+    return 2
+
+
 def stop(message: str) -> NoReturn:
-    """Returns never; prints one line and exits with code 2."""
-    print(f"finetune.py: error: {message}", file=sys.stderr)
-    sys.exit(2)
+    """Print a user's mistake in one line and exit with code 2."""
+    sys.exit(complain(message))
 
 
 def main() -> None:
-    """Returns nothing; runs the job of the command line. A user's mistake ends in one line and exit code 2."""
+    """Run the job of the command line. A user's mistake ends in one line and exit code 2, a finished job in one and 0."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         job = make_trainer(sys.argv[1:])
+    except FinishedError as finished:
+        print(one_line(finished))
+        return
     except (ValueError, OSError, ImportError, StrictDataclassError, SafetensorError) as error:
         stop(one_line(error))
     try:

@@ -121,3 +121,33 @@ def video_file(tmp_path: Path) -> Callable[..., Path]:
         return write_video(tmp_path / name, ramp(frames), **options)
 
     return make
+
+
+NAMES = [
+    "caf\u00e9",
+    "cafe\u0301",
+    os.fsdecode(b"caf\xe9"),
+    os.fsdecode(b"caf\xe8"),
+    "caf\ufffd",
+    "caf%E9",
+    "caf\n",
+    "caf\u2028",
+]
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> list[str]:
+    """Paths of different videos of one size and time, whose names are taken for each other easily."""
+    (tmp_path / "alike").mkdir()
+    paths = [tmp_path / "alike" / f"{name}.mp4" for name in NAMES]
+    for number, path in enumerate(paths):
+        frames = np.zeros((20, 64, 64, 3), np.uint8)
+        frames[[i for i in range(20) if i % 4 > 1], :, : 8 * number + 4] = 255
+        write_video(path, frames)
+    size = max(path.stat().st_size for path in paths) + 8
+    for path in paths:
+        room = size - path.stat().st_size
+        with path.open("ab") as file:
+            file.write(room.to_bytes(4, "big") + b"free" + bytes(room - 8))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    return list(map(str, paths))

@@ -372,7 +372,7 @@ def test_the_table_in_the_docs_is_made_of_the_kept_record(tmp_path):
         (("report", "BROKEN"), "expected a benchmark's JSON, found a damaged file"),
         (("report", "OTHER"), "received one of 'other'"),
         (("tokens", "nowhere"), "nowhere: expected a folder of videos or an annotation file"),
-        (("tokens", "EMPTY"), "expected videos (.3gp"),
+        (("tokens", "EMPTY"), "expected videos (.mp4"),
         (("tokens", "EMPTY", "--fps", "0"), "Expected frame rates above 0"),
         (("tokens", "VIDEOS", "--workers", "0"), "broken.mp4: not a video that can be opened"),
         (("tokens", "VIDEOS", "--on-bad-video", "ignore"), "Expected on_bad_video to be one of"),

@@ -250,10 +250,11 @@ class TestLabels:
             ("l.txt", b"a\nb\n", "expected 5 class names.*found 2"),
             ("l.txt", b"a\nb\nc\nd\na\n", "'a' 2 times"),
             ("l.txt", b"a\nb\n\nd\ne\n", "an empty one"),
-            ("l.txt", b"\xff\xfe\x00", "expected class names as UTF-8"),
-            ("l.json", b"{", "expected JSON"),
+            ("l.txt", b"\xff\xfe\x00", "expected text in UTF-8"),
+            ("l.json", b"{", "expected a JSON file"),
             ("l.json", b'{"0": "a", "2": "b"}', "a dictionary from 0, 1, 2"),
             ("l.json", b"3", "expected a JSON list"),
+            ("l.json", b'["a", "b", "c", "d", ["e"]]', "expected a JSON list of class names"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path, name, content, message):
@@ -330,6 +331,39 @@ class TestWriting:
         assert RLTVideoMAEConfig.from_pretrained(out).threshold == 0.1
         assert {path.name for path in out.iterdir()} == own | {name.split("/")[0] for name in theirs}
         assert {(out / name).read_text() for name in theirs} == {"theirs"}
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda folder: (folder / "config.json").write_text('{"port": 8080}'),
+                "has a config.json of something else",
+            ),
+            (lambda folder: (folder / "config.json").write_text("[1]"), "has a config.json of something else"),
+            (lambda folder: (folder / "config.json").write_text("port = 8080"), "has a config.json of something else"),
+            (lambda folder: (folder / "config.json").write_text('{"model_type": "rlt_videomae"}'), "of something else"),
+            (
+                lambda folder: (folder / "config.json").write_text(
+                    '{"model_type": "bert", "transformers_version": "5"}'
+                ),
+                "of some",
+            ),
+            (lambda folder: (folder / "model.safetensors").unlink(), "holds neither model.safetensors nor"),
+            (lambda folder: (folder / "trainer_state.json").write_text("{}"), "is of a training"),
+            (
+                lambda folder: (folder / "sampling.py").write_text("my_thesis = 1"),
+                r"sampling\.py: expected code that hf_rlt",
+            ),
+        ],
+    )
+    def test_only_models_that_were_saved_are_replaced(self, tmp_path, source, change, message):
+        out = tmp_path / "out"
+        convert(source, out, settings(threshold=0.3))
+        change(out)
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        with pytest.raises(ValueError, match=message):
+            convert(source, out, ASKED, overwrite=True)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
     def test_a_folder_in_the_place_of_a_file_stays(self, tmp_path, source):
         out = tmp_path / "out"

@@ -25,6 +25,7 @@ from hf_rlt.cli.progress import spinner
 from hf_rlt.counting import Counted, CountFile, Question, TokenCount, count_video, count_videos, find, videos
 from hf_rlt.counting.processes import Failed, Task, in_processes
 from hf_rlt.counting.summary import Tally
+from hf_rlt.data.text_files import path_of
 
 ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
 REFUSED = {
@@ -528,7 +529,7 @@ class TestCommand:
         ("arguments", "message"),
         [
             (("nowhere",), "nowhere: expected a video or a folder of videos"),
-            (("EMPTY",), "expected videos (.3gp, .avi"),
+            (("EMPTY",), "expected videos (.mp4, .avi"),
             (("FOLDER", "--fps", 0), "--fps: expected frames per second above 0, received 0"),
             (("FOLDER", "--fps", 3, "--frame-stride", 2), "Expected --frame-stride or --fps, received both (2 and 3)"),
             (("FOLDER", "--model", "nomodel"), "nomodel: expected a model folder or a Hub id"),
@@ -557,3 +558,17 @@ def test_folders_that_link_to_each_other_are_entered_once(tmp_path):
             if here != there:
                 (tmp_path / here / f"to_{there}").symlink_to(tmp_path / there)
     assert len(list(find([tmp_path]))) == 3
+
+
+def test_names_that_are_alike_get_their_own_counts(alike, tmp_path):
+    question = Question(small(patch_size=4))
+    wanted = [[count.tokens_after for count in count_video(path, question)] for path in alike]
+    assert len({tuple(counts) for counts in wanted}) == len(alike)
+    for paths in (alike[::2], alike, alike):
+        with CountFile(tmp_path / "counts.jsonl", question) as store:
+            found = list(count_videos(paths, question, 1, store))
+        assert [[count.tokens_after for count in video.counts] for video in found] == wanted[
+            :: len(alike) // len(paths)
+        ]
+    records = [json.loads(line) for line in (tmp_path / "counts.jsonl").read_text().splitlines()]
+    assert sorted(path_of(record["video"]) for record in records) == sorted(alike)

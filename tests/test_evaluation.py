@@ -20,7 +20,7 @@ from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.data import ClipList, ViewDataset, from_folder
-from hf_rlt.evaluation import evaluate_model
+from hf_rlt.evaluation import evaluate_model, write_per_class
 from hf_rlt.metrics import VideoAccuracy
 
 TWO_PROCESSES = Path(__file__).parents[1] / "examples" / "accelerate_configs" / "cpu.yaml"
@@ -234,3 +234,25 @@ def test_two_processes_evaluate_by_tokens_what_one_does(folder, rendered_digits,
     printed = json.loads(both.stdout[both.stdout.index("{") :])
     assert_same(printed, json.loads(alone.stdout))
     assert (printed["clips"], printed["unreadable"]) == (8, 1)
+
+
+def test_a_spreadsheet_takes_no_class_for_a_formula(tmp_path):
+    names = [
+        "=cmd|'/C calc'!A0",
+        "+1+1",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =1",
+        "\uff1d1",
+        "run",
+        "-5",
+        "+1.5",
+        "a=b",
+    ]
+    path = write_per_class([(name, 3, 0.5) for name in names], tmp_path)
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))[1:]
+    assert [row[0] for row in rows] == [f"'{name}" for name in names[:8]] + names[8:]
+    assert {tuple(row[1:]) for row in rows} == {("3", "0.5")}

@@ -14,13 +14,14 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, metadata_load
+from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, baselines
 from hf_rlt.benchmark.paper import fine_tuning
 from hf_rlt.cli import app
-from hf_rlt.hub import parse_widget, read_card, read_facts, write_card
+from hf_rlt.hub import parse_widget, read_card, read_evaluation, read_facts, write_card
 from hf_rlt.hub.results import RLTCardData, own_results
 
 ROOT = Path(__file__).parents[1]
@@ -351,6 +352,91 @@ def test_folders_bases_and_licences_are_text_too(tmp_path):
         assert variables["name"] == folder.name
 
 
+HOSTILE = [
+    *("@everyone", "see https://evil.example/x", "www.evil.example", "mail@evil.example", "[a](http://evil.example)"),
+    *(
+        "![a](http://evil.example/a.png)",
+        "<img src=x onerror=y>",
+        "a | b",
+        "a | @b",
+        "line\nbreak",
+        "`code` @x",
+        "~~gone~~",
+        "$$x$$",
+    ),
+    *(
+        "<!-- hf_rlt: end -->",
+        "<!-- hf_rlt: end --> @x",
+        "&lt;b&gt; &amp;",
+        "# title",
+        "*em* _em_",
+        "<https://evil.example>",
+    ),
+]
+
+
+def inline(tokens):
+    for token in tokens:
+        yield from inline(token.children) if token.children else [token]
+
+
+def test_nothing_in_names_becomes_a_link_a_mention_or_markup(tmp_path):
+    names = {"id2label": dict(enumerate(HOSTILE)), "label2id": {name: k for k, name in enumerate(HOSTILE)}}
+    folder = save(tmp_path / "model", num_labels=len(HOSTILE), **names)
+    plain = write_card(save(tmp_path / "plain"), dataset="a", evaluations=[EVALUATION]).read_text()
+    for hostile in HOSTILE:
+        evaluation = {**EVALUATION, "split": hostile}
+        card = write_card(folder, dataset=hostile.replace("/", " "), evaluations=[evaluation])
+    again = write_card(folder).read_text()
+    assert again == card.read_text()
+    text, expected = (each.split("---\n", 2)[2] for each in (again, plain))
+    markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    found, wanted = (list(inline(markdown.parse(each))) for each in (text, expected))
+    for kind in ("link_open", "image", "html_inline", "em_open", "s_open", "softbreak", "heading_open"):
+        assert [t.type for t in found].count(kind) == [t.type for t in wanted].count(kind), kind
+    shown = "\n".join(token.content for token in found if token.type == "text")
+    assert not re.search(r"@|evil\.example", shown)
+    classes = next(line for line in text.splitlines() if line.startswith("- Classes: "))
+    said = "".join(token.content for token in inline(markdown.parse(classes)))
+    flat = [" ".join(name.split()) for name in HOSTILE]
+    assert said == "Classes: " + ", ".join(flat).replace("<!-- hf_rlt: end --> @x", "<! -- hf_rlt: end --> @x")
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("config.json", "position_grid", ["[x](http://y)", 1, 1]),
+        ("config.json", "position_grid", "8 x 8"),
+        ("config.json", "token_keep_ratio", "<b>"),
+        ("config.json", "architectures", [1]),
+        ("config.json", "auto_map", ["x"]),
+        ("config.json", "length_embedding", "yes"),
+        ("config.json", "id2label", {"0": ["a"]}),
+        ("video_preprocessor_config.json", "frame_stride", "4 [x](http://y)"),
+        ("video_preprocessor_config.json", "frame_stride", True),
+        ("video_preprocessor_config.json", "fps", "25"),
+        ("video_preprocessor_config.json", "sampling", "<b>"),
+    ],
+)
+def test_what_is_of_another_type_is_refused(folder, file, field, value):
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**content, field: value}))
+    with pytest.raises(ValueError, match=rf"rlt-tiny.*: expected .*{field}.*(found|received) "):
+        write_card(folder)
+
+
+def test_logs_and_results_of_another_type_are_left_out_or_refused(folder, tmp_path):
+    logs = [{"learning_rate": "1e-3"}, {"learning_rate": 2e-3}, {"tokens_computed": None}, 5]
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": "<b>", "epoch": True, "log_history": logs}))
+    assert read_facts(folder).training == {"learning_rate": 2e-3}
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": 7}))
+    assert read_facts(folder).training == {}
+    for field in ("num_clips", "threshold", "tokens_computed"):
+        (tmp_path / "evaluation.json").write_text(json.dumps({**EVALUATION, field: "<b>"}))
+        with pytest.raises(ValueError, match=rf"evaluation\.json: expected {field} to be a number, found '<b>'"):
+            read_evaluation(tmp_path / "evaluation.json")
+
+
 def test_a_name_given_once_stays(folder):
     write_card(folder, repo_id="user/good-name", dataset="K", evaluations=[EVALUATION])
     text = write_card(folder, license="mit").read_text()
@@ -447,7 +533,7 @@ def test_a_user_s_mistake_is_one_line_and_writes_nothing(folder, options, messag
     ("config", "message"),
     [
         (None, "found no config.json"),
-        ("{", "expected JSON"),
+        ("{", "expected a JSON file"),
         ("[]", "expected a JSON object, found a list"),
         ('{"model_type": "videomae"}', "found videomae: convert it with hf-rlt convert"),
         ('{"model_type": "rlt_videomae", "architectures": ["RLTVideoMAEModel"]}', "expected a classifier"),

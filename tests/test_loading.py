@@ -2,6 +2,9 @@
 """Weights from and to VideoMAE folders, Auto classes, the pipeline."""
 
 import json
+import logging
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -9,11 +12,14 @@ import torch
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModel,
     AutoModelForVideoClassification,
+    AutoProcessor,
     AutoVideoProcessor,
     VideoMAEConfig,
     VideoMAEForVideoClassification,
+    VideoMAEImageProcessor,
     VideoMAEModel,
     pipeline,
 )
@@ -21,14 +27,27 @@ from transformers import (
 import hf_rlt
 from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
+from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification as RandomMasking
+from hf_rlt.baselines import STAVideoMAEForVideoClassification as STA
+from hf_rlt.baselines import ToMeVideoMAEForVideoClassification as ToMe
 
 HEAD = (VideoMAEForVideoClassification, RLTVideoMAEForVideoClassification)
 BASE = (VideoMAEModel, RLTVideoMAEModel)
+CHILDREN = [
+    (RLTVideoMAEForVideoClassification, ["stock"]),
+    *((kind, ["stock", "rlt"]) for kind in (RandomMasking, STA, ToMe)),
+]
 
 
 def keys_of(folder):
     with safe_open(folder / "model.safetensors", "pt") as file:
         return set(file.keys())
+
+
+def heard(caplog, monkeypatch):
+    """Let `caplog` see what transformers logs, whatever another test set."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    caplog.set_level(logging.WARNING, "transformers")
 
 
 def first(output):
@@ -121,6 +140,26 @@ class TestVideoMAEFolders:
         assert table.all()
         assert torch.equal(again(moving_clips(3)).logits, model(moving_clips(3)).logits)
 
+    @pytest.mark.parametrize("layout", ["old", "new"])
+    def test_loading_one_by_class_name_is_no_cause_for_a_warning(self, tmp_path, caplog, monkeypatch, layout):
+        heard(caplog, monkeypatch)
+        stock = VideoMAEForVideoClassification(VideoMAEConfig(**TINY))
+        stock.save_pretrained(tmp_path / "stock", save_original_format=layout == "old")
+        RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, threshold=None)).save_pretrained(tmp_path / "rlt")
+        for kind, folders in CHILDREN:
+            for folder in folders:
+                model = kind.from_pretrained(tmp_path / folder)
+                assert model.config.model_type == kind.config_class.model_type
+                kind.config_class.from_pretrained(tmp_path / folder)
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+    @pytest.mark.parametrize("other", ["vit", "timesformer", "tome_videomae", "my_own"])
+    def test_a_folder_of_another_kind_is(self, tmp_path, caplog, monkeypatch, other):
+        heard(caplog, monkeypatch)
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": other}))
+        RLTVideoMAEConfig.from_pretrained(tmp_path)
+        assert f"a model of type `{other}` to instantiate a model of type `rlt_videomae`" in caplog.text
+
     def test_settings_of_rlt_are_kept(self, tmp_path):
         for threshold in (None, 0.25, 0):
             config = RLTVideoMAEConfig(**TINY, threshold=threshold, length_embedding=True, drop_path_rate=0.2)
@@ -148,6 +187,24 @@ class TestAutoClasses:
         assert type(base) is RLTVideoMAEModel
         assert torch.equal(base(moving_clips())[0], model.videomae(moving_clips())[0])
         assert type(AutoVideoProcessor.from_pretrained(folder)) is RLTVideoProcessor
+
+    @pytest.mark.parametrize("old", [False, True], ids=["saved now", "saved before"])
+    def test_the_auto_processor_is_the_video_processor(self, saved, processor, tmp_path, old):
+        tome = ToMe(ToMe.config_class(**TINY, r=2))
+        tome.save_pretrained(tmp_path / "tome")
+        processor.save_pretrained(tmp_path / "tome")
+        for folder in (saved[0], tmp_path / "tome"):
+            if old:
+                file = folder / "preprocessor_config.json"
+                fields = json.loads(file.read_text())
+                del fields["auto_map"]
+                file.write_text(json.dumps(fields))
+            again = AutoProcessor.from_pretrained(folder)
+            assert type(again) is RLTVideoProcessor
+            assert again.to_dict() == AutoVideoProcessor.from_pretrained(folder).to_dict()
+            assert (again.patch_size, again.frame_stride) == (8, 2)
+            assert AutoProcessor.from_pretrained(folder, threshold=None).threshold is None
+            assert type(AutoImageProcessor.from_pretrained(folder)) is VideoMAEImageProcessor
 
     def test_register_twice_changes_nothing(self, saved):
         register()
@@ -181,6 +238,32 @@ class TestPipeline:
                 scores = model(**inputs).logits[0].softmax(-1)
             assert one[0]["score"] == pytest.approx(scores.max().item(), abs=1e-5)
             assert one[0]["label"] == f"class {scores.argmax().item()}"
+
+    @pytest.mark.parametrize("given", [1, 3, 8])
+    @pytest.mark.parametrize("where", ["pipeline", "call"])
+    def test_a_sampling_rate_that_transformers_ignores_is_warned_of(self, video_file, saved, where, given):
+        file = str(video_file(frames=40))
+        at_start, at_call = (
+            ({"frame_sampling_rate": given}, {}) if where == "pipeline" else ({}, {"frame_sampling_rate": given})
+        )
+        classify = pipeline("video-classification", model=str(saved[0]), device="cpu", **at_start)
+        if where == "call" and given == 1:  # what is passed when nothing is given
+            return
+        with pytest.warns(UserWarning, match=rf"ignores frame_sampling_rate={given}: .+ \(frame_stride=2\)") as warned:
+            classify(file, **at_call)
+        remedy = re.search(r"`(.+)`", str(warned[0].message))[1]
+        exec(remedy, {"classify": classify})
+        assert classify.video_processor.frame_stride == given
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            classify(file, **at_call)
+
+    def test_no_rate_given_is_no_cause_for_a_warning(self, video_file, saved):
+        classify = pipeline("video-classification", model=str(saved[0]), device="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            classify(str(video_file()))
+            classify([str(video_file())] * 2, batch_size=2, num_frames=FRAMES)
 
     @torch.no_grad()
     def test_threshold_none_is_dense_through_the_pipeline(self, tmp_path, processor):

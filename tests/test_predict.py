@@ -23,7 +23,7 @@ from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.counting.processes import Failed, Task
 from hf_rlt.data import ClipList, ViewDataset
-from hf_rlt.inference import Options, Share, predict, read_features
+from hf_rlt.inference import Options, Share, path_of, predict, read_features
 from hf_rlt.inference.clips import Clip, Decoder, Views
 from hf_rlt.inference.compute import Runner
 from hf_rlt.inference.folder import Folder, digest
@@ -583,7 +583,7 @@ list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "ou
         ("arguments", "message"),
         [
             (("nowhere",), "nowhere: expected a video or a folder of videos"),
-            (("EMPTY",), "expected videos (.3gp, .avi"),
+            (("EMPTY",), "expected videos (.mp4, .avi"),
             (
                 ("VIDEOS", "--features", "both"),
                 "Expected features to be one of pooled, tokens or None, received 'both'",
@@ -662,7 +662,7 @@ def test_names_that_are_no_text_lists_and_what_others_may_read(model, tmp_path):
         done = run(*words, "--features", "pooled", "--attn", "eager")
         assert done.exit_code == 1, done.output
         *records, bad = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
-        assert [Path(record["video"]).name for record in records] == ["a.mp4", "b\ufffd.mp4"]
+        assert [Path(record["video"]).name for record in records] == ["a.mp4", "b%FF.mp4"]
         assert bad["error"].startswith("not a video")  # its name stands in "video"
         for record in records:
             record["video"].encode()  # as readers of JSON demand
@@ -675,3 +675,23 @@ def test_names_that_are_no_text_lists_and_what_others_may_read(model, tmp_path):
     refused = run(*words, "--attn", "fastest")
     assert refused.exit_code == 2
     assert "fastest" in refused.stderr
+
+
+def test_names_that_are_alike_get_their_own_results(alike, network, tmp_path):
+    processor = RLTVideoProcessor.from_pretrained(network.config._name_or_path)
+    inputs = [processor(path, return_tensors="pt") for path in alike]
+    tokens = [int((each["run_lengths"] > 0).sum()) for each in inputs]
+    assert len(set(tokens)) == len(alike)
+    options = Options(workers=1, features="pooled")
+    for paths, known in ((alike[::2], 0), (alike, len(alike[::2]))):
+        said = list(predict(paths, network, processor, tmp_path / "out", options))
+        assert sum(video.known for video in said) == known
+    text = (tmp_path / "out" / "predictions.jsonl").read_bytes()
+    assert b"\\ud" not in text  # half a character, which strict readers of JSON refuse
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [path_of(record["video"]) for record in found] == alike
+    assert [record["tokens_computed"] for record in found] == tokens
+    for (path, vector), wanted, each in zip(read_features(tmp_path / "out"), alike, inputs, strict=True):
+        assert path == wanted
+        with torch.inference_mode():
+            torch.testing.assert_close(vector, network.videomae(**each).pooler_output[0])

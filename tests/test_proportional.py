@@ -94,6 +94,26 @@ def test_variable_length_kernels_get_it_through_wider_heads(batch, monkeypatch):
     torch.testing.assert_close(model(clips, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("heads", [2, 3, 4])
+@torch.no_grad()
+def test_flex_attention_gets_heads_of_a_power_of_two(monkeypatch, heads, biased):
+    """As torch 2.6 wants them: here 24, 16 and 12 channels, and 8 more with a bias."""
+    attention = make(num_attention_heads=heads).videomae.encoder.layer[0].attention.attention
+    generator = torch.Generator().manual_seed(heads)
+    states = torch.randn(2, 7, 48, generator=generator)
+    options = {"key_bias": torch.randn(2, 1, 1, 7, generator=generator)} if biased else {}
+    wanted, _ = attention(states, **options)
+
+    def flex(module, query, key, value, attention_mask, scaling=None, **kwargs):
+        assert {states.shape[-1] for states in (query, key, value)} <= {16, 32}
+        return F.scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2), None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flex_attention", flex)
+    attention.config._attn_implementation = "flex_attention"
+    torch.testing.assert_close(attention(states, **options)[0], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_tome_that_merges_nothing_on_runs_is_rlt_with_it(batch):
     clips, runs = batch
     merged = make(kind=ToMeVideoMAEForVideoClassification, r=0)

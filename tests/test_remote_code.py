@@ -14,7 +14,14 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor, pipeline
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForVideoClassification,
+    AutoProcessor,
+    AutoVideoProcessor,
+    pipeline,
+)
 from transformers import TrainingArguments as Arguments
 from transformers.utils import logging
 
@@ -34,7 +41,7 @@ import json, sys
 sys.modules["hf_rlt"] = None
 import torch
 from safetensors.torch import save_file
-from transformers import (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor,
+from transformers import (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor,
                           VideoMAEForVideoClassification, pipeline)
 name, clip, out = sys.argv[1:]
 trust = {"trust_remote_code": True}
@@ -43,7 +50,9 @@ model = AutoModelForVideoClassification.from_pretrained(name, **trust)
 base = AutoModel.from_pretrained(name, **trust)
 processor = AutoVideoProcessor.from_pretrained(name, **trust)
 config = AutoConfig.from_pretrained(name, **trust)
-report["modules"] = [type(part).__module__ for part in (config, model, base, processor)]
+by_auto = AutoProcessor.from_pretrained(name, **trust)
+report["modules"] = [type(part).__module__ for part in (config, model, base, processor, by_auto)]
+report["processors"] = [part.to_dict() for part in (processor, by_auto)]
 inputs = processor(clip, num_frames=config.num_frames, return_tensors="pt")
 with torch.no_grad():
     tensors.update(inputs, logits=model(**inputs).logits, base=base(**inputs).last_hidden_state)
@@ -52,7 +61,7 @@ report["pipeline"] = classify([clip, clip], batch_size=2, top_k=5)
 model.save_pretrained(out + "/again")
 processor.save_pretrained(out + "/again")
 report["refused"] = {}
-for auto in (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor):
+for auto in (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor):
     try:
         auto.from_pretrained(name)
     except ValueError as error:
@@ -124,6 +133,7 @@ def stranger(request, folder, clip, tmp_path_factory):
 def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, folder, clip):
     _, _, report, tensors = stranger
     assert all(module.startswith("transformers_modules.") for module in report["modules"])
+    assert report["processors"][0] == report["processors"][1]
     model = AutoModelForVideoClassification.from_pretrained(folder)
     base = AutoModel.from_pretrained(folder)
     processor = AutoVideoProcessor.from_pretrained(folder)
@@ -146,6 +156,7 @@ def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(
         "AutoConfig",
         "AutoModel",
         "AutoModelForVideoClassification",
+        "AutoProcessor",
         "AutoVideoProcessor",
     }
     assert all("trust_remote_code=True" in message for message in report["refused"].values())
@@ -160,7 +171,7 @@ def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
     _, out, _, _ = stranger
     again = {path.name for path in (out / "again").iterdir()}
     assert again == {path.name for path in folder.iterdir()}
-    for name in ("config.json", "video_preprocessor_config.json"):
+    for name in ("config.json", "video_preprocessor_config.json", "preprocessor_config.json"):
         maps = [json.loads((where / name).read_text())["auto_map"] for where in (folder, out / "again")]
         assert maps[0] == maps[1]
     assert type(AutoModelForVideoClassification.from_pretrained(out / "again")) is RLTVideoMAEForVideoClassification
@@ -173,7 +184,9 @@ def test_a_folder_carries_the_packages_files_unchanged(folder):
         assert path.read_bytes() == (PACKAGE / path.name).read_bytes()
     entries = json.loads((folder / "config.json").read_text())["auto_map"]
     entries |= json.loads((folder / "video_preprocessor_config.json").read_text())["auto_map"]
-    assert set(entries) == {"AutoConfig", "AutoModel", "AutoModelForVideoClassification", "AutoVideoProcessor"}
+    entries |= json.loads((folder / "preprocessor_config.json").read_text())["auto_map"]
+    models = {"AutoConfig", "AutoModel", "AutoModelForVideoClassification"}
+    assert set(entries) == {*models, "AutoProcessor", "AutoVideoProcessor"}
     for place in entries.values():
         module, name = place.split(".")
         assert f"class {name}" in (folder / f"{module}.py").read_text()
@@ -184,6 +197,7 @@ def test_with_hf_rlt_imported_its_own_classes_open_the_folder(folder, options):
     assert type(AutoConfig.from_pretrained(folder, **options)) is RLTVideoMAEConfig
     assert type(AutoModel.from_pretrained(folder, **options)) is RLTVideoMAEModel
     assert type(AutoVideoProcessor.from_pretrained(folder, **options)) is RLTVideoProcessor
+    assert type(AutoProcessor.from_pretrained(folder, **options)) is RLTVideoProcessor
     classify = pipeline("video-classification", model=str(folder), device="cpu", **options)
     assert type(classify.model) is RLTVideoMAEForVideoClassification
 
@@ -228,7 +242,7 @@ def test_code_can_be_left_out(folder, tmp_path):
     finally:
         register()
     assert not list(tmp_path.glob("*.py"))
-    for name in ("config.json", "video_preprocessor_config.json"):
+    for name in ("config.json", "video_preprocessor_config.json", "preprocessor_config.json"):
         assert "auto_map" not in json.loads((tmp_path / name).read_text())
     assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is RLTVideoMAEForVideoClassification
 

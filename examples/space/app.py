@@ -14,13 +14,13 @@ import gradio as gr
 from analysis import Analyser, Analysis
 from transformers.utils import logging
 
-from hf_rlt.data.lists import VIDEO_SUFFIXES
+from hf_rlt.data.file_names import VIDEO_SUFFIXES
 
 HERE = Path(__file__).parent
 BUILT_IN = HERE / "digits"
 MAX_FILE_SIZE = "64mb"
 KEPT = 8  # pictures on the disk, beside the page's own copies
-SUFFIXES = sorted(VIDEO_SUFFIXES | {".gif", ".h264", ".m4a"})
+SUFFIXES = sorted(VIDEO_SUFFIXES | {".m4a"})
 INTRODUCTION = """# Don't look twice
 
 A video transformer computes every patch of every frame again. **Run-Length Tokenization** keeps one token for a run of

@@ -36,6 +36,14 @@ class ModelArguments:
         default=None, metadata={"help": "clip (strided) or uniform (over the whole video); the processor's own."}
     )
 
+    @property
+    def threshold_value(self) -> float | None:
+        """The threshold as a number, None for none."""
+        try:
+            return None if str(self.threshold).lower() == "none" else float(self.threshold)
+        except ValueError as error:
+            raise ValueError(f"--threshold: expected a number or none, received {self.threshold!r}.") from error
+
 
 @dataclass
 class DataArguments:

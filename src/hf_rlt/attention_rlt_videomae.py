@@ -32,6 +32,17 @@ def with_key_bias(
     return torch.cat([query, ones], 3), torch.cat([key, carried], 3), F.pad(value, (0, BIAS_CHANNELS))
 
 
+def with_power_of_two_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+    """Pad heads with zeros to the next power of two, which changes no logit.
+
+    flex_attention of torch 2.6 takes no other head size (80 of ViT-H, 64 + 8 with a key bias); that of later versions
+    rounds up inside.
+    """
+    size = query.shape[-1]
+    missing = (1 << (size - 1).bit_length()) - size
+    return tuple(F.pad(states, (0, missing)) if missing else states for states in (query, key, value))
+
+
 def add_bias(mask: Tensor | None, bias: Tensor) -> Tensor:
     """Returns an additive mask: `bias` `(B, 1, 1, n)`, and what a mask, bool or additive, has to say."""
     if mask is None:
@@ -85,11 +96,12 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
             "dropout": self.dropout_prob if self.training else 0.0,
             **kwargs,
         }
-        widened = key_bias is not None and backend not in MASKED_BACKENDS
-        if key_bias is not None and widened:
+        if key_bias is not None and backend not in MASKED_BACKENDS:
             query, key, value = with_key_bias(query, key, value, key_bias, self.scaling)
         elif key_bias is not None:
             attention_mask = add_bias(attention_mask, key_bias.to(query.dtype))
+        if backend == "flex_attention":
+            query, key, value = with_power_of_two_heads(query, key, value)
         if sequence_lengths is None:
             context, probabilities = attend(self, query, key, value, attention_mask, **options)
         else:
@@ -101,6 +113,4 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
             parts = zip(*pieces, masks, strict=True)
             context = torch.cat([attend(self, q, k, v, mask, **options)[0] for q, k, v, mask in parts], dim=1)
             probabilities = None
-        if widened:
-            context = context[..., : self.attention_head_size]
-        return context.flatten(2), probabilities
+        return context[..., : self.attention_head_size].flatten(2), probabilities

@@ -1,113 +1,129 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Trainer's checkpoints: which of them are whole, and whether there is room for one."""
+"""Trainer's checkpoints: which of them are whole, which are kept, and whether there is room for one."""
 
-import json
 import logging
+import os
+import re
 import shutil
 import tempfile
-import zipfile
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from .training_record import RECORD, file_problem, read_record, write_record
 
 logger = logging.getLogger(__name__)
 
 MODEL_ONLY = "it holds the model only (save_only_model)"
+NUMBERED = re.compile(r"checkpoint-(0|[1-9][0-9]*)")  # what Trainer writes, and no copy or relative of it
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be written or read. The message says which one is safe."""
+    """A checkpoint that cannot be written or read, or is not of this training. The message says what to do."""
+
+
+def complete_checkpoint(folder: str | Path, settings: dict[str, Any] | None, step: int) -> None:
+    """Write the record that makes a checkpoint a whole one, when all its other files are written.
+
+    Args:
+        folder: of the checkpoint.
+        settings: of the training, None if they are not known.
+        step: optimiser steps taken.
+    """
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != RECORD)
+    write_record(folder, settings, step, files)
 
 
 def checkpoint_problem(folder: str | Path) -> str | None:
-    """Returns what is wrong with a checkpoint folder; None if a training can be resumed from it.
+    """Return what is wrong with a checkpoint folder; None if a training can be resumed from it.
 
-    Trainer writes a checkpoint file by file and `trainer_state.json` last; a process killed on the way, or a full disk,
-    leaves some of them missing or cut off. Weights are checked by header and length, optimiser, scheduler and random
-    states by the checksums of their archives. Sharded checkpoints (FSDP, DeepSpeed) are checked for the state file and
-    archives only.
+    Trainer writes a checkpoint file by file; `complete_checkpoint` then writes down the digest of each. A process killed
+    on the way leaves no record; a disk that was full or lost power, or a file of another training, does not agree with it.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        return "there is no such folder"
+        return "there is no such folder" if not os.path.lexists(folder) else "it is no folder"
     try:
-        if "global_step" not in json.loads((folder / "trainer_state.json").read_text()):
-            return "trainer_state.json lacks the step"
-    except (OSError, ValueError):
-        return "trainer_state.json is missing or cut off"
-    sharded = any(path.is_dir() for path in folder.iterdir()) or any(folder.glob("*fsdp*"))
-    weights = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            weights = [folder / name for name in set(json.loads(index.read_text())["weight_map"].values())]
-        except (ValueError, KeyError):
-            return f"{index.name} is damaged"
-    if not weights and not sharded:
-        return "model.safetensors is missing"
-    for path in weights:
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            return f"{path.name} is damaged ({error})"
-    needed = [] if sharded else [folder / "optimizer.pt", folder / "scheduler.pt"]
-    random_states = sorted(folder.glob("rng_state*.pth"))
-    if not sharded and not random_states and not any(path.exists() for path in needed):
+        record = read_record(folder)
+    except (ValueError, OSError) as error:
+        return str(error)
+    if record is None or record.step is None:
+        return f"{RECORD} is missing: it was not written to its end, or not by hf_rlt"
+    if not any(Path(name).name.startswith("rng_state") for name in record.files):
         return MODEL_ONLY
-    for path in [*needed, *(random_states or [folder / "rng_state.pth"])]:
-        if not path.is_file():
-            return f"{path.name} is missing"
-        try:
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
-        except (OSError, zipfile.BadZipFile):
-            broken = "its directory"
-        if broken:
-            return f"{path.name} is damaged"
-    return None
+    named = NUMBERED.fullmatch(folder.name)
+    if named and int(named[1]) != record.step:
+        return f"it is of step {record.step}"
+    own = {name.split("/")[0] for name in record.files}
+    foreign = [path.name for path in folder.glob("*fsdp*") if path.name not in own]  # Trainer would read that instead
+    return f"{foreign[0]} does not belong to it" if foreign else file_problem(folder, record)
 
 
 def checkpoint_folders(output_dir: str | Path) -> list[Path]:
-    """Returns the `checkpoint-STEP` folders of a training, the newest step first."""
-    found = [path for path in Path(output_dir).glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    """Return what is called `checkpoint-STEP` in a training's folder, the newest step first."""
+    found = {path: NUMBERED.fullmatch(path.name) for path in Path(output_dir).glob("checkpoint-*")}
+    steps = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(steps, key=lambda path: steps[path], reverse=True)
 
 
-def set_aside_damaged(output_dir: str | Path) -> list[Path]:
-    """Returns the folders that damaged checkpoints were renamed to, `damaged-checkpoint-STEP`.
+def delete_old_checkpoints(newest: Path, limit: int | None, best: str | None) -> None:
+    """Delete the oldest checkpoints beside a new one until so many are left; the best one stays.
 
-    Left in place, they would count as the newest ones when Trainer deletes old checkpoints.
+    Trainer's own way deletes before the new one is known to be whole, and whatever is called `checkpoint-*`.
     """
-    renamed = []
+    if not limit or limit < 0:
+        return
+    kept = {newest.resolve(), *([Path(best).resolve()] if best else [])}
+    others = [path for path in checkpoint_folders(newest.parent) if path.resolve() not in kept]
+    for folder in others[max(limit - len(kept), 0) :]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def newest_checkpoint(output_dir: str | Path, damaged: dict[Path, str] | None = None) -> Path | None:
+    """Return the newest checkpoint that is whole, or None.
+
+    Args:
+        output_dir: of the training.
+        damaged: gets the newer ones that are not, with the reasons.
+    """
     for folder in checkpoint_folders(output_dir):
         problem = checkpoint_problem(folder)
-        if problem not in (None, MODEL_ONLY):
-            names = (folder.with_name(f"damaged-{folder.name}" + (f"-{n}" if n > 1 else "")) for n in count(1))
-            target = next(path for path in names if not path.exists())  # never over an earlier one
-            renamed.append(folder.rename(target))
-            logger.warning(
-                f"Set aside as {target}: {problem}. An interrupted run or a full disk leaves such a checkpoint."
-            )
-    return renamed
+        if problem is None:
+            return folder
+        if damaged is not None and problem != MODEL_ONLY:
+            damaged[folder] = problem
+    return None
 
 
-def newest_checkpoint(output_dir: str | Path) -> Path | None:
-    """Returns the newest checkpoint that is whole, or None."""
-    return next((folder for folder in checkpoint_folders(output_dir) if checkpoint_problem(folder) is None), None)
+def set_aside(damaged: dict[Path, str]) -> None:
+    """Rename damaged checkpoints to `damaged-checkpoint-STEP`, with a warning: new ones are to be written in their places.
+
+    Args:
+        damaged: their folders, with the reasons.
+    """
+    for folder, problem in damaged.items():
+        names = (folder.with_name(f"damaged-{folder.name}" + (f"-{n}" if n > 1 else "")) for n in count(1))
+        target = next(path for path in names if not os.path.lexists(path))  # never over an earlier one
+        folder.rename(target)
+        logger.warning(f"Set aside as {target}: {problem}.")
 
 
-def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Path | None:
-    """Returns the checkpoint to resume from: the one asked for, or the newest whole one; None to start anew.
+def checkpoint_to_resume(
+    output_dir: str | Path, asked: str | bool | None, damaged: dict[Path, str] | None = None
+) -> Path | None:
+    """Return the checkpoint to resume from: the one asked for, or the newest whole one; None to start anew.
+
+    Args:
+        output_dir: of the training.
+        asked: a checkpoint, or whether there has to be one.
+        damaged: gets those in `output_dir` that are newer than its newest whole one, with the reasons.
 
     Raises:
         CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
     """
     wanted = str(asked).lower() == "true"
+    found = newest_checkpoint(output_dir, damaged)
     if wanted or str(asked).lower() in ("none", "false"):
-        found = newest_checkpoint(output_dir)
         if found is None and wanted:
             raise CheckpointError(f"{output_dir}: expected a checkpoint to resume from, found no whole one.")
         return found
@@ -119,36 +135,8 @@ def checkpoint_to_resume(output_dir: str | Path, asked: str | bool | None) -> Pa
     raise CheckpointError(f"Cannot resume from {asked}: {problem}. {remedy}.")
 
 
-def check_same_model(checkpoint: str | Path, config: Any) -> None:
-    """Returns nothing; raises if a checkpoint is of a model with other classes or clips.
-
-    Args:
-        checkpoint: its folder; one without config.json (of adapters) is taken as it is.
-        config: of the model that is to be trained.
-
-    Raises:
-        CheckpointError: naming the first setting that differs.
-    """
-    path = Path(checkpoint) / "config.json"
-    if not path.is_file():
-        return
-    saved = type(config).from_pretrained(checkpoint)
-    for name in ("id2label", "num_frames", "image_size", "patch_size", "hidden_size", "num_hidden_layers"):
-        theirs, ours = getattr(saved, name), getattr(config, name)
-        if theirs != ours:
-            raise CheckpointError(
-                f"{checkpoint} is of another training: its {name} is {_short(theirs)}, here it is {_short(ours)}. "
-                "Pass another --output_dir, or remove the checkpoint."
-            )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def check_output_dir(output_dir: str | Path, num_parameters: int) -> None:
-    """Returns nothing; raises unless the folder can be written, and warns if there is no room for one checkpoint.
+    """Raise unless a folder can be written, and warn if there is no room for one checkpoint.
 
     Args:
         output_dir: is made if it does not exist.

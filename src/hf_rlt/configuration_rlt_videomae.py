@@ -2,6 +2,7 @@
 """Configuration of RLT-VideoMAE: VideoMAE's, plus five settings."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,10 +12,59 @@ from transformers import VideoMAEConfig
 from .runs import grid_size, sides
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
+# The most that is believed of a config.json: more than any model has, and little enough for a wrong number to cost nothing.
+MOST = {
+    "num_frames": 1 << 16,
+    "image_size": 1 << 14,
+    "tubelet_size": 1 << 10,
+    "patch_size": 1 << 10,
+    "num_channels": 1 << 8,
+    "hidden_size": 1 << 15,
+    "intermediate_size": 1 << 17,
+    "num_hidden_layers": 1 << 9,
+    "num_attention_heads": 1 << 10,
+    "num_labels": 1 << 17,
+}
+MOST_POSITIONS = 1 << 26  # numbers in a position table; ViT-B's has as many for 890 frames of 224 pixels
 
 
 def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
     return grid_size((num_frames, 1, *sides(image_size)), tubelet_size, patch_size)
+
+
+def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") -> None:
+    """Raise ValueError unless the sizes of a model are whole numbers of which a model can be built.
+
+    Args:
+        values: fields of a configuration; those that are missing have VideoMAE's values.
+        before, after: what messages say before and after "expected FIELD".
+    """
+    for field, most in MOST.items():
+        value = values.get(field, 1)
+        pair = field in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(value) == 2
+        wrong = [each for each in (value if pair else [value]) if type(each) is not int or not 1 <= each <= most]
+        if wrong and not (field == "num_labels" and value is None):
+            raise ValueError(
+                f"{before}expected {field}{after} to be a whole number from 1 to {most:,}, found {repr(value)[:60]}: "
+                "correct it."
+            )
+    trained = values.get("position_grid")
+    is_grid = isinstance(trained, (list, tuple)) and len(trained) == 3 and all(type(each) is int for each in trained)
+    if trained is not None and not (is_grid and min(trained) >= 1):
+        raise ValueError(
+            f"{before}expected position_grid{after} to be three positive integers (tubelets, rows, columns), received "
+            f"{repr(trained)[:60]}: pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 "
+            "pixels, or None for the model's own."
+        )
+    frames, image, tubelet, patch = (values.get(name, getattr(VideoMAEConfig, name)) for name in GRID_FIELDS)
+    (height, width), (rows, columns) = sides(image), sides(patch)
+    tokens = max((frames // tubelet) * (height // rows) * (width // columns), math.prod(trained or [0]))
+    width = values.get("hidden_size", VideoMAEConfig.hidden_size)
+    if tokens * width > MOST_POSITIONS:
+        raise ValueError(
+            f"{before}expected num_frames, image_size and position_grid{after} that make at most "
+            f"{MOST_POSITIONS // width:,} tokens of width {width}, found {tokens:,}: make clips shorter or smaller."
+        )
 
 
 @strict
@@ -73,15 +123,27 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         if not 0 <= self.drop_path_rate < 1:
             raise ValueError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
 
-    def validate_position_grid(self) -> None:
-        """Returns nothing; raises unless position_grid is None or three positive integers."""
-        grid = self.position_grid
-        if grid is not None and (len(grid) != 3 or min(grid) < 1):
-            raise ValueError(
-                f"Expected position_grid to be three positive integers (tubelets, rows, columns), received {grid}: "
-                "pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 pixels, or None for the "
-                "model's own."
-            )
+    def validate_sizes(self) -> None:
+        """Raise ValueError unless a model of these sizes can be built."""
+        check_sizes({name: getattr(self, name) for name in (*MOST, "position_grid")})
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> Any:
+        """Return the configuration of a model; `from_dict` gets its name, for what it says."""
+        kwargs.setdefault("name_or_path", str(pretrained_model_name_or_path))
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read config.json; a folder of a class that this one is derived from counts as one of this class.
+
+        Loading VideoMAE's weights into it is what the class is for: transformers would warn that it is not supported.
+        """
+        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        derived_from = {getattr(base, "model_type", None) for base in cls.__mro__ if issubclass(base, VideoMAEConfig)}
+        if config_dict.get("model_type") in derived_from:
+            config_dict = {**config_dict, "model_type": cls.model_type}
+        return config_dict, kwargs
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
@@ -92,8 +154,12 @@ class RLTVideoMAEConfig(VideoMAEConfig):
             **kwargs: fields to change; with `return_unused_kwargs=True` the others are returned as well.
 
         Raises:
-            ValueError: if a grid is changed to one without a whole tubelet, or position_grid is no grid.
+            ValueError: if a grid is changed to one without a whole tubelet, position_grid is no grid, or a size is more than
+                any model has. Nothing was built then.
         """
+        name = kwargs.get("name_or_path") or config_dict.get("_name_or_path")
+        check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")
+        check_sizes({**config_dict, **kwargs}, f"{name}: " if name else "")
         given, both = "position_grid" in kwargs, kwargs.pop("return_unused_kwargs", False)
         trained = {name: config_dict.get(name, getattr(cls, name)) for name in GRID_FIELDS}
         config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **kwargs)
@@ -101,7 +167,6 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         if not given and config.position_grid is None and wanted != trained:
             grid = _grid(**trained)
             config.position_grid = None if grid == _grid(**wanted) else list(grid)
-        config.validate_position_grid()  # fields that are set later are checked for their type only
         return (config, unused) if both else config
 
 

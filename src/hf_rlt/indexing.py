@@ -28,7 +28,7 @@ import av
 import numpy as np
 
 from .nal_units import holds_one_picture, length_size, may_hold_fields
-from .video_stream import OnFrame, Source, decode, quarter_turns
+from .video_stream import NO_LIMITS, Limits, Source, decode, quarter_turns
 
 MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
 CACHE_BYTES = 64 << 20  # of all remembered indices together; that of two hours at 30 FPS has 2 MB
@@ -210,11 +210,11 @@ def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool
     return bool((np.diff(group[order]) >= 0).all())
 
 
-def index_frames(container: Any, stream: Any, on_frame: OnFrame | None = None) -> VideoIndex | None:
+def index_frames(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> VideoIndex | None:
     """Make the index that decoding everything gives, without damaged frames at the end; None for no frame."""
     times: list[int | None] = []
     first, good = None, 0
-    for frame, _, intact in decode(container, stream, on_frame):
+    for frame, _, intact in decode(container, stream, limits):
         first = first or frame
         times.append(frame.pts)
         good = len(times) if intact else good

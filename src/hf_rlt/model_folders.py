@@ -5,61 +5,115 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedConfig
 
-SIZES = ("num_frames", "tubelet_size", "num_channels", "hidden_size", "num_hidden_layers", "num_attention_heads")
-PAIRS = ("image_size", "patch_size")
+from .configuration_rlt_videomae import check_sizes
+
+CONNECT_SECONDS = 2.5
+DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def is_hub_id(name: str) -> bool:
-    """Returns whether a name can be a Hub id; what stands beside existing folders is meant as a path, and no id."""
-    return not Path(name).is_absolute() and not name.startswith(".") and name.count("/") == 1
+    """Return whether a name can be a Hub id; what stands beside existing folders is meant as a path, and no id."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
-def check_name(name: str) -> None:
-    """Returns nothing; raises a ValueError unless a name is that of a folder, or can be a Hub id."""
-    if not Path(name).is_dir() and not is_hub_id(name):
+def check_found(name: str) -> None:
+    """Raise an error unless there is a config.json: in the folder `name`, in the cache, or on the Hub.
+
+    The Hub is asked once. transformers would try six times, for 23 seconds without a network, and not say for what.
+
+    Raises:
+        ValueError: if a name is none of a folder, and can be no Hub id.
+        OSError: if there is no such model.
+    """
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").is_file():
+            raise OSError(f"{name}: expected a model folder, found no config.json in it.")
+    elif not is_hub_id(name):
         raise ValueError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
+    elif not isinstance(try_to_load_from_cache(name, "config.json"), str):
+        found = "the network is off (HF_HUB_OFFLINE)" if constants.is_offline_mode() else _not_on_hub(name)
+        if found:
+            raise OSError(
+                f"{name}: expected a model folder or the id of a model on the Hub, found no such folder, no config.json "
+                f"of that id in the cache, and {found}."
+            )
+
+
+def _not_on_hub(name: str) -> str:
+    """Ask the Hub once for a model's config.json; return why it is not to be had, or "" if it is."""
+    seconds = constants.HF_HUB_ETAG_TIMEOUT
+    timeout: Any = (min(CONNECT_SECONDS, seconds), seconds, seconds, seconds)  # connect, read, write, wait for a socket
+    place = constants.ENDPOINT
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=timeout)
+    except EntryNotFoundError:
+        return f"none in the model of that id on {place}"
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403, 404):  # 401 is also how the Hub says that there is none
+            return f"no such model on {place} ({status}): check the name; a private or gated one needs `hf auth login`"
+        return f"{place} answered {status}: try again later"
+    except Exception as error:  # httpx's or httpx2's, by huggingface_hub's version
+        return f"no answer from {place} ({error or type(error).__name__}): check the name and the network"
+    return ""
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Returns the content of a model's config.json.
+    """Return the content of a model's config.json.
 
     Raises:
-        ValueError: if a field of it is none that a model can be built from.
+        ValueError: if a field of it is none that a model can be built from, or a name can be no Hub id.
         OSError: if there is no such model.
     """
+    check_found(name)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
-    except AttributeError as error:  # what transformers stumbles over in a list
+    except (AttributeError, TypeError) as error:  # what transformers stumbles over in a list
         raise ValueError(f"{name}: expected a JSON object in its config.json, found something else.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error
     check_config(name, raw)
     return raw
 
 
 def check_config(name: object, raw: Mapping[str, Any]) -> None:
-    """Returns nothing; raises a ValueError unless sizes, threshold and labels in a config.json make sense.
+    """Raise ValueError unless sizes, threshold, labels and dtype in a config.json make sense.
 
     Args:
         name: of the model, for the message.
         raw: what the file holds; fields that it leaves out are not missed.
     """
-    for field in (*SIZES, *PAIRS):
-        value = raw.get(field, 1)
-        parts = value if field in PAIRS and isinstance(value, (list, tuple)) and len(value) == 2 else [value]
-        if not all(isinstance(part, int) and part >= 1 for part in parts):
-            raise ValueError(f"{name}: expected {field} in its config.json to be a number >= 1, found {value!r}.")
-    if not isinstance(raw.get("threshold"), (int, float, type(None))):
+    check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
+    threshold, dtype = raw.get("threshold"), raw.get("dtype", raw.get("torch_dtype"))
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))) or threshold != threshold:
+        raise ValueError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")
+    if dtype not in (None, *DTYPES):
         raise ValueError(
-            f"{name}: expected threshold in its config.json to be a number or null, found {raw['threshold']!r}."
+            f"{name}: expected dtype in its config.json to be one of {', '.join(DTYPES)}, found {dtype!r}."
         )
-    names, count = raw.get("id2label"), raw.get("num_labels")
-    if names is None:
-        if count is not None and not (isinstance(count, int) and count >= 1):
-            raise ValueError(f"{name}: expected num_labels in its config.json to be a number >= 1, found {count!r}.")
-    elif not isinstance(names, dict) or not names or {str(key) for key in names} != set(map(str, range(len(names)))):
-        found = ", ".join(map(str, names))[:60] if isinstance(names, dict) else f"a {type(names).__name__}"
+    _check_labels(name, raw.get("id2label"))
+
+
+def _check_labels(name: object, labels: Any) -> None:
+    if labels is None:
+        return
+    if not isinstance(labels, dict) or not labels or {str(key) for key in labels} != set(map(str, range(len(labels)))):
+        found = ", ".join(map(str, labels))[:60] if isinstance(labels, dict) else f"a {type(labels).__name__}"
         raise ValueError(
             f"{name}: expected id2label in its config.json to be an object from 0, 1, 2, ... to names, found "
             f"{found or 'nothing in it'}."
         )
+    for label in labels.values():
+        if not isinstance(label, str) or any("\ud800" <= character <= "\udfff" for character in label):
+            raise ValueError(
+                f"{name}: expected names in id2label in its config.json to be text, found {repr(label)[:60]}."
+            )

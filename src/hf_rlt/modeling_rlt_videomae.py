@@ -291,8 +291,8 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
 
 
-# By class name, for base and head alike: stock checkpoints keep `config.model_type == "videomae"`, and without this
-# their q_bias and v_bias would be dropped in silence.
+# By class name, for base and head alike and for the baselines' model types: without this the q_bias and v_bias of
+# published checkpoints would be dropped in silence.
 register_checkpoint_conversion_mapping(
     "RLTVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
 )

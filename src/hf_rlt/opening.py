@@ -13,7 +13,7 @@ from .baselines import (
     ToMeVideoMAEForVideoClassification,
 )
 from .data import ClipList, from_file, from_folder, from_hub
-from .model_folders import check_name, read_config
+from .model_folders import read_config
 from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
 from .video_processing_rlt import RLTVideoProcessor
 
@@ -72,7 +72,6 @@ def _open(
     name: str, threshold: str, num_frames: int | None, rate: dict[str, Any], attn: str | None
 ) -> tuple[RLTVideoMAEForVideoClassification, list[str], RLTVideoProcessor]:
     """Returns a classifier, the names of the weights that its head lacks, and a processor."""
-    check_name(name)
     changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
     if attn is not None:
         changes["attn_implementation"] = attn
@@ -95,6 +94,13 @@ def _open(
             "file edited?"
         ) from error
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
+    keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
+    odd = [key for key in keys if ".layer." in key and "decoder" not in key]
+    if odd:
+        raise ValueError(
+            f"{name}: expected weights for the blocks that its config.json says, found others ({len(odd)} missing or too "
+            f"many, such as {min(odd)}): was the file edited?"
+        )
     config = network.config
     settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
     processor = RLTVideoProcessor.from_pretrained(name, **settings, **rate, threshold=config.threshold)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .downloads import Download, download, is_address
 from .indexing import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
-from .video_stream import REPAIR, Decoded, OnFrame, Source, decode, name_of, open_stream, to_rgb
+from .video_stream import NO_LIMITS, REPAIR, Decoded, Limits, Source, decode, name_of, open_stream, to_rgb
 
 Each = Callable[[np.ndarray], np.ndarray]
 _readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
@@ -33,8 +33,7 @@ class VideoReader:
         index: of the same source, if known.
         remember: keep the index of a file on disk for the next time that this process reads it. It is found again by
             path, inode, size and times of change, unless the last is less than two seconds ago.
-        max_pixels: frames with more pixels are not decoded and count as damaged.
-        on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
+        limits: see `Limits`.
     """
 
     def __init__(
@@ -43,13 +42,12 @@ class VideoReader:
         index: VideoIndex | None = None,
         *,
         remember: bool = True,
-        max_pixels: int | None = None,
-        on_frame: OnFrame | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._source: Any = source
         self._index = index
         self._key = cache.key(source) if remember and index is None else None
-        self._max_pixels, self._on_frame = max_pixels, on_frame
+        self._limits = limits
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
         self._at_start = self._damaged = False
@@ -76,7 +74,7 @@ class VideoReader:
             self._close_stream()
             if is_address(self._source):
                 self._source = download(self._source)
-            opened = self._stack.enter_context(open_stream(self._source, self._max_pixels))
+            opened = self._stack.enter_context(open_stream(self._source, self._limits))
             self._opened, self._at_start, self._damaged = opened, True, False
         return self._opened
 
@@ -95,10 +93,9 @@ class VideoReader:
         found = index_packets(*opened)
         if found is None:
             opened, self._at_start = self._open(at_start=True), False
-            found = index_frames(*opened, self._on_frame)
+            found = index_frames(*opened, self._limits)
         if found is None:
-            limit = "" if self._max_pixels is None else f" with at most {self._max_pixels:,} pixels"
-            raise ValueError(f"{name_of(self._source)}: no frame{limit} of its video stream can be decoded. {REPAIR}")
+            raise ValueError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
         return found
 
     def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
@@ -123,7 +120,7 @@ class VideoReader:
         if wanted.size and not self._read_seeking(wanted, frames, each):
             opened = self._open(at_start=True)
             self._at_start = False
-            decoded = decode(*opened, self._on_frame)
+            decoded = decode(*opened, self._limits)
             problem = _fill(_count(decoded, index), index, wanted, frames, each)
             if problem:
                 raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
@@ -176,7 +173,7 @@ class VideoReader:
         times, place, held = self.index.pts, start - 1, None
         # Stored behind a keyframe and shown before it, frames are lost by a seek: only what follows shows its place.
         hold = stream.codec_context.reorder_depth > 0
-        for item in decode(container, stream, self._on_frame):
+        for item in decode(container, stream, self._limits):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
             if time is None:
                 return

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
 
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
@@ -28,5 +28,6 @@ def register(carry_code: bool = True) -> None:
     AutoModel.register(RLTVideoMAEConfig, RLTVideoMAEModel, exist_ok=True)
     AutoModelForVideoClassification.register(RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, exist_ok=True)
     AutoVideoProcessor.register(RLTVideoMAEConfig, RLTVideoProcessor, exist_ok=True)
+    AutoProcessor.register(RLTVideoMAEConfig, RLTVideoProcessor, exist_ok=True)
     for kind, auto_class in CARRIED.items():
         kind._auto_class = auto_class if carry_code else None

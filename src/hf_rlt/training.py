@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from .checkpoints import CheckpointError, newest_checkpoint
+from .checkpoints import CheckpointError, complete_checkpoint, delete_old_checkpoints, newest_checkpoint
 from .data import ClipList, one_line
 from .data.balance import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
 from .data.budget import TokenBudgetSampler
@@ -100,6 +100,7 @@ class RLTTrainer(Trainer):
             repeats of the clip; one of 0 tokens is left out.
         max_tokens: of a training batch on each rank, instead of a number of clips, see `TokenBudgetSampler`.
             `per_device_train_batch_size` and `dataloader_drop_last` then say nothing about training: no clip is dropped.
+        settings: of the training, see `training_settings`: checkpoints say that they were made with them.
         *args, **kwargs: Trainer's.
 
     The training log gets `tokens_computed` (share of the tokens) and, on several ranks, `tokens_waited` (share of the
@@ -119,8 +120,10 @@ class RLTTrainer(Trainer):
         layer_decay: float | None = None,
         token_counts: Sequence[int] | None = None,
         max_tokens: int | None = None,
+        settings: dict[str, Any] | None = None,
         **kwargs,
     ) -> None:
+        self.settings = settings
         self.layer_decay = layer_decay
         self.token_counts, self.max_tokens = token_counts, max_tokens
         self._tally = TokenTally()
@@ -236,8 +239,31 @@ class RLTTrainer(Trainer):
             super().save_model(*args, **kwargs)
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
-        with self.saving():
-            super()._save_checkpoint(*args, **kwargs)
+        """Write a checkpoint, then the record that makes it a whole one; only then older ones are deleted."""
+        limit, save_state = self.args.save_total_limit, self.state.save_to_json
+
+        def save_last_file(path: str) -> None:
+            save_state(path)
+            folder = Path(path).parent
+            complete_checkpoint(folder, self.settings, self.state.global_step)
+            delete_old_checkpoints(folder, limit, self.state.best_model_checkpoint)
+            self.args.save_total_limit = None  # Trainer has nothing left to delete
+
+        self.state.save_to_json = save_last_file  # type: ignore[method-assign]
+        try:
+            with self.saving():
+                super()._save_checkpoint(*args, **kwargs)
+        finally:
+            del self.state.save_to_json
+            self.args.save_total_limit = limit
+
+    def _save_rng_state(self, *args, **kwargs) -> None:
+        super()._save_rng_state(*args, **kwargs)
+        self.accelerator.wait_for_everyone()  # the record is of all ranks' files
+
+    def _run_epoch(self, *args, **kwargs) -> None:
+        if self.state.global_step < self.state.max_steps:  # or a training at its end, resumed, would take one more step
+            super()._run_epoch(*args, **kwargs)
 
     def create_model_card(self, *args, **kwargs) -> None:
         """Returns nothing; writes nothing: Trainer's card knows no video classification, `hf_rlt.hub.write_card` does."""

@@ -3,8 +3,10 @@
 
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from numbers import Number
+from types import FrameType
 from typing import Any
 
 from transformers.video_utils import VideoMetadata
@@ -120,3 +122,20 @@ def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMeta
             )
         found.append(metadata)
     return found
+
+
+def warn_of_ignored_rate(caller: FrameType, frame_stride: int) -> None:
+    """Warn if transformers' pipeline calls and was given `frame_sampling_rate`, which it passes on to no video processor.
+
+    Its frame is the only place to see that without changing the pipeline for other models.
+    """
+    if caller.f_globals.get("__name__") != "transformers.pipelines.video_classification":
+        return
+    given = caller.f_locals.get("frame_sampling_rate", 1)  # 1 also if it was not given
+    settings = getattr(caller.f_locals.get("self"), "_preprocess_params", {})
+    if given != frame_stride and (given != 1 or "frame_sampling_rate" in settings):
+        warnings.warn(
+            f"The pipeline ignores frame_sampling_rate={given}: its video processor chooses the frames (frame_stride="
+            f"{frame_stride}). Set it there: `classify.video_processor.frame_stride = {given}`.",
+            stacklevel=3,
+        )

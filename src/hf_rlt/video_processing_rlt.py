@@ -2,6 +2,7 @@
 """RLTVideoProcessor: from a file or an array to `pixel_values` and `run_lengths`."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from .reading import VideoReader
 from .runs import find_runs
 from .sampling import fps_indices, strided_indices, uniform_indices
 from .video_frames import check_channels, check_pixels, numbered
-from .video_inputs import as_metadata, as_videos, is_file, source_of
+from .video_inputs import as_metadata, as_videos, is_file, source_of, warn_of_ignored_rate
+from .video_stream import NO_LIMITS, Limits
 
 DEFAULT_NUM_FRAMES = 16
 
@@ -99,6 +101,11 @@ class RLTVideoProcessor(BaseVideoProcessor):
         if self.frame_stride < 1:
             raise ValueError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
 
+    def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
+        """Process videos, see `preprocess`."""
+        warn_of_ignored_rate(sys._getframe(1), self.frame_stride)
+        return super().__call__(videos, **kwargs)
+
     def preprocess(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Returns a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
 
@@ -158,8 +165,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
         frames, metadata = self._read_clips(video, [settings], each)
         return frames[0], metadata
 
-    def _read_clips(self, video, settings: list[dict], each=None, **limits) -> tuple[np.ndarray, VideoMetadata]:
-        with VideoReader(source_of(video), **limits) as reader:
+    def _read_clips(self, video, settings: list[dict], each=None, limits=NO_LIMITS) -> tuple[np.ndarray, VideoMetadata]:
+        with VideoReader(source_of(video), limits=limits) as reader:
             index = reader.index
             metadata = VideoMetadata(
                 total_num_frames=index.num_frames,
@@ -190,7 +197,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
             video: a path, URL, bytes or binary file.
             positions: where each clip lies, see `sample_frames`.
             resized: as the processor resizes (pass them on with `do_resize=False`), instead of in the video's size.
-            max_pixels: frames with more pixels are not decoded and count as damaged.
+            max_pixels: frames with more pixels are not decoded but an error; FFmpeg counts the decoder's edges, too.
             on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
 
         Raises:
@@ -199,7 +206,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         settings = self._settings()
         each = self._resizing(settings) if resized else None
         clips = [{**settings, "position": position} for position in positions]
-        return self._read_clips(video, clips, each, max_pixels=max_pixels, on_frame=on_frame)[0]
+        return self._read_clips(video, clips, each, Limits(max_pixels, on_frame))[0]
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
         """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
@@ -342,6 +349,11 @@ class RLTVideoProcessor(BaseVideoProcessor):
         shared = ["do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor"]
         shared += ["do_normalize", "image_mean", "image_std"]
         image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in shared})
+        if self._auto_class is not None:
+            # AutoProcessor looks into this file first, and would else make an image processor of it.
+            image_processor.auto_map = {
+                "AutoProcessor": f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
+            }
         image_file = os.path.join(save_directory, IMAGE_PROCESSOR_NAME)
         image_processor.to_json_file(image_file)
         if self._auto_class is None:

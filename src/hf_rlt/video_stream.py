@@ -18,7 +18,6 @@ import av.filter
 import numpy as np
 
 Source = str | os.PathLike | bytes | BinaryIO
-OnFrame = Callable[[Any], None]
 
 REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
 _ONE_THREAD = 1 << 17  # pixels of a frame below which handing it to a thread costs more than it saves
@@ -30,6 +29,21 @@ _filters = threading.local()
 _DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
 
 
+class Limits(NamedTuple):
+    """What reading a video may cost.
+
+    Attributes:
+        max_pixels: frames with more pixels are not decoded; FFmpeg counts the decoder's edges, too.
+        on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
+    """
+
+    max_pixels: int | None = None
+    on_frame: Callable[[Any], None] | None = None
+
+
+NO_LIMITS = Limits()
+
+
 def name_of(source: Source) -> str:
     """Return what errors call a source."""
     if isinstance(source, (str, os.PathLike)):
@@ -38,12 +52,12 @@ def name_of(source: Source) -> str:
 
 
 @contextmanager
-def open_stream(source: Source, max_pixels: int | None = None) -> Iterator[tuple[Any, Any]]:
+def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[Any, Any]]:
     """Yield the open container and its video stream.
 
     Args:
         source: the path of a regular file, the bytes of one, or a seekable binary file (read from its start).
-        max_pixels: frames with more pixels are not decoded: to the decoder they are damaged.
+        limits: see `Limits`.
 
     Raises:
         OSError: the path cannot be opened.
@@ -52,7 +66,7 @@ def open_stream(source: Source, max_pixels: int | None = None) -> Iterator[tuple
     """
     file, protocols = _file(source)
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": protocols}
-    codec_options = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
+    codec_options = {} if limits.max_pixels is None else {"max_pixels": str(limits.max_pixels)}
     try:
         container = av.open(file, options=options | codec_options, metadata_errors="replace")
     except av.error.ArgumentError as error:  # what FFmpeg answers to a format that is not on the list
@@ -165,12 +179,15 @@ class Decoded(NamedTuple):
     intact: bool
 
 
-def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iterator[Decoded]:
+def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[Decoded]:
     """Yield the frames from where the container stands; after damage none is intact until a keyframe stored behind it.
 
     Args:
         container, stream: as `open_stream` yields them.
-        on_frame: called with every frame; what it raises comes out.
+        limits: the same as for that.
+
+    Raises:
+        ValueError: a frame has more pixels than the limits allow.
     """
     broken, damaged = False, -1
     for number, (packet, bad) in enumerate(chain(_packets(container, stream), [(None, False)])):
@@ -178,13 +195,17 @@ def decode(container: Any, stream: Any, on_frame: OnFrame | None = None) -> Iter
             packet.opaque = number, packet.is_keyframe
         try:
             frames = stream.decode(packet)
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            # The decoder then has no size, or the one that it refused.
+            pixels = stream.codec_context.width * stream.codec_context.height
+            if limits.max_pixels is not None and not 0 < pixels <= limits.max_pixels:
+                raise ValueError(f"a frame has more than {limits.max_pixels:,} pixels, the limit") from error
             frames, bad = [], True
         if bad:
             broken, damaged = True, number
         for frame in frames:
-            if on_frame is not None:
-                on_frame(frame)
+            if limits.on_frame is not None:
+                limits.on_frame(frame)
             origin, is_key = frame.opaque or (number, True)
             is_key = bool(is_key and frame.key_frame)
             if frame.is_corrupt:

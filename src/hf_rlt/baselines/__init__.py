@@ -5,8 +5,9 @@ All are loaded as RLT is (`ToMeVideoMAEForVideoClassification.from_pretrained(na
 attention backends, and known to the Auto classes once this package is imported.
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
 
+from ..video_processing_rlt import RLTVideoProcessor
 from .random_masking import (
     RandomMaskingVideoMAEConfig,
     RandomMaskingVideoMAEForVideoClassification,
@@ -23,6 +24,8 @@ for config, model, classifier in (
     AutoConfig.register(config.model_type, config, exist_ok=True)
     AutoModel.register(config, model, exist_ok=True)
     AutoModelForVideoClassification.register(config, classifier, exist_ok=True)
+    AutoVideoProcessor.register(config, RLTVideoProcessor, exist_ok=True)
+    AutoProcessor.register(config, RLTVideoProcessor, exist_ok=True)
 
 __all__ = [
     "RandomMaskingVideoMAEConfig",

@@ -169,7 +169,7 @@ def results(job: Job, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _run(job: Job, name: str, seed: int) -> None:
     folder, started = job.run_folder(name, seed), time.perf_counter()
-    resumed = any(folder.glob("checkpoint-*"))
+    resumed = any(folder.glob("checkpoint-*")) or (folder / "all_results.json").is_file()
     write_json(folder / "arguments.json", job.arguments(name, seed))
     metrics = start(job, job.arguments(name, seed), folder)
     state = json.loads((folder / "trainer_state.json").read_text())
@@ -180,7 +180,7 @@ def _run(job: Job, name: str, seed: int) -> None:
         "accuracy": metrics["eval_accuracy"],
         "tokens_at_evaluation": metrics["eval_tokens_computed"],
         "steps": state["global_step"],
-        # Of a run that was interrupted the clock tells only the last part.
+        # Of a run that was interrupted, or had ended before, the clock tells only the last part.
         "train_seconds": None if resumed else metrics["train_runtime"],
         "wall_seconds": None if resumed else time.perf_counter() - started,
         "threads": torch.get_num_threads(),

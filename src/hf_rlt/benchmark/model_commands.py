@@ -200,18 +200,19 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
         output_dir: OutputDir = OUTPUT_DIR,
     ) -> None:
         from ..data import ViewDataset
+        from ..model_folders import read_config
         from ..opening import open_clips, open_model
         from .accuracy import evaluate
 
         opened, processor = open_model(model)
-        if opened.config.model_type not in ("rlt_videomae", "videomae"):
+        if opened.config.model_type != "rlt_videomae":
             raise ValueError(
                 f"{model}: expected a VideoMAE or RLT-VideoMAE classifier, found {opened.config.model_type}."
             )
         own = opened.config.threshold
         trained = (
             "trained dense, as VideoMAE"
-            if opened.config.model_type == "videomae" or own is None
+            if read_config(model)["model_type"] == "videomae" or own is None
             else "trained with RLT"
         )
         opened.set_attn_implementation(attn)

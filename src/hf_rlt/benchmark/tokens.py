@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import ClipList, count_tokens, read_annotations
-from ..data.lists import VIDEO_SUFFIXES, find_videos
+from ..data.lists import find_videos, none_found
 from ..reading import VideoIndex, index_video
 from ..runs import grid_size
 from ..sampling import fps_indices
@@ -38,7 +38,7 @@ def list_videos(data: str | Path, video_dir: str | Path | None = None, limit: in
     if path.is_dir():
         videos = find_videos(path)
         if not videos:
-            raise ValueError(f"{path}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) below it, found none.")
+            raise ValueError(none_found(path))
     elif path.suffix.lower() in (".csv", ".json"):
         videos, _ = read_annotations(path, video_dir)
     else:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from ..data.text_files import json_name
 from ..errors import one_line_errors, printable
 from ..hub import parse_widget, read_card, read_evaluation, write_card
 from ..opening import open_model
@@ -73,7 +74,12 @@ def card(
     files = [Path(model) / name for name in ("handler.py", "requirements.txt")] if handler else []
     missing = [name for name in ADVICE if not data.get(name)]
     if as_json:
-        print(json.dumps({"card": str(path), "handler": [str(file) for file in files], "missing": missing}, indent=2))
+        print(
+            json.dumps(
+                {"card": json_name(str(path)), "handler": [json_name(str(file)) for file in files], "missing": missing},
+                indent=2,
+            )
+        )
         return
     console = Console(soft_wrap=True, highlight=False)
     for file in (path, *files):

@@ -9,7 +9,10 @@ import typer
 from rich.console import Console
 
 from ..classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
-from ..data import one_line, without_name
+from ..counting.files import problem_of
+from ..counting.processes import Failed
+from ..data import one_line
+from ..data.text_files import json_name
 from ..errors import one_line_errors, printable
 from .evaluate import rate
 from .processors import FrameStride
@@ -47,10 +50,10 @@ def classify(
                     found = classify_video(clip, network, processor, top_k)
                 except (ValueError, OSError) as error:
                     bad += 1
-                    problem = without_name(one_line(error), clip)
+                    problem = problem_of(Failed(one_line(error)), clip)
                     say(progress.console, f"{clip}: {problem}")
                     if as_json:
-                        print(json.dumps({"video": clip, "error": problem}), flush=True)
+                        print(json.dumps({"video": json_name(clip), "error": problem}), flush=True)
                     continue
                 _show(found, len(clips) > 1, as_json)
     if bad:
@@ -60,7 +63,7 @@ def classify(
 def _show(found: Classified, several: bool, as_json: bool) -> None:
     if as_json:
         scores = [{"label": label, "score": score} for label, score in found.scores]
-        print(json.dumps({**asdict(found), "scores": scores}), flush=True)
+        print(json.dumps({**asdict(found), "video": json_name(found.video), "scores": scores}), flush=True)
         return
     if several:
         print(printable(found.video))

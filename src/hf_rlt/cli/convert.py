@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..data.text_files import json_name
 from ..errors import one_line_errors, printable
 from ..opening import finite
 from .progress import spinner
@@ -77,7 +78,8 @@ def convert(
         with spinner(Console(stderr=True)) as line:
             task = line.add_task("", total=None)
             done = run(source, out, settings, overwrite, lambda step: line.update(task, description=step))
-    print(json.dumps(done.to_dict(), indent=2)) if as_json else _show(done)
+    names = {"source": json_name(done.source), "out": json_name(done.out)}
+    print(json.dumps({**done.to_dict(), **names}, indent=2)) if as_json else _show(done)
 
 
 def _threshold(text: str) -> float | str | None:

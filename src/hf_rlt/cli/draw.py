@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ..data.text_files import json_name
 from ..drawing import draw_clip, draw_video, write_drawing
 from ..drawing.animation import SUFFIXES
 from ..drawing.pictures import check_suffix
@@ -75,7 +76,7 @@ def draw(
         result = {"output": str(output), **tally.result()}
         if whole:
             result["seconds_of_video"] = index_video(video).duration - (start or 0.0)
-    print(json.dumps(result)) if as_json else _show(result)
+    print(json.dumps({**result, "output": json_name(str(output))})) if as_json else _show(result)
 
 
 class Tally:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from transformers import AutoConfig
 
-from ..model_folders import check_name, read_config
+from ..model_folders import read_config
 from ..opening import KINDS
 from ..runs import grid_size
 from ..video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
@@ -64,7 +64,6 @@ def make_processor(
 
 
 def _of_model(model: str, changes: dict[str, Any]) -> RLTVideoProcessor:
-    check_name(model)
     read_config(model)
     config = AutoConfig.from_pretrained(model)
     if config.model_type not in KINDS:

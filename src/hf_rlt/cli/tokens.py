@@ -14,7 +14,7 @@ from rich.console import Console
 from ..counting import Counted, CountFile, Question, count_videos, find
 from ..counting.files import written_name
 from ..counting.summary import Tally
-from ..data.lists import VIDEO_SUFFIXES
+from ..data.lists import none_found
 from ..errors import one_line_errors
 from ..opening import finite
 from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
@@ -65,9 +65,7 @@ def tokens(
         for problem in problems:
             _report_bad(problem, tally, console, as_json)
         if not tally.read and not tally.bad and not interrupted:
-            raise ValueError(
-                f"{', '.join(videos)}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) below it, found none."
-            )
+            raise ValueError(none_found(", ".join(videos)))
     if not as_json:
         show(tally, question)
     _say_how_it_ended(console, tally, output, interrupted)

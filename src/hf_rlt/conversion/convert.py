@@ -69,7 +69,8 @@ def convert(
             read by `torch.load(weights_only=True)`; what would run code is refused.
         out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
-        overwrite: replace the model in `out`, if it is a model folder (holds a config.json). Other files there stay.
+        overwrite: replace the model in `out`, if it is one that this function or `save_pretrained` wrote: config.json of an
+            RLT-VideoMAE and its weights, and no training's state. Other files there stay.
         progress: called with the name of each step before it is done.
 
     Raises:

@@ -14,6 +14,7 @@ from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoM
 from ..runs import sides
 from ..video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
+from .pickle_bombs import check_size
 from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, Opened, check_finite, listed, refuse_misfits
 from .weight_files import reason
 
@@ -88,6 +89,7 @@ def _load(
 ) -> tuple[RLTVideoMAEPreTrainedModel, list[str]]:
     """Returns the model, and the weights that were knowingly left out."""
     network = RLTVideoMAEForVideoClassification if classifies else RLTVideoMAEModel
+    _check_weights(name, network, changes)
     options: dict[str, Any] = {"dtype": DTYPES[dtype] if dtype else "auto", "ignore_mismatched_sizes": True}
     try:
         model, loading = network.from_pretrained(name, output_loading_info=True, **options, **changes)
@@ -106,6 +108,22 @@ def _load(
     missing = set(loading["missing_keys"]) - {key for key, *_ in loading["mismatched_keys"]}
     refuse_misfits(name, {"missing": missing, "unexpected": unexpected - dropped, "of another shape": wrong})
     return model.eval(), sorted(dropped)
+
+
+def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes: dict[str, Any]) -> None:
+    """Raise ValueError if the files of a local folder cannot hold what its config.json says, or are bombs."""
+    files = [path for path in Path(name).glob("*") if path.suffix in (".bin", ".safetensors") and path.is_file()]
+    for path in files:
+        if path.suffix == ".bin":
+            check_size(path)
+    with torch.device("meta"):
+        needed = network(RLTVideoMAEConfig.from_pretrained(name, **changes)).num_parameters()
+    held = sum(path.stat().st_size for path in files)
+    if files and needed > held:
+        raise ValueError(
+            f"{name}: expected weights for the model in its config.json, {needed:,} numbers, found files of {held:,} bytes: "
+            "was it edited?"
+        )
 
 
 def _remarks(model: RLTVideoMAEPreTrainedModel, dropped: list[str]) -> list[str]:

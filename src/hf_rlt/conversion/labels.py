@@ -1,10 +1,11 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The names of a checkpoint's classes, from a file."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from ..data.text_files import read_json, read_text
 
 
 def read_labels(path: str | Path, count: int) -> dict[str, dict]:
@@ -19,11 +20,9 @@ def read_labels(path: str | Path, count: int) -> dict[str, dict]:
         ValueError: if the file is none of these, a name is missing, empty or there twice, or their number is another.
         OSError: if there is no such file.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected class names as UTF-8 text or JSON, found other bytes ({error}).") from error
-    names = _from_json(path, text) if Path(path).suffix.lower() == ".json" else text.strip().splitlines()
+    names = _from_json(path) if Path(path).suffix.lower() == ".json" else read_text(path).strip().splitlines()
+    if not all(isinstance(name, (str, int, float)) for name in names):
+        raise ValueError(f"{path}: expected a JSON list of class names, found other things in it: leave them out.")
     names = [str(name).strip() for name in names]
     if len(names) != count:
         raise ValueError(
@@ -36,11 +35,8 @@ def read_labels(path: str | Path, count: int) -> dict[str, dict]:
     return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
-def _from_json(path: str | Path, text: str) -> list[Any]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error}).") from error
+def _from_json(path: str | Path) -> list[Any]:
+    content = read_json(path)
     if isinstance(content, list):
         return content
     if isinstance(content, dict):

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..configuration_rlt_videomae import RLTVideoMAEConfig
+from ..data.text_files import read_json
+
+KIND, OURS = RLTVideoMAEConfig.model_type, b"The hf_rlt authors"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+TRAINING = ("trainer_state.json", "training_args.bin")
 # Weights of a model that may have had other shards than the new one.
 STALE = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 
@@ -30,9 +36,26 @@ def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
             raise ValueError(
                 f"{out}: expected a new or empty folder to write to, found one with files: pass --overwrite."
             )
-        if not (target / "config.json").is_file():
-            raise ValueError(f"{out}: --overwrite replaces models in model folders, and this one holds no config.json.")
+        problem = _no_model(target)
+        if problem:
+            raise ValueError(f"{out}: --overwrite replaces models that hf_rlt saved, and this one {problem}.")
     return target
+
+
+def _no_model(folder: Path) -> str:
+    """Say what a folder lacks of a model that convert or `save_pretrained` wrote; nothing if it is one."""
+    if not (folder / "config.json").is_file():
+        return "holds no config.json"
+    try:
+        config = read_json(folder / "config.json")
+    except ValueError:
+        config = None
+    if not isinstance(config, dict) or config.get("model_type") != KIND or "transformers_version" not in config:
+        return f"has a config.json of something else (no model_type {KIND} with a transformers_version)"
+    if not any((folder / name).is_file() for name in WEIGHTS):
+        return f"holds neither {' nor '.join(WEIGHTS)}"
+    training = [name for name in TRAINING if (folder / name).exists()]
+    return f"is of a training ({training[0]}), whose results would tell of another model" if training else ""
 
 
 @contextmanager
@@ -42,7 +65,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     Files of the same names and weights of another model are replaced; all others stay.
 
     Raises:
-        ValueError: if a folder stands where a file is to be written. Nothing is changed then.
+        ValueError: if a folder or somebody's code stands where a file is to be written. Nothing is changed then.
         OSError: if the folder cannot be written.
     """
     inside = target.is_dir()  # which may be a mount point or somebody's working directory: it is not exchanged
@@ -63,6 +86,12 @@ def _exchange(written: Path, target: Path, replaced: Path) -> None:
     """Returns nothing; moves files one by one, and puts the old ones back if that fails."""
     new = sorted(path.name for path in written.iterdir())
     old = [path.name for path in target.iterdir() if path.name in new or STALE.fullmatch(path.name)]
+    foreign = [name for name in old if name.endswith(".py") and not (target / name).is_dir()]
+    foreign = [name for name in foreign if OURS not in (target / name).read_bytes()[:200]]
+    if foreign:
+        raise ValueError(
+            f"{target / foreign[0]}: expected code that hf_rlt wrote, or none, found another's: move it away."
+        )
     folders = [name for name in old if (target / name).is_dir()]
     if folders:
         raise ValueError(f"{target / folders[0]}: expected a file or nothing to replace, found a folder: move it away.")

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .pickle_bombs import check_size
 from .source import WEIGHT_DTYPES, listed
 
 WRAPPERS = ("state_dict", "model", "module")
@@ -119,6 +120,7 @@ def _read_pickle(path: Path, start: bytes) -> tuple[Any, list[str]]:
         raise ValueError(f"{path}: the end of the file is missing: copy or download it again.")
     if start.startswith(b"version https://git-lfs"):
         raise ValueError(f"{path}: this is a Git LFS pointer, not the file it stands for: run `git lfs pull`.")
+    check_size(path)
     foreign = _foreign_names(path) if whole else []
     settings = [name for name in foreign if SETTINGS.fullmatch(name)]
     _refuse_code(path, [name for name in foreign if name not in settings])
@@ -194,6 +196,12 @@ def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
         raise ValueError(
             f"{path}: expected weights (dense tensors of 16 to 64 bit floats), alone or under "
             f"{', '.join(map(repr, WRAPPERS))}; {len(odd)} of {len(weights)} entries are something else: {listed(odd)}."
+        )
+    needed, size = sum(value.numel() * value.element_size() for value in plain.values()), path.stat().st_size
+    if needed > size:
+        raise ValueError(
+            f"{path}: refused, expected weights of at most its own {size:,} bytes, found {needed:,}, of which "
+            "several names share some: pass the checkpoint as its training wrote it."
         )
     return {name: value.detach() for name, value in plain.items()}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..data import without_name
 from ..data.lists import walk_videos
+from ..data.text_files import json_name
 from .processes import Failed, Task, attempt, in_processes
 from .records import RecordFile
 from .videos import Question, TokenCount, count_video
@@ -121,8 +122,13 @@ def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
 
 
 def written_name(path: str) -> str:
-    """Returns what records call a file: its whole path, with question marks for bytes that are no text, as JSON wants it."""
-    return os.path.abspath(path).encode(errors="surrogateescape").decode(errors="replace")
+    """Name a file in records: by its whole path, or a URI, see `json_name`. No two files have the same."""
+    return json_name(os.path.abspath(path))
+
+
+def problem_of(failed: Failed, path: str) -> str:
+    """Say why a video cannot be read, without its name, in characters that JSON can hold."""
+    return without_name(failed.reason, path).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def file_state(path: str) -> tuple[int, int] | Failed:
@@ -160,7 +166,7 @@ def _keep(task: Task, store: CountFile | None) -> None:
 def _outcome(task: Task) -> Counted:
     video: Counted = task.thing
     if isinstance(task.result, Failed):
-        video.problem = without_name(task.result.reason, video.video)
+        video.problem = problem_of(task.result, video.video)
     else:
         video.counts = task.result
     return video

@@ -2,13 +2,36 @@
 """Labelled clips from annotation files: `path,label` tables, Kinetics tables, Something-Something lists."""
 
 import csv
-import json
+import io
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .lists import ClipList, find_videos, label_indices, shorten
+from .text_files import read_json, read_text
 
 KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+SEPARATORS = (",", "\t", ";")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line or entry of an annotation file.
+
+    Attributes:
+        video: its path as written, or the name without suffix that its file has somewhere.
+        label: its class.
+        where: the file and the line, for messages.
+    """
+
+    video: str
+    label: str
+    where: str
 
 
 def from_file(
@@ -17,13 +40,16 @@ def from_file(
     names: list[str] | None = None,
     label_file: str | Path | None = None,
 ) -> ClipList:
-    """Returns the clips that an annotation file lists; what kind of file it is shows in its columns or keys.
+    """List the clips of an annotation file; what kind of file it is shows in its columns or keys.
 
     - CSV with the columns `path,label`: paths are relative to `video_dir`, or to the file.
     - Kinetics CSV with `label,youtube_id,time_start,time_end`: the videos are `ID_START_END.*` (six digits each, as the
       download scripts name them) anywhere below `video_dir`.
     - Something-Something JSON, a list of `{"id", "template"}` (or `label` where there is no template): the videos are
       `ID.*` anywhere below `video_dir`; brackets are removed from the template, which is the class.
+
+    Tables are separated by commas, tabs or semicolons, in UTF-8 or UTF-16. White space around a field does not count: `run`
+    and `run ` are one class. Every line has to have as many fields as the first.
 
     A video that does not exist keeps its place in the list: it is reported by name when it is read.
 
@@ -34,102 +60,204 @@ def from_file(
         label_file: JSON object from class name to index (Something-Something's `labels.json`), which fixes the order.
 
     Raises:
-        ValueError: if a file, column, key or label is missing, a label is unknown, or no single video exists.
+        ValueError: if a line cannot be understood, a file, column, key or label is missing, a label is unknown, a video has
+            two labels, or no single video exists.
+        OSError: if a file cannot be read.
 
     Source: the annotation files of Kinetics-400/600/700 and Something-Something V2 as their authors publish them.
     """
-    sources, labels = read_annotations(path, video_dir)
+    rows, sources = _read(Path(path), video_dir)
     if label_file is not None and names is None:
         names = _names(Path(label_file))
-    indices, names = label_indices(labels, names, str(path))
+    _refuse_contradictions(rows, sources)
+    indices, names = label_indices([row.label for row in rows], names, str(path))
     return ClipList(sources, indices, names)
 
 
 def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path], list[str]]:
-    """Returns (videos, class names) of each line or entry of an annotation file; see `from_file`.
+    """List (videos, class names) of the lines or entries of an annotation file; see `from_file`.
 
     Raises:
-        ValueError: if a file, column, key or label is missing, or no single video exists.
+        ValueError: if a line cannot be understood, a file, column, key or label is missing, or no single video exists.
+        OSError: if a file cannot be read.
     """
-    path = Path(path)
+    rows, sources = _read(Path(path), video_dir)
+    return sources, [row.label for row in rows]
+
+
+def read_paths(path: str | Path) -> list[str]:
+    """List the paths in a text file, one a line, which need not be text themselves.
+
+    Raises:
+        ValueError, OSError: as `read_text` does.
+    """
+    lines = [line for line in re.split("\r\n|\r|\n", read_text(path, names=True)) if line.strip()]
+    return [os.fspath(_placed(Path(), line)) for line in lines]
+
+
+def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Path]]:
     if not path.is_file():
         raise ValueError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
-    rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
-    keys, labels = [key for key, _ in rows], [label for _, label in rows]
-    if isinstance(keys[0], Path):
-        sources = [Path(video_dir or path.parent) / key for key in keys]
+    rows, are_paths = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+    if are_paths:
+        sources = [_placed(Path(video_dir or path.parent), row.video) for row in rows]
     else:
-        sources = _find(path, keys, video_dir)
-    if not any(source.is_file() for source in sources):
+        sources = _find(path, [row.video for row in rows], video_dir)
+    if not any(map(os.path.isfile, sources)):
         raise ValueError(
             f"{path}: expected a video at {sources[0]}, found none of its {len(sources)} videos: correct the paths or "
             "--video_dir."
         )
-    return sources, labels
+    return rows, sources
 
 
-def _csv_rows(path: Path) -> list[tuple[Path | str, str]]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = list(reader.fieldnames or [])
-        rows = list(reader)
+def _placed(folder: Path, name: str) -> Path:
+    """Locate a video whose name may end with white space that belongs to it, or to the table."""
+    bare = name.strip()
+    return folder / (name if name == bare or os.path.lexists(folder / name) else bare)
+
+
+def _refuse_contradictions(rows: list[_Row], sources: list[Path]) -> None:
+    known: dict[Path, _Row] = {}
+    for row, source in zip(rows, sources, strict=True):
+        first = known.setdefault(source, row)
+        if first.label != row.label:
+            raise ValueError(
+                f"{row.where}: expected one class for each video, received {row.label!r} for {source}, which is "
+                f"{first.label!r} before ({first.where}): leave one of them out."
+            )
+
+
+def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
+    """Read a table; tell whether its videos are paths."""
+    table = _table(path)
+    _, columns = next(table, (0, []))
+    columns = [column.strip() for column in columns]
     kinetics = set(KINETICS_COLUMNS) <= set(columns)
     if not kinetics and not {"path", "label"} <= set(columns):
         raise ValueError(
-            f"{path}: expected the columns 'path' and 'label' (or Kinetics' {shorten(KINETICS_COLUMNS)}), found "
-            f"{shorten(columns) or 'an empty file'}: make 'path,label' the first line."
+            f"{path}: expected the columns 'path' and 'label' (or Kinetics' {shorten(KINETICS_COLUMNS)}) separated by "
+            f"commas, tabs or semicolons, found {shorten(columns) or 'an empty file'}: make 'path,label' the first line."
         )
+    needed = KINETICS_COLUMNS if kinetics else ("path", "label")
+    twice = [column for column in needed if columns.count(column) > 1]
+    if twice:
+        raise ValueError(
+            f"{path}: expected one column {twice[0]!r}, found {columns.count(twice[0])}: rename the others."
+        )
+    rows = []
+    for line, fields in table:
+        where = f"{path}, line {line}"
+        if len(fields) != len(columns):
+            raise ValueError(
+                f"{where}: expected {len(columns)} fields ({shorten(columns)}), received {len(fields)} "
+                f"({_short(fields)}): put quotation marks around a field with a separator in it, and leave none out."
+            )
+        row = dict(zip(columns, fields, strict=True))
+        _check_fields(where, {column: row[column] for column in needed})
+        name = _kinetics_name(where, row) if kinetics else row["path"]
+        rows.append(_Row(name, row["label"].strip(), where))
     if not rows:
         raise ValueError(f"{path}: expected a line per video below the header, found none.")
-    needed = KINETICS_COLUMNS if kinetics else ("path", "label")
-    for line, row in enumerate(rows, start=2):
-        if not all(row[column] for column in needed):
-            raise ValueError(f"{path}, line {line}: expected {', '.join(needed)}, received {row}: fill all of them in.")
-    if not kinetics:
-        return [(Path(row["path"]), row["label"]) for row in rows]
+    return rows, not kinetics
+
+
+def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, fields) of a table, empty lines left out; its separator is the one that makes sense of its first line."""
+    text = read_text(path)
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    wanted = [{"path", "label"}, set(KINETICS_COLUMNS)]
+    found = {mark: {field.strip().strip('"') for field in head.split(mark)} for mark in SEPARATORS}
+    mark = next((mark for mark in SEPARATORS if any(columns <= found[mark] for columns in wanted)), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)
     try:
-        return [(_kinetics_name(row), row["label"]) for row in rows]
-    except ValueError as error:
-        raise ValueError(f"{path}: expected time_start and time_end in seconds, received text ({error}).") from error
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: expected fields in closed quotation marks of at most "
+            f"{csv.field_size_limit():,} characters, found others ({error}): close the mark, or double one that belongs to "
+            "the text."
+        ) from error
 
 
-def _kinetics_name(row: dict[str, str]) -> str:
-    start, end = (int(float(row[column])) for column in ("time_start", "time_end"))
-    return f"{row['youtube_id']}_{start:06d}_{end:06d}"
+def _check_fields(where: str, fields: dict[str, str]) -> None:
+    empty = [name for name, value in fields.items() if not value.strip()]
+    if empty:
+        raise ValueError(f"{where}: expected {', '.join(fields)}, received no {empty[0]}: fill all of them in.")
+    for name, value in fields.items():
+        odd = next(
+            (character for character in value.strip() if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")),
+            "",
+        )
+        if odd or (name == "label" and value.count('"') % 2):
+            what = "a line break or control character" if odd else "a single quotation mark"
+            raise ValueError(
+                f"{where}: expected a {name} of one line, received {what} in {_short(value)}: close the quotation marks."
+            )
 
 
-def _json_rows(path: Path) -> list[tuple[Path | str, str]]:
-    rows = _load(path)
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+def _kinetics_name(where: str, row: dict[str, str]) -> str:
+    seconds = []
+    for column in ("time_start", "time_end"):
+        try:
+            seconds.append(float(row[column]))
+        except ValueError:
+            seconds.append(math.nan)
+        if not 0 <= seconds[-1] < 1e6:
+            raise ValueError(
+                f"{where}: expected time_start and time_end in seconds, received {_short(row[column])}: correct it."
+            )
+    return f"{row['youtube_id'].strip()}_{int(seconds[0]):06d}_{int(seconds[1]):06d}"
+
+
+def _json_rows(path: Path) -> tuple[list[_Row], bool]:
+    entries = read_json(path)
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path}: expected a list of objects with 'id' and 'template', as Something-Something's.")
-    for number, row in enumerate(rows):
-        if not row.get("id") or not (row.get("template") or row.get("label")):
-            raise ValueError(f"{path}, entry {number}: expected 'id' and 'template' or 'label', received {row}.")
-    unbracket = str.maketrans("", "", "[]")
-    return [(str(row["id"]), str(row.get("template") or row["label"]).translate(unbracket)) for row in rows]
+    return [_json_row(f"{path}, entry {number}", entry) for number, entry in enumerate(entries)], False
+
+
+def _json_row(where: str, entry: dict[str, Any]) -> _Row:
+    name, label = entry.get("id"), entry.get("template") or entry.get("label")
+    if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "" or not isinstance(label, str):
+        raise ValueError(
+            f"{where}: expected 'id' and 'template' or 'label' with text, received {_short(entry)}: fill them in."
+        )
+    label = label.translate(str.maketrans("", "", "[]"))
+    _check_fields(where, {"id": str(name), "label": label})
+    return _Row(str(name).strip(), label.strip(), where)
 
 
 def _names(path: Path) -> list[str]:
-    labels = _load(path)
-    values = sorted(int(index) for index in labels.values()) if isinstance(labels, dict) else None
-    if not values or values != list(range(len(labels))):
+    labels = read_json(path)
+    values = list(labels.values()) if isinstance(labels, dict) else []
+    numbers = [str(value) for value in values if isinstance(value, (str, int)) and str(value).isdecimal()]
+    if not values or sorted(map(int, numbers)) != list(range(len(values))):
         raise ValueError(f"{path}: expected an object from class name to index, 0 to the number of classes - 1.")
     return sorted(labels, key=lambda name: int(labels[name]))
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: expected a JSON file ({error}).") from error
-
-
-def _find(path: Path, keys: list[Any], video_dir: str | Path | None) -> list[Path]:
-    """Returns the video of each name; `video_dir/NAME.mp4` for those that do not exist."""
+def _find(path: Path, keys: list[str], video_dir: str | Path | None) -> list[Path]:
+    """Locate the video of each name; `video_dir/NAME.mp4` stands for those that do not exist."""
     if video_dir is None or not Path(video_dir).is_dir():
         raise ValueError(
             f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "
             f"{video_dir}."
         )
-    found = {file.stem: file for file in find_videos(video_dir)}
+    found: dict[str, Path] = {}
+    wanted = set(keys)
+    for file in find_videos(video_dir):
+        other = found.setdefault(file.stem, file)
+        if other is not file and file.stem in wanted and not other.samefile(file):
+            raise ValueError(
+                f"{path}: names the video {file.stem}, and there are two of that name, {other} and {file}: move one of them "
+                f"out of {video_dir}."
+            )
     return [found.get(key, Path(video_dir) / f"{key}.mp4") for key in keys]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

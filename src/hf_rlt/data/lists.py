@@ -1,19 +1,23 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Labelled clips: lists of videos with their classes, from a folder with one subfolder per class."""
 
+import logging
 import os
 import random
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
-)
+from .file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES, is_left_behind
+from .text_files import is_text
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,52 +44,113 @@ class ClipList:
 
 
 def label_indices(labels: list[str], names: list[str] | None, where: str) -> tuple[list[int], list[str]]:
-    """Returns each label's index and the class names; `names` of the training set bind the validation set."""
+    """Number the labels; `names` of the training set or model bind those of other sets.
+
+    A label that differs from one of `names` only in what nobody sees (white space, invisible characters, composed or
+    decomposed accents) is that one.
+
+    Raises:
+        ValueError: if a label is empty, no text or unknown, two classes look the same, or there are fewer than two classes.
+    """
+    odd = sorted(label for label in set(labels) if not is_text(label) or not _look(label))
+    if odd:
+        raise ValueError(f"{where}: expected classes with names in UTF-8, received {shorten(odd)}: rename them.")
     if names is None:
         names = sorted(set(labels))
         if len(names) < 2:
             raise ValueError(
                 f"{where}: expected at least two classes, found only {names}: add videos of another class."
             )
-    unknown = sorted(set(labels) - set(names))
+        _refuse_twins(names, where)
+    index = {_look(name): position for position, name in enumerate(names)}
+    index |= {name: position for position, name in enumerate(names)}
+    found = {label: index.get(label, index.get(_look(label))) for label in set(labels)}
+    unknown = sorted(label for label, position in found.items() if position is None)
     if unknown:
         raise ValueError(
             f"{where}: expected the classes of the training set or model ({shorten(names)}), received unknown "
             f"{shorten(unknown)}: rename or remove them, or add them to the training set."
         )
-    index = {name: position for position, name in enumerate(names)}
-    return [index[label] for label in labels], list(names)
+    return [position for position in map(found.get, labels) if position is not None], list(names)
+
+
+def _refuse_twins(names: Sequence[str], where: str) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(_look(name), name)
+        if other != name:
+            raise ValueError(
+                f"{where}: expected classes that can be told apart, received {other!a} and {name!a}, which differ "
+                "in white space, invisible characters or the form of accents only: give them one name."
+            )
+
+
+def _look(label: str) -> str:
+    """Reduce a label to what a person sees of it."""
+    shown = (character for character in unicodedata.normalize("NFC", label) if unicodedata.category(character) != "Cf")
+    return " ".join("".join(shown).split())
 
 
 def shorten(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def none_found(where: object) -> str:
+    """Say that there are no videos below a folder."""
+    others = len(VIDEO_SUFFIXES) - 4
+    return f"{where}: expected videos (.mp4, .avi, .mkv, .webm or {others} other suffixes) below it, found none."
+
+
 def find_videos(folder: str | Path) -> list[Path]:
-    """Returns the video files anywhere below a folder, sorted; linked folders are entered, each folder once."""
+    """List the video files anywhere below a folder, sorted; linked folders are entered, each folder once."""
     return sorted(walk_videos(folder))
 
 
 def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """Returns the video files below a folder one by one, each folder's in alphabetical order, before its subfolders'.
+    """Yield the video files below a folder one by one, each folder's in alphabetical order, before its subfolders'.
+
+    What file managers leave behind is passed over (see `file_names`), but for `folder` itself. What else is left out and is
+    no usual companion of videos is counted, and reported in one line at the end.
 
     Args:
         folder: linked folders in it are entered; a folder that several ways lead to is entered by the first of them.
         on_error: called with the error of a folder that cannot be listed; such folders are left out.
     """
-    seen = set()
+    seen, taken = set(), False
+    hidden, left, example = "", 0, ""
     for where, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
         status = os.stat(where)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders.sort()
-        yield from (Path(where, file) for file in sorted(files) if Path(file).suffix.lower() in VIDEO_SUFFIXES)
+        hidden = hidden or next((os.path.join(where, name) for name in folders + files if is_left_behind(name)), "")
+        folders[:] = sorted(name for name in folders if not is_left_behind(name))
+        for file in sorted(name for name in files if not is_left_behind(name)):
+            suffix = os.path.splitext(file)[1].lower()
+            if suffix in VIDEO_SUFFIXES:
+                taken = True
+                yield Path(where, file)
+            elif suffix not in COMPANION_SUFFIXES:
+                left, example = left + 1, example or os.path.join(where, file)
+    if left:
+        _warn_once(
+            f"{str(folder)!r}: {left:,} files left out, whose suffix is no video's, such as {example!r}: rename those that "
+            "are videos, or list them by name."
+        )
+    if hidden and not taken:
+        _warn_once(
+            f"{str(folder)!r}: {hidden!r} was left out, as file managers leave such names behind: name it itself."
+        )
+
+
+@cache
+def _warn_once(line: str) -> None:
+    logger.warning(line)
 
 
 def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
-    """Returns the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
+    """List the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
 
     Args:
         folder: one subfolder per class.
@@ -99,15 +164,20 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
         raise ValueError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
     videos = find_videos(folder)
     if not videos:
-        raise ValueError(
-            f"{folder}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) in one subfolder per class, found none."
-        )
+        raise ValueError(f"{none_found(folder)} Expected one subfolder per class.")
     loose = [path for path in videos if path.parent == folder]
     if loose:
         raise ValueError(
             f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
         )
-    labels, names = label_indices([path.relative_to(folder).parts[0] for path in videos], names, str(folder))
+    classes = [path.relative_to(folder).parts[0] for path in videos]
+    subfolders = {path.name for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name)}
+    empty = sorted(subfolders - set(classes))
+    if empty:
+        logger.warning(
+            f"{str(folder)!r}: no videos in the subfolders {shorten(empty)}, which are no classes therefore."
+        )
+    labels, names = label_indices(classes, names, str(folder))
     return ClipList(videos, labels, names)
 
 

@@ -1,14 +1,16 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a model folder says of its model: configuration, processor, training. JSON is read, no weights and no pickles."""
 
-import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..data.text_files import read_json
 from ..model_folders import check_config
 from ..runs import sides
+from .results import NUMBERS, TITLES, check_numbers
 
 RLT = "rlt_videomae"
 BASELINES = {"random_masking_videomae": "random masking", "tome_videomae": "ToMe", "sta_videomae": "STA"}
@@ -82,12 +84,15 @@ def read_facts(folder: str | Path) -> ModelFacts:
     kind = config.get("model_type")
     if kind not in KINDS:
         raise ValueError(
-            f"{folder}: expected a model saved by hf_rlt ({', '.join(KINDS)}), found {kind or 'no config.json'}: convert it "
-            "with hf-rlt convert, or fine-tune it."
+            f"{folder}: expected a model saved by hf_rlt ({', '.join(KINDS)}), found {str(kind or 'no config.json')[:60]}: "
+            "convert it with hf-rlt convert, or fine-tune it."
         )
     check_config(folder, config)
+    processor = _read(folder / "video_preprocessor_config.json")
+    _check_types(f"{folder}/config.json", config, CONFIG_TYPES)
+    _check_types(f"{folder}/video_preprocessor_config.json", processor, PROCESSOR_TYPES)
     architectures = config.get("architectures") or []
-    if architectures and not any(str(name).endswith("ForVideoClassification") for name in architectures):
+    if architectures and not any(name.endswith("ForVideoClassification") for name in architectures):
         raise ValueError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
     results = _read(folder / "all_results.json")
     maps = config.get("auto_map") or {}
@@ -96,7 +101,7 @@ def read_facts(folder: str | Path) -> ModelFacts:
     return ModelFacts(
         name=folder.resolve().name,
         config=config,
-        processor=_read(folder / "video_preprocessor_config.json"),
+        processor=processor,
         results=results if "eval_accuracy" in results else {},
         training=_training(_read(folder / "trainer_state.json"), results),
         carries_code=code,
@@ -104,13 +109,48 @@ def read_facts(folder: str | Path) -> ModelFacts:
     )
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(type(each) is kind for each in value)
+
+
+# What a card says of a folder's files, beside what `check_config` looks at: what it is to be, and whether it is.
+CONFIG_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "architectures": ("a list of names", _is_list_of(str)),
+    "auto_map": ("an object from class to file", lambda value: isinstance(value, dict)),
+    "inflection": ("a number", _is_number),
+    "r": ("a whole number or a list of these", lambda value: _is_count(value) or _is_list_of(int)(value)),
+    "token_keep_ratio": ("a number", _is_number),
+    **{
+        name: ("true or false", lambda value: isinstance(value, bool))
+        for name in ("length_embedding", "proportional_attention")
+    },
+}
+PROCESSOR_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "fps": ("a number", _is_number),
+    "frame_stride": ("a whole number", _is_count),
+    "sampling": ('"clip" or "uniform"', lambda value: value in ("clip", "uniform")),
+}
+
+
+def _check_types(path: str, found: Mapping[str, Any], types: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> None:
+    for name, (what, fits) in types.items():
+        value = found.get(name)
+        if value is not None and not fits(value):
+            raise ValueError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error}).") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}.")
     return content
@@ -125,23 +165,29 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output-dir, found no such file.")
     result = _read(Path(path))
-    if not isinstance(result.get("accuracy"), (int, float)):
+    if not _is_number(result.get("accuracy")):
         raise ValueError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")
+    check_numbers(path, {name: result.get(name) for name in (*TITLES, *NUMBERS)})
     return result
 
 
 def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, float]:
     """Returns steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
-    logs = [log for log in state.get("log_history") or [] if isinstance(log, dict)]
-    found = {
+    history = state.get("log_history")
+    logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
+    found: dict[str, Any] = {
         "steps": state.get("global_step"),
         "epochs": state.get("epoch"),
         "batch": state.get("train_batch_size"),
-        "learning_rate": max((log["learning_rate"] for log in logs if "learning_rate" in log), default=None),
+        "learning_rate": max(_numbers(logs, "learning_rate"), default=None),
         "loss": results.get("train_loss"),
-        "tokens": _mean([log["tokens_computed"] for log in logs if "tokens_computed" in log]),
+        "tokens": _mean(_numbers(logs, "tokens_computed")),
     }
-    return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+    return {name: value for name, value in found.items() if _is_number(value)}
+
+
+def _numbers(logs: list[dict[str, Any]], name: str) -> list[float]:
+    return [log[name] for log in logs if _is_number(log.get(name))]
 
 
 def _mean(values: list[float]) -> float | None:

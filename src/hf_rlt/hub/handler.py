@@ -8,32 +8,58 @@ same requests without the platform's server, for a container of your own (port 8
 """
 
 import base64
+import binascii
 import io
 import json
 import math
 import os
+import reprlib
+import socket
+import string
+import subprocess
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
-import torch
 
 # What a video may be packed in. None of them can name another file or address, as playlists do.
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,ogg,gif,flv,asf,mxf,ivf,obu,h264,hevc,m4v,mpegvideo"
-LIMITS = ("MEGABYTES", "SECONDS", "FRAMES", "PIXELS")
+LIMITS = (
+    "MEGABYTES",
+    "SECONDS",
+    "FRAMES",
+    "PIXELS",
+    "TOTAL_PIXELS",
+    "DECODING_SECONDS",
+    "UPLOAD_SECONDS",
+    "CONNECTIONS",
+)
+MAX_ASPECT = 16  # a thin frame, resized by its shorter side, would become a huge one
+OPENING_MEGABYTES = 384  # for a file and what FFmpeg makes of its headers
+MAX_PARTS = 100  # lists, objects and commas in a request
+PIECE = 2**16  # bytes of a body that are read at once
+READING_ERRORS = (ValueError, OSError, IndexError, MemoryError, av.error.FFmpegError)
 
 
 class EndpointHandler:
-    """Classifies one video per call; refuses, before it decodes pictures, what is larger than its limits.
+    """Classifies one video per call and refuses what is larger, or takes longer, than its limits.
 
     Attributes:
         MAX_MEGABYTES: size of the file in MiB. The environment's HF_RLT_MAX_MEGABYTES replaces it, and so for the others.
         MAX_SECONDS: from the first to the last frame.
         MAX_FRAMES: as counted in the file, whatever its header says.
-        MAX_PIXELS: of one frame, as the file's start has it.
+        MAX_PIXELS: of any frame.
+        MAX_TOTAL_PIXELS: of all frames that are decoded on the way to the clip.
+        MAX_DECODING_SECONDS: for opening and decoding the video, without the model.
+        MAX_UPLOAD_SECONDS: in which a request has to arrive; `serve` only.
+        MAX_CONNECTIONS: that are served or wait at once, further ones queue in the system; `serve` only.
 
     Args:
         path: the model's folder; that of this file if empty.
@@ -47,26 +73,34 @@ class EndpointHandler:
     MAX_SECONDS = 600.0
     MAX_FRAMES = 18_000.0
     MAX_PIXELS = 3840.0 * 2160.0
+    MAX_TOTAL_PIXELS = 1e10
+    MAX_DECODING_SECONDS = 6.0
+    MAX_UPLOAD_SECONDS = 60.0
+    MAX_CONNECTIONS = 256.0
 
     def __init__(self, path: str = "") -> None:
         from transformers.utils.versions import require_version
 
         require_version("transformers>=5.18", "requirements.txt beside handler.py says what the model needs.")
+        import torch  # not above: the process that opens videos does without
         from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
         folder = path or str(Path(__file__).resolve().parent)
         self.limits = self.read_limits()
+        self.turn = threading.RLock()  # one video at a time, so that the limits bound what all of them take together
+        self.opener = _Opener()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True)
         self.model = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True).to(device).eval()
+        frames = self.model.config.num_frames
+        self.processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True, num_frames=frames)
 
     @classmethod
     def read_limits(cls) -> dict[str, float]:
-        """Returns the limits by the names in LIMITS, the class's own or the environment's."""
+        """Return the limits by the names in LIMITS, the class's own or the environment's."""
         return {name: _limit(name, getattr(cls, f"MAX_{name}")) for name in LIMITS}
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns `[{"label": str, "score": float}, ...]`, the best first.
+        """Return `[{"label": str, "score": float}, ...]`, the best first.
 
         Args:
             data: "inputs", the base64 of a video file (a data URL's prefix and line breaks are tolerated), and optionally
@@ -75,27 +109,20 @@ class EndpointHandler:
         Raises:
             ValueError: one sentence with what was expected and received. The platform answers with it and status 400.
         """
+        if not isinstance(data, dict):
+            raise ValueError(f"Expected a JSON object with inputs, received a {type(data).__name__}.")
         settings = _parameters(data.get("parameters"))
-        video = self._file(data.get("inputs"))
-        try:
-            check_limits(io.BytesIO(video), self.limits)
-        except ValueError as error:
-            raise ValueError(f"inputs: {error}") from error
         top_k = min(settings.pop("top_k"), self.model.config.num_labels)
-        try:
-            inputs = self.processor(
-                video, num_frames=self.model.config.num_frames, do_sample_frames=True, return_tensors="pt", **settings
-            )
-        except (ValueError, OSError) as error:
-            raise ValueError(f"inputs: {str(error).removeprefix('<bytes>: ')}") from error
-        with torch.inference_mode():
-            logits = self.model(**inputs.to(self.model.device, self.model.dtype)).logits[0]
-        scores, labels = logits.float().softmax(-1).topk(top_k)
-        names = self.model.config.id2label
-        return [{"label": names[k], "score": s} for s, k in zip(scores.tolist(), labels.tolist(), strict=True)]
+        with self.turn:
+            video = self._file(data.get("inputs"))
+            try:
+                frames = self._frames(video)
+            except READING_ERRORS as error:
+                raise ValueError(f"inputs: {_sentence(error)}") from error
+            return self._scores(frames, top_k, settings)
 
     def _file(self, text: Any) -> bytes:
-        """Returns the bytes of the file in a request; raises before decoding if there are too many."""
+        """Return the bytes of the file in a request; raise before decoding if there are too many."""
         if not isinstance(text, str) or not text:
             found = "an empty one" if text == "" else "nothing" if text is None else f"type {type(text).__name__}"
             raise ValueError(f"inputs: expected a string with the base64 of a video file, received {found}.")
@@ -103,23 +130,143 @@ class EndpointHandler:
             prefix, _, text = text.partition(",")
             if not prefix[-7:].lower() == ";base64":
                 raise ValueError(f"inputs: expected a data URL with ;base64, received {_short(prefix)}.")
-        text = "".join(text.split())
-        _compare(self.limits, "MEGABYTES", len(text) * 3 / 4 / 2**20, "inputs: the file holds {} MiB")
         try:
-            return base64.b64decode(text, validate=True)
-        except ValueError as error:
+            coded = text.encode("ascii").translate(None, string.whitespace.encode())
+            _compare(self.limits, "MEGABYTES", len(coded) * 3 / 4 / 2**20, "inputs: the file holds {} MiB")
+            return base64.b64decode(coded, validate=True)
+        except (UnicodeEncodeError, binascii.Error) as error:
             raise ValueError(
                 f"inputs: expected the base64 of a video file, received {_short(text)} ({error}): send the file itself, "
                 "addresses are not fetched."
             ) from error
 
+    def _frames(self, video: bytes) -> Any:
+        """Return the frames of the clip, resized."""
+        watch = _Watch(self.limits)
+        self.opener.check(video, self.limits)
+        limits = {"max_pixels": _decoder_pixels(self.limits), "on_frame": watch.see}
+        return self.processor.read_clips(_Video(video, watch), resized=True, **limits)[0]
+
+    def _scores(self, frames: Any, top_k: int, settings: dict[str, Any]) -> list[dict[str, Any]]:
+        import torch
+
+        own = {"do_resize": False, "do_sample_frames": False, "input_data_format": "channels_last"}
+        inputs = self.processor(frames, return_tensors="pt", **own, **settings)
+        with torch.inference_mode():
+            logits = self.model(**inputs.to(self.model.device, self.model.dtype)).logits[0]
+        scores, labels = logits.float().softmax(-1).topk(top_k)
+        names = self.model.config.id2label
+        return [{"label": names[k], "score": s} for s, k in zip(scores.tolist(), labels.tolist(), strict=True)]
+
+
+class _Watch:
+    """What reading a video has taken so far; raises as soon as that is over a limit."""
+
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        self.limits, self.began, self.pixels = limits, time.monotonic(), 0
+
+    def clock(self) -> None:
+        seconds = time.monotonic() - self.began
+        _compare(self.limits, "DECODING_SECONDS", seconds, "reading the video takes at least {} seconds")
+
+    def see(self, frame: Any) -> None:
+        """Take note of a decoded frame, which may be larger than the file's start has it."""
+        self.clock()
+        _check_size(self.limits, frame.width, frame.height)
+        self.pixels += frame.width * frame.height
+        _compare(self.limits, "TOTAL_PIXELS", self.pixels, "the video's frames up to its clip have at least {} pixels")
+
+
+class _Video(io.BytesIO):
+    """A file that can be read until time is over, for a decoder that finds no frame in all of it."""
+
+    name = "inputs"  # what errors call it
+
+    def __init__(self, video: bytes, watch: _Watch) -> None:
+        super().__init__(video)
+        self.watch = watch
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.watch.clock()
+        return super().read(size and min(size, 4096))  # little at a time, to look at the clock often
+
+
+class _Opener:
+    """A process that opens each video first, with limits of memory and time.
+
+    FFmpeg believes what headers announce: 2 kB can make it take 5 GB and 9 s before it returns.
+    """
+
+    def __init__(self) -> None:
+        self.process: Any = None
+
+    def check(self, video: bytes, limits: Mapping[str, float]) -> None:
+        """Raise ValueError as `check_limits` does, or if it does not end within the limits."""
+        memory = math.ceil(128 + limits["MEGABYTES"] + limits["PIXELS"] * 24 / 2**20)  # 16 frames of 12 bits, to guess
+        if self.process is None or self.process.poll() is not None:
+            command = [sys.executable, str(Path(__file__).resolve()), "--open", str(memory)]
+            pipe = subprocess.PIPE
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
+        process, answer = self.process, b""
+        timer = threading.Timer(min(limits["DECODING_SECONDS"], threading.TIMEOUT_MAX), process.kill)
+        timer.start()
+        with suppress(OSError):  # it has ended
+            process.stdin.write(json.dumps([len(video), dict(limits)]).encode() + b"\n")
+            process.stdin.write(video)
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        timer.cancel()
+        if not answer:
+            process.kill()
+            with suppress(OSError), process:
+                self.process = None
+            raise ValueError(
+                f"the video could not be opened within {limits['DECODING_SECONDS']:,.15g} seconds and {memory} MiB: "
+                "re-encode it, or start the server with a larger HF_RLT_MAX_DECODING_SECONDS."
+            )
+        if message := json.loads(answer):
+            raise ValueError(message)
+
+
+def _open_videos(megabytes: int) -> None:
+    """Answer each video on standard input by a line: what is wrong with it, or nothing."""
+    busy = threading.Event()
+    threading.Thread(target=_end_beyond, args=(_memory() + megabytes * 2**20, busy), daemon=True).start()
+    source = sys.stdin.buffer
+    while line := source.readline():
+        size, limits = json.loads(line)
+        busy.set()
+        try:
+            check_limits(io.BytesIO(source.read(size)), limits)
+            answer = ""
+        except READING_ERRORS as error:
+            answer = _sentence(error)
+        busy.clear()
+        print(json.dumps(answer), flush=True)
+
+
+def _end_beyond(most: int, busy: threading.Event) -> None:
+    """End this process when it has more memory. A limit of the system's would not do: FFmpeg may go on without it."""
+    while busy.wait():
+        if _memory() > most:
+            os._exit(1)
+        time.sleep(0.002)
+
+
+def _memory() -> int:
+    """Return the bytes that this process has asked for, written to or not; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
 
 def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
-    """Returns nothing; raises unless a video keeps to the limits. Reads its packets and decodes none of them.
+    """Raise unless a video keeps to the limits, without decoding it: of what it announces, and of its packets.
 
     Args:
         video: the file.
-        limits: see `EndpointHandler.read_limits`; MEGABYTES is not compared.
+        limits: see `EndpointHandler.read_limits`; only those of the video are compared.
 
     Raises:
         ValueError: with what the video has, and the limit; or if it is none that can be opened.
@@ -127,14 +274,16 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
     options = {
         "format_whitelist": CONTAINERS,
         "protocol_whitelist": "none",
-        "max_pixels": str(int(limits["PIXELS"])),  # or probing could decode a picture of any size
+        "max_pixels": str(_decoder_pixels(limits)),  # or probing could decode a picture of any size
     }
+    size = video.seek(0, io.SEEK_END)
+    video.seek(0)
     try:
         container = av.open(video, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:  # the last of seeking in less than it hoped for
         raise ValueError(
-            "expected a video file (mp4, mov, webm, mkv, avi, gif, ...), received "
-            f"{video.seek(0, io.SEEK_END):,} bytes that cannot be opened as one."
+            "expected a video file (mp4, mov, webm, mkv, avi, gif, ...), "
+            f"received {size:,} bytes that cannot be opened as one."
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic
@@ -147,24 +296,40 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
             if not pixels:  # probing was not allowed to decode one
                 limit = f"the limit of {limits['PIXELS']:,.15g} pixels"
                 raise ValueError(f"the video's frames have no known size, or more than {limit}.")
-            _compare(limits, "PIXELS", pixels, f"a frame of {stream.width} x {stream.height} has {{}} pixels")
-        _count(container, streams, limits)
+            _check_size(limits, stream.width, stream.height, pixels)
+        _count(container, streams, limits, size)
 
 
-def _count(container: Any, streams: list[Any], limits: Mapping[str, float]) -> None:
-    seen = {stream.index: (0, math.inf, -math.inf) for stream in streams}
-    try:
+def _decoder_pixels(limits: Mapping[str, float]) -> int:
+    """Return FFmpeg's limit for a frame; it counts what decoders add, up to 256 pixels to a side, so it is larger."""
+    return int(limits["PIXELS"] + 256 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5) * limits["PIXELS"] ** 0.5 + 256**2)
+
+
+def _check_size(limits: Mapping[str, float], width: int, height: int, pixels: int = 0) -> None:
+    _compare(limits, "PIXELS", pixels or width * height, f"a frame of {width} x {height} has {{}} pixels")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ValueError(
+            f"expected frames at most {MAX_ASPECT} times as long as they are wide, received {width} x {height}."
+        )
+
+
+def _count(container: Any, streams: list[Any], limits: Mapping[str, float], size: int) -> None:
+    seen, total = {stream.index: (0, math.inf, -math.inf) for stream in streams}, 0
+    with suppress(av.error.FFmpegError, IndexError):  # damaged from here on
         for packet in container.demux(streams):
-            if not packet.size:
-                continue
+            if not packet.size and packet.dts is None:
+                continue  # the end, not a frame that was left out
             frames, first, last = seen[packet.stream.index]
             rate = packet.stream.average_rate or packet.stream.guessed_rate or 25
-            time = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
-            frames, first, last = seen[packet.stream.index] = (frames + 1, min(first, time), max(last, time))
+            when = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
+            frames, first, last = seen[packet.stream.index] = (frames + 1, min(first, when), max(last, when))
             _compare(limits, "FRAMES", frames, "the video has at least {} frames")
             _compare(limits, "SECONDS", last - first, "the video lasts at least {} seconds")
-    except av.error.FFmpegError:
-        pass  # damaged from here on: the processor reads no further either
+            total += packet.size
+            if total > 2 * size + PIECE:  # frames that all lie at one place cost their sender nothing
+                raise ValueError(
+                    f"the file of {size:,} bytes says that its frames have more than {total:,}: re-encode it."
+                )
 
 
 def _compare(limits: Mapping[str, float], name: str, value: float, sentence: str) -> None:
@@ -182,84 +347,264 @@ def _limit(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not value > 0:
+    if not value > 0:  # also of NaN
         raise ValueError(f"HF_RLT_MAX_{name}: expected a number above 0, received {text!r}.")
-    return value
+    return min(value, 1e15)  # FFmpeg and clocks know no infinity
 
 
 def _parameters(given: Any) -> dict[str, Any]:
-    """Returns `top_k`, and `threshold` if one is given."""
+    """Return `top_k`, and `threshold` if one is given."""
     given = {} if given is None else given
     if not isinstance(given, dict) or set(given) - {"top_k", "threshold"}:
         raise ValueError(f"parameters: expected an object with top_k and threshold, received {_short(given)}.")
-    top_k, settings = given.get("top_k"), {}
-    try:  # a request's query gives words, not numbers
-        top_k = 5 if top_k is None else int(str(top_k))
-    except ValueError:
-        top_k = 0
-    if top_k < 1:
+    top_k = given.get("top_k")
+    top_k = 5 if top_k is None else _as_number(top_k, int)
+    if not top_k >= 1:
         raise ValueError(f"parameters: expected top_k to be an integer above 0, received {_short(given['top_k'])}.")
-    if "threshold" in given:
-        settings["threshold"] = _threshold(given["threshold"])
-    return {"top_k": top_k, **settings}
-
-
-def _threshold(given: Any) -> float | None:
-    if given is None or str(given).lower() == "none":
-        return None
-    try:
-        value = float(str(given))
-    except ValueError:
-        value = math.nan
+    if "threshold" not in given:
+        return {"top_k": top_k}
+    threshold = given["threshold"]
+    if threshold is None or (isinstance(threshold, str) and threshold.lower() == "none"):
+        return {"top_k": top_k, "threshold": None}
+    value = _as_number(threshold, float)
     if not 0 <= value < math.inf:
-        raise ValueError(f"parameters: expected threshold to be a number from 0 or none, received {_short(given)}.")
-    return value
+        raise ValueError(f"parameters: expected threshold to be a number from 0 or none, received {_short(threshold)}.")
+    return {"top_k": top_k, "threshold": value}
+
+
+def _as_number(given: Any, kind: type) -> float:
+    """Return a number, also one in words as a request's query gives it; NaN for anything else."""
+    try:
+        return kind(str(given)) if isinstance(given, (int, float, str)) else math.nan
+    except ValueError:
+        return math.nan
 
 
 def _short(value: Any) -> str:
-    text = repr(value[:60] if isinstance(value, str) else value)
+    try:
+        text = repr(value[:60]) if isinstance(value, str) else reprlib.repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = type(value).__name__
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def serve(handler: EndpointHandler, port: int) -> ThreadingHTTPServer:
-    """Returns a server that is not yet started: GET /health, and POST / with JSON as the platform's; one video at a time."""
-    most: int = int(handler.limits["MEGABYTES"] * 2**20 * 1.5) + 2**16
-    turn = threading.Lock()
+def _sentence(error: Exception) -> str:
+    return (
+        " ".join(str(error).removeprefix("inputs: ").split()) or f"the video cannot be read ({type(error).__name__})."
+    )
 
-    class Request(BaseHTTPRequestHandler):
-        timeout = 60  # seconds a sender may be silent
 
-        def do_GET(self) -> None:
-            self.answer(200, {"status": "ok"})
+def _parse(body: bytearray) -> Any:
+    """Return what a body of JSON holds; empties it, since another copy is made."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected JSON in UTF-8, received byte {error.start:,} that is none ({error.reason})."
+        ) from None
+    body.clear()
+    parts = sum(text.count(mark) for mark in "[{,")
+    if parts > MAX_PARTS:  # nested or in one list, they take up to 20 times the memory of the text
+        raise ValueError(f"Expected a JSON object with inputs and parameters, received JSON with {parts:,} parts.")
+    try:
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_number
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"Expected JSON, received what is none ({error.msg} at character {error.pos:,}).") from None
 
-        def do_POST(self) -> None:
-            size = self.headers.get("Content-Length", "")
-            if not size.isdecimal() or int(size) > most:
-                self.close_connection = True
-                received = f"received {size or 'none'}"
-                self.answer(413, {"error": f"Expected a Content-Length of at most {most:,} bytes, {received}."})
-                return
-            try:
-                data = json.loads(self.rfile.read(int(size)))
-                if not isinstance(data, dict):
-                    raise ValueError(f"Expected a JSON object with inputs, received a {type(data).__name__}.")
-                with turn:
-                    result: Any = handler(data)
-                status = 200
-            except Exception as error:
-                result, status = {"error": str(error)}, 400 if isinstance(error, ValueError) else 500
-            self.answer(status, result)
 
-        def answer(self, status: int, content: Any) -> None:
-            body = json.dumps(content).encode()
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"Expected each name once in a JSON object, received {_short(twice)} again.")
+    return found
+
+
+def _number(text: str) -> float:
+    if text.lstrip("-").isdigit():
+        if len(text) <= 18:
+            return int(text)
+    elif math.isfinite(value := float(text)):
+        return value
+    raise ValueError(f"Expected finite numbers, whole ones of at most 18 digits, received {_short(text)}.")
+
+
+class _Refusal(ValueError):
+    """A request that is wrong before its body is."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Upload(io.RawIOBase):
+    """What a sender sends; ends when its time for that is over, which waiting for others does not count to."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self.connection, self.left = connection, seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.left <= 0:
+            return 0
+        began = time.monotonic()
+        try:
+            self.connection.settimeout(min(self.left, 1e6))
+            return self.connection.recv_into(buffer)
+        except OSError:  # silent for too long, or gone
+            return 0
+        finally:
+            self.left -= time.monotonic() - began
+
+
+class _Room:
+    """Memory for the bodies of all requests: of one that is as large as allowed, and of one more beyond that."""
+
+    def __init__(self, size: int) -> None:
+        self.free, self.beyond, self.changed = size, None, threading.Condition()
+
+    def take(self, owner: Any, size: int) -> None:
+        """Wait for memory. When all is taken by bodies that are not whole yet, one at a time goes on beyond it."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.free >= size or self.beyond in (None, owner))
+            if self.free < size:
+                self.beyond = owner
+            self.free -= size
+
+    def give(self, owner: Any, size: int) -> None:
+        with self.changed:
+            self.free += size
+            if self.beyond is owner:
+                self.beyond = None
+            self.changed.notify_all()
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, up to a limit; bodies arrive in parallel, videos are worked on one by one."""
+
+    request_queue_size = 1024  # connections that wait for a thread are not reset
+
+    def __init__(self, handler: EndpointHandler, port: int) -> None:
+        self.handler = handler
+        self.most = int(handler.limits["MEGABYTES"] * 2**20 * 1.5) + 2**16  # base64, with line breaks
+        self.room = _Room(self.most)
+        self.threads = threading.BoundedSemaphore(max(1, int(handler.limits["CONNECTIONS"])))
+        super().__init__(("", port), _Request)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.threads.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.threads.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.threads.release()
+
+
+class _Request(BaseHTTPRequestHandler):
+    """One connection, which carries one request."""
+
+    server: _Server
+    default_request_version = "HTTP/1.0"  # so that what cannot be parsed is answered with a status line, too
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.upload = _Upload(self.connection, self.server.handler.limits["UPLOAD_SECONDS"])
+        self.rfile = io.BufferedReader(self.upload, PIECE)
+
+    def do_GET(self) -> None:
+        self.answer(200, {"status": "ok"})
+
+    def do_POST(self) -> None:
+        body, handler = bytearray(), self.server.handler
+        result: Any = None
+        size = received = 0
+        try:
+            size = self.announced()
+            while received < size:
+                piece = min(PIECE, size - received)
+                self.server.room.take(self, piece)
+                received += piece
+                body += self.rfile.read(piece)
+                if len(body) < received:
+                    seconds = f"{handler.limits['UPLOAD_SECONDS']:,.15g} seconds"
+                    raise _Refusal(408, f"Expected {size:,} bytes within {seconds}, received {len(body):,}.")
+            with handler.turn:
+                result, status = handler(_parse(body)), 200
+        except ValueError as error:
+            result, status = {"error": str(error)}, getattr(error, "status", 400)
+        except Exception as error:
+            traceback.print_exc()
+            result, status = {"error": f"{type(error).__name__}: {error}"}, 500
+        finally:
+            self.server.room.give(self, received)
+        self.answer(status, result)
+        if received < size or not size:
+            self.drain()
+
+    def announced(self) -> int:
+        """Return the length of the body."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if not lengths or "Transfer-Encoding" in self.headers:
+            raise _Refusal(411, "Expected a body with its Content-Length, received none, or one in chunks.")
+        text = lengths[0].strip()
+        if len(set(lengths)) > 1 or not (text.isascii() and text.isdecimal()):
+            raise _Refusal(
+                400, f"Expected the body's number of bytes as Content-Length, received {_short(', '.join(lengths))}."
+            )
+        digits = text.lstrip("0") or "0"  # Python converts no more than some thousand
+        if len(digits) > 15 or int(digits) > self.server.most:
+            raise _Refusal(
+                413, f"Expected a Content-Length of at most {self.server.most:,} bytes, received {_short(text)}."
+            )
+        return int(digits)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request of this server."""
+        code = int(code) if code < 500 else 405 if code == 501 else 400
+        self.answer(
+            code, {"error": f"Expected POST / with JSON or GET /health, received another request: {message or code}."}
+        )
+        self.drain()
+
+    def answer(self, status: int, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.close_connection = True
+        with suppress(OSError):  # the sender is gone
+            self.connection.settimeout(10)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-    return ThreadingHTTPServer(("", port), Request)
+    def drain(self) -> None:
+        """Read on for a while: closing while the sender still sends would make the system take back the answer."""
+        self.upload.left = min(self.upload.left, 5)
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read(PIECE):
+                pass
+
+
+def serve(handler: EndpointHandler, port: int) -> ThreadingHTTPServer:
+    """Return a server that is not yet started: GET /health, and POST / with JSON as the platform's; one video at a time."""
+    return _Server(handler, port)
 
 
 if __name__ == "__main__":
-    serve(EndpointHandler(), int(os.environ.get("PORT", "8000"))).serve_forever()
+    if sys.argv[1:2] == ["--open"]:
+        _open_videos(int(sys.argv[2]))
+    else:
+        serve(EndpointHandler(), int(os.environ.get("PORT", "8000"))).serve_forever()

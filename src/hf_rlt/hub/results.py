@@ -2,6 +2,7 @@
 """Results of evaluations as the Hub's `model-index` has them, and as a table."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ TITLES = {
     "mean_class_accuracy": "Mean-class accuracy",
     "tokens_computed": "Tokens computed",
 }
+NUMBERS = ("clips", "unreadable", "num_clips", "num_crops", "num_frames", "threshold", "token_keep_ratio")
+LINK = re.compile(r"https?://[\w.~:/?#@!$&+,;=%-]+")
+# What Markdown, the Hub or GitHub turn into a link or a mention, however its marks are escaped.
+LINKED = re.compile(r"@|://|www\.|mailto:", re.IGNORECASE)
 CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fraction
 
 
@@ -86,6 +91,7 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
         num_frames: of the model's own clips; other numbers are named.
     """
     found = {name.removeprefix("eval_"): value for name, value in evaluation.items()}
+    check_numbers("Results of an evaluation", {name: found.get(name) for name in (*TITLES, *NUMBERS)})
     kind, title = dataset_names(dataset)
     protocol = _protocol(found, num_frames)
     return [
@@ -102,6 +108,13 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
         for metric in TITLES
         if isinstance(found.get(metric), (int, float)) and math.isfinite(found[metric])
     ]
+
+
+def check_numbers(where: object, values: Mapping[str, Any]) -> None:
+    """Raise ValueError unless all of some values are numbers or None."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+            raise ValueError(f"{where}: expected {name} to be a number, found {repr(value)[:60]}.")
 
 
 def _protocol(found: Mapping[str, Any], num_frames: int) -> str:
@@ -133,9 +146,10 @@ def table(results: Sequence[EvalResult]) -> str:
     for result in results:
         source = "this model"
         if result.source_url:
-            source = f"[{cell(result.source_name or result.source_url)}]({result.source_url}), not here"
-        name = cell(result.metric_name or result.metric_type)
-        dataset = cell(
+            name, url = _column(result.source_name or result.source_url), str(result.source_url)
+            source = f"{f'[{name}]({url})' if LINK.fullmatch(url) else name}, not here"
+        name = _column(result.metric_name or result.metric_type)
+        dataset = _column(
             f"{result.dataset_name}, {result.dataset_split}" if result.dataset_split else result.dataset_name
         )
         lines.append(f"| {name} | {_value(result)} | {dataset} | {source} |")
@@ -148,12 +162,26 @@ def _value(result: EvalResult) -> str:
         return f"{100 * value:.1f} %"
     if isinstance(value, (int, float)) and result.metric_type == CHANGE:
         return f"{100 * value:+.1f} points"
-    return cell(value)
+    return _column(value)
+
+
+def _column(text: Any) -> str:
+    """Write text as `cell` does, with no bar that would end its column, in code neither."""
+    return re.sub(r"(?<!\\)\|", r"\\|", cell(text))
 
 
 def cell(text: Any) -> str:
-    """Returns text that stays in one cell or line of Markdown and is no markup."""
+    """Write text that stays in one cell or line of Markdown and is no markup; as code if it could be a link or mention."""
     flat = " ".join(str(text).split())
-    for mark in "\\`|<[]*_":
-        flat = flat.replace(mark, f"\\{mark}" if mark != "<" else "&lt;")
-    return flat
+    if LINKED.search(flat):
+        return code(flat)
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{mark}" if mark in "\\`|[]*_~$" else mark for mark in flat)
+
+
+def code(text: Any) -> str:
+    """Write text as code, of which Markdown makes nothing else, in one line or cell."""
+    flat = " ".join(str(text).split()).replace("<!--", "<! --")  # or it could end the part that is ours
+    longest = max(map(len, re.findall("`+", flat)), default=0)
+    fence, space = "`" * (longest + 1), " " if flat[:1] == "`" or flat[-1:] == "`" else ""
+    return f"{fence}{space}{flat}{space}{fence}"

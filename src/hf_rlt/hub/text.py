@@ -7,7 +7,7 @@ from typing import Any
 
 from .folder import RLT, ModelFacts
 from .metadata import NON_COMMERCIAL, base_models, from_videomae
-from .results import RLTCardData, cell, table
+from .results import RLTCardData, cell, code, table
 from .usage import endpoint, usage
 
 PAPER = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
@@ -194,4 +194,4 @@ def _license(data: RLTCardData) -> str:
     if data.license == NON_COMMERCIAL and from_videomae(data.base_model):
         return "CC BY-NC 4.0, inherited from VideoMAE's published weights: not for commercial use."
     names = [str(name) for name in (data.license if isinstance(data.license, list) else [data.license])]
-    return ", ".join(f"`{name}`" if re.fullmatch(r"[\w.+-]+", name) else cell(name) for name in names)
+    return ", ".join(cell(name) if name[:1].isalpha() and " " in name else code(name) for name in names)

@@ -9,7 +9,10 @@ from .handler import EndpointHandler
 
 def usage(facts: ModelFacts, repo_id: str | None) -> str:
     """Returns the ways that work for a model: with hf_rlt, with the repository's own code, with plain transformers."""
-    name = f'name = "{repo_id}"' if repo_id else f"name = {json.dumps(facts.name)}  # the folder, or its id on the Hub"
+    folder = (
+        json.dumps(facts.name).replace("<", "\\u003c").replace("`", "\\u0060")
+    )  # no mark of ours, no end of the code
+    name = f'name = "{repo_id}"' if repo_id else f"name = {folder}  # the folder, or its id on the Hub"
     ways = [_installed(name, facts.kind), _remote(name) if facts.carries_code else "", _plain(name, facts)]
     return "\n\n".join(way for way in ways if way)
 
@@ -72,8 +75,11 @@ def endpoint() -> str:
 {{"inputs": "<a video file in base64>", "parameters": {{"top_k": 5, "threshold": 0.1}}}}
 ```
 
-Before decoding it refuses files over {limits.MAX_MEGABYTES:g} MiB, {limits.MAX_SECONDS:g} seconds, \
-{limits.MAX_FRAMES:,.0f} frames or {limits.MAX_PIXELS:,.0f} pixels
-per frame; the environment's `HF_RLT_MAX_MEGABYTES`, `HF_RLT_MAX_SECONDS`, `HF_RLT_MAX_FRAMES` and `HF_RLT_MAX_PIXELS` change
-that. It needs transformers 5.18 or newer. Where the platform's container has an older one, deploy a container of your own
+It refuses files over {limits.MAX_MEGABYTES:g} MiB, {limits.MAX_SECONDS:g} seconds, {limits.MAX_FRAMES:,.0f} frames, \
+{limits.MAX_PIXELS:,.0f} pixels per frame
+or {limits.MAX_TOTAL_PIXELS:,.0f} pixels in all frames up to the clip, and what takes more than \
+{limits.MAX_DECODING_SECONDS:g} seconds to read; the
+environment's `HF_RLT_MAX_MEGABYTES`, `HF_RLT_MAX_SECONDS`, `HF_RLT_MAX_FRAMES`, `HF_RLT_MAX_PIXELS`,
+`HF_RLT_MAX_TOTAL_PIXELS` and `HF_RLT_MAX_DECODING_SECONDS` change that. It needs transformers 5.18 or newer. Where the
+platform's container has an older one, deploy a container of your own
 that runs `pip install -r requirements.txt` and `python handler.py` in the model's folder."""

@@ -1,8 +1,9 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Predictions and features of any number of videos, as fast as they can be decoded or computed."""
 
+from ..data.text_files import path_of
 from .folder import read_features
 from .pipeline import Options, Predicted
 from .predict import Share, predict
 
-__all__ = ["Options", "Predicted", "Share", "predict", "read_features"]
+__all__ = ["Options", "Predicted", "Share", "path_of", "predict", "read_features"]

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from ..counting.files import file_state, written_name
 from ..counting.processes import Failed
 from ..counting.records import RecordFile
+from ..data.text_files import path_of
 from ..whole_files import whole_file, write_whole
 from .clips import Clip
 from .pipeline import Record
@@ -195,7 +196,7 @@ def digest(network: PreTrainedModel) -> str:
 
 
 def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
-    """Returns (video, features) of each video that could be read, in their order; one file is open at a time."""
+    """Yield (path, features) of each video that could be read, in their order; one file is open at a time."""
     folder, opened, name = Path(folder), None, None
     with open(folder / LINES, encoding="utf-8") as lines:
         for record in map(json.loads, lines):
@@ -205,7 +206,7 @@ def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
                 name = record["features"]
                 opened = safe_open(folder / name, "pt").get_slice("features")
             assert opened is not None
-            yield record["video"], opened[record["row"]]
+            yield path_of(record["video"]), opened[record["row"]]
 
 
 def _missing(video: str) -> Record:

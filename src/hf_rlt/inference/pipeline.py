@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..counting.files import written_name
+from ..counting.files import problem_of, written_name
 from ..counting.processes import Failed, Task
-from ..data import without_name
 from ..data.budget import batches_within
 from .clips import Decoder, Views
 from .compute import Answer, Launched, Runner
@@ -155,7 +154,7 @@ def _predicted_of(task: Task, answers: Iterator[Answer]) -> Predicted:
         return Predicted(clip.record, known=True)
     file = {"video": written_name(clip.video), "size": clip.size, "mtime_ns": clip.mtime_ns}
     if isinstance(result, Failed):
-        return Predicted({**file, "error": without_name(result.reason, clip.video)})
+        return Predicted({**file, "error": problem_of(result, clip.video)})
     answer = next(answers)
     return Predicted({**file, **_said(answer)}, features=answer.features)
 

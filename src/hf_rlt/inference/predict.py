@@ -12,7 +12,8 @@ from ..counting import find
 from ..counting.files import Counted, file_state
 from ..counting.processes import Failed, Task
 from ..data import read_annotations
-from ..data.lists import VIDEO_SUFFIXES
+from ..data.annotations import read_paths
+from ..data.lists import none_found
 from .clips import Clip, Views
 from .compute import Runner
 from .folder import Folder, digest
@@ -64,9 +65,7 @@ def predict(
     found = listed(paths, problems)
     first = next(found, None)
     if first is None:
-        raise ValueError(
-            f"{', '.join(paths)}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}) below it, found none."
-        )
+        raise ValueError(none_found(", ".join(paths)))
     found = chain([first], found)
     views = Views(processor, options.num_clips, options.num_crops)
     runner = Runner(network, views, options.top_k, options.features)
@@ -89,14 +88,9 @@ def listed(paths: Iterable[str], problems: list[Counted] | None = None) -> Itera
     def among(path: str) -> Iterable[Any]:
         if path.lower().endswith((".csv", ".json")):
             return read_annotations(path)[0]
-        return _lines_of(path) if path.lower().endswith(".txt") else find([path], problems)
+        return read_paths(path) if path.lower().endswith(".txt") else find([path], problems)
 
     return map(str, chain.from_iterable([among(path) for path in paths]))
-
-
-def _lines_of(path: str) -> Iterator[str]:
-    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
-        yield from (line for line in map(str.strip, lines) if line)
 
 
 def _settings(runner: Runner, options: Options) -> Record:

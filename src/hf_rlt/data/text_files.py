@@ -1,0 +1,82 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Text and JSON that people and their programs wrote, and names of files in JSON."""
+
+import codecs
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+URI = "file://"
+MOST_BYTES = 1 << 30  # a video given in the place of a list is not read into memory
+
+
+def read_text(path: str | Path, names: bool = False) -> str:
+    """Read a text file in UTF-8, or in UTF-16 with the mark that spreadsheets put before it. Marks are left out.
+
+    Args:
+        path: of a regular file.
+        names: whether it lists files, whose names need be no text: their bytes are kept, as `os.fsdecode` does.
+
+    Raises:
+        ValueError: if it is no such text, naming the line.
+        OSError: if it cannot be read.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_file() or path.stat().st_size > MOST_BYTES):
+        raise ValueError(f"{path}: expected a text file of at most {MOST_BYTES >> 30} GiB, found something else.")
+    data = path.read_bytes()
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = data.decode(encoding, errors="surrogateescape" if names and encoding != "utf-16" else "strict")
+    except UnicodeDecodeError as error:
+        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        before = data[max(error.start - 20, 0) : error.start].decode(errors="replace").splitlines()
+        raise ValueError(
+            f"{path}, line {line}: expected text in UTF-8, found the byte 0x{byte:02x}"
+            f"{f' after {before[-1]!r}' if before else ''}: save the file as UTF-8."
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(
+            f"{path}, line {line}: expected text in UTF-8, found a zero byte: save the file as UTF-8 text."
+        )
+    return text
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: if it is no JSON in UTF-8, or an object in it has a key twice.
+        OSError: if it cannot be read.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected a JSON file ({error}).") from error
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be written in UTF-8, rather than standing for other bytes as `os.fsdecode` has it."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def json_name(path: str) -> str:
+    """Name a file as JSON can hold it: by its path, or where that is no text by its URI, `file:///clips/caf%E9.mp4`."""
+    return path if is_text(path) else Path(path).absolute().as_uri()
+
+
+def path_of(name: str) -> str:
+    """Return the path that a whole path was written for by `json_name`."""
+    return os.fsdecode(unquote_to_bytes(name.removeprefix(URI))) if name.startswith(URI) else name
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} twice")
+    return made

@@ -1,0 +1,193 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The settings that a training's result depends on, and what has changed in them."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from .arguments import DataArguments, ModelArguments, RecipeArguments
+from .data import ClipList, ClipStream
+from .training_record import file_digest
+
+Settings = dict[str, Any]
+
+# May change when a training is resumed: where it runs, how fast, what it says, what it keeps, where it is pushed to. All
+# else counts, also how often it evaluates: that moves the random numbers that dropped paths and mixing draw.
+_FREE = """
+    output_dir resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint do_train do_eval do_predict
+    logging_dir logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level log_level_replica
+    log_on_each_node disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id trackio_static_space_id
+    include_num_input_tokens_seen include_for_metrics skip_memory_metrics debug
+    save_strategy save_steps save_total_limit save_on_each_node save_only_model enable_jit_checkpoint
+    hub_token hub_private_repo hub_strategy hub_always_push hub_revision
+    dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor
+    dataloader_multiprocessing_context cache_megabytes on_bad_video
+    per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size eval_accumulation_steps
+    eval_do_concat_batches eval_use_gather_object batch_eval_metrics prediction_loss_only
+    gradient_checkpointing gradient_checkpointing_kwargs activation_checkpointing activation_checkpointing_kwargs
+    torch_empty_cache_steps use_cpu local_rank remove_unused_columns
+    ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph ddp_backend ddp_timeout
+    max_steps num_train_epochs
+"""
+FREE = frozenset(_FREE.split())
+# Matter only at the end: may change until then.
+LATE = frozenset({"num_clips", "num_crops", "push_to_hub", "hub_model_id", "bf16_full_eval", "fp16_full_eval"})
+# What is read, and the settings that say where it lies: it may be moved, as to another machine's disk.
+TRAIN = ("train_dir", "train_file", "dataset_name", "dataset_config_name", "train_split", "streaming")
+VALIDATION = ("validation_dir", "validation_file", "validation_split", "validation_fraction")
+PLACES = {
+    "training_videos": (*TRAIN, "video_dir", "label_file", "digits_dir", "validation_fraction"),
+    "validation_videos": (*VALIDATION, "dataset_name", "dataset_config_name", "video_dir", "label_file", "digits_dir"),
+    "starting_weights": ("model_name_or_path",),
+}
+SPLIT = ("per_device_train_batch_size", "processes", "gradient_accumulation_steps")
+
+
+def training_settings(
+    model: ModelArguments,
+    data: DataArguments,
+    recipe: RecipeArguments,
+    args: TrainingArguments,
+    train: ClipList | ClipStream,
+    validation: ClipList,
+    label_smoothing: float,
+) -> Settings:
+    """Collect what a training's result depends on, as it is written to JSON.
+
+    Args:
+        model: which model.
+        data: which videos.
+        recipe: how they are learned from.
+        args: Trainer's.
+        train: training videos; of files their names, sizes and classes count, not where they lie.
+        validation: validation videos.
+        label_smoothing: as it was given, which Trainer's arguments no longer say after `settle`.
+    """
+    given = {**asdict(model), **asdict(data), **asdict(recipe), **args.to_dict()}
+    found = {name: value for name, value in given.items() if name not in FREE}
+    found["threshold"] = model.threshold_value
+    found["label_smoothing_factor"] = label_smoothing
+    if recipe.base_learning_rate is not None:
+        del found["learning_rate"]
+    if data.streaming:  # the loading processes share out its files
+        found["dataloader_num_workers"] = args.dataloader_num_workers
+    batches = args.world_size * args.gradient_accumulation_steps
+    if data.max_tokens_per_batch is None:
+        found["clips_per_step"] = args.train_batch_size * batches
+    else:
+        found["batches_per_step"] = batches
+    found["split"] = dict(
+        zip(SPLIT, (args.train_batch_size, args.world_size, args.gradient_accumulation_steps), strict=True)
+    )
+    found["length"] = (
+        {"max_steps": args.max_steps} if args.max_steps > 0 else {"num_train_epochs": args.num_train_epochs}
+    )
+    found["classes"] = list(train.names)
+    hub = data.source == "hub"
+    found["training_videos"] = _videos(train, hub and [given[name] for name in TRAIN])
+    found["validation_videos"] = _videos(validation, hub and [data.dataset_name, data.validation_split])
+    found["starting_weights"] = _weights(model.model_name_or_path, args.output_dir)
+    return json.loads(json.dumps(found, default=str))
+
+
+def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[str]:
+    """Name the settings that differ, each with its old and new value; the length and the split are left out.
+
+    Args:
+        found: settings of an earlier start.
+        wanted: settings now.
+        finished: whether the earlier one is at its end, so that what matters there counts, too.
+    """
+    # A setting that only one of them knows is that of another version of transformers.
+    names = [name for name in wanted if name in found and name not in ("split", "length")]
+    places = {name for group in PLACES.values() for name in group}
+    names = [name for name in names if name not in places and (finished or name not in LATE)]
+    differing = []
+    for name in names:
+        if found[name] != wanted[name]:
+            differing += [at for at in PLACES.get(name, ()) if found.get(at) != wanted.get(at)] + [name]
+    return [_change(name, found.get(name), wanted.get(name)) for name in dict.fromkeys(differing)]
+
+
+def _change(name: str, was: Any, now: Any) -> str:
+    if name == "classes" and set(was) != set(now):  # of hundreds those that differ
+        gone, come = [one for one in was if one not in now], [one for one in now if one not in was]
+        return f"{name} was with {_short(gone)}, is with {_short(come)}"
+    return f"{name} was {_short(was)}, is {_short(now)}"
+
+
+def longer(found: Settings, wanted: Settings, steps: int | None = None) -> bool:
+    """Return whether a training is asked to go on for longer than an earlier start was.
+
+    Args:
+        found: settings of the earlier start.
+        wanted: settings now.
+        steps: that the earlier one took, if it is at its end.
+    """
+    (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
+    return now > length if unit == other else other == "max_steps" and steps is not None and now > steps
+
+
+def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> list[str]:
+    """Name the length of a training if it is neither what it was nor longer."""
+    if found["length"] == wanted["length"] or longer(found, wanted, steps):
+        return []
+    (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
+    return [f"{unit} was {length}, is {now}" if unit == other else f"{unit} was {length}, {other} is {now}"]
+
+
+def length_of(settings: Settings) -> str:
+    """Return how long a training is to be."""
+    return " ".join(f"{unit} {length}" for unit, length in settings["length"].items())
+
+
+def other_split(found: Settings, wanted: Settings) -> str | None:
+    """Describe in what way a step's clips are shared out otherwise than before; None if they are not."""
+    if found["split"] == wanted["split"]:
+        return None
+    was, now = (" x ".join(f"{of['split'][name]}" for name in SPLIT) for of in (found, wanted))
+    return f"{' x '.join(SPLIT)} was {was}, is {now}"
+
+
+def _videos(clips: ClipList | ClipStream, hub: Any) -> str:
+    """Return the number of videos and a digest of what tells them from others."""
+    if isinstance(clips, ClipStream):
+        return f"a stream ({_digest(hub)})"
+    told: list[Any] = [hub, clips.labels]
+    if not hub:
+        paths = [os.path.abspath(source) for source in clips.sources]
+        above = os.path.commonpath([os.path.dirname(path) for path in paths])
+        told += [[os.path.relpath(path, above), _size(path)] for path in paths]
+    return f"{len(clips)} videos ({_digest(told)})"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # missing ones are skipped or reported when they are read
+        return -1
+
+
+def _digest(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _weights(name: str | None, output_dir: str | None) -> str | None:
+    """Return a digest of a model folder's files, which change if it is trained in place; a Hub id is what it says."""
+    if name is None or not Path(name).is_dir():
+        return name
+    if output_dir and Path(output_dir).is_dir() and os.path.samefile(name, output_dir):
+        return "the output folder"
+    files = [path for end in ("safetensors", "bin", "json") for path in sorted(Path(name).glob(f"*.{end}"))]
+    counting = [path for path in files if path.suffix != ".json" or "config" in path.name]
+    return f"files ({_digest([[path.name, file_digest(path)] for path in counting])})"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 500 else f"{text[:497]}..."

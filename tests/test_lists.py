@@ -1,0 +1,106 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Which files of a folder are videos, and which labels are one class."""
+
+import os
+from pathlib import Path
+
+import av
+import pytest
+
+from hf_rlt.counting import find
+from hf_rlt.data import from_folder
+from hf_rlt.data.file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES
+from hf_rlt.data.lists import find_videos, label_indices
+from hf_rlt.inference.predict import listed
+
+LEFT_BEHIND = [
+    *(".ipynb_checkpoints/a.mp4", "__MACOSX/._a.mp4", "run/._a.mp4", ".Trash-0/files/a.mp4", "@eaDir/a.mp4/a.mp4"),
+    *("$RECYCLE.BIN/S-1-5/$RX.mp4", "System Volume Information/a.mp4", "#recycle/a.mp4", "run/lost+found/a.mp4"),
+    *("run/.AppleDouble/a.mp4", "run/.@__thumb/a.mp4", "walk/@Recycle/a.mp4", ".git/a.mp4", "run/.a.mp4.x1Yz"),
+]
+VIDEOS = ["run/a.mp4", "run/deep/b.MTS", "walk/c.m2ts", "walk/d.GIF", "walk/e.ogg"]
+
+
+def make(folder: Path, names: list[str]) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+class TestWalking:
+    def test_what_file_managers_leave_behind_is_neither_class_nor_video(self, tmp_path, caplog):
+        folder = make(tmp_path, [*VIDEOS, *LEFT_BEHIND, "run/Thumbs.db", "run/desktop.ini", "run/.DS_Store"])
+        wanted = sorted(str(folder / name) for name in VIDEOS)
+        assert sorted(map(str, find_videos(folder))) == wanted
+        assert sorted(find([folder])) == sorted(listed([str(folder)])) == wanted
+        clips = from_folder(folder)
+        assert clips.names == ["run", "walk"]
+        assert sorted(map(str, clips.sources)) == wanted
+        assert not caplog.messages
+
+    def test_what_is_named_itself_is_taken(self, tmp_path):
+        folder = make(tmp_path, [".cache/a.mp4", ".cache/b.xyz"])
+        assert list(find([folder / ".cache"])) == [str(folder / ".cache" / "a.mp4")]
+        assert list(find([folder / ".cache" / "b.xyz"])) == [str(folder / ".cache" / "b.xyz")]
+        (folder / "list.txt").write_text(f"{folder / '.cache' / 'b.xyz'}\n")
+        assert list(listed([str(folder / "list.txt")])) == [str(folder / ".cache" / "b.xyz")]
+
+    def test_other_files_are_counted_in_one_line_and_usual_companions_are_not(self, tmp_path, caplog):
+        folder = make(tmp_path, ["run/a.mp4", "run/a.json", "run/a.jpg", "run/b.mp4.part", "walk/c.xyz", "walk/noname"])
+        assert list(find([folder])) == list(find([folder])) == [str(folder / "run" / "a.mp4")]
+        (message,) = caplog.messages
+        assert "3 files left out" in message
+        assert "b.mp4.part" in message
+
+    def test_a_folder_of_which_nothing_is_taken_is_never_silent(self, tmp_path, caplog):
+        assert not find_videos(make(tmp_path / "one", ["._a.mp4"]))
+        assert "._a.mp4" in caplog.messages[0]
+        folder = make(tmp_path / "two", ["run/a.mp4", "walk/b.mp4", "jump/frames.zip", "sit/0001.jpg"])
+        assert from_folder(folder).names == ["run", "walk"]
+        assert "'jump', 'sit'" in caplog.messages[-1]
+        assert "frames.zip" in caplog.messages[-2]
+
+    def test_suffixes_are_those_of_formats_that_can_be_read(self):
+        extensions = {
+            f".{extension}"
+            for name in (
+                "mov",
+                "matroska",
+                "mxf",
+                "nut",
+                "ogg",
+                "gif",
+                "flv",
+                "avi",
+                "h264",
+                "hevc",
+                "yuv4mpegpipe",
+                "dv",
+            )
+            for extension in av.ContainerFormat(name, "r").extensions
+        }
+        stills_and_sound = {".heic", ".heif", ".avif", ".m4a", ".m4b", ".mka", ".mks", ".ism", ".isma", ".psp"}
+        assert extensions - stills_and_sound <= VIDEO_SUFFIXES
+        assert {".asf", ".divx", ".ivf", ".m2ts", ".mts", ".qt", ".rm", ".rmvb", ".ts", ".vob"} <= VIDEO_SUFFIXES
+        assert not VIDEO_SUFFIXES & COMPANION_SUFFIXES
+
+
+class TestLabels:
+    def test_a_label_that_looks_like_a_known_class_is_that_class(self):
+        names = ["caf\u00e9", "run", "run fast"]
+        labels = ["run ", "cafe\u0301", "run\u00a0fast", "run", "\ufeffrun"]
+        assert label_indices(labels, names, "here")[0] == [1, 0, 2, 1, 1]
+        assert label_indices(["run ", "run"], ["run", "run "], "a model that has both")[0] == [1, 0]
+
+    @pytest.mark.parametrize(
+        "twins", [("run", "run "), ("caf\u00e9", "cafe\u0301"), ("a b", "a  b"), ("run", "r\u200bun")]
+    )
+    def test_two_classes_that_look_the_same_are_refused(self, twins):
+        with pytest.raises(ValueError, match="here: expected classes that can be told apart, received "):
+            label_indices([*twins, "other"], None, "here")
+
+    @pytest.mark.parametrize("label", ["", "  ", "\u200b", os.fsdecode(b"caf\xe9")])
+    def test_labels_that_are_empty_or_no_text_are_refused(self, label):
+        with pytest.raises(ValueError, match=r"here: expected classes with names in UTF-8, received '.*': rename them"):
+            label_indices([label, "run", "walk"], None, "here")
