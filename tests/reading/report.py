@@ -53,9 +53,9 @@ def report(results: Iterable[Result]) -> str:
         "swallowed others, which keep their places (damaged files only);",
         "`count`: files with a wrong number of frames (`lost`: sound ones are missing); `times`: files with wrong times;",
         "`refused`: readings refused in one line (`refused_sound`: of frames that nothing was wrong with); `unread`: files",
-        "refused of which FFmpeg gives a sound frame; `unstable`: not compared, as FFmpeg itself gives different frames",
-        "with one thread and with three; `shorter`: damaged frames left out at the end; MB: largest memory above the",
-        "start; s: longest time for one file. A frame is sound if FFmpeg reports nothing between a keyframe before and it.",
+        "refused of which FFmpeg gives a sound frame; `unstable`: not compared, as FFmpeg gives different frames",
+        "with threads or a used decoder; `shorter`: damaged frames left out at the end; MB: highest memory above the",
+        "start; s: longest time for one file. A frame is sound if FFmpeg reports nothing between a keyframe and it.",
     ]
     for kind, found in kinds.items():
         failing = [r for r in found if is_bad(r)]

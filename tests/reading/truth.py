@@ -3,6 +3,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +26,7 @@ class Truth:
         prints: a fingerprint of each frame.
         pts: the time of each.
         sound: whether FFmpeg reported nothing wrong since a keyframe before it.
-        stable: whether decoding with several threads gives the same frame.
+        stable: whether decoding again, with several threads or a used decoder, gives the same frame.
         size: (height, width) that the reader promises, upright and with square pixels.
     """
 
@@ -46,11 +47,14 @@ def fingerprint(image: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(image), digest_size=12).digest()
 
 
-def decode_file(source: Path, threads: int = 1) -> Truth:
-    """Decode the whole file once; an error that a packet raises costs that packet only, as in ffmpeg."""
+def decode_file(source: Path, threads: int = 1, *, used: bool = False) -> Truth:
+    """Decode the whole file once; an error that a packet raises costs that packet only, as in ffmpeg.
+
+    With `used`, by a decoder that decoded the file before: its old pictures show where damage leaves parts as they were.
+    """
     truth, shape, trouble = Truth(), None, -1
     try:
-        for frame, latest in _frames(source, threads):
+        for frame, latest in _frames(source, threads, used):
             own = -1 if frame.opaque is None else frame.opaque
             trouble = max(trouble, latest, own if frame.is_corrupt else -1)
             if frame.key_frame and own > trouble:
@@ -69,32 +73,36 @@ def decode_file(source: Path, threads: int = 1) -> Truth:
     return truth
 
 
-def decode_twice(source: Path) -> Truth:
-    """Decode with one thread and with three, and mark the frames that differ."""
-    truth, again = decode_file(source), decode_file(source, threads=3)
-    n = len(truth.prints)
-    if len(again.prints) != n:
-        truth.stable = [False] * n
-    else:
-        pairs = zip(truth.prints, again.prints, strict=True)
-        truth.stable = [one == other for one, other in pairs]
+def decode_often(source: Path) -> Truth:
+    """Decode with one thread, with three and with a decoder that was used before, and mark the frames that differ."""
+    truth = decode_file(source)
+    for other in (decode_file(source, threads=3), decode_file(source, used=True)):
+        same = len(other.prints) == len(truth.prints)
+        for i, one in enumerate(truth.prints):
+            truth.stable[i] = truth.stable[i] and same and one == other.prints[i]
     return truth
 
 
-def _frames(source: Path, threads: int) -> Iterator[tuple[Any, int]]:
+def _frames(source: Path, threads: int, used: bool) -> Iterator[tuple[Any, int]]:
     """Yield (frame, number of the last packet with which something went wrong since the frame before, or -1)."""
     with av.open(str(source), metadata_errors="replace") as container:
         stream = video_of(container)
         stream.thread_type = "FRAME"
-        stream.codec_context.thread_count = threads
-        stream.codec_context.copy_opaque = True  # a frame knows the number of its packet
+        context = stream.codec_context
+        context.thread_count = threads
+        context.copy_opaque = True  # a frame knows the number of its packet
+        if used:
+            for packet in _packets(source):
+                with suppress(av.error.FFmpegError):
+                    context.decode(packet)
+            context.flush_buffers()
         trouble = -1
-        for number, packet in enumerate(_packets(container, stream)):
+        for number, packet in enumerate(_packets(source)):
             if packet is not None:
                 packet.opaque = number
                 trouble = number if packet.is_corrupt else trouble
             try:
-                frames = stream.decode(packet)
+                frames = context.decode(packet)
             except av.error.FFmpegError:
                 frames, trouble = [], number
             for frame in frames:
@@ -102,15 +110,17 @@ def _frames(source: Path, threads: int) -> Iterator[tuple[Any, int]]:
                 trouble = -1
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (av.error.FFmpegError, StopIteration):
-            break
-        if packet.size:
-            yield packet
+def _packets(source: Path) -> Iterator[Any]:
+    """Yield the packets up to where the file breaks off, and None, which empties the decoder."""
+    with av.open(str(source), metadata_errors="replace") as container:
+        packets = container.demux(video_of(container))
+        while True:
+            try:
+                packet = next(packets)
+            except (av.error.FFmpegError, StopIteration):
+                break
+            if packet.size:
+                yield packet
     yield None
 
 
