@@ -55,9 +55,9 @@ def decode_file(source: Path, threads: int = 1, *, used: bool = False) -> Truth:
     truth, shape, trouble = Truth(), None, -1
     try:
         for frame, latest in _frames(source, threads, used):
-            own = -1 if frame.opaque is None else frame.opaque
+            own, called_key = (-1, False) if frame.opaque is None else frame.opaque
             trouble = max(trouble, latest, own if frame.is_corrupt else -1)
-            if frame.key_frame and own > trouble:
+            if frame.key_frame and called_key and own > trouble:
                 trouble = -1
             if shape is None:
                 shape = _shape(frame, source)
@@ -90,7 +90,7 @@ def _frames(source: Path, threads: int, used: bool) -> Iterator[tuple[Any, int]]
         stream.thread_type = "FRAME"
         context = stream.codec_context
         context.thread_count = threads
-        context.copy_opaque = True  # a frame knows the number of its packet
+        context.copy_opaque = True  # a frame knows its packet
         if used:
             for packet in _packets(source):
                 with suppress(av.error.FFmpegError):
@@ -99,7 +99,7 @@ def _frames(source: Path, threads: int, used: bool) -> Iterator[tuple[Any, int]]
         trouble = -1
         for number, packet in enumerate(_packets(source)):
             if packet is not None:
-                packet.opaque = number
+                packet.opaque = (number, packet.is_keyframe)
                 trouble = number if packet.is_corrupt else trouble
             try:
                 frames = context.decode(packet)
