@@ -1,0 +1,85 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""All files that are tried, each made from its name alone.
+
+`libx264_b3_mp4` is a clean file, `mutated:17` the seventeenth damaged one, `file:/some/where.mp4` one from elsewhere and
+`damaged:/some/where.mp4` one from elsewhere that is not whole.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from check import Checker, Result
+from codings import encoded
+from media import Build
+from mutations import mutate
+from variants import variants
+
+Tell = Callable[[str], None]
+
+
+class Cases:
+    """The files by name; `folder` keeps clean ones that others are made from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clean: dict[str, tuple[str, Build]] = {name: (suffix, build) for name, suffix, build in encoded()}
+        self.encoded = list(self.clean)
+        self.clean.update({name: (suffix, build) for name, suffix, build in variants(self.get)})
+
+    def get(self, name: str) -> Path:
+        """Return a clean file, made now or before."""
+        suffix, build = self.clean[name]
+        path = self.folder / f"{name}{suffix}"
+        if not path.exists():
+            partial = self.folder / f"{os.getpid()}_{name}{suffix}"
+            try:
+                build(partial)
+                partial.rename(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        return path
+
+    def run(self, name: str, tell: Tell = lambda stage: None) -> Result:
+        """Make and read a file; `tell` is called with "made" and "read"."""
+        kind, colon, rest = name.partition(":")
+        if not colon and name not in self.clean:
+            raise KeyError(f"no case {name}")
+        if kind in ("file", "damaged"):
+            tell("made")
+            return Checker(name, Path(rest), strict=kind == "file", seed=0).check(tell)
+        if kind == "mutated":
+            return self._run_mutated(name, int(rest), tell)
+        try:
+            path = self.get(name)
+        except Exception as error:
+            result = Result(name, skipped=1)
+            result.note(f"cannot be made here: {type(error).__name__}: {error}")
+            return result
+        tell("made")
+        return Checker(name, path, strict=not name.startswith("cut_"), seed=len(name)).check(tell)
+
+    def make_mutated(self, seed: int, target: Path | None = None) -> tuple[Path, str]:
+        """Return a damaged file and what was done to it."""
+        rng = random.Random(seed)
+        common = [name for name in self.encoded if name.endswith(("_mp4", "_mov", "_mkv", "_ts", "_avi", "_fragments"))]
+        source = None
+        while source is None:
+            try:
+                source = self.get(rng.choice(rng.choice((common, common, self.encoded, list(self.clean)))))
+            except Exception:
+                continue  # that one cannot be made here
+        target = target or self.folder / f"{os.getpid()}_mutated_{seed}{source.suffix}"
+        what = mutate(source, target, rng)
+        return target, f"{source.name}: {what}"
+
+    def _run_mutated(self, name: str, seed: int, tell: Tell) -> Result:
+        path, what = self.make_mutated(seed)
+        tell("made")
+        try:
+            result = Checker(name, path, strict=False, seed=seed, singles=10).check(tell)
+        finally:
+            path.unlink(missing_ok=True)
+        result.notes.insert(0, what)
+        return result
