@@ -7,7 +7,7 @@ from itertools import pairwise
 import av
 import pytest
 
-from hf_rlt.nal_units import holds_one_picture, length_size, may_hold_fields
+from hf_rlt.nal_units import PictureScan
 from test_reading import picture
 
 X265 = "keyint=8:bframes=2:log-level=none"
@@ -30,63 +30,78 @@ def encoded(form, codec="libx264", n=12, pix_fmt="yuv420p", **options):
         return container.streams.video[0].codec_context.extradata, packets
 
 
+def scanned(codec, extradata, packets):
+    """Returns what a new scan says of each packet, in turn."""
+    scan = PictureScan(codec, extradata)
+    return [scan.holds_next(packet) for packet in packets]
+
+
 @pytest.mark.parametrize("form", ["mp4", "matroska", "mpegts", "h264"])
 @pytest.mark.parametrize(
     ("pix_fmt", "params"),
     [
-        ("yuv420p", "bframes=2"),
-        ("yuv420p", "cqm=jvt:8x8dct=1"),
+        ("yuv420p", "bframes=2:keyint=5"),
+        ("yuv420p", "cqm=jvt:8x8dct=1:open-gop=1:keyint=6"),
         ("yuv444p", "cqm=jvt:8x8dct=1"),
         ("yuv422p10le", "bframes=0:slices=3"),
-        ("gray", "ref=4:weightp=2"),
+        ("gray", "ref=4:weightp=2:b-pyramid=strict"),
     ],
 )
 def test_frames_of_h264(form, pix_fmt, params):
-    extradata, packets = encoded(form, pix_fmt=pix_fmt, **{"x264-params": params})
-    assert not may_hold_fields(extradata)
-    size = length_size(extradata, "h264")
-    assert size == (0 if form in ("mpegts", "h264") else 4)
-    assert len(packets) == 12
-    assert all(holds_one_picture(packet, "h264", size) for packet in packets)
-    assert not any(holds_one_picture(a + b, "h264", size) for a, b in pairwise(packets))
+    extradata, packets = encoded(form, n=24, pix_fmt=pix_fmt, **{"x264-params": params})
+    assert extradata.startswith(b"\1") == (form in ("mp4", "matroska"))
+    assert scanned("h264", extradata, packets) == [True] * 24
+    assert not any(scanned("h264", extradata, [a + b])[0] for a, b in pairwise(packets))
+
+
+@pytest.mark.parametrize("form", ["mp4", "mpegts"])
+def test_a_missing_picture_is_noticed_if_others_are_decoded_from_it(form):
+    options = {"x264-params": "bframes=2:b-adapt=0:b-pyramid=none:keyint=12:scenecut=0"}
+    extradata, packets = encoded(form, n=24, **options)
+    size = 4 if form == "mp4" else None
+    for gone in range(1, 10):
+        data = packets[gone]
+        header = data[size] if size else next(unit[0] for unit in data.split(b"\0\0\1")[1:] if unit[0] & 31 in (1, 5))
+        found = scanned("h264", extradata, packets[:gone] + packets[gone + 1 :])
+        assert all(found) == (header >> 5 & 3 == 0), gone
 
 
 @pytest.mark.parametrize("form", ["mp4", "mpegts"])
 def test_h264_that_may_hold_fields(form):
-    extradata, packets = encoded(form, flags="+ildct+ilme", **{"x264-params": "tff=1"})
-    assert may_hold_fields(extradata)
-    assert all(holds_one_picture(packet, "h264", length_size(extradata, "h264")) for packet in packets)
+    extradata, _ = encoded(form, flags="+ildct+ilme", **{"x264-params": "tff=1"})
+    with pytest.raises(ValueError, match="fields"):
+        PictureScan("h264", extradata)
 
 
 @pytest.mark.parametrize("form", ["mp4", "mpegts", "hevc"])
 def test_frames_of_hevc(form):
     extradata, packets = encoded(form, "libx265", preset="ultrafast", **{"x265-params": X265})
-    size = length_size(extradata, "hevc")
-    assert (size > 0) == (form == "mp4")
-    assert all(holds_one_picture(packet, "hevc", size) for packet in packets)
-    assert not holds_one_picture(packets[0] + packets[1], "hevc", size)
+    assert scanned("hevc", extradata, packets) == [True] * 12
+    assert scanned("hevc", extradata, [packets[0] + packets[1]]) == [False]
 
 
 def test_an_hevc_picture_that_drops_those_before_it():
     extradata, packets = encoded("mp4", "libx265", preset="ultrafast", **{"x265-params": X265 + ":open-gop=0"})
-    size, key = length_size(extradata, "hevc"), bytearray(packets[8])
-    assert 16 <= key[size] >> 1 & 63 <= 23
-    key[size + 2] |= 64
-    assert holds_one_picture(packets[8], "hevc", size)
-    assert not holds_one_picture(bytes(key), "hevc", size)
+    key = bytearray(packets[8])
+    assert 16 <= key[4] >> 1 & 63 <= 23
+    key[6] |= 64
+    assert scanned("hevc", extradata, [packets[8], bytes(key)]) == [True, False]
+
+
+BROKEN = [b"", b"\0", b"\0\0\1", b"\0\0\0\1\x06\x05\x01\x80", b"\0\0\0\3\x06\x05\x01", bytes(64), b"\xff" * 64]
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
-@pytest.mark.parametrize(
-    "data", [b"", b"\0", b"\0\0\1", b"\0\0\0\1\x06\x05\x01\x80", b"\0\0\0\3\x06\x05\x01", bytes(64), b"\xff" * 64]
-)
+@pytest.mark.parametrize("data", BROKEN)
 def test_packets_without_a_picture(codec, data):
-    assert not any(holds_one_picture(data, codec, size) for size in (0, 1, 2, 4))
+    for form in ("mp4", "mpegts"):
+        extradata, _ = encoded(form, n=2)
+        assert scanned(codec, extradata, [data]) == [False]
 
 
 @pytest.mark.parametrize(
     "extradata", [None, b"", b"\1", b"\1\x64\0\x1e\xff\xe1\0\x04\x67\x64", b"\0\0\1\x67", b"\0\0\1\x68\0", bytes(40)]
 )
-def test_without_parameter_sets_that_can_be_read_fields_are_possible(extradata):
-    assert may_hold_fields(extradata)
-    assert length_size(extradata, "hevc") == 0
+def test_without_parameter_sets_that_can_be_read_nothing_is_known(extradata):
+    with pytest.raises(ValueError, match=r"parameter sets|ends early|substring"):
+        PictureScan("h264", extradata)

@@ -57,7 +57,7 @@ class Watched(RLTVideoProcessor):
 
     log, main = "", 0
 
-    def _read_clips(self, video, settings, each=None):
+    def _read_clips(self, video, settings, each=None, *limits):
         with open(self.log, "a") as log:
             log.write(f"{Path(video).name}\n")
         if "kill" in Path(video).name:
@@ -65,7 +65,7 @@ class Watched(RLTVideoProcessor):
         if "stop" in Path(video).name:
             os.kill(self.main, signal.SIGINT)
             time.sleep(60)
-        return super()._read_clips(video, settings, each)
+        return super()._read_clips(video, settings, each, *limits)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 
 Frame `i` is the i-th frame that decoding the whole file returns. Packets tell that without decoding if
 
-- each holds one frame: no fields, none that is never shown, none that an edit list cuts away, none damaged;
+- each holds one frame: no fields, none that is never shown, none that an edit list cuts away; none is damaged or missing;
 - their times order them as the decoder does. Where it hands frames out in the order in which they are stored, times
   ascend. Where it reorders (H.264, HEVC), times show that they know of it: they differ from the stored order, by no more
   places than the decoder waits. Times that ascend there are those of decoding, as in AVI and what was copied from it;
@@ -20,6 +20,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .nal_units import holds_one_picture, length_size, may_hold_fields
+from .nal_units import PictureScan
 from .video_stream import NO_LIMITS, Limits, Source, decode, quarter_turns
 
 MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
@@ -127,10 +128,10 @@ cache = _Cache()
 def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     """Make the index that the packets give, decoding one frame; None when they are not evidence enough, see above."""
     context = stream.codec_context
-    if not _keeps_order(context):
+    frames_in = _frame_counter(container, context)
+    if frames_in is None:
         return None
-    times, keys, first, total = [], bytearray(), None, 0
-    prefix = length_size(context.extradata, context.name) if context.name in ("h264", "hevc") else 0
+    times, places, keys, first, total = [], [], bytearray(), None, 0
     try:
         for packet in container.demux(stream):
             size = packet.size
@@ -141,11 +142,12 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
             if not size:
                 continue
             total += 1
-            count = _frames_in(packet, context, prefix)
+            count = frames_in(packet)
             if count is None or (count and packet.pts is None):
                 return None
             if count:
                 times.append(packet.pts)
+                places.append(packet.pos)
                 keys.append(packet.is_keyframe)
     except (av.error.FFmpegError, IndexError):
         return None
@@ -154,43 +156,55 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     stored, starts = np.array(times, dtype=np.int64), np.frombuffer(keys, dtype=bool)
     if first.pts != stored.min() or not _know_order(stored, starts, context.reorder_depth):
         return None
-    if container.format.name == "avi" and [entry.timestamp for entry in stream.index_entries] != times:
-        return None  # AVI has no times: they count entries of its index after a seek, and packets otherwise
+    if container.format.name == "avi" and not _is_indexed(stream.index_entries, times, places):
+        return None
     order = np.argsort(stored)
     return _make_index(stream, first, stored[order], starts[order])
 
 
-def _keeps_order(context: Any) -> bool:
-    """Return whether decoding is known to hand out the frames of packets in an order that times can tell."""
-    if context.name == "h264":  # where a packet may hold one field of a frame
-        return not may_hold_fields(context.extradata)
-    if context.name == "apng":
-        return False  # a frame is painted over the one before, which a seek does not clear
-    # Others that reorder (MPEG-1, 2 and 4, VC-1, ...) do it by type of picture, and leave out what does not fit.
-    return context.reorder_depth == 0 or context.name == "hevc"
+def _is_indexed(entries: Any, times: list[int], places: list[int]) -> bool:
+    """Return whether an AVI's index has the packets that reading has.
+
+    AVI has no times: they count packets when it is read from its start, and entries of its index after a seek.
+    """
+    found = [(entry.timestamp, entry.pos) for entry in entries]
+    distances = {place - entry[1] for entry, place in zip(found, places, strict=False)}
+    return [time for time, _ in found] == times and len(distances) == 1
 
 
-def _frames_in(packet: Any, context: Any, prefix: int) -> int | None:
-    """Return how many frames decoding makes of a packet, 0 or 1; None if that is not known.
+def _frame_counter(container: Any, context: Any) -> Callable[[Any], int | None] | None:
+    """Return what tells how many frames decoding makes of a packet, 0 or 1, or None if that is not known.
 
-    Source: RFC 6386, section 9.1 (VP8); VP9 bitstream specification, section 6.2 and annex B; ISO/IEC 14496-2, section
-    6.2.5 (MPEG-4). For H.264 and HEVC see `hf_rlt.nal_units`.
+    None for streams whose frames decoding may hand out in an order that times do not tell.
     """
     codec = context.name
-    if codec in ("h264", "hevc"):
-        return 1 if holds_one_picture(bytes(packet), codec, prefix) else None
-    if codec == "mpeg4":  # one that is not coded is shorter than a bit for each macroblock
-        return 1 if packet.size * 8 >= -(-context.width // 16) * -(-context.height // 16) else None
-    if codec not in ("vp8", "vp9"):
-        return 1
+    if codec in ("h264", "hevc") and not (container.format.name == "avi" and context.reorder_depth):
+        try:
+            scan = PictureScan(codec, context.extradata)
+        except (ValueError, IndexError):
+            return None
+        return lambda packet: 1 if scan.holds_next(bytes(packet)) else None
+    # Others that reorder (MPEG-1, 2 and 4, VC-1, ...) do it by type of picture, and leave out what does not fit. A frame of
+    # APNG is painted over the one before, which a seek does not clear.
+    if context.reorder_depth or codec == "apng":
+        return None
+    if codec == "mpeg4":  # one that is not coded has some 10 bytes, and makes no frame
+        return lambda packet: 1 if packet.size >= 32 else None
+    return {"vp8": _vp8_shown, "vp9": _vp9_shown}.get(codec, lambda packet: 1)
+
+
+def _vp8_shown(packet: Any) -> int:
+    """Return 0 for a frame that is only decoded from, else 1. Source: RFC 6386, section 9.1."""
+    return memoryview(packet)[0] >> 4 & 1
+
+
+def _vp9_shown(packet: Any) -> int:
+    """Return 0 for a frame that is only decoded from, else 1. Source: VP9 specification, section 6.2 and annex B."""
     data = memoryview(packet)
-    first = data[0]
-    if codec == "vp8":
-        return first >> 4 & 1
     if data[-1] & 0xE0 == 0xC0:
         return 1  # several frames, of which the last is shown
-    bit = 2 if first >> 4 & 3 == 3 else 3  # the profile's fourth bit
-    return first >> bit & 1 or first >> bit - 2 & 1  # shows an earlier one, or itself
+    bit = 2 if data[0] >> 4 & 3 == 3 else 3  # the profile's fourth bit
+    return data[0] >> bit & 1 or data[0] >> bit - 2 & 1  # shows an earlier one, or itself
 
 
 def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool:

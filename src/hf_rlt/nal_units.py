@@ -1,8 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What the NAL units of H.264 and HEVC say of pictures: whether a packet holds exactly one, and whether it may be a field.
+"""What the NAL units of H.264 and HEVC say of pictures: whether each packet holds one, a whole frame, and none is missing.
 
-Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC 14496-15,
-sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
+Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3, 7.4.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC
+14496-15, sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
 """
 
 import re
@@ -11,61 +11,77 @@ from collections.abc import Iterator
 _WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles whose sets say more
 
 
-def length_size(extradata: bytes | None, codec: str) -> int:
-    """Return how many bytes before each unit of a packet give its length; 0 if start codes separate them."""
-    place = {"h264": 4, "hevc": 21}[codec]
-    return (extradata[place] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > place else 0
-
-
-def holds_one_picture(data: bytes, codec: str, size: int) -> bool:
-    """Return whether exactly one picture begins in a packet, without telling the decoder to drop earlier ones.
+class PictureScan:
+    """Looks at the packets of a stream, one after the other.
 
     Args:
-        data: the packet.
         codec: "h264" or "hevc".
-        size: see `length_size`.
+        extradata: what the decoder is opened with: an avcC or hvcC box's content, or NAL units with start codes.
+
+    Raises:
+        ValueError: its parameter sets cannot be read, differ, or allow packets that hold one field of a frame.
     """
-    hevc, pictures = codec == "hevc", 0
-    for begin in _units(data, size):
-        kind = data[begin] >> 1 & 63 if hevc else data[begin] & 31
-        if kind > 31 if hevc else kind not in (1, 2, 5):
-            continue  # no slice
-        first = data[begin + (2 if hevc else 1)]
-        pictures += first >> 7  # first_mb_in_slice = 0, first_slice_segment_in_pic_flag
-        if hevc and 16 <= kind <= 23 and first >> 6 & 1:
-            return False  # no_output_of_prior_pics_flag
-    return pictures == 1
 
+    def __init__(self, codec: str, extradata: bytes | None) -> None:
+        data = extradata or b""
+        self._hevc, place = codec == "hevc", 21 if codec == "hevc" else 4
+        # Bytes before each unit that give its length; 0 if start codes separate them.
+        self._length = (data[place] & 3) + 1 if data[:1] == b"\1" and len(data) > place else 0
+        self._last: int | None = None  # frame_num of the last picture that others are decoded from
+        if not self._hevc:
+            sets = {_read_set(unit) for unit in _parameter_sets(data)}
+            if len(sets) != 1:
+                raise ValueError(f"{len(sets)} kinds of parameter sets")
+            self._planes, self._bits = sets.pop()
 
-def _units(data: bytes, size: int) -> Iterator[int]:
-    """Yield where each unit of at least three bytes begins."""
-    if size:
-        place = size
-        while place + 3 <= len(data):
+    def holds_next(self, packet: bytes) -> bool:
+        """Return whether a packet holds exactly one picture, and none that it is decoded from is missing before it."""
+        pictures = 0
+        for begin in self._units(packet):
+            header = packet[begin]
+            kind = header >> 1 & 63 if self._hevc else header & 31
+            if kind > 31 if self._hevc else kind not in (1, 2, 5):
+                continue  # no slice
+            first = packet[begin + (2 if self._hevc else 1)]
+            pictures += first >> 7  # first_mb_in_slice = 0, first_slice_segment_in_pic_flag
+            if self._hevc:
+                if 16 <= kind <= 23 and first >> 6 & 1:
+                    return False  # no_output_of_prior_pics_flag: the decoder forgets pictures
+            elif first >> 7 and not self._follows(packet[begin : begin + 12], kind == 5):
+                return False
+        return pictures == 1
+
+    def _follows(self, unit: bytes, anew: bool) -> bool:
+        """Return whether the frame_num of an H.264 picture follows that of the last one that others are decoded from."""
+        bits = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0"))
+        try:
+            for _ in range(3):
+                bits.golomb()
+            bits.take(2 if self._planes else 0)
+            number = bits.take(self._bits)
+        except ValueError:
+            return False
+        expected = 0 if anew else None if self._last is None else (self._last + 1) % (1 << self._bits)
+        if unit[0] >> 5 & 3:
+            self._last = number
+        return expected is None or number == expected
+
+    def _units(self, data: bytes) -> Iterator[int]:
+        """Yield where each unit of at least three bytes begins."""
+        if self._length:
+            place = self._length
+            while place + 3 <= len(data):
+                yield place
+                place += int.from_bytes(data[place - self._length : place], "big") + self._length
+            return
+        place = data.find(b"\0\0\1") + 3
+        while 3 <= place <= len(data) - 3:
             yield place
-            place += int.from_bytes(data[place - size : place], "big") + size
-        return
-    place = data.find(b"\0\0\1") + 3
-    while 3 <= place <= len(data) - 3:
-        yield place
-        place = data.find(b"\0\0\1", place) + 3
-
-
-def may_hold_fields(extradata: bytes | None) -> bool:
-    """Return False if every parameter set of H.264 rules out fields (frame_mbs_only_flag); True if not, or none is there.
-
-    Args:
-        extradata: what the decoder is opened with: an avcC box's content or NAL units with start codes.
-    """
-    try:
-        flags = [_frames_only(unit) for unit in _parameter_sets(extradata or b"")]
-    except (IndexError, ValueError):
-        return True
-    return not flags or not all(flags)
+            place = data.find(b"\0\0\1", place) + 3
 
 
 def _parameter_sets(data: bytes) -> Iterator[bytes]:
-    if data[:1] == b"\x01":
+    if data[:1] == b"\1" and len(data) > 5:
         place = 6
         for _ in range(data[5] & 31):
             size = int.from_bytes(data[place : place + 2], "big")
@@ -75,15 +91,19 @@ def _parameter_sets(data: bytes) -> Iterator[bytes]:
     yield from (unit for unit in re.split(rb"\x00\x00\x01", data)[1:] if unit and unit[0] & 31 == 7)
 
 
-def _frames_only(unit: bytes) -> bool:
-    payload = unit[1:].replace(b"\x00\x00\x03", b"\x00\x00")
-    bits = _Bits(payload)
+def _read_set(unit: bytes) -> tuple[bool, int]:
+    """Return whether colour planes are coded apart, and the bits of frame_num, of an H.264 sequence parameter set.
+
+    Raises:
+        ValueError: it ends early, or allows fields (frame_mbs_only_flag = 0).
+    """
+    bits, planes = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0")), False
     profile = bits.take(8)
     bits.take(16)
     bits.golomb()
     if profile in _WITH_CHROMA:
         chroma = bits.golomb()
-        bits.take(1 if chroma == 3 else 0)
+        planes = bool(bits.take(1 if chroma == 3 else 0))
         bits.golomb()
         bits.golomb()
         bits.take(1)
@@ -91,7 +111,7 @@ def _frames_only(unit: bytes) -> bool:
             for i in range(12 if chroma == 3 else 8):
                 if bits.take(1):
                     bits.scaling_list(16 if i < 6 else 64)
-    bits.golomb()
+    width = bits.golomb() + 4
     order_type = bits.golomb()
     if order_type == 0:
         bits.golomb()
@@ -105,11 +125,13 @@ def _frames_only(unit: bytes) -> bool:
     bits.take(1)
     bits.golomb()
     bits.golomb()
-    return bool(bits.take(1))
+    if not bits.take(1):
+        raise ValueError("fields are possible")
+    return planes, width
 
 
 class _Bits:
-    """The bits of a parameter set, the most significant of each byte first."""
+    """Bits of a NAL unit, the most significant of each byte first. What ends early is a ValueError."""
 
     def __init__(self, data: bytes) -> None:
         self._text = "".join(f"{byte:08b}" for byte in data)
@@ -119,7 +141,7 @@ class _Bits:
         taken = self._text[self._place : self._place + count]
         self._place += count
         if len(taken) < count:
-            raise ValueError("the parameter set ends early")
+            raise ValueError("the unit ends early")
         return int(taken or "0", 2)
 
     def golomb(self) -> int:

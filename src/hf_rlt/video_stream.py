@@ -148,8 +148,8 @@ def _threads(context: Any) -> int:
 def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
     """Yield (packet, damaged) up to where the file breaks off, without empty packets, which would end the decoder.
 
-    A transport stream marks a packet behind which something is lost. Behind the last one it was only cut off, and it is
-    left out. Before a keyframe another file may have been joined: then the decoder has to tell whether it is whole.
+    A transport stream marks a packet behind which something is lost. Shortly before a keyframe another file may have been
+    joined there: then the decoder has to tell whether the packet is whole.
     """
     window: deque[Any] = deque()
     with suppress(av.error.FFmpegError, IndexError):
@@ -161,8 +161,7 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
                 window.popleft()
     while window:
         packet = window.popleft()
-        if window or not packet.is_corrupt:
-            yield packet, packet.is_corrupt and not any(later.is_keyframe for later in window)
+        yield packet, packet.is_corrupt and not any(later.is_keyframe for later in window)
 
 
 class Decoded(NamedTuple):
@@ -189,10 +188,12 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
     Raises:
         ValueError: a frame has more pixels than the limits allow.
     """
-    broken, damaged = False, -1
-    for number, (packet, bad) in enumerate(chain(_packets(container, stream), [(None, False)])):
+    broken, damaged, lost = False, -1, 1 << 62
+    for number, (packet, marked) in enumerate(chain(_packets(container, stream), [(None, False)])):
         if packet is not None:
             packet.opaque = number, packet.is_keyframe
+        if marked:
+            lost, damaged = min(lost, number), number
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError as error:
@@ -200,9 +201,7 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
             pixels = stream.codec_context.width * stream.codec_context.height
             if limits.max_pixels is not None and not 0 < pixels <= limits.max_pixels:
                 raise ValueError(f"a frame has more than {limits.max_pixels:,} pixels, the limit") from error
-            frames, bad = [], True
-        if bad:
-            broken, damaged = True, number
+            frames, broken, damaged = [], True, number  # or a packet before, if threads decode
         for frame in frames:
             if limits.on_frame is not None:
                 limits.on_frame(frame)
@@ -210,9 +209,9 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
             is_key = bool(is_key and frame.key_frame)
             if frame.is_corrupt:
                 broken, damaged = True, max(damaged, origin)
-            elif broken and is_key and origin > damaged:
-                broken = False
-            yield Decoded(frame, is_key, not broken)
+            elif is_key and origin > damaged:
+                broken, lost = False, 1 << 62
+            yield Decoded(frame, is_key, not broken and origin < lost)
 
 
 def quarter_turns(frame: Any) -> int:
