@@ -4,16 +4,17 @@
 Frame `i` is the i-th frame that decoding the whole file returns. Packets tell which one that is, without decoding, if
 
 - each holds exactly one frame: no fields, no frame that is never shown, cut away by an edit list or damaged;
-- their times put them in the decoder's output order. If the decoder outputs frames as they are stored, the times must
-  ascend. If it reorders them (H.264, HEVC), the times must show this: they differ from the stored order, by no more places
-  than the decoder's delay. If they ascend nevertheless, they are decoding times, as in AVI and files remuxed from it;
+- their times put them in the decoder's output order. If the decoder outputs frames as they are stored, times must
+  ascend. If it reorders them (H.264, HEVC), times must reflect that: they differ from the stored order, by no more
+  places than the decoder's delay. If they ascend nevertheless, they are decoding times, as in AVI and files remuxed
+  from it;
 - the frames from one keyframe to the next are shown together, so that a wrong time among them moves no frame outside.
 
         stored   I P b b | I P b b | ...
         times    0 3 1 2 | 4 7 5 6 | ...      each group ends before the next begins
 
-The order inside a group is checked when it is decoded. What goes unnoticed is damage that makes the decoder lose a frame
-in a part of the file that is not read: all frames keep the places that packets give them.
+The order inside a group is checked when it is decoded. What goes unnoticed is damage that makes the decoder lose a
+frame in a part of the file that is not read: all frames keep the places that packets give them.
 """
 
 import os
@@ -40,9 +41,9 @@ class VideoIndex:
     """The frames of a video and when each is shown.
 
     Attributes:
-        pts: (num_frames,) int64, ascending presentation times in units of `time_base`. Times that are merely out of order,
-            as in AVI, are sorted; otherwise a time that goes back is raised to the one before it; a file without times
-            gets evenly spaced ones.
+        pts: (num_frames,) int64, ascending presentation times in units of `time_base`. Times that are merely out of
+            order, as in AVI, are sorted; otherwise a time that goes back is raised to the one before it; a file without
+            times gets evenly spaced ones.
         time_base: seconds per unit of `pts`.
         height, width: pixels of the frames `read_frames` returns, upright and with square pixels.
         fps: average frames per second; 25 if neither times nor headers tell.

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What the NAL units of H.264 and HEVC say of pictures: whether a packet holds exactly one, and whether it may be a field.
+"""Parse NAL units of H.264 and HEVC: does a packet hold exactly one picture, and may a picture be a field?
 
 Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC 14496-15,
 sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
@@ -8,17 +8,17 @@ sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
 import re
 from collections.abc import Iterator
 
-_WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles whose sets say more
+_WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles with a longer parameter set
 
 
 def length_size(extradata: bytes | None, codec: str) -> int:
-    """Return how many bytes before each unit of a packet give its length; 0 if start codes separate them."""
+    """Return the size in bytes of the length field before each unit of a packet; 0 if start codes separate them."""
     place = {"h264": 4, "hevc": 21}[codec]
     return (extradata[place] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > place else 0
 
 
 def holds_one_picture(data: bytes, codec: str, size: int) -> bool:
-    """Return whether exactly one picture begins in a packet, without telling the decoder to drop earlier ones.
+    """Return whether exactly one picture begins in a packet and does not make the decoder drop earlier ones.
 
     Args:
         data: the packet.
@@ -29,7 +29,7 @@ def holds_one_picture(data: bytes, codec: str, size: int) -> bool:
     for begin in _units(data, size):
         kind = data[begin] >> 1 & 63 if hevc else data[begin] & 31
         if kind > 31 if hevc else kind not in (1, 2, 5):
-            continue  # no slice
+            continue  # not a slice
         first = data[begin + (2 if hevc else 1)]
         pictures += first >> 7  # first_mb_in_slice = 0, first_slice_segment_in_pic_flag
         if hevc and 16 <= kind <= 23 and first >> 6 & 1:
@@ -38,7 +38,7 @@ def holds_one_picture(data: bytes, codec: str, size: int) -> bool:
 
 
 def _units(data: bytes, size: int) -> Iterator[int]:
-    """Yield where each unit of at least three bytes begins."""
+    """Yield the offset of each unit of at least three bytes."""
     if size:
         place = size
         while place + 3 <= len(data):
@@ -52,10 +52,10 @@ def _units(data: bytes, size: int) -> Iterator[int]:
 
 
 def may_hold_fields(extradata: bytes | None) -> bool:
-    """Return False if every parameter set of H.264 rules out fields (frame_mbs_only_flag); True if not, or none is there.
+    """Return False if every H.264 parameter set rules out fields (frame_mbs_only_flag), and there is at least one.
 
     Args:
-        extradata: what the decoder is opened with: an avcC box's content or NAL units with start codes.
+        extradata: of the decoder: the content of an avcC box, or NAL units with start codes.
     """
     try:
         flags = [_frames_only(unit) for unit in _parameter_sets(extradata or b"")]
@@ -109,7 +109,7 @@ def _frames_only(unit: bytes) -> bool:
 
 
 class _Bits:
-    """The bits of a parameter set, the most significant of each byte first."""
+    """Bit reader of a parameter set, most significant bit of each byte first."""
 
     def __init__(self, data: bytes) -> None:
         self._text = "".join(f"{byte:08b}" for byte in data)

@@ -2,8 +2,8 @@
 """Read exact frames of video files with PyAV: index a file once, then read the frames at given indices.
 
 Frame `i` is the i-th frame that decoding the whole file returns, whatever the headers claim. Seeking only saves work:
-frames are counted from the keyframe on and their time stamps compared with the index; if they differ, the file is decoded
-from its start.
+frames are counted from the keyframe on and their time stamps compared with the index; if they differ, the file is
+decoded from its start.
 """
 
 import ctypes
@@ -28,11 +28,11 @@ class VideoReader:
     """A video, opened once to index its frames and to read any of them; use it in a `with` block.
 
     Args:
-        source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose file
-            is downloaded once.
+        source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose
+            file is downloaded once.
         index: the index of the same source, if known.
-        remember: cache the index of a file on disk for later reads in this process. The cache is keyed by path, inode, size
-            and time stamps; a file that changed less than two seconds ago is not cached.
+        remember: cache the index of a file on disk for later reads in this process. The cache is keyed by path, inode,
+            size and time stamps; a file that changed less than two seconds ago is not cached.
         limits: see `Limits`.
     """
 
@@ -105,8 +105,8 @@ class VideoReader:
 
         Args:
             indices: see `read_frames`.
-            each: maps a frame (height, width, 3) to what is kept of it, e.g. a smaller picture, always of the same shape.
-                The full-size frames are then never in memory together.
+            each: maps a frame (height, width, 3) to what is kept of it, e.g. a smaller picture, always of the same
+                shape. The full-size frames are then never in memory together.
         """
         index, asked = self.index, np.asarray(indices)
         if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
@@ -129,7 +129,7 @@ class VideoReader:
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
     def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
-        """Fill `frames`, seeking to the keyframe before each group of wanted frames; return False if that is not safe."""
+        """Fill `frames`, seeking to the keyframe before each group of wanted ones; return False if that is not safe."""
         index = self.index
         if index._keys is None:
             return False
@@ -140,8 +140,8 @@ class VideoReader:
         breaks = np.flatnonzero(starts[1:] > wanted[:-1] + 1 + ahead) + 1
         for rows in np.split(np.arange(len(wanted)), breaks):
             start, group = int(starts[rows[0]]), slice(rows[0], rows[-1] + 1)
-            # Some demuxers seek by decoding time and land after the keyframe: retry from a little earlier. To get back to
-            # the start, reopen the file.
+            # Some demuxers seek by decoding time and land after the keyframe: retry from a little earlier. To get back
+            # to the start, reopen the file.
             for back in (0, 4, MAX_REORDER) if start else (0, None):
                 if back is None or self._met_damage(stream):
                     container, stream = self._open(at_start=True)
@@ -173,7 +173,8 @@ class VideoReader:
             fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
         """
         times, place, held = self.index.pts, start - 1, None
-        # A seek loses frames that are stored after a keyframe and shown before it: only the next frame confirms its place.
+        # A seek loses frames that are stored after a keyframe but shown before it: only the next frame confirms its
+        # place.
         hold = stream.codec_context.reorder_depth > 0
         for item in decode(container, stream, self._limits):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
@@ -238,8 +239,8 @@ def read_frames(
 
     Frames are upright (rotation metadata applied), with square pixels (the width is stretched). Alpha is dropped, not
     composited; interlaced frames keep both fields; 10-bit becomes 8; a frame of another size than the first is resized
-    to it. Colours are converted as ffmpeg does by default. Every frame from the keyframe on is decoded, so that a frame is
-    identical whether read alone or with others.
+    to it. Colours are converted as ffmpeg does by default. Every frame from the keyframe on is decoded, so that a frame
+    is identical whether read alone or with others.
 
     Args:
         source: as for `index_video`.

@@ -121,7 +121,7 @@ def _file(source: Source) -> tuple[Any, str]:
 
 
 def _check_regular(status: os.stat_result, name: str) -> None:
-    """Raise ValueError for pipes, sockets and devices, which may never end. Folders get the system's own error later."""
+    """Raise ValueError for pipes, sockets and devices, which may never end; folders get the system's own error."""
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
         found = kinds.get(stat.S_IFMT(status.st_mode), "a device")
@@ -148,9 +148,9 @@ def _threads(context: Any) -> int:
 def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
     """Yield (packet, damaged) up to where the file breaks off, without empty packets, which would end the decoder.
 
-    In a transport stream, a packet is marked as corrupt if data after it is lost. If it is the last one, it was merely cut
-    off, and is left out. If a keyframe follows, another file may have been joined there: the decoder then has to tell
-    whether the packet is whole.
+    In a transport stream, a packet is marked as corrupt if data after it is lost. If it is the last one, it was merely
+    cut off, and is left out. If a keyframe follows, another file may have been joined there: the decoder then has to
+    tell whether the packet is whole.
     """
     window: deque[Any] = deque()
     with suppress(av.error.FFmpegError, IndexError):
