@@ -38,8 +38,8 @@ def checkpoint_problem(folder: str | Path) -> str | None:
     """Return what is wrong with a checkpoint folder; None if a training can be resumed from it.
 
     Trainer writes a checkpoint file by file; `complete_checkpoint` then records the digest of each. If the process is
-    killed before that, there is no record; files cut short by a full disk or a power loss, or taken from another training,
-    do not match it.
+    killed before that, there is no record; files cut short by a full disk or a power loss, or taken from another
+    training, do not match it.
     """
     folder = Path(folder)
     if not folder.is_dir():

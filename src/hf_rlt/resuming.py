@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Decide where a training starts: anew, from a checkpoint, or not at all (it is finished, or its folder holds another)."""
+"""Decide where a training starts: anew, from a checkpoint, or not at all if finished or not the one in its folder."""
 
 import logging
 from pathlib import Path

@@ -16,8 +16,8 @@ from .training_record import file_digest
 
 Settings = dict[str, Any]
 
-# Settings that may change when a training is resumed: where it runs, how fast, what it logs, keeps and pushes. All others
-# affect the result, even how often it evaluates: that advances the random numbers that drop path and mixing draw.
+# Settings that may change when a training is resumed: where it runs, how fast, what it logs, keeps and pushes. All
+# others affect the result, even how often it evaluates: that advances the random numbers of drop path and mixing.
 _FREE = """
     output_dir resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint do_train do_eval do_predict
     logging_dir logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level log_level_replica
