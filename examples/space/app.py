@@ -131,7 +131,7 @@ def _outputs() -> list[gr.Component]:
 
 
 def main() -> None:
-    """Returns never; serves the page."""
+    """Serve the page."""
     parser = argparse.ArgumentParser(description="Shows what RLT does to a video.")
     parser.add_argument("--port", type=int, help="to serve on (default: the first free one from 7860)")
     args = parser.parse_args()

@@ -38,7 +38,7 @@ class ModelArguments:
 
     @property
     def threshold_value(self) -> float | None:
-        """The threshold as a number, None for none."""
+        """The threshold as a number, or None for "none"."""
         try:
             return None if str(self.threshold).lower() == "none" else float(self.threshold)
         except ValueError as error:

@@ -33,10 +33,10 @@ def with_key_bias(
 
 
 def with_power_of_two_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-    """Pad heads with zeros to the next power of two, which changes no logit.
+    """Pad the head dimension with zeros to the next power of two, which changes no logit.
 
-    flex_attention of torch 2.6 takes no other head size (80 of ViT-H, 64 + 8 with a key bias); that of later versions
-    rounds up inside.
+    In torch 2.6, flex_attention accepts no other head size (such as ViT-H's 80, or 64 + 8 with a key bias); later
+    versions pad internally.
     """
     size = query.shape[-1]
     missing = (1 << (size - 1).bit_length()) - size

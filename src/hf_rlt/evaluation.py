@@ -24,7 +24,7 @@ from .metrics import VideoAccuracy
 # What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
 AHEAD = 8  # videos that may wait for a batch with room for them
 IGNORED_OUTPUTS = ["hidden_states", "attentions"]
-FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?$)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")  # numbers are none
+FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?$)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")  # but not numbers
 
 
 def logits_and_tokens(outputs: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,8 +160,8 @@ def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path
 def write_per_class(rows: Sequence[tuple[str, int, float]], folder: str | Path) -> Path:
     """Write `per_class.csv` into a folder, with (class, clips, accuracy) rows; return its path.
 
-    It is for people and their spreadsheets, which take cells that begin with =, + and the like for formulas: an apostrophe
-    before such a class makes it text. `evaluation.json` has the classes as they are.
+    Spreadsheets take cells that begin with =, + and the like for formulas, so such classes get a leading apostrophe.
+    `evaluation.json` has the classes as they are.
     """
     path = Path(folder) / "per_class.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:

@@ -77,7 +77,7 @@ class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
             super()._init_weights(module)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Returns nothing; writes config and weights, under VideoMAE's current key names so that it opens everywhere.
+        """Write config and weights, under VideoMAE's current key names so that it opens everywhere.
 
         Classes that are registered for an Auto class (`hf_rlt.register`) also write the code that `trust_remote_code=True`
         runs where hf_rlt is not installed.
@@ -291,8 +291,8 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
 
 
-# By class name, for base and head alike and for the baselines' model types: without this the q_bias and v_bias of
-# published checkpoints would be dropped in silence.
+# By class name, so that it holds for base, head and the baselines' model types: without this the q_bias and v_bias of
+# published checkpoints would be dropped silently.
 register_checkpoint_conversion_mapping(
     "RLTVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
 )

@@ -124,14 +124,14 @@ def render(folder: Path, settings: DigitsSettings) -> tuple[str, ...]:
 
 
 def check_extra(words: Sequence[str]) -> None:
-    """Returns nothing; raises if arguments for the script name what the benchmark sets itself."""
+    """Raise ValueError if arguments for the script name what the benchmark sets itself."""
     taken = [word for word in words if word.split("=")[0].replace("-", "_").replace("__", "--", 1) in OWN]
     if taken:
         raise ValueError(f"After --: expected arguments that the benchmark does not set itself, received {taken[0]}.")
 
 
 def train(job: Job, names: Sequence[str], seeds: Sequence[int], say: Callable[[str], None] = print) -> None:
-    """Returns nothing; runs what has no result yet, seed by seed."""
+    """Run what has no result yet, seed by seed."""
     for seed in seeds:
         for name in names:
             if result(job, name, seed) is None:
@@ -180,7 +180,7 @@ def _run(job: Job, name: str, seed: int) -> None:
         "accuracy": metrics["eval_accuracy"],
         "tokens_at_evaluation": metrics["eval_tokens_computed"],
         "steps": state["global_step"],
-        # Of a run that was interrupted, or had ended before, the clock tells only the last part.
+        # If a run was interrupted or had ended before, the clock covers only its last part.
         "train_seconds": None if resumed else metrics["train_runtime"],
         "wall_seconds": None if resumed else time.perf_counter() - started,
         "threads": torch.get_num_threads(),

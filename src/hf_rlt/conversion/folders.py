@@ -111,7 +111,7 @@ def _load(
 
 
 def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes: dict[str, Any]) -> None:
-    """Raise ValueError if the files of a local folder cannot hold what its config.json says, or are bombs."""
+    """Raise ValueError if the files of a local folder are too small for its config.json, or expand in memory."""
     files = [path for path in Path(name).glob("*") if path.suffix in (".bin", ".safetensors") and path.is_file()]
     for path in files:
         if path.suffix == ".bin":

@@ -62,7 +62,7 @@ class CountFile(RecordFile):
         return counts if len(counts) == len(found) else None
 
     def append(self, video: Counted) -> None:
-        """Returns nothing; writes those of the counts that are not in the file yet."""
+        """Write those of the counts that are not in the file yet."""
         self.add(record for record in video.records(self.question) if record not in self)
 
 
@@ -122,12 +122,12 @@ def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
 
 
 def written_name(path: str) -> str:
-    """Name a file in records: by its whole path, or a URI, see `json_name`. No two files have the same."""
+    """Return a file's unique name in records: its absolute path or a URI, see `json_name`."""
     return json_name(os.path.abspath(path))
 
 
 def problem_of(failed: Failed, path: str) -> str:
-    """Say why a video cannot be read, without its name, in characters that JSON can hold."""
+    """Return why a video cannot be read, without its name, and with other bytes replaced so that JSON can hold it."""
     return without_name(failed.reason, path).encode(errors="surrogateescape").decode(errors="replace")
 
 

@@ -53,10 +53,10 @@ def read_clips(processor: Any, source: Any, positions: Sequence[Any], resized: b
 
 
 def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: str, known: bool) -> Item | None:
-    """Return what `make` makes of a video; None for a bad one that is to be skipped, reported unless it is known.
+    """Return the result of `make`; or, if a bad video is to be skipped, report it unless it is known and return None.
 
-    A video is bad if reading it or making an item of it raises what bad data raise: ValueError, OSError or an error of
-    FFmpeg's. Anything else is a bug, or a machine's, and is not skipped.
+    A video is bad if reading it or making an item of it raises ValueError, OSError or an FFmpeg error. Any other error
+    is a bug, or the machine's fault, and is not caught.
 
     Raises:
         UnreadableClipError: for a bad video that is not to be skipped; `what` says which of the data set.
@@ -74,7 +74,7 @@ def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: s
 
 
 def check_on_bad_video(on_bad_video: str) -> None:
-    """Returns nothing; raises unless it is a way to treat bad videos."""
+    """Raise ValueError unless `on_bad_video` is "raise" or "skip"."""
     if on_bad_video not in ON_BAD_VIDEO:
         raise ValueError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
 
@@ -86,7 +86,7 @@ def source_name(source: Any, otherwise: str) -> str:
 
 
 def _fetched(path: str) -> str | bytes:
-    """Returns the bytes of a file that lies on the Hub or in an archive, as rows of a stream name it; else the path."""
+    """Return the bytes of a file on the Hub or in an archive, as named by rows of a stream; else return the path."""
     if "://" not in path or is_address(path):
         return path
     import fsspec
@@ -144,11 +144,11 @@ class ReadClips(Dataset):
         raise NotImplementedError
 
     def blank(self, index: int) -> dict[str, Tensor]:
-        """Return the item that stands for a video that is skipped."""
+        """Return the item that stands in for a skipped video."""
         raise NotImplementedError
 
     def read(self, index: int, positions: Sequence[Any], keep: bool) -> np.ndarray:
-        """Return `(len(positions), F, H, W, 3)` frames, from memory if they are kept there."""
+        """Return `(len(positions), F, H, W, 3)` frames, from the cache if they are there."""
         if index in self._cache:
             return self._cache[index]
         frames = read_clips(self.processor, self.clips.sources[index], positions, self.resized)
@@ -239,7 +239,7 @@ class ClipDataset(ReadClips):
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Returns nothing; from now on, also in running loading processes, clips are augmented as in this epoch."""
+        """Set the epoch that seeds the augmentation of clips, also in running loading processes."""
         self.epoch.fill_(epoch)
 
     def make(self, index: int) -> dict[str, Tensor]:

@@ -182,7 +182,7 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
 
 
 def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipList, ClipList]:
-    """Returns (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
+    """Return (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
 
     Raises:
         ValueError: if the fraction is not between 0 and 1, or there are fewer than two clips.

@@ -85,7 +85,7 @@ def _key(source: Any) -> str:
             return hashlib.sha256(source["bytes"]).hexdigest()
         source = source.get("path")
     if not isinstance(source, (str, os.PathLike)):
-        return repr(source)  # no video, as reading it will say
+        return repr(source)  # not a video; reading it will raise the error
     path = Path(source)
     if not path.is_file():
         return str(source)

@@ -121,7 +121,7 @@ def _is_list_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(type(each) is kind for each in value)
 
 
-# What a card says of a folder's files, beside what `check_config` looks at: what it is to be, and whether it is.
+# Fields that a card takes from a folder's files, beyond those that `check_config` checks: expected type, and its check.
 CONFIG_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "architectures": ("a list of names", _is_list_of(str)),
     "auto_map": ("an object from class to file", lambda value: isinstance(value, dict)),

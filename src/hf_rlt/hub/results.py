@@ -20,7 +20,7 @@ TITLES = {
 }
 NUMBERS = ("clips", "unreadable", "num_clips", "num_crops", "num_frames", "threshold", "token_keep_ratio")
 LINK = re.compile(r"https?://[\w.~:/?#@!$&+,;=%-]+")
-# What Markdown, the Hub or GitHub turn into a link or a mention, however its marks are escaped.
+# Text that Markdown, the Hub or GitHub turn into a link or a mention even if it is escaped.
 LINKED = re.compile(r"@|://|www\.|mailto:", re.IGNORECASE)
 CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fraction
 
@@ -111,7 +111,7 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
 
 
 def check_numbers(where: object, values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless all of some values are numbers or None."""
+    """Raise ValueError unless all values are numbers or None."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
             raise ValueError(f"{where}: expected {name} to be a number, found {repr(value)[:60]}.")
@@ -166,12 +166,12 @@ def _value(result: EvalResult) -> str:
 
 
 def _column(text: Any) -> str:
-    """Write text as `cell` does, with no bar that would end its column, in code neither."""
+    """Format text as `cell` does, and escape bars, even in code, that would end its column."""
     return re.sub(r"(?<!\\)\|", r"\\|", cell(text))
 
 
 def cell(text: Any) -> str:
-    """Write text that stays in one cell or line of Markdown and is no markup; as code if it could be a link or mention."""
+    """Escape text for one cell or line of Markdown; format it as code if it could become a link or mention."""
     flat = " ".join(str(text).split())
     if LINKED.search(flat):
         return code(flat)
@@ -180,8 +180,8 @@ def cell(text: Any) -> str:
 
 
 def code(text: Any) -> str:
-    """Write text as code, of which Markdown makes nothing else, in one line or cell."""
-    flat = " ".join(str(text).split()).replace("<!--", "<! --")  # or it could end the part that is ours
+    """Format text as inline code, which Markdown leaves as it is, on one line or in one cell."""
+    flat = " ".join(str(text).split()).replace("<!--", "<! --")  # so as not to end the part of the card that is ours
     longest = max(map(len, re.findall("`+", flat)), default=0)
     fence, space = "`" * (longest + 1), " " if flat[:1] == "`" or flat[-1:] == "`" else ""
     return f"{fence}{space}{flat}{space}{fence}"

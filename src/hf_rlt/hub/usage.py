@@ -11,7 +11,7 @@ def usage(facts: ModelFacts, repo_id: str | None) -> str:
     """Returns the ways that work for a model: with hf_rlt, with the repository's own code, with plain transformers."""
     folder = (
         json.dumps(facts.name).replace("<", "\\u003c").replace("`", "\\u0060")
-    )  # no mark of ours, no end of the code
+    )  # neither our marker nor the end of the code block
     name = f'name = "{repo_id}"' if repo_id else f"name = {folder}  # the folder, or its id on the Hub"
     ways = [_installed(name, facts.kind), _remote(name) if facts.carries_code else "", _plain(name, facts)]
     return "\n\n".join(way for way in ways if way)

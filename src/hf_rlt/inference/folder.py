@@ -93,7 +93,7 @@ class Folder:
         return None if record is None or "error" in record or self._lost(record) else record
 
     def add(self, records: list[Record]) -> None:
-        """Returns nothing; writes what is known of some videos."""
+        """Write the records of some videos."""
         self._mine.add(records)
 
     def add_features(self, block: int, features: list[Tensor]) -> str:
@@ -112,7 +112,7 @@ class Folder:
         return name
 
     def finish(self, videos: Iterable[str]) -> None:
-        """Returns nothing; writes the lines of all videos, in their order, and removes features that none of them names.
+        """Write the lines of all videos, in their order, and remove features that none of them names.
 
         For the first process, when all others are done.
         """
@@ -133,7 +133,7 @@ class Folder:
                 file.unlink()
 
     def clear(self) -> None:
-        """Returns nothing; removes the parts. For the first process, when all have left: network disks keep open files."""
+        """Remove the parts. For the first process, after all others have closed them: network disks keep open files."""
         for file in (self.path / PARTS).iterdir():
             file.unlink()
         (self.path / PARTS).rmdir()
@@ -196,7 +196,7 @@ def digest(network: PreTrainedModel) -> str:
 
 
 def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield (path, features) of each video that could be read, in their order; one file is open at a time."""
+    """Yield (path, features) of each readable video, in order; only one file is open at a time."""
     folder, opened, name = Path(folder), None, None
     with open(folder / LINES, encoding="utf-8") as lines:
         for record in map(json.loads, lines):

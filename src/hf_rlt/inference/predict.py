@@ -116,7 +116,7 @@ def _predicted(
 
 
 def _write(found: list[Predicted], block: int, store: Folder) -> None:
-    """Returns nothing; writes what is new, features before the lines that name them."""
+    """Write what is new, features before the lines that name them."""
     with_features = [video for video in found if video.features is not None]
     if with_features:
         name = store.add_features(block, [video.features for video in with_features if video.features is not None])
