@@ -75,7 +75,7 @@ SMALL_MODEL = {
 
 
 def defaults(get: Any, given: set[str]) -> dict[str, Any]:
-    """Returns this job's defaults; `get(name)` is the user's value of our arguments, `given` all names the user set."""
+    """Return this job's defaults; `get(name)` is the user's value of our arguments, `given` all names the user set."""
     model, own_videos = get("model_name_or_path"), any(map(get, ("train_dir", "train_file", "dataset_name")))
     if model:
         read_config(model)  # fail early, with a clear error, if there is no such model
@@ -91,13 +91,13 @@ def defaults(get: Any, given: set[str]) -> dict[str, Any]:
 
 
 def read_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, RecipeArguments, TrainingArguments]:
-    """Returns the argument groups of a command line; the user's go before the recipe's, and these before Trainer's."""
+    """Return the argument groups of a command line; the user's override the recipe's, and these override Trainer's."""
     given = given_names(argv)
     return parse(argv, lambda get: defaults(get, given), stop)
 
 
 def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[ClipList | ClipStream, ClipList, str]:
-    """Returns training clips, validation clips and the data set's name."""
+    """Return training clips, validation clips and the data set's name."""
     if args.source == "hub":
         hub = partial(from_hub, args.dataset_name, config_name=args.dataset_config_name)
         if args.streaming:
@@ -131,13 +131,13 @@ def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[C
 
 
 def set_name(source: str) -> str:
-    """Returns a data set's name: that of its training folder or file, or what this lies in if it is called train."""
+    """Return a data set's name: that of its training folder or file, or of the parent folder if that is "train"."""
     path = Path(source).resolve()
     return path.parent.name if path.stem.lower() in ("train", "training") and path.parent.name else path.stem
 
 
 def render(folder: str | None, training_args: TrainingArguments) -> tuple[str, str]:
-    """Returns the training and validation folders of the built-in set, rendered once."""
+    """Return the training and validation folders of the built-in set, rendered once."""
     first = training_args.main_process_first(desc="rendering the digits")
     with first, progress_bar("Rendering the digits", training_args) as show:
         path = render_digits(folder, progress=show)
@@ -162,7 +162,7 @@ class progress_bar:
 
 
 def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
-    """Returns model and processor, agreeing on labels, clip, patches and threshold."""
+    """Return model and processor, agreeing on labels, clip, patches and threshold."""
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     rlt: dict[str, Any] = {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
     for name in ("length_embedding", "proportional_attention"):
@@ -197,7 +197,7 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
 
 
 def load_weights(kind: Any, path: str, config: RLTVideoMAEConfig) -> tuple[RLTVideoMAEForVideoClassification, bool]:
-    """Returns a model with the weights that fit, and whether its classifier is new."""
+    """Return a model with all weights that fit, and whether its classifier is new."""
     model, loading = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, output_loading_info=True)
     changed = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
     return model, "classifier.weight" in changed
@@ -243,7 +243,7 @@ def find_job(
 
 
 def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
-    """Returns the tokens of each training clip."""
+    """Return the tokens of each training clip."""
     workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def find() -> np.ndarray:
@@ -289,7 +289,7 @@ def report_batches(trainer: RLTTrainer) -> None:
 
 
 def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelArguments]:
-    """Returns the trainer, the final evaluation's data set, the set's name and the model arguments.
+    """Return the trainer, the final evaluation's data set, the set's name and the model arguments.
 
     Users' mistakes show here, before anything is trained.
     """

@@ -147,7 +147,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
-        """Returns the configuration in `config_dict` with the changes in `kwargs`, and the trained grid if they change it.
+        """Return the configuration in `config_dict` changed by `kwargs`, and the trained grid if that changes.
 
         Args:
             config_dict: what config.json holds.

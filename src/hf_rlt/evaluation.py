@@ -28,7 +28,7 @@ FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?$)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|
 
 
 def logits_and_tokens(outputs: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns logits and, for each clip, the share of its tokens that were computed: small enough to be gathered.
+    """Return logits and, for each clip, the share of its tokens that were computed: small enough to be gathered.
 
     For `Trainer(preprocess_logits_for_metrics=...)` with `ignore_keys=IGNORED_OUTPUTS`.
     """
@@ -75,7 +75,7 @@ def evaluate_model(
     args: TrainingArguments | None = None,
     max_tokens: int | None = None,
 ) -> dict[str, Any]:
-    """Returns the results of a multi-view evaluation, the same on every process.
+    """Return the results of a multi-view evaluation, the same on every process.
 
     Args:
         model: a video classifier.
@@ -125,7 +125,7 @@ def evaluate_model(
 
 
 def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> dict[str, float]:
-    """Returns what `Trainer.evaluate` does, from batches within a budget of tokens.
+    """Return what `Trainer.evaluate` does, from batches within a budget of tokens.
 
     Trainer's own loop gathers batch by batch and wants as many, of the same size, from each process.
     """
@@ -148,7 +148,7 @@ def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> di
 
 
 def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path]:
-    """Returns the paths of `evaluation.json` (everything) and `per_class.csv`, written into a folder."""
+    """Write `evaluation.json` (everything) and `per_class.csv` into a folder; return their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "evaluation.json"

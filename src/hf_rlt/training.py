@@ -24,7 +24,7 @@ BY_TOKENS = ("group_by_length", "batch_rebalance")
 
 
 def scaled_learning_rate(base: float, total_batch: int) -> float:
-    """Returns the learning rate for `total_batch` clips per optimiser step: `base * total_batch / 256`.
+    """Return the learning rate for `total_batch` clips per optimiser step: `base * total_batch / 256`.
 
     Args:
         base: learning rate at 256 clips.
@@ -43,7 +43,7 @@ def parameter_groups(
     layer_decay: float,
     num_layers: int,
 ) -> list[dict[str, Any]]:
-    """Returns optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
+    """Return optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
 
     Block i (from 0) gets `learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
     behind the blocks the full rate. Frozen parameters are left out.
@@ -142,7 +142,7 @@ class RLTTrainer(Trainer):
         super()._push_from_checkpoint(checkpoint_folder)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Returns the optimiser; the groups are `parameter_groups` if there is a layer decay."""
+        """Return the optimiser; the groups are `parameter_groups` if there is a layer decay."""
         if self.layer_decay is None or self.optimizer is not None:
             return super().create_optimizer() if model is None else super().create_optimizer(model)
         target = self.model if model is None else model
@@ -166,7 +166,7 @@ class RLTTrainer(Trainer):
         return self._token_sampler
 
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
-        """Returns the clips of an optimiser step, of all ranks; with `max_tokens` their mean, rounded."""
+        """Return how many clips all ranks take in an optimiser step; with `max_tokens`, on average, rounded."""
         if self.max_tokens is None:
             return super().get_total_train_batch_size(args)
         return round(self.budget_sampler.clips_per_step)
@@ -204,7 +204,7 @@ class RLTTrainer(Trainer):
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Returns Trainer's, with the last batch (`dataloader_drop_last` is meant for training), and of this data set.
+        """Return Trainer's loader of this very data set, keeping the last batch: `dataloader_drop_last` is for training.
 
         With persistent loading processes Trainer keeps one loader, whatever it is asked to evaluate on.
         """
@@ -218,7 +218,7 @@ class RLTTrainer(Trainer):
             self.args.dataloader_drop_last = drop_last
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
-        """Returns the loss; counts the tokens on the device, without waiting for it."""
+        """Return the loss; count the tokens on the device, without waiting for it."""
         if model.training and "run_lengths" in inputs:
             self._tally.add(self.state.global_step, inputs["run_lengths"])
         return super().compute_loss(model, inputs, *args, **kwargs)

@@ -107,7 +107,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return super().__call__(videos, **kwargs)
 
     def preprocess(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
-        """Returns a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
+        """Return a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
 
         Args:
             videos: see the class.
@@ -137,7 +137,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
 
     def _resizing(self, settings: dict) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Returns what resizes a frame while a file is read, as it would be later, bit for bit; None if nothing does.
+        """Return what resizes a frame while a file is read, as it would be later, bit for bit; None if nothing does.
 
         A clip's frames are then never in memory in their own size, which of 16 of 4K takes 400 MB.
         """
@@ -209,7 +209,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return self._read_clips(video, clips, each, Limits(max_pixels, on_frame))[0]
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
-        """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
+        """Return `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
 
         Args:
             video_url_or_urls: a path, URL, bytes or binary file, or a list of these.
@@ -234,7 +234,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         timestamps: np.ndarray | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """Returns `(num_frames,)` int64 indices of the frames of a clip.
+        """Return `(num_frames,)` int64 indices of the frames of a clip.
 
         Args:
             metadata: of the video; an array's has no `video_backend` of ours.
@@ -325,7 +325,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return BatchFeature({"pixel_values": list(clips), "run_lengths": run_lengths}, tensor_type=return_tensors)
 
     def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
-        """Returns what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of clips."""
+        """Return what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of clips."""
         alike = len({clip.shape for clip in clips}) == 1
         scaling = (do_rescale, rescale_factor, do_normalize, image_mean, image_std)
         if not alike or not do_normalize or clips[0].dtype == torch.float32:
@@ -340,7 +340,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return batch
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
-        """Returns the paths written: the processor's file, and an image processor's for batched pipelines.
+        """Return the paths written: the processor's file, and an image processor's for batched pipelines.
 
         Registered for `AutoVideoProcessor` (`hf_rlt.register`) it also writes the code that `trust_remote_code=True` runs
         where hf_rlt is not installed.

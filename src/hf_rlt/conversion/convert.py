@@ -21,7 +21,7 @@ SHAPE = [
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """Summary of a conversion.
 
     Attributes:
         source: as given.
@@ -50,7 +50,7 @@ class Conversion:
     checks: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values, for JSON."""
+        """Return the same as plain values, for JSON."""
         return asdict(self)
 
 

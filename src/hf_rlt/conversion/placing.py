@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The folder that a conversion writes: whether it may, and how all of it appears at once."""
+"""Check the folder that a conversion writes to, and make all files appear in it at once."""
 
 import os
 import re
@@ -19,7 +19,7 @@ STALE = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.in
 
 
 def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
-    """Returns the folder to write as an absolute path.
+    """Return the folder to write as an absolute path.
 
     Raises:
         ValueError: if it holds the source, is a file, or holds files and is no model folder that may be replaced.
@@ -60,7 +60,7 @@ def _no_model(folder: Path) -> str:
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Returns a context with a folder to write to, whose files are in `target` at its end; after an error none is.
+    """Yield a folder to write to, whose files are moved to `target` at the end; after an error, none is.
 
     Files of the same names and weights of another model are replaced; all others stay.
 

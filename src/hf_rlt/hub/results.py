@@ -60,7 +60,7 @@ class RLTModelCard(ModelCard):
 
 
 def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
-    """Returns a card.
+    """Return a card.
 
     Args:
         path: of the file.
@@ -76,13 +76,13 @@ def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
 
 
 def dataset_names(dataset: str) -> tuple[str, str]:
-    """Returns a data set's type and its name for people: a Hub id stands for both."""
+    """Return a data set's type and its name for people: a Hub id stands for both."""
     dataset = " ".join(dataset.split())
     return (dataset, dataset) if "/" in dataset else (dataset.lower().replace(" ", "-"), dataset)
 
 
 def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) -> list[EvalResult]:
-    """Returns accuracies and share of tokens of one evaluation, each named with its protocol as far as that is known.
+    """Return accuracies and share of tokens of one evaluation, each named with its protocol as far as that is known.
 
     Args:
         evaluation: what `hf_rlt.evaluation.evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with
@@ -135,13 +135,13 @@ def _protocol(found: Mapping[str, Any], num_frames: int) -> str:
 
 
 def merged(existing: Sequence[EvalResult], own: Sequence[EvalResult]) -> list[EvalResult]:
-    """Returns our results, and of those on a card already the ones of other sources and other data sets."""
+    """Return our results, and of those on a card already the ones of other sources and other data sets."""
     datasets = {result.dataset_type for result in own}
     return [*own, *(r for r in existing if r.source_url or r.dataset_type not in datasets)]
 
 
 def table(results: Sequence[EvalResult]) -> str:
-    """Returns the results as a Markdown table: each with its data set and who measured it."""
+    """Return the results as a Markdown table: each with its data set and who measured it."""
     lines = ["| Metric | Value | Data set | Measured |", "|---|---|---|---|"]
     for result in results:
         source = "this model"

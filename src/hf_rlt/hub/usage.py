@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""How a model card says its model is opened. The code is run by the tests as it stands on a card."""
+"""Write the part of a model card that shows how to load the model. The tests run this code as it stands on a card."""
 
 import json
 
@@ -8,7 +8,7 @@ from .handler import EndpointHandler
 
 
 def usage(facts: ModelFacts, repo_id: str | None) -> str:
-    """Returns the ways that work for a model: with hf_rlt, with the repository's own code, with plain transformers."""
+    """Return the ways to load a model: with hf_rlt, with the repository's own code, with plain transformers."""
     folder = (
         json.dumps(facts.name).replace("<", "\\u003c").replace("`", "\\u0060")
     )  # neither our marker nor the end of the code block
@@ -67,7 +67,7 @@ dense = VideoMAEForVideoClassification.from_pretrained(name)
 
 
 def endpoint() -> str:
-    """Returns how the handler beside the model is asked, and its limits."""
+    """Describe how to call the handler beside the model, and its limits."""
     limits = EndpointHandler
     return f"""`handler.py` answers requests like this one with labels and scores:
 
