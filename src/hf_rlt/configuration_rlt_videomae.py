@@ -147,7 +147,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
-        """Return the configuration in `config_dict` changed by `kwargs`, and the trained grid if that changes.
+        """Return the configuration in `config_dict` changed by `kwargs`; if the grid changes, store the trained one.
 
         Args:
             config_dict: what config.json holds.

@@ -262,7 +262,7 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         )
 
     def score(self, pooled: Tensor, views: int | None = None) -> Tensor:
-        """Return logits `(B, K)` from `videomae`'s pool: `(B, D)`, or `(B * views, D)` for several views of each clip."""
+        """Return logits `(B, K)` from `videomae`'s pool: `(B, D)`, or `(B * views, D)` for several views per clip."""
         logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
         return logits if views is None else self._mean_of_views(logits.unflatten(0, (-1, views)))
 

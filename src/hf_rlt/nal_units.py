@@ -1,8 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Parse NAL units of H.264 and HEVC: does a packet hold exactly one picture, and may a picture be a field?
 
-Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC 14496-15,
-sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
+Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC
+14496-15, sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
 """
 
 import re

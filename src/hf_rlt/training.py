@@ -204,7 +204,7 @@ class RLTTrainer(Trainer):
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Return Trainer's loader of this very data set, keeping the last batch: `dataloader_drop_last` is for training.
+        """Return Trainer's loader of this data set with its last batch: `dataloader_drop_last` is meant for training.
 
         With persistent loading processes Trainer keeps one loader, whatever it is asked to evaluate on.
         """

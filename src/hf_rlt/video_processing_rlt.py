@@ -57,9 +57,9 @@ class RLTVideoProcessor(BaseVideoProcessor):
     """Turns videos into `pixel_values` `(B, F, C, H, W)` and `run_lengths` `(B, N)`.
 
     Takes a path, an http(s) URL, bytes, a binary file, a row of `datasets`, an array or tensor `(F, H, W, C)` or
-    `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames,
-    `frame_stride` (4) apart, centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"`
-    over the whole video. A file too short for that repeats its last frame. Arrays pass as they are unless
+    `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set)
+    frames, `frame_stride` (4) apart, centred; or at `fps` frames per second by the video's own time stamps; or, with
+    `sampling="uniform"`, over the whole video. A file too short for that repeats its last frame. Arrays pass as is unless
     `do_sample_frames=True`; the frames of a short one are then spread evenly, as in transformers.
 
     Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
@@ -137,7 +137,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
 
     def _resizing(self, settings: dict) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Return what resizes a frame while a file is read, as it would be later, bit for bit; None if nothing does.
+        """Return a function that resizes frames as a file is read, bit for bit as later; None if none are resized.
 
         A clip's frames are then never in memory in their own size, which of 16 of 4K takes 400 MB.
         """
@@ -325,7 +325,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return BatchFeature({"pixel_values": list(clips), "run_lengths": run_lengths}, tensor_type=return_tensors)
 
     def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
-        """Return what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of clips."""
+        """Scale and normalise clips to exactly the base class's values: `(B, F, C, H, W)`, or a list of clips."""
         alike = len({clip.shape for clip in clips}) == 1
         scaling = (do_rescale, rescale_factor, do_normalize, image_mean, image_std)
         if not alike or not do_normalize or clips[0].dtype == torch.float32:
