@@ -75,10 +75,10 @@ SMALL_MODEL = {
 
 
 def defaults(get: Any, given: set[str]) -> dict[str, Any]:
-    """Returns this job's defaults; `get(name)` is the user's value of our arguments, `given` all names the user set."""
+    """Return this job's defaults; `get(name)` is the user's value of our arguments, `given` all names the user set."""
     model, own_videos = get("model_name_or_path"), any(map(get, ("train_dir", "train_file", "dataset_name")))
     if model:
-        read_config(model)  # says at once, and in a sentence, if there is no such model
+        read_config(model)  # fail early, with a clear error, if there is no such model
     name = get("recipe") or "none"
     width = RLTVideoMAEConfig.from_pretrained(model).hidden_size if model and name != "none" else 768
     settings = {**platform(), **recipe(name, width)}
@@ -91,13 +91,13 @@ def defaults(get: Any, given: set[str]) -> dict[str, Any]:
 
 
 def read_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, RecipeArguments, TrainingArguments]:
-    """Returns the argument groups of a command line; the user's go before the recipe's, and these before Trainer's."""
+    """Return the argument groups of a command line; the user's override the recipe's, and these override Trainer's."""
     given = given_names(argv)
     return parse(argv, lambda get: defaults(get, given), stop)
 
 
 def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[ClipList | ClipStream, ClipList, str]:
-    """Returns training clips, validation clips and the data set's name."""
+    """Return training clips, validation clips and the data set's name."""
     if args.source == "hub":
         hub = partial(from_hub, args.dataset_name, config_name=args.dataset_config_name)
         if args.streaming:
@@ -131,13 +131,13 @@ def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[C
 
 
 def set_name(source: str) -> str:
-    """Returns a data set's name: that of its training folder or file, or what this lies in if it is called train."""
+    """Return a data set's name: that of its training folder or file, or of the parent folder if that is "train"."""
     path = Path(source).resolve()
     return path.parent.name if path.stem.lower() in ("train", "training") and path.parent.name else path.stem
 
 
 def render(folder: str | None, training_args: TrainingArguments) -> tuple[str, str]:
-    """Returns the training and validation folders of the built-in set, rendered once."""
+    """Return the training and validation folders of the built-in set, rendered once."""
     first = training_args.main_process_first(desc="rendering the digits")
     with first, progress_bar("Rendering the digits", training_args) as show:
         path = render_digits(folder, progress=show)
@@ -162,7 +162,7 @@ class progress_bar:
 
 
 def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
-    """Returns model and processor, agreeing on labels, clip, patches and threshold."""
+    """Return model and processor, agreeing on labels, clip, patches and threshold."""
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     rlt: dict[str, Any] = {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
     for name in ("length_embedding", "proportional_attention"):
@@ -197,14 +197,14 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[RLTVideoMAEForVi
 
 
 def load_weights(kind: Any, path: str, config: RLTVideoMAEConfig) -> tuple[RLTVideoMAEForVideoClassification, bool]:
-    """Returns a model with the weights that fit, and whether its classifier is new."""
+    """Return a model with all weights that fit, and whether its classifier is new."""
     model, loading = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, output_loading_info=True)
     changed = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
     return model, "classifier.weight" in changed
 
 
 def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
-    """Return what `find` does; the first process finds it and tells the others, also if all of them are to end."""
+    """Call `find` in the first process only, and return its result, or exit, in all processes."""
     if args.world_size == 1:
         return find()
     found, code = None, None
@@ -230,10 +230,10 @@ def find_job(
     validation: ClipList,
     label_smoothing: float,
 ) -> Settings:
-    """Return the settings that the result depends on; `resume_from_checkpoint` becomes what the training goes on from."""
+    """Return the settings that the result depends on, and set `resume_from_checkpoint` to the checkpoint found."""
     args = groups[-1]
 
-    def find() -> tuple[Settings, str | None]:  # reads whole models and checkpoints: not once for each process
+    def find() -> tuple[Settings, str | None]:  # reads whole models and checkpoints: once, not in each process
         settings = training_settings(*groups, train, validation, label_smoothing)
         found = find_start(args.output_dir, settings, args.resume_from_checkpoint)
         return settings, found and str(found)
@@ -243,7 +243,7 @@ def find_job(
 
 
 def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
-    """Returns the tokens of each training clip."""
+    """Return the tokens of each training clip."""
     workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def find() -> np.ndarray:
@@ -256,7 +256,7 @@ def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, ar
 
 
 def check_batches(data: DataArguments, recipe_args: RecipeArguments, given: set[str]) -> None:
-    """Returns nothing; raises if a budget of tokens is asked for together with what contradicts it."""
+    """Raise ValueError if a token budget is combined with options that contradict it."""
     if data.max_tokens_per_batch is None:
         return
     if "per_device_train_batch_size" in given:
@@ -272,13 +272,13 @@ def check_batches(data: DataArguments, recipe_args: RecipeArguments, given: set[
 
 
 def in_batch(tokens: np.ndarray, args: RecipeArguments) -> np.ndarray:
-    """Returns the tokens that each clip brings into a batch, all its repeats together; 0 for one that cannot be read."""
+    """Return the tokens that each clip, with all its repeats, adds to a batch; 0 for one that cannot be read."""
     kept = tokens if args.token_keep_ratio is None else np.round(tokens * args.token_keep_ratio).clip(1)
     return np.where(tokens > 0, kept * args.repeated_augmentation, 0).astype(np.int64)
 
 
 def report_batches(trainer: RLTTrainer) -> None:
-    """Returns nothing; says what the budget of tokens amounts to."""
+    """Report what the token budget amounts to."""
     sampler = trainer.budget_sampler
     logger.info(
         f"Batches of {sampler.fill:.1%} of {sampler.max_tokens} tokens on average, {len(sampler)} per process and epoch; "
@@ -289,7 +289,7 @@ def report_batches(trainer: RLTTrainer) -> None:
 
 
 def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelArguments]:
-    """Returns the trainer, the final evaluation's data set, the set's name and the model arguments.
+    """Return the trainer, the final evaluation's data set, the set's name and the model arguments.
 
     Users' mistakes show here, before anything is trained.
     """
@@ -356,7 +356,7 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
 
 
 def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: ModelArguments) -> None:
-    """Returns nothing; trains, evaluates, saves and reports."""
+    """Train, evaluate, save and report."""
     args = trainer.args
     if trainer.is_world_process_zero():
         with trainer.saving():
@@ -371,7 +371,7 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
         if trained:
             trainer.log_metrics("train", result.metrics)
             trainer.save_metrics("train", result.metrics)
-        else:  # only the end was left to do: the results of the training itself are there
+        else:  # training had ended before, so its results are already there
             trainer.state.log_history.pop()
         trainer.save_state()
     metrics = trainer.evaluate(final_data, ignore_keys=IGNORED_OUTPUTS)
@@ -395,7 +395,7 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
 def make_card(
     trainer: RLTTrainer, final_data: ViewDataset, dataset: str, metrics: dict[str, float], model_args: ModelArguments
 ) -> None:
-    """Returns nothing; writes the model's card, unless somebody else's is there."""
+    """Write the model's card, unless there is one that we did not write."""
     views = {"num_clips": len(final_data.positions), "num_crops": final_data.num_crops}
     result = {**metrics, **views, "threshold": trainer.model.config.threshold, "split": "validation"}
     repo_id = trainer.args.hub_model_id if trainer.args.push_to_hub else None
@@ -407,7 +407,7 @@ def make_card(
 
 
 def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrainer, final_data: ViewDataset) -> None:
-    """Returns nothing; prints what a person wants to know."""
+    """Print a summary of the results."""
     folder, example = trainer.args.output_dir, final_data.clips.sources[0]
     views = f", {final_data.num_views} views each" if final_data.num_views > 1 else ""
     print(f"\nTop-1 accuracy on held-out clips  {metrics['eval_accuracy']:.1%} of {metrics['eval_clips']}{views}")
@@ -441,7 +441,7 @@ def stop(message: str) -> NoReturn:
 
 
 def main() -> None:
-    """Run the job of the command line. A user's mistake ends in one line and exit code 2, a finished job in one and 0."""
+    """Run the job of the command line. A user's mistake prints one line and exits with 2, a finished job with 0."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:

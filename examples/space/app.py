@@ -34,7 +34,7 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
 
 
 def table(found: Analysis) -> str:
-    """Returns what was measured, as Markdown."""
+    """Format the measurements as Markdown."""
     dense, rlt = found.seconds["dense"], found.seconds["RLT"]
     label = max(found.scores, key=lambda name: found.scores[name])
     rows = [
@@ -49,7 +49,7 @@ def table(found: Analysis) -> str:
 
 
 def problem(error: BaseException, video: str) -> str:
-    """Returns an error as one line that names an uploaded file, and not where the server keeps it."""
+    """Return an error as one line that names the uploaded file, but not its path on the server."""
     name = Path(video).name
     if isinstance(error, MemoryError):
         return f"{name}: the server has not enough memory for it."
@@ -58,14 +58,14 @@ def problem(error: BaseException, video: str) -> str:
 
 
 def new_folder(parent: Path) -> str:
-    """Returns a new folder for a picture; those go that the page has copied long ago."""
+    """Return a new folder for a picture; delete old ones, which the page has long copied."""
     for old in sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[: 1 - KEPT]:
         shutil.rmtree(old)
     return tempfile.mkdtemp(dir=parent)
 
 
 def answer(analyse: Analyser, drawings: Path, video: str | None, threshold: float) -> tuple:
-    """Returns message, picture, numbers and scores of a video, as updates of the page."""
+    """Return message, picture, numbers and scores of a video, as updates of the page."""
     hidden = gr.update(value=None, visible=False)
     if not video:
         return gr.update(value="Choose a video.", visible=True), hidden, hidden, hidden
@@ -78,7 +78,7 @@ def answer(analyse: Analyser, drawings: Path, video: str | None, threshold: floa
 
 
 def build(name: str | Path = BUILT_IN) -> gr.Blocks:
-    """Returns the page for a classifier."""
+    """Return the page for a classifier."""
     analyse, drawings = Analyser(name), tempfile.TemporaryDirectory(prefix="hf_rlt-")
 
     def show(video: str | None, threshold: float) -> tuple:
@@ -115,7 +115,7 @@ def build(name: str | Path = BUILT_IN) -> gr.Blocks:
 
 
 def _outputs() -> list[gr.Component]:
-    """Returns the parts of the page that `answer` fills."""
+    """Return the parts of the page that `answer` fills."""
     message = gr.Markdown("Choose a video.", elem_id="message")
     picture = gr.Image(
         show_label=False,
@@ -131,7 +131,7 @@ def _outputs() -> list[gr.Component]:
 
 
 def main() -> None:
-    """Returns never; serves the page."""
+    """Serve the page."""
     parser = argparse.ArgumentParser(description="Shows what RLT does to a video.")
     parser.add_argument("--port", type=int, help="to serve on (default: the first free one from 7860)")
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a fine-tuning can be told beside `TrainingArguments`."""
+"""Arguments of fine-tuning beyond `TrainingArguments`."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class ModelArguments:
 
     @property
     def threshold_value(self) -> float | None:
-        """The threshold as a number, None for none."""
+        """The threshold as a number, or None for "none"."""
         try:
             return None if str(self.threshold).lower() == "none" else float(self.threshold)
         except ValueError as error:
@@ -119,7 +119,7 @@ class RecipeArguments:
 
 
 def given_names(argv: Sequence[str]) -> set[str]:
-    """Returns the names of the arguments that a command line, or the JSON file that is its only word, sets."""
+    """Return the names of the arguments that a command line, or the JSON file that is its only word, sets."""
     in_file = _of_file(argv)
     if in_file is not None:
         return set(in_file)
@@ -127,7 +127,7 @@ def given_names(argv: Sequence[str]) -> set[str]:
 
 
 def parse(argv: Sequence[str], presets: Callable, error: Callable[[str], NoReturn]) -> tuple:
-    """Returns the four argument groups of a command line, or of a JSON file if that is the only argument.
+    """Return the four argument groups of a command line, or of a JSON file if that is the only argument.
 
     Args:
         argv: without the program's name.
@@ -148,7 +148,7 @@ def parse(argv: Sequence[str], presets: Callable, error: Callable[[str], NoRetur
 
 
 def _of_file(argv: Sequence[str]) -> dict[str, Any] | None:
-    """Returns the arguments of the JSON file that is the only word; None for a command line."""
+    """Return the arguments of the JSON file that is the only word; None for a command line."""
     if len(argv) != 1 or not argv[0].endswith(".json"):
         return None
     try:

@@ -14,7 +14,7 @@ BIAS_CHANNELS = 8  # flash attention wants head sizes in steps of 8
 def with_key_bias(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns query, key and value with 8 more channels, so that `bias[j]` is added to the logits of key j.
+    """Return query, key and value with 8 more channels, so that `bias[j]` is added to the logits of key j.
 
     For backends without an additive mask. Two channels carry the bias, rounded and the rest of it, so that half precision
     loses nothing that counts; the added channels of the value, and so of the output, are zero.
@@ -33,10 +33,10 @@ def with_key_bias(
 
 
 def with_power_of_two_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-    """Pad heads with zeros to the next power of two, which changes no logit.
+    """Pad the head dimension with zeros to the next power of two, which changes no logit.
 
-    flex_attention of torch 2.6 takes no other head size (80 of ViT-H, 64 + 8 with a key bias); that of later versions
-    rounds up inside.
+    In torch 2.6, flex_attention accepts no other head size (such as ViT-H's 80, or 64 + 8 with a key bias); later
+    versions pad internally.
     """
     size = query.shape[-1]
     missing = (1 << (size - 1).bit_length()) - size
@@ -44,7 +44,7 @@ def with_power_of_two_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[
 
 
 def add_bias(mask: Tensor | None, bias: Tensor) -> Tensor:
-    """Returns an additive mask: `bias` `(B, 1, 1, n)`, and what a mask, bool or additive, has to say."""
+    """Return an additive mask: `bias` `(B, 1, 1, n)`, and what a mask, bool or additive, has to say."""
     if mask is None:
         return bias
     return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
@@ -54,7 +54,7 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
     """VideoMAE's attention inside each clip of a pack. Same parameters."""
 
     def forward(self, hidden_states: Tensor, **kwargs) -> tuple[Tensor, Tensor | None]:
-        """Returns the context, shaped as `hidden_states`, and the probabilities if the backend gives them.
+        """Return the context, shaped as `hidden_states`, and the probabilities if the backend gives them.
 
         Args:
             hidden_states: `(B, n, D)`, or a pack `(1, L, D)`.
@@ -63,7 +63,7 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
         return self.attend(*self.project(hidden_states), **kwargs)
 
     def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns queries, keys and values, each `(B, heads, n, head size)`."""
+        """Return queries, keys and values, each `(B, heads, n, head size)`."""
         shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
         key = self.key(hidden_states).view(shape).transpose(1, 2)
         value = self.value(hidden_states).view(shape).transpose(1, 2)
@@ -79,7 +79,7 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
         key_bias: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns the context `(B, n, D)` and the probabilities if the backend gives them.
+        """Return the context `(B, n, D)` and the probabilities if the backend gives them.
 
         Args:
             query, key, value: `(B, heads, n, head size)`.

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Trainer's checkpoints: which of them are whole, which are kept, and whether there is room for one."""
+"""Manage Trainer's checkpoints: which of them are complete, which to keep, and whether there is room for one."""
 
 import logging
 import os
@@ -15,19 +15,19 @@ from .training_record import RECORD, file_problem, read_record, write_record
 logger = logging.getLogger(__name__)
 
 MODEL_ONLY = "it holds the model only (save_only_model)"
-NUMBERED = re.compile(r"checkpoint-(0|[1-9][0-9]*)")  # what Trainer writes, and no copy or relative of it
+NUMBERED = re.compile(r"checkpoint-(0|[1-9][0-9]*)")  # as Trainer writes them; no copies or variants
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be written or read, or is not of this training. The message says what to do."""
+    """A checkpoint cannot be written or read, or is of another training. The message says what to do."""
 
 
 def complete_checkpoint(folder: str | Path, settings: dict[str, Any] | None, step: int) -> None:
-    """Write the record that makes a checkpoint a whole one, when all its other files are written.
+    """Write the record that marks a checkpoint as complete, after all its other files.
 
     Args:
         folder: of the checkpoint.
-        settings: of the training, None if they are not known.
+        settings: of the training; None if they are not known.
         step: optimiser steps taken.
     """
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != RECORD)
@@ -37,8 +37,9 @@ def complete_checkpoint(folder: str | Path, settings: dict[str, Any] | None, ste
 def checkpoint_problem(folder: str | Path) -> str | None:
     """Return what is wrong with a checkpoint folder; None if a training can be resumed from it.
 
-    Trainer writes a checkpoint file by file; `complete_checkpoint` then writes down the digest of each. A process killed
-    on the way leaves no record; a disk that was full or lost power, or a file of another training, does not agree with it.
+    Trainer writes a checkpoint file by file; `complete_checkpoint` then records the digest of each. If the process is
+    killed before that, there is no record; files cut short by a full disk or a power loss, or taken from another
+    training, do not match it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -55,21 +56,21 @@ def checkpoint_problem(folder: str | Path) -> str | None:
     if named and int(named[1]) != record.step:
         return f"it is of step {record.step}"
     own = {name.split("/")[0] for name in record.files}
-    foreign = [path.name for path in folder.glob("*fsdp*") if path.name not in own]  # Trainer would read that instead
+    foreign = [path.name for path in folder.glob("*fsdp*") if path.name not in own]  # Trainer would load these instead
     return f"{foreign[0]} does not belong to it" if foreign else file_problem(folder, record)
 
 
 def checkpoint_folders(output_dir: str | Path) -> list[Path]:
-    """Return what is called `checkpoint-STEP` in a training's folder, the newest step first."""
+    """Return the folders `checkpoint-STEP` in a training's folder, the latest step first."""
     found = {path: NUMBERED.fullmatch(path.name) for path in Path(output_dir).glob("checkpoint-*")}
     steps = {path: int(match[1]) for path, match in found.items() if match}
     return sorted(steps, key=lambda path: steps[path], reverse=True)
 
 
 def delete_old_checkpoints(newest: Path, limit: int | None, best: str | None) -> None:
-    """Delete the oldest checkpoints beside a new one until so many are left; the best one stays.
+    """Delete the oldest checkpoints beside a new one until `limit` are left; never the best one.
 
-    Trainer's own way deletes before the new one is known to be whole, and whatever is called `checkpoint-*`.
+    Trainer itself would delete them before the new one is known to be complete, and anything named `checkpoint-*`.
     """
     if not limit or limit < 0:
         return
@@ -80,11 +81,11 @@ def delete_old_checkpoints(newest: Path, limit: int | None, best: str | None) ->
 
 
 def newest_checkpoint(output_dir: str | Path, damaged: dict[Path, str] | None = None) -> Path | None:
-    """Return the newest checkpoint that is whole, or None.
+    """Return the newest complete checkpoint, or None.
 
     Args:
         output_dir: of the training.
-        damaged: gets the newer ones that are not, with the reasons.
+        damaged: filled with the newer, incomplete ones and what is wrong with each.
     """
     for folder in checkpoint_folders(output_dir):
         problem = checkpoint_problem(folder)
@@ -96,10 +97,10 @@ def newest_checkpoint(output_dir: str | Path, damaged: dict[Path, str] | None = 
 
 
 def set_aside(damaged: dict[Path, str]) -> None:
-    """Rename damaged checkpoints to `damaged-checkpoint-STEP`, with a warning: new ones are to be written in their places.
+    """Rename damaged checkpoints to `damaged-checkpoint-STEP`, so that new ones can take their place; log a warning.
 
     Args:
-        damaged: their folders, with the reasons.
+        damaged: their folders, and what is wrong with each.
     """
     for folder, problem in damaged.items():
         names = (folder.with_name(f"damaged-{folder.name}" + (f"-{n}" if n > 1 else "")) for n in count(1))
@@ -111,12 +112,12 @@ def set_aside(damaged: dict[Path, str]) -> None:
 def checkpoint_to_resume(
     output_dir: str | Path, asked: str | bool | None, damaged: dict[Path, str] | None = None
 ) -> Path | None:
-    """Return the checkpoint to resume from: the one asked for, or the newest whole one; None to start anew.
+    """Return the checkpoint to resume from: the one asked for, or the newest complete one; None to start anew.
 
     Args:
         output_dir: of the training.
         asked: a checkpoint, or whether there has to be one.
-        damaged: gets those in `output_dir` that are newer than its newest whole one, with the reasons.
+        damaged: filled with those in `output_dir` newer than its newest complete one, and what is wrong with each.
 
     Raises:
         CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
@@ -136,11 +137,11 @@ def checkpoint_to_resume(
 
 
 def check_output_dir(output_dir: str | Path, num_parameters: int) -> None:
-    """Raise unless a folder can be written, and warn if there is no room for one checkpoint.
+    """Raise CheckpointError unless a folder can be written, and warn if there is no room for one checkpoint.
 
     Args:
-        output_dir: is made if it does not exist.
-        num_parameters: of the model; a checkpoint of AdamW takes about 12 bytes for each.
+        output_dir: created if it does not exist.
+        num_parameters: of the model; a checkpoint with AdamW takes about 12 bytes for each.
 
     Raises:
         CheckpointError: if the folder cannot be made or written.

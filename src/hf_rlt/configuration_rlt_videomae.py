@@ -12,7 +12,7 @@ from transformers import VideoMAEConfig
 from .runs import grid_size, sides
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
-# The most that is believed of a config.json: more than any model has, and little enough for a wrong number to cost nothing.
+# Upper bounds for sizes in config.json: above any model's, but low enough that a wrong number costs nothing.
 MOST = {
     "num_frames": 1 << 16,
     "image_size": 1 << 14,
@@ -25,7 +25,7 @@ MOST = {
     "num_attention_heads": 1 << 10,
     "num_labels": 1 << 17,
 }
-MOST_POSITIONS = 1 << 26  # numbers in a position table; ViT-B's has as many for 890 frames of 224 pixels
+MOST_POSITIONS = 1 << 26  # numbers in a position table; reached by ViT-B at 890 frames of 224 pixels
 
 
 def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
@@ -33,11 +33,11 @@ def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) 
 
 
 def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") -> None:
-    """Raise ValueError unless the sizes of a model are whole numbers of which a model can be built.
+    """Raise ValueError unless a model can be built with these sizes.
 
     Args:
-        values: fields of a configuration; those that are missing have VideoMAE's values.
-        before, after: what messages say before and after "expected FIELD".
+        values: fields of a configuration; missing ones default to VideoMAE's.
+        before, after: text of messages before and after "expected FIELD".
     """
     for field, most in MOST.items():
         value = values.get(field, 1)
@@ -105,7 +105,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> None:
-        """Returns nothing; writes config.json, and this file if the class is registered for `AutoConfig`."""
+        """Write config.json, and this file if the class is registered for `AutoConfig`."""
         if self._auto_class is None:
             self.__dict__.pop("auto_map", None)  # of the folder it was loaded from, which holds other classes
         maps = getattr(self, "auto_map", None) or {}
@@ -117,7 +117,7 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def validate_run_length_settings(self) -> None:
-        """Returns nothing; raises if threshold or drop_path_rate is out of range."""
+        """Raise ValueError if threshold or drop_path_rate is out of range."""
         if self.threshold is not None and math.isnan(self.threshold):
             raise ValueError("Expected threshold to be a number or None, received NaN: pass 0.1, or None for dense.")
         if not 0 <= self.drop_path_rate < 1:
@@ -129,15 +129,15 @@ class RLTVideoMAEConfig(VideoMAEConfig):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> Any:
-        """Return the configuration of a model; `from_dict` gets its name, for what it says."""
+        """Return the configuration of a model; `from_dict` gets the model's name, for its messages."""
         kwargs.setdefault("name_or_path", str(pretrained_model_name_or_path))
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read config.json; a folder of a class that this one is derived from counts as one of this class.
+        """Read config.json, treating the model type of a parent class, i.e. VideoMAE, as this class's own.
 
-        Loading VideoMAE's weights into it is what the class is for: transformers would warn that it is not supported.
+        Loading VideoMAE's weights is what this class is for, yet transformers would warn that it is not supported.
         """
         config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         derived_from = {getattr(base, "model_type", None) for base in cls.__mro__ if issubclass(base, VideoMAEConfig)}
@@ -147,15 +147,15 @@ class RLTVideoMAEConfig(VideoMAEConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
-        """Returns the configuration in `config_dict` with the changes in `kwargs`, and the trained grid if they change it.
+        """Return the configuration in `config_dict` changed by `kwargs`; if the grid changes, store the trained one.
 
         Args:
             config_dict: what config.json holds.
             **kwargs: fields to change; with `return_unused_kwargs=True` the others are returned as well.
 
         Raises:
-            ValueError: if a grid is changed to one without a whole tubelet, position_grid is no grid, or a size is more than
-                any model has. Nothing was built then.
+            ValueError: if a grid is changed to one without a whole tubelet, position_grid is not a grid, or a size
+                exceeds its bound. Nothing has been built then.
         """
         name = kwargs.get("name_or_path") or config_dict.get("_name_or_path")
         check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")

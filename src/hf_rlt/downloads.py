@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Videos behind http(s) addresses: downloaded within limits of size and time."""
+"""Download videos from http(s) addresses, within limits of size and time."""
 
 import io
 import time
@@ -13,34 +13,34 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, build
 
 MAX_BYTES = 2 << 30
 MAX_SECONDS = 600.0  # for a whole download, redirects included
-SILENCE = 20.0  # seconds to connect, and without a byte
-SLOWEST = 10_000  # bytes a second, on average, once SILENCE seconds have passed
-IN_MEMORY = 64 << 20  # bytes; what is larger goes to a temporary file
+SILENCE = 20.0  # longest wait for a connection or for the next byte, in seconds
+SLOWEST = 10_000  # least average speed in bytes per second, once SILENCE seconds have passed
+IN_MEMORY = 64 << 20  # bytes; larger files go to a temporary file
 
 _LATER = "Download it yourself and pass the file."
 
 
 class Download(SpooledTemporaryFile):
-    """A downloaded file, which errors call by its address."""
+    """A downloaded file, which error messages name by its address."""
 
     name: str = ""  # type: ignore[assignment]
-    mode = "rb"  # or PyAV takes it for a file to write to
+    mode = "rb"  # otherwise PyAV would take it for a file to write to
 
     def seekable(self) -> bool:  # Python 3.10 has none
         return True
 
 
 class _Clock:
-    """How long a download may still take, which depends on how much has come."""
+    """The time that a download has left, which grows with the bytes received."""
 
     def __init__(self) -> None:
         self.start, self.received = time.monotonic(), 0
 
     def left(self) -> float:
-        """Return the seconds that the next byte may take.
+        """Return how many seconds the next byte may take.
 
         Raises:
-            TimeoutError: if there are none.
+            TimeoutError: if no time is left.
         """
         passed = time.monotonic() - self.start
         if passed >= MAX_SECONDS:
@@ -52,7 +52,7 @@ class _Clock:
 
 
 class _TimedFile(io.RawIOBase):
-    """What comes from a socket, every byte in time."""
+    """A socket's stream that fails if bytes do not arrive in time."""
 
     def __init__(self, raw: Any, sock: Any, clock: _Clock) -> None:
         self._raw, self._socket, self._clock = raw, sock, clock
@@ -78,7 +78,7 @@ class _TimedResponse(HTTPResponse):
 
 
 def _timed(handler: Any, clock: _Clock) -> Any:
-    """Return urllib's handler with responses that are timed, from the first byte of their headers on."""
+    """Make a urllib handler time its responses, from the first byte of their headers on; return it."""
     plain = handler.do_open
 
     def do_open(http_class: Any, request: Any, **options: Any) -> Any:
@@ -98,20 +98,20 @@ class _WebOnly(HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if not is_address(newurl):
             raise HTTPError(newurl, code, f"redirected to {newurl}, which is not http(s)", headers, fp)
-        fp.close()  # or urllib reads its body, however long
+        fp.close()  # otherwise urllib would read its body, however long
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def is_address(video: object) -> TypeGuard[str]:
-    """Return whether a video is given as an http(s) address."""
+    """Return whether `video` is an http(s) address."""
     return isinstance(video, str) and video[:8].lower().startswith(("http://", "https://"))
 
 
 def download(url: str) -> Download:
-    """Download a file, in memory or, if it is large, on disk. Closing it removes it.
+    """Download a file to memory, or to disk if it is large. Closing it removes it.
 
     Raises:
-        ValueError: naming the address, if there is no file, or one that is too large or comes too slowly.
+        ValueError: naming the address, if the file does not exist, is too large or arrives too slowly.
     """
     clock = _Clock()
     handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()

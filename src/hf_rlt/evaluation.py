@@ -24,11 +24,11 @@ from .metrics import VideoAccuracy
 # What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
 AHEAD = 8  # videos that may wait for a batch with room for them
 IGNORED_OUTPUTS = ["hidden_states", "attentions"]
-FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?$)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")  # numbers are none
+FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?$)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")  # but not numbers
 
 
 def logits_and_tokens(outputs: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns logits and, for each clip, the share of its tokens that were computed: small enough to be gathered.
+    """Return logits and, for each clip, the share of its tokens that were computed: small enough to be gathered.
 
     For `Trainer(preprocess_logits_for_metrics=...)` with `ignore_keys=IGNORED_OUTPUTS`.
     """
@@ -75,7 +75,7 @@ def evaluate_model(
     args: TrainingArguments | None = None,
     max_tokens: int | None = None,
 ) -> dict[str, Any]:
-    """Returns the results of a multi-view evaluation, the same on every process.
+    """Return the results of a multi-view evaluation, the same on every process.
 
     Args:
         model: a video classifier.
@@ -125,7 +125,7 @@ def evaluate_model(
 
 
 def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> dict[str, float]:
-    """Returns what `Trainer.evaluate` does, from batches within a budget of tokens.
+    """Return what `Trainer.evaluate` does, from batches within a budget of tokens.
 
     Trainer's own loop gathers batch by batch and wants as many, of the same size, from each process.
     """
@@ -148,7 +148,7 @@ def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> di
 
 
 def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path]:
-    """Returns the paths of `evaluation.json` (everything) and `per_class.csv`, written into a folder."""
+    """Write `evaluation.json` (everything) and `per_class.csv` into a folder; return their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "evaluation.json"
@@ -160,8 +160,8 @@ def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path
 def write_per_class(rows: Sequence[tuple[str, int, float]], folder: str | Path) -> Path:
     """Write `per_class.csv` into a folder, with (class, clips, accuracy) rows; return its path.
 
-    It is for people and their spreadsheets, which take cells that begin with =, + and the like for formulas: an apostrophe
-    before such a class makes it text. `evaluation.json` has the classes as they are.
+    Spreadsheets take cells that begin with =, + and the like for formulas, so such classes get a leading apostrophe.
+    `evaluation.json` has the classes as they are.
     """
     path = Path(folder) / "per_class.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:

@@ -1,19 +1,21 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Which frames a video has and when each is shown: from its packets where they are evidence enough, else by decoding.
+"""Find which frames a video has and when each is shown: from its packets where they are reliable, else by decoding.
 
-Frame `i` is the i-th frame that decoding the whole file returns. Packets tell that without decoding if
+Frame `i` is the i-th frame that decoding the whole file returns. Packets tell which one that is, without decoding, if
 
-- each holds one frame: no fields, none that is never shown, none that an edit list cuts away; none is damaged or missing;
-- their times order them as the decoder does. Where it hands frames out in the order in which they are stored, times
-  ascend. Where it reorders (H.264, HEVC), times show that they know of it: they differ from the stored order, by no more
-  places than the decoder waits. Times that ascend there are those of decoding, as in AVI and what was copied from it;
-- the frames from one keyframe to the next are shown together: a wrong time inside does not move the frames outside.
+- each holds exactly one frame: no fields, no frame that is never shown or cut away by an edit list; none is damaged or
+  missing;
+- their times put them in the decoder's output order. If the decoder outputs frames as they are stored, times must
+  ascend. If it reorders them (H.264, HEVC), times must reflect that: they differ from the stored order, by no more
+  places than the decoder's delay. If they ascend nevertheless, they are decoding times, as in AVI and files remuxed
+  from it;
+- the frames from one keyframe to the next are shown together, so that a wrong time among them moves no frame outside.
 
         stored   I P b b | I P b b | ...
         times    0 3 1 2 | 4 7 5 6 | ...      each group ends before the next begins
 
-The order inside a group is checked when it is decoded. Not seen is damage that makes decoding lose a frame in a part of
-the file that is not decoded: frames keep the places that packets give them.
+The order inside a group is checked when it is decoded. What goes unnoticed is damage that makes the decoder lose a
+frame in a part of the file that is not read: all frames keep the places that packets give them.
 """
 
 import os
@@ -31,22 +33,22 @@ import numpy as np
 from .nal_units import PictureScan
 from .video_stream import NO_LIMITS, Limits, Source, decode, quarter_turns
 
-MAX_REORDER = 16  # no common codec shows a frame more places away from where it is stored
-CACHE_BYTES = 64 << 20  # of all remembered indices together; that of two hours at 30 FPS has 2 MB
-_SETTLED = 2_000_000_000  # ns after which a file that is written again gets another time of change
+MAX_REORDER = 16  # places; no common codec shows a frame further from where it is stored
+CACHE_BYTES = 64 << 20  # for all cached indices together; two hours at 30 FPS take 2 MB
+_SETTLED = 2_000_000_000  # ns; a file that is rewritten sooner may keep its time stamps
 
 
 @dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """Where the frames of one video lie in time.
+    """The frames of a video and when each is shown.
 
     Attributes:
-        pts: (num_frames,) int64, ascending presentation times in units of `time_base`. Times that are only out of order,
-            as in AVI, are sorted; others that are equal or go back are raised to the time before; a file without times
-            gets evenly spaced ones.
+        pts: (num_frames,) int64, ascending presentation times in units of `time_base`. Times that are merely out of
+            order, as in AVI, are sorted; otherwise a time that goes back is raised to the one before it; a file without
+            times gets evenly spaced ones.
         time_base: seconds per unit of `pts`.
         height, width: pixels of the frames `read_frames` returns, upright and with square pixels.
-        fps: average frames per second; 25 when neither times nor headers say.
+        fps: average frames per second; 25 if neither times nor headers tell.
     """
 
     pts: np.ndarray
@@ -54,7 +56,7 @@ class VideoIndex:
     height: int
     width: int
     fps: float
-    # Frames that decoding can start from, if packets are the evidence; None if frames have to be counted from the start.
+    # Keyframes to seek to, if the index was built from packets; None if frames must be counted from the start.
     _keys: np.ndarray | None = field(default=None, repr=False)
 
     @property
@@ -63,7 +65,7 @@ class VideoIndex:
 
     @property
     def duration(self) -> float:
-        """Seconds from the start of the first frame to the end of the last, which gets an average length."""
+        """Seconds from the start of the first frame to the end of the last, whose length is taken to be average."""
         return float(self.timestamps[-1]) + 1.0 / self.fps
 
     @property
@@ -73,7 +75,7 @@ class VideoIndex:
 
 
 class _Cache:
-    """Indices of files by name, inode, size and times of change; those not used for longest go first."""
+    """Least-recently-used cache of indices, keyed by path, inode, size and time stamps of the file."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple, VideoIndex] = OrderedDict()
@@ -81,14 +83,14 @@ class _Cache:
 
     @staticmethod
     def key(source: Source) -> tuple | None:
-        """Return what tells this state of a file from others; None for no file, or one that may still be written."""
+        """Return a key for the current state of a file; None if the source is no path or may still be being written."""
         if not isinstance(source, (str, os.PathLike)):
             return None
         try:
             found = os.stat(source)
         except (OSError, ValueError):
             return None
-        changed = found.st_mtime_ns, found.st_ctime_ns  # only the second tells of `cp -p` onto a file of equal size
+        changed = found.st_mtime_ns, found.st_ctime_ns  # only ctime reveals `cp -p` onto a file of equal size
         if time.time_ns() - max(changed) < _SETTLED:
             return None
         return os.path.abspath(os.fsdecode(source)), found.st_dev, found.st_ino, found.st_size, *changed
@@ -126,7 +128,7 @@ cache = _Cache()
 
 
 def index_packets(container: Any, stream: Any) -> VideoIndex | None:
-    """Make the index that the packets give, decoding one frame; None when they are not evidence enough, see above."""
+    """Build the index from packets, decoding one frame; return None if they are not reliable (see the module)."""
     context = stream.codec_context
     frames_in = _frame_counter(container, context)
     if frames_in is None:
@@ -163,9 +165,9 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
 
 
 def _is_indexed(entries: Any, times: list[int], places: list[int]) -> bool:
-    """Return whether an AVI's index has the packets that reading has.
+    """Return whether an AVI's index lists the packets that reading from the start finds.
 
-    AVI has no times: they count packets when it is read from its start, and entries of its index after a seek.
+    AVI has no times: FFmpeg counts packets, or after a seek entries of the index.
     """
     found = [(entry.timestamp, entry.pos) for entry in entries]
     distances = {place - entry[1] for entry, place in zip(found, places, strict=False)}
@@ -173,9 +175,9 @@ def _is_indexed(entries: Any, times: list[int], places: list[int]) -> bool:
 
 
 def _frame_counter(container: Any, context: Any) -> Callable[[Any], int | None] | None:
-    """Return what tells how many frames decoding makes of a packet, 0 or 1, or None if that is not known.
+    """Return a function from a packet to the number of frames it decodes to, 0 or 1, or None where that is not known.
 
-    None for streams whose frames decoding may hand out in an order that times do not tell.
+    None for a stream whose frames the decoder may output in an order that times do not tell.
     """
     codec = context.name
     if codec in ("h264", "hevc") and not (container.format.name == "avi" and context.reorder_depth):
@@ -184,31 +186,31 @@ def _frame_counter(container: Any, context: Any) -> Callable[[Any], int | None] 
         except (ValueError, IndexError):
             return None
         return lambda packet: 1 if scan.holds_next(bytes(packet)) else None
-    # Others that reorder (MPEG-1, 2 and 4, VC-1, ...) do it by type of picture, and leave out what does not fit. A frame of
-    # APNG is painted over the one before, which a seek does not clear.
+    # Other codecs that reorder (MPEG-1, 2 and 4, VC-1, ...) do so by picture type and drop pictures that do not fit. Each
+    # frame of APNG is painted over the one before, which a seek does not clear.
     if context.reorder_depth or codec == "apng":
         return None
-    if codec == "mpeg4":  # one that is not coded has some 10 bytes, and makes no frame
+    if codec == "mpeg4":  # a "not coded" picture takes about 10 bytes and decodes to no frame
         return lambda packet: 1 if packet.size >= 32 else None
     return {"vp8": _vp8_shown, "vp9": _vp9_shown}.get(codec, lambda packet: 1)
 
 
 def _vp8_shown(packet: Any) -> int:
-    """Return 0 for a frame that is only decoded from, else 1. Source: RFC 6386, section 9.1."""
+    """Return 0 for a frame that is never shown, else 1. Source: RFC 6386, section 9.1."""
     return memoryview(packet)[0] >> 4 & 1
 
 
 def _vp9_shown(packet: Any) -> int:
-    """Return 0 for a frame that is only decoded from, else 1. Source: VP9 specification, section 6.2 and annex B."""
+    """Return 0 for a frame that is never shown, else 1. Source: VP9 specification, section 6.2 and annex B."""
     data = memoryview(packet)
     if data[-1] & 0xE0 == 0xC0:
-        return 1  # several frames, of which the last is shown
-    bit = 2 if data[0] >> 4 & 3 == 3 else 3  # the profile's fourth bit
-    return data[0] >> bit & 1 or data[0] >> bit - 2 & 1  # shows an earlier one, or itself
+        return 1  # a superframe: several frames, of which the last is shown
+    bit = 2 if data[0] >> 4 & 3 == 3 else 3  # profile 3 is followed by a reserved bit
+    return data[0] >> bit & 1 or data[0] >> bit - 2 & 1  # show_existing_frame, show_frame
 
 
 def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool:
-    """Return whether the times of packets, as stored, can be those in which the decoder hands out frames."""
+    """Return whether packet times, given in stored order, can be the decoder's output order."""
     count, order = len(times), np.argsort(times)
     if (np.diff(times[order]) == 0).any():
         return False
@@ -225,7 +227,7 @@ def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool
 
 
 def index_frames(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> VideoIndex | None:
-    """Make the index that decoding everything gives, without damaged frames at the end; None for no frame."""
+    """Build the index by decoding everything, without damaged frames at the end; return None if no frame is intact."""
     times: list[int | None] = []
     first, good = None, 0
     for frame, _, intact in decode(container, stream, limits):
@@ -241,9 +243,9 @@ def index_frames(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Vid
 def _make_index(
     stream: Any, first: Any, pts: np.ndarray, keys: np.ndarray | None = None, *, timed: bool = True
 ) -> VideoIndex:
-    """Make the index from the first frame, and the times of all, or only their numbers, and which are keyframes."""
+    """Build the index from the first frame, the times of all (their numbers if not `timed`) and which are keyframes."""
     ratio = float(stream.sample_aspect_ratio or 1)
-    height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # or it is nonsense
+    height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # others: nonsense
     height, width = (width, height) if quarter_turns(first) % 2 else (height, width)
     fps = float(stream.average_rate or stream.guessed_rate or 25)
     base = stream.time_base if timed else 1 / Fraction(fps).limit_denominator(100_000)
@@ -252,12 +254,12 @@ def _make_index(
     starts = None if keys is None else np.flatnonzero(keys)
     for array in (pts, starts):
         if array is not None:
-            array.flags.writeable = False  # a remembered index is handed out again
+            array.flags.writeable = False  # a cached index is shared
     return VideoIndex(pts, base, height, width, fps, starts)
 
 
 def _ascending(stamps: np.ndarray) -> np.ndarray:
-    """Return times that do not go back: sorted if they are merely out of order, else raised to the time before."""
+    """Return times that never go back: sorted if they are merely out of order, else raised to the time before."""
     order = np.argsort(stamps, kind="stable")
     local = (np.abs(order - np.arange(len(order))) <= MAX_REORDER).all()
     return stamps[order] if local else np.maximum.accumulate(stamps)

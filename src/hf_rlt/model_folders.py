@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a person gives as a model: a folder or a Hub id, and whether its config.json says something that can be built."""
+"""Validate the name of a model, which is a folder or a Hub id, and its config.json."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def is_hub_id(name: str) -> bool:
-    """Return whether a name can be a Hub id; what stands beside existing folders is meant as a path, and no id."""
+    """Return whether a name can be a Hub id, i.e. is valid and has the form user/name."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -28,10 +28,10 @@ def is_hub_id(name: str) -> bool:
 def check_found(name: str) -> None:
     """Raise an error unless there is a config.json: in the folder `name`, in the cache, or on the Hub.
 
-    The Hub is asked once. transformers would try six times, for 23 seconds without a network, and not say for what.
+    Asks the Hub only once. Without a network, transformers would retry six times, for 23 seconds, and not say what for.
 
     Raises:
-        ValueError: if a name is none of a folder, and can be no Hub id.
+        ValueError: if the name is neither a folder nor a possible Hub id.
         OSError: if there is no such model.
     """
     if Path(name).is_dir():
@@ -49,7 +49,7 @@ def check_found(name: str) -> None:
 
 
 def _not_on_hub(name: str) -> str:
-    """Ask the Hub once for a model's config.json; return why it is not to be had, or "" if it is."""
+    """Ask the Hub once for a model's config.json; return why it is not available, or "" if it is."""
     seconds = constants.HF_HUB_ETAG_TIMEOUT
     timeout: Any = (min(CONNECT_SECONDS, seconds), seconds, seconds, seconds)  # connect, read, write, wait for a socket
     place = constants.ENDPOINT
@@ -59,10 +59,10 @@ def _not_on_hub(name: str) -> str:
         return f"none in the model of that id on {place}"
     except HfHubHTTPError as error:
         status = error.response.status_code
-        if status in (401, 403, 404):  # 401 is also how the Hub says that there is none
+        if status in (401, 403, 404):  # the Hub also answers 401 if there is no such model
             return f"no such model on {place} ({status}): check the name; a private or gated one needs `hf auth login`"
         return f"{place} answered {status}: try again later"
-    except Exception as error:  # httpx's or httpx2's, by huggingface_hub's version
+    except Exception as error:  # from httpx or httpx2, depending on huggingface_hub's version
         return f"no answer from {place} ({error or type(error).__name__}): check the name and the network"
     return ""
 
@@ -71,13 +71,13 @@ def read_config(name: str) -> dict[str, Any]:
     """Return the content of a model's config.json.
 
     Raises:
-        ValueError: if a field of it is none that a model can be built from, or a name can be no Hub id.
+        ValueError: if no model can be built from one of its fields, or the name cannot be a Hub id.
         OSError: if there is no such model.
     """
     check_found(name)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
-    except (AttributeError, TypeError) as error:  # what transformers stumbles over in a list
+    except (AttributeError, TypeError) as error:  # transformers' error if it holds a list
         raise ValueError(f"{name}: expected a JSON object in its config.json, found something else.") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error

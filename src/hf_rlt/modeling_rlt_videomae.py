@@ -77,7 +77,7 @@ class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
             super()._init_weights(module)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Returns nothing; writes config and weights, under VideoMAE's current key names so that it opens everywhere.
+        """Write config and weights, under VideoMAE's current key names so that it opens everywhere.
 
         Classes that are registered for an Auto class (`hf_rlt.register`) also write the code that `trust_remote_code=True`
         runs where hf_rlt is not installed.
@@ -114,7 +114,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         fill_back: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEModelOutput:
-        """Returns the tokens on the grid, their pool, and the run lengths used.
+        """Return the tokens on the grid, their pool, and the run lengths used.
 
         Args:
             pixel_values: `(B, F, C, H, W)` normalised clips.
@@ -193,7 +193,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         return {**options, "sequence_lengths": layout.lengths}
 
     def _key_bias(self, lengths: Tensor) -> Tensor | None:
-        """Returns `(B, 1, 1, n)`: with proportional attention a token that stands for k tubelets is k keys."""
+        """Return `(B, 1, 1, n)`: with proportional attention a token that stands for k tubelets is k keys."""
         return lengths.float().log()[:, None, None] if self.config.proportional_attention else None
 
     def _on_grid(self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
@@ -229,7 +229,7 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         run_lengths: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEClassifierOutput:
-        """Returns logits `(B, K)`, the loss if `labels` are given, and the run lengths used.
+        """Return logits `(B, K)`, the loss if `labels` are given, and the run lengths used.
 
         Args:
             pixel_values: `(B, F, C, H, W)`, or `(B, V, F, C, H, W)` for V views of each clip: the logits are then the
@@ -262,7 +262,7 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         )
 
     def score(self, pooled: Tensor, views: int | None = None) -> Tensor:
-        """Returns logits `(B, K)` of what `videomae` pools: `(B, D)`, or `(B * views, D)` of several views of each clip."""
+        """Return logits `(B, K)` from `videomae`'s pool: `(B, D)`, or `(B * views, D)` for several views per clip."""
         logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
         return logits if views is None else self._mean_of_views(logits.unflatten(0, (-1, views)))
 
@@ -291,8 +291,8 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
 
 
-# By class name, for base and head alike and for the baselines' model types: without this the q_bias and v_bias of
-# published checkpoints would be dropped in silence.
+# By class name, so that it holds for base, head and the baselines' model types: without this the q_bias and v_bias of
+# published checkpoints would be dropped silently.
 register_checkpoint_conversion_mapping(
     "RLTVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
 )

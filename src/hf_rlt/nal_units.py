@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What the NAL units of H.264 and HEVC say of pictures: whether each packet holds one, a whole frame, and none is missing.
+"""Parse NAL units of H.264 and HEVC: does each packet hold exactly one picture, a frame, and is none missing?
 
 Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3, 7.4.3 and 9.1; ITU-T H.265, sections 7.3.1.2 and 7.3.6.1; ISO/IEC
 14496-15, sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
@@ -8,11 +8,11 @@ Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3, 7.4.3 and 9.1; ITU-T H.26
 import re
 from collections.abc import Iterator
 
-_WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles whose sets say more
+_WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles with a longer parameter set
 
 
 class PictureScan:
-    """Looks at the packets of a stream, one after the other.
+    """Check the packets of a stream, one after the other.
 
     Args:
         codec: "h264" or "hevc".
@@ -27,7 +27,7 @@ class PictureScan:
         self._hevc, place = codec == "hevc", 21 if codec == "hevc" else 4
         # Bytes before each unit that give its length; 0 if start codes separate them.
         self._length = (data[place] & 3) + 1 if data[:1] == b"\1" and len(data) > place else 0
-        self._last: int | None = None  # frame_num of the last picture that others are decoded from
+        self._last: int | None = None  # frame_num of the last reference picture
         if not self._hevc:
             sets = {_read_set(unit) for unit in _parameter_sets(data)}
             if len(sets) != 1:
@@ -35,13 +35,13 @@ class PictureScan:
             self._planes, self._bits = sets.pop()
 
     def holds_next(self, packet: bytes) -> bool:
-        """Return whether a packet holds exactly one picture, and none that it is decoded from is missing before it."""
+        """Return whether a packet holds exactly one picture and no reference picture is missing before it."""
         pictures = 0
         for begin in self._units(packet):
             header = packet[begin]
             kind = header >> 1 & 63 if self._hevc else header & 31
             if kind > 31 if self._hevc else kind not in (1, 2, 5):
-                continue  # no slice
+                continue  # not a slice
             first = packet[begin + (2 if self._hevc else 1)]
             pictures += first >> 7  # first_mb_in_slice = 0, first_slice_segment_in_pic_flag
             if self._hevc:
@@ -52,7 +52,7 @@ class PictureScan:
         return pictures == 1
 
     def _follows(self, unit: bytes, anew: bool) -> bool:
-        """Return whether the frame_num of an H.264 picture follows that of the last one that others are decoded from."""
+        """Return whether the frame_num of an H.264 picture follows that of the last reference picture."""
         bits = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0"))
         try:
             for _ in range(3):
@@ -67,7 +67,7 @@ class PictureScan:
         return expected is None or number == expected
 
     def _units(self, data: bytes) -> Iterator[int]:
-        """Yield where each unit of at least three bytes begins."""
+        """Yield the offset of each unit of at least three bytes."""
         if self._length:
             place = self._length
             while place + 3 <= len(data):
@@ -131,7 +131,7 @@ def _read_set(unit: bytes) -> tuple[bool, int]:
 
 
 class _Bits:
-    """Bits of a NAL unit, the most significant of each byte first. What ends early is a ValueError."""
+    """Bit reader of a NAL unit, most significant bit of each byte first. Raises ValueError at its end."""
 
     def __init__(self, data: bytes) -> None:
         self._text = "".join(f"{byte:08b}" for byte in data)

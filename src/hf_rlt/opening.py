@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a command line's MODEL and DATA are: trained classifiers and labelled clips."""
+"""Load a command line's MODEL and DATA: trained classifiers and labelled clips."""
 
 import math
 from pathlib import Path
@@ -33,7 +33,7 @@ def open_model(
     rate: dict[str, Any] | None = None,
     attn: str | None = None,
 ) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
-    """Returns a trained classifier, a VideoMAE one as an RLT model, and a processor that fits it.
+    """Return a trained classifier, a VideoMAE one as an RLT model, and a processor that fits it.
 
     Args:
         name: folder or Hub id of a classifier: RLT-VideoMAE, VideoMAE or a baseline.
@@ -60,7 +60,7 @@ def open_encoder(
     rate: dict[str, Any] | None = None,
     attn: str | None = None,
 ) -> tuple[RLTVideoMAEForVideoClassification | RLTVideoMAEModel, RLTVideoProcessor]:
-    """Returns a classifier, or of a model without a trained head the encoder alone, and a processor that fits it.
+    """Return a classifier, or of a model without a trained head the encoder alone, and a processor that fits it.
 
     Args, errors: see `open_model`.
     """
@@ -71,7 +71,7 @@ def open_encoder(
 def _open(
     name: str, threshold: str, num_frames: int | None, rate: dict[str, Any], attn: str | None
 ) -> tuple[RLTVideoMAEForVideoClassification, list[str], RLTVideoProcessor]:
-    """Returns a classifier, the names of the weights that its head lacks, and a processor."""
+    """Return a classifier, the names of the weights that its head lacks, and a processor."""
     changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
     if attn is not None:
         changes["attn_implementation"] = attn
@@ -108,14 +108,14 @@ def _open(
 
 
 def finite(threshold: float) -> float:
-    """Returns a threshold; raises a ValueError unless it is a number."""
+    """Return a threshold; raise ValueError unless it is a number."""
     if not math.isfinite(threshold):
         raise ValueError(f"--threshold: expected a number, received {threshold}.")
     return threshold
 
 
 def open_clips(data: str, names: list[str], video_dir: str | Path | None = None, split: str = "validation") -> ClipList:
-    """Returns the clips of a folder, annotation file (CSV, JSON) or Hub data set, with a model's classes."""
+    """Return the clips of a folder, annotation file (CSV, JSON) or Hub data set, with a model's classes."""
     if Path(data).is_dir():
         return from_folder(data, names)
     if Path(data).suffix.lower() in (".csv", ".json"):

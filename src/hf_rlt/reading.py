@@ -1,9 +1,9 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Exact frames of video files, through PyAV: index a file once, then read the frames at given indices.
+"""Read exact frames of video files with PyAV: index a file once, then read the frames at given indices.
 
 Frame `i` is the i-th frame that decoding the whole file returns, whatever the headers claim. Seeking only saves work:
-frames are counted from the keyframe on and compared with the index by time stamp; where that fails, the file is decoded
-from its start.
+frames are counted from the keyframe on and their time stamps compared with the index; if they differ, the file is
+decoded from its start.
 """
 
 import ctypes
@@ -25,14 +25,14 @@ _readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
 
 
 class VideoReader:
-    """One video, opened once to find its frames and to read any of them; `with` closes it.
+    """A video, opened once to index its frames and to read any of them; use it in a `with` block.
 
     Args:
-        source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose file
-            is downloaded once.
-        index: of the same source, if known.
-        remember: keep the index of a file on disk for the next time that this process reads it. It is found again by
-            path, inode, size and times of change, unless the last is less than two seconds ago.
+        source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose
+            file is downloaded once.
+        index: the index of the same source, if known.
+        remember: cache the index of a file on disk for later reads in this process. The cache is keyed by path, inode,
+            size and time stamps; a file that changed less than two seconds ago is not cached.
         limits: see `Limits`.
     """
 
@@ -70,7 +70,7 @@ class VideoReader:
         self._opened = None
 
     def _open(self, *, at_start: bool) -> tuple[Any, Any]:
-        """Return container and stream, newly opened if the start is asked for and something was read."""
+        """Return container and stream, opened anew if they are needed at the start and something was read already."""
         if self._opened is None or (at_start and not self._at_start):
             self._close_stream()
             if self._download is None and is_address(self._source):
@@ -101,12 +101,12 @@ class VideoReader:
         return found
 
     def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
-        """Return the frames at `indices`, see `read_frames`, or what `each` makes of every one of them.
+        """Return the frames at `indices` (see `read_frames`), each transformed by `each`.
 
         Args:
             indices: see `read_frames`.
-            each: from a frame (height, width, 3) to what is kept of it, always of one shape, such as a smaller picture: all
-                frames are then never in memory at once.
+            each: maps a frame (height, width, 3) to what is kept of it, e.g. a smaller picture, always of the same
+                shape. The full-size frames are then never in memory together.
         """
         index, asked = self.index, np.asarray(indices)
         if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
@@ -129,19 +129,19 @@ class VideoReader:
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
     def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
-        """Fill `frames`, seeking to the keyframe before each group of wanted frames; False when that is not safe."""
+        """Fill `frames`, seeking to the keyframe before each group of wanted ones; return False if that is not safe."""
         index = self.index
         if index._keys is None:
             return False
         container, stream = self._open(at_start=False)
         starts = index._keys[np.searchsorted(index._keys, wanted, side="right") - 1]
-        # What a decoder has taken in when it hands out a frame is decoded anyway: seeking past that saves nothing.
+        # By the time it outputs a frame, the decoder has decoded some later ones: seeking past those saves nothing.
         ahead = stream.codec_context.reorder_depth
         breaks = np.flatnonzero(starts[1:] > wanted[:-1] + 1 + ahead) + 1
         for rows in np.split(np.arange(len(wanted)), breaks):
             start, group = int(starts[rows[0]]), slice(rows[0], rows[-1] + 1)
-            # Some demuxers seek by decoding time and land behind the keyframe: then from a little earlier, and to the
-            # start by opening the file again.
+            # Some demuxers seek by decoding time and land after the keyframe: retry from a little earlier. To get back
+            # to the start, reopen the file.
             for back in (0, 4, MAX_REORDER) if start else (0, None):
                 if back is None or self._met_damage(stream):
                     container, stream = self._open(at_start=True)
@@ -156,7 +156,7 @@ class VideoReader:
         return True
 
     def _met_damage(self, stream: Any) -> bool:
-        """Return whether the decoder met damage, also in what it still holds: flushed, it would keep something of it."""
+        """Return whether the decoder met damage, even in frames it still holds: flushing would not clear all of it."""
         if not self._at_start and not self._damaged:
             try:
                 self._damaged = any(frame.is_corrupt for frame in stream.decode(None))
@@ -165,7 +165,7 @@ class VideoReader:
         return self._damaged
 
     def _place(self, container: Any, stream: Any, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
-        """Decode and number the frames from the keyframe at `start` on; ends where their times are not the index's.
+        """Decode and number the frames from the keyframe at `start` on; stop where their times differ from the index.
 
         Args:
             container, stream: as opened, after a seek.
@@ -173,7 +173,8 @@ class VideoReader:
             fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
         """
         times, place, held = self.index.pts, start - 1, None
-        # Stored behind a keyframe and shown before it, frames are lost by a seek: only what follows shows its place.
+        # A seek loses frames that are stored after a keyframe but shown before it: only the next frame confirms its
+        # place.
         hold = stream.codec_context.reorder_depth > 0
         for item in decode(container, stream, self._limits):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
@@ -197,9 +198,9 @@ class VideoReader:
 
 
 def _leave_to_parent() -> None:
-    """Make readers open their files anew in a forked process; what the parent has open is never freed here.
+    """Make readers reopen their files in a forked process, and never free what the parent has open.
 
-    The process shares the parent's place in the file, and freeing a decoder would wait for threads that only the parent has.
+    The child shares the parent's file position, and freeing a decoder would wait for threads that only the parent has.
     """
     for reader in list(_readers):
         for held in (*(reader._opened or ()), reader._stack):
@@ -214,10 +215,10 @@ if hasattr(os, "register_at_fork"):
 def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
     """Return the `VideoIndex` of a video.
 
-    Reads the packets once and decodes one frame. Where packets are not evidence enough of the frames and their order
-    (times of decoding alone, as in AVI; interlaced H.264; joined clocks; an edit list; damage; see `hf_rlt.indexing`),
-    decodes all frames once; damaged ones at the end then do not count. Of several video streams takes the one ffmpeg
-    calls best, never a cover picture.
+    Reads the packets once and decodes one frame. If packets do not reliably give the frames and their order (decoding
+    times only, as in AVI; interlaced H.264; time stamps that start over; an edit list; damage; see `hf_rlt.indexing`),
+    decodes all frames once; damaged frames at the end then do not count. Of several video streams, uses the one that
+    ffmpeg considers best, never a cover picture.
 
     Args:
         source: see `VideoReader`.
@@ -238,8 +239,8 @@ def read_frames(
 
     Frames are upright (rotation metadata applied), with square pixels (the width is stretched). Alpha is dropped, not
     composited; interlaced frames keep both fields; 10-bit becomes 8; a frame of another size than the first is resized
-    to it. Colours are converted as ffmpeg does by default. Decodes all frames from the keyframe before a wanted one: a
-    frame is the same alone as among others.
+    to it. Colours are converted as ffmpeg does by default. Every frame from the keyframe on is decoded, so that a frame
+    is identical whether read alone or with others.
 
     Args:
         source: as for `index_video`.
@@ -257,7 +258,7 @@ def read_frames(
 
 
 def _count(decoded: Iterator[Decoded], index: VideoIndex) -> Iterator[tuple[int, Decoded]]:
-    """Number all frames of a file. What damage swallows keeps its place where packets have times."""
+    """Number all frames of a file. A frame lost to damage keeps its number if packets have times."""
     place, damaged = -1, False
     for item in decoded:
         place += 1
@@ -270,7 +271,7 @@ def _count(decoded: Iterator[Decoded], index: VideoIndex) -> Iterator[tuple[int,
 def _fill(
     placed: Iterator[tuple[int, Decoded]], index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None
 ) -> str:
-    """Fill `frames` with those at `wanted` of the numbered ones; return what is wrong, "" if nothing."""
+    """Fill `frames` with the numbered frames at `wanted`; return what is wrong, or "" if nothing is."""
     row, last = 0, -1
     for last, (frame, _, intact) in placed:
         if last > wanted[row]:

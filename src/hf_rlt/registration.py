@@ -18,7 +18,7 @@ CARRIED: dict[Any, str] = {
 
 
 def register(carry_code: bool = True) -> None:
-    """Returns nothing; registers config, models and processor. Calling it again changes nothing.
+    """Register config, models and processor. Calling it again changes nothing.
 
     Args:
         carry_code: whether `save_pretrained`, `push_to_hub` and Trainer's checkpoints write the code beside the weights, so

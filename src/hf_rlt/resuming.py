@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Where a training starts: anew, from a checkpoint, or nowhere: it is finished, or its folder holds another one."""
+"""Decide where a training starts: anew, from a checkpoint, or not at all if finished or not the one in its folder."""
 
 import logging
 from pathlib import Path
@@ -15,13 +15,13 @@ ANEW = "pass another --output_dir to start anew"
 
 
 class FinishedError(Exception):
-    """A training that is at its end. The message says what is there, and how to go on or start anew."""
+    """The training is finished. The message says what is there, and how to go on or start anew."""
 
 
 def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | None = None) -> Path | None:
-    """Return the checkpoint that a training goes on from; None to start anew. Logs which, and why.
+    """Return the checkpoint to resume a training from, or None to start anew; log which, and why.
 
-    Nothing is written; checkpoints that turn out to be damaged are renamed.
+    Writes nothing, but renames checkpoints that turn out to be damaged.
 
     Args:
         output_dir: of the training.
@@ -29,8 +29,8 @@ def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | N
         asked: `resume_from_checkpoint` as it was given.
 
     Raises:
-        FinishedError: if the training is at its end.
-        CheckpointError: if the folder holds a training with other settings, or one that cannot be gone on with.
+        FinishedError: if the training is finished.
+        CheckpointError: if the folder holds a training with other settings, or one that cannot be resumed.
     """
     output_dir = Path(output_dir)
     record = _read(output_dir)
@@ -53,14 +53,14 @@ def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | N
 
 
 def begin(output_dir: str | Path, settings: Settings) -> None:
-    """Write down with which settings a training begins, unless that is what stands there."""
+    """Record the settings with which a training begins, unless they are recorded already."""
     record = read_record(output_dir)
     if record is None or record.step is not None or record.settings != settings:
         write_record(output_dir, settings)
 
 
 def finish(output_dir: str | Path, settings: Settings, step: int) -> None:
-    """Write down that a training is at its end, after so many steps, and which weights it gave."""
+    """Record that a training is finished, after how many steps, and with which weights."""
     write_record(output_dir, settings, step, sorted(Path(output_dir).glob("*.safetensors")))
 
 
@@ -74,7 +74,7 @@ def _read(folder: Path) -> TrainingRecord | None:
 def _check_settings(
     folder: Path, record: TrainingRecord, settings: Settings, steps: int | None, finished: bool = False
 ) -> None:
-    """Raise unless a training can go on with these settings, naming what differs."""
+    """Raise CheckpointError, naming what differs, unless a training can go on with these settings."""
     if record.settings is None or not record.settings.keys() >= {"length", "split"}:
         raise CheckpointError(f"{folder}: does not say with which settings it was made: {ANEW}.")
     differing = shortened(record.settings, settings, steps) + changes(record.settings, settings, finished)
@@ -87,7 +87,7 @@ def _check_settings(
 
 
 def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, Any]) -> None:
-    """Raise a FinishedError if a training is at its end, and not to be longer."""
+    """Raise FinishedError if a training is finished and is not to be longer."""
     if record.step is None or longer(record.settings or {}, settings, record.step):
         return
     problem = file_problem(folder, record)
@@ -97,7 +97,7 @@ def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, An
             f"{folder}: this training is finished, after {record.step} steps; nothing is done. Pass another --output_dir to "
             f"start anew{', ' * bool(more)}{more}; hf-rlt evaluate {folder} evaluates it."
         )
-    if not problem.endswith("is missing"):  # it may have been changed on purpose: nobody's file is overwritten
+    if not problem.endswith("is missing"):  # it may have been changed on purpose: do not overwrite it
         raise CheckpointError(
             f"{folder}: this training is finished, but {problem}: remove that file to have it made again from the newest "
             f"checkpoint, or {ANEW}."
@@ -106,7 +106,7 @@ def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, An
 
 
 def _check_left(folder: Path, record: TrainingRecord | None, damaged: dict[Path, str]) -> None:
-    """Raise unless a training that left no whole checkpoint may be started anew in its folder; log that it is."""
+    """Raise CheckpointError unless a training without a complete checkpoint may start anew in its folder; log that."""
     why = "".join(f" ({path.name}: {problem})" for path, problem in list(damaged.items())[:1])
     if record is None:
         raise CheckpointError(
@@ -122,10 +122,10 @@ def _check_left(folder: Path, record: TrainingRecord | None, damaged: dict[Path,
 
 
 def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
-    """Raise if a whole checkpoint is of another training; log what is resumed, and what is otherwise than before."""
+    """Raise CheckpointError if a complete checkpoint is of another training; log what changes in resuming it."""
     record = _read(found)
-    assert record is not None  # it is whole
-    # Of a training that was begun here the folder's own record says how long it is to be.
+    assert record is not None  # the checkpoint is complete
+    # If the training was begun in this folder, the folder's own record determines its planned length.
     _check_settings(found, record, settings, record.step if begun else None)
     assert record.settings is not None
     if record.settings["length"] != settings["length"]:

@@ -24,7 +24,7 @@ BY_TOKENS = ("group_by_length", "batch_rebalance")
 
 
 def scaled_learning_rate(base: float, total_batch: int) -> float:
-    """Returns the learning rate for `total_batch` clips per optimiser step: `base * total_batch / 256`.
+    """Return the learning rate for `total_batch` clips per optimiser step: `base * total_batch / 256`.
 
     Args:
         base: learning rate at 256 clips.
@@ -43,7 +43,7 @@ def parameter_groups(
     layer_decay: float,
     num_layers: int,
 ) -> list[dict[str, Any]]:
-    """Returns optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
+    """Return optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
 
     Block i (from 0) gets `learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
     behind the blocks the full rate. Frozen parameters are left out.
@@ -78,7 +78,7 @@ def parameter_groups(
 
 
 def check_budget(args: TrainingArguments) -> None:
-    """Returns nothing; raises if settings of a training exclude batches by a budget of tokens."""
+    """Raise ValueError if settings of a training exclude batches by a token budget."""
     if args.train_sampling_strategy != "random":
         raise ValueError(
             f"Batches by a budget of tokens are shuffled and balanced in a way of their own, "
@@ -100,7 +100,7 @@ class RLTTrainer(Trainer):
             repeats of the clip; one of 0 tokens is left out.
         max_tokens: of a training batch on each rank, instead of a number of clips, see `TokenBudgetSampler`.
             `per_device_train_batch_size` and `dataloader_drop_last` then say nothing about training: no clip is dropped.
-        settings: of the training, see `training_settings`: checkpoints say that they were made with them.
+        settings: of the training, see `training_settings`; they are recorded in its checkpoints.
         *args, **kwargs: Trainer's.
 
     The training log gets `tokens_computed` (share of the tokens) and, on several ranks, `tokens_waited` (share of the
@@ -142,7 +142,7 @@ class RLTTrainer(Trainer):
         super()._push_from_checkpoint(checkpoint_folder)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Returns the optimiser; the groups are `parameter_groups` if there is a layer decay."""
+        """Return the optimiser; the groups are `parameter_groups` if there is a layer decay."""
         if self.layer_decay is None or self.optimizer is not None:
             return super().create_optimizer() if model is None else super().create_optimizer(model)
         target = self.model if model is None else model
@@ -166,7 +166,7 @@ class RLTTrainer(Trainer):
         return self._token_sampler
 
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
-        """Returns the clips of an optimiser step, of all ranks; with `max_tokens` their mean, rounded."""
+        """Return how many clips all ranks take in an optimiser step; with `max_tokens`, on average, rounded."""
         if self.max_tokens is None:
             return super().get_total_train_batch_size(args)
         return round(self.budget_sampler.clips_per_step)
@@ -204,7 +204,7 @@ class RLTTrainer(Trainer):
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Returns Trainer's, with the last batch (`dataloader_drop_last` is meant for training), and of this data set.
+        """Return Trainer's loader of this data set with its last batch: `dataloader_drop_last` is meant for training.
 
         With persistent loading processes Trainer keeps one loader, whatever it is asked to evaluate on.
         """
@@ -218,19 +218,19 @@ class RLTTrainer(Trainer):
             self.args.dataloader_drop_last = drop_last
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
-        """Returns the loss; counts the tokens on the device, without waiting for it."""
+        """Return the loss; count the tokens on the device, without waiting for it."""
         if model.training and "run_lengths" in inputs:
             self._tally.add(self.state.global_step, inputs["run_lengths"])
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        """Returns nothing; logs, with the share of tokens since the last time."""
+        """Log, adding the share of tokens since the last time."""
         if self._tally and "loss" in logs:
             logs.update(self._tally.shares(self.accelerator.gather, self.max_tokens))
         super().log(logs, *args, **kwargs)
 
     def save_model(self, *args, **kwargs) -> None:
-        """Returns nothing; writes model and processor.
+        """Write model and processor.
 
         Raises:
             CheckpointError: if they cannot be written; it says which checkpoint is safe.
@@ -239,7 +239,7 @@ class RLTTrainer(Trainer):
             super().save_model(*args, **kwargs)
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
-        """Write a checkpoint, then the record that makes it a whole one; only then older ones are deleted."""
+        """Write a checkpoint, then the record that marks it as complete, and only then delete older ones."""
         limit, save_state = self.args.save_total_limit, self.state.save_to_json
 
         def save_last_file(path: str) -> None:
@@ -259,14 +259,14 @@ class RLTTrainer(Trainer):
 
     def _save_rng_state(self, *args, **kwargs) -> None:
         super()._save_rng_state(*args, **kwargs)
-        self.accelerator.wait_for_everyone()  # the record is of all ranks' files
+        self.accelerator.wait_for_everyone()  # the record covers the files of all ranks
 
     def _run_epoch(self, *args, **kwargs) -> None:
-        if self.state.global_step < self.state.max_steps:  # or a training at its end, resumed, would take one more step
+        if self.state.global_step < self.state.max_steps:  # otherwise resuming a finished training takes one more step
             super()._run_epoch(*args, **kwargs)
 
     def create_model_card(self, *args, **kwargs) -> None:
-        """Returns nothing; writes nothing: Trainer's card knows no video classification, `hf_rlt.hub.write_card` does."""
+        """Write nothing: Trainer's card does not support video classification; `hf_rlt.hub.write_card` does."""
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -305,7 +305,7 @@ class _EpochCallback(TrainerCallback):
 
 
 def gather_bad(dataset: Any, args: Any) -> None:
-    """Returns nothing; from now on each rank knows the bad videos that any rank met, and reports none of them again."""
+    """Share the bad videos that any rank met with all ranks, so that none is reported again."""
     clips = getattr(dataset, "clips", None)
     if args.world_size > 1 and isinstance(clips, ClipList):
         from accelerate.utils import gather

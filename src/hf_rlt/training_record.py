@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The record beside what a training wrote: its settings, how far it was, and a digest of each file.
+"""Write and check the record beside the files of a training: its settings, its step, and a digest of each file.
 
-It is written last, and whole or not at all: where it is and agrees with the files, these are what the training wrote.
+The record is written last and atomically: if it is there and matches the files, they are what the training wrote.
 """
 
 import hashlib
@@ -13,18 +13,18 @@ from typing import Any
 
 from .whole_files import write_whole
 
-# Trainer pushes nothing that begins with an underscore: the record names folders of this machine.
+# The underscore keeps Trainer from pushing the record, which names local folders.
 RECORD = "_training_record.json"
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a record says.
+    """The content of a record.
 
     Attributes:
-        settings: of the training, see `training_settings`; None if whoever trained gave none.
-        step: optimiser steps taken; None for a training that has begun.
-        files: name below the folder to size and digest.
+        settings: of the training, see `training_settings`; None if none were given.
+        step: optimiser steps taken; None if the training has only begun.
+        files: size and digest of each file, by its path relative to the folder.
     """
 
     settings: dict[str, Any] | None
@@ -33,7 +33,11 @@ class TrainingRecord:
 
 
 def file_digest(path: str | Path) -> str:
-    """Return the digest of a file's bytes. Raises OSError if it cannot be read."""
+    """Return the digest of a file's bytes.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
     found, buffer = hashlib.sha256(), bytearray(2**20)
     with open(path, "rb", buffering=0) as stream:
         while count := stream.readinto(buffer):
@@ -47,10 +51,10 @@ def write_record(
     """Write a folder's record, replacing an earlier one.
 
     Args:
-        folder: that the files are in.
+        folder: the folder of the files.
         settings: of the training.
         step: optimiser steps taken; None for a training that begins.
-        files: what belongs to it.
+        files: the files to record.
     """
     folder = Path(folder)
     told = {str(path.relative_to(folder).as_posix()): [path.stat().st_size, file_digest(path)] for path in files}
@@ -78,7 +82,7 @@ def read_record(folder: str | Path) -> TrainingRecord | None:
 
 
 def file_problem(folder: str | Path, record: TrainingRecord) -> str | None:
-    """Return what is wrong with the first file that is not as its record says; None if all are."""
+    """Return what is wrong with the first file that differs from its record; None if all match."""
     for name, (size, digest) in record.files.items():
         path = Path(folder) / name
         try:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The settings that a training's result depends on, and what has changed in them."""
+"""Collect the settings that a training's result depends on, and compare them with those of an earlier start."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ from .training_record import file_digest
 
 Settings = dict[str, Any]
 
-# May change when a training is resumed: where it runs, how fast, what it says, what it keeps, where it is pushed to. All
-# else counts, also how often it evaluates: that moves the random numbers that dropped paths and mixing draw.
+# Settings that may change when a training is resumed: where it runs, how fast, what it logs, keeps and pushes. All
+# others affect the result, even how often it evaluates: that advances the random numbers of drop path and mixing.
 _FREE = """
     output_dir resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint do_train do_eval do_predict
     logging_dir logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level log_level_replica
@@ -35,9 +35,9 @@ _FREE = """
     max_steps num_train_epochs
 """
 FREE = frozenset(_FREE.split())
-# Matter only at the end: may change until then.
+# Settings that matter only at the end, and may change until then.
 LATE = frozenset({"num_clips", "num_crops", "push_to_hub", "hub_model_id", "bf16_full_eval", "fp16_full_eval"})
-# What is read, and the settings that say where it lies: it may be moved, as to another machine's disk.
+# Settings that say where videos and weights lie, which may be moved, e.g. to another machine.
 TRAIN = ("train_dir", "train_file", "dataset_name", "dataset_config_name", "train_split", "streaming")
 VALIDATION = ("validation_dir", "validation_file", "validation_split", "validation_fraction")
 PLACES = {
@@ -57,16 +57,16 @@ def training_settings(
     validation: ClipList,
     label_smoothing: float,
 ) -> Settings:
-    """Collect what a training's result depends on, as it is written to JSON.
+    """Collect what a training's result depends on, in the form that JSON gives back.
 
     Args:
-        model: which model.
-        data: which videos.
-        recipe: how they are learned from.
-        args: Trainer's.
-        train: training videos; of files their names, sizes and classes count, not where they lie.
+        model: arguments of the model.
+        data: arguments of the videos.
+        recipe: arguments of the recipe.
+        args: Trainer's arguments.
+        train: training videos; the names, sizes and classes of files count, but not their location.
         validation: validation videos.
-        label_smoothing: as it was given, which Trainer's arguments no longer say after `settle`.
+        label_smoothing: the value given, which Trainer's arguments no longer hold after `settle`.
     """
     given = {**asdict(model), **asdict(data), **asdict(recipe), **args.to_dict()}
     found = {name: value for name, value in given.items() if name not in FREE}
@@ -74,7 +74,7 @@ def training_settings(
     found["label_smoothing_factor"] = label_smoothing
     if recipe.base_learning_rate is not None:
         del found["learning_rate"]
-    if data.streaming:  # the loading processes share out its files
+    if data.streaming:  # loading processes divide the stream's files among themselves
         found["dataloader_num_workers"] = args.dataloader_num_workers
     batches = args.world_size * args.gradient_accumulation_steps
     if data.max_tokens_per_batch is None:
@@ -96,14 +96,14 @@ def training_settings(
 
 
 def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[str]:
-    """Name the settings that differ, each with its old and new value; the length and the split are left out.
+    """Name the settings that differ, each with its old and new value, except the length and the split.
 
     Args:
         found: settings of an earlier start.
         wanted: settings now.
-        finished: whether the earlier one is at its end, so that what matters there counts, too.
+        finished: whether the earlier training has ended, so that settings that matter at the end count, too.
     """
-    # A setting that only one of them knows is that of another version of transformers.
+    # A setting that only one of them has comes from another version of transformers.
     names = [name for name in wanted if name in found and name not in ("split", "length")]
     places = {name for group in PLACES.values() for name in group}
     names = [name for name in names if name not in places and (finished or name not in LATE)]
@@ -115,26 +115,26 @@ def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[s
 
 
 def _change(name: str, was: Any, now: Any) -> str:
-    if name == "classes" and set(was) != set(now):  # of hundreds those that differ
+    if name == "classes" and set(was) != set(now):  # there may be hundreds: name only those that differ
         gone, come = [one for one in was if one not in now], [one for one in now if one not in was]
         return f"{name} was with {_short(gone)}, is with {_short(come)}"
     return f"{name} was {_short(was)}, is {_short(now)}"
 
 
 def longer(found: Settings, wanted: Settings, steps: int | None = None) -> bool:
-    """Return whether a training is asked to go on for longer than an earlier start was.
+    """Return whether a training is to be longer than at its earlier start.
 
     Args:
         found: settings of the earlier start.
         wanted: settings now.
-        steps: that the earlier one took, if it is at its end.
+        steps: number of steps that the earlier training took, if it has ended.
     """
     (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
     return now > length if unit == other else other == "max_steps" and steps is not None and now > steps
 
 
 def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> list[str]:
-    """Name the length of a training if it is neither what it was nor longer."""
+    """Describe the change in a training's length, unless it is the same or longer."""
     if found["length"] == wanted["length"] or longer(found, wanted, steps):
         return []
     (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
@@ -142,12 +142,12 @@ def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> li
 
 
 def length_of(settings: Settings) -> str:
-    """Return how long a training is to be."""
+    """Return the planned length of a training as text."""
     return " ".join(f"{unit} {length}" for unit, length in settings["length"].items())
 
 
 def other_split(found: Settings, wanted: Settings) -> str | None:
-    """Describe in what way a step's clips are shared out otherwise than before; None if they are not."""
+    """Describe how the clips of a step are split up, if that has changed; else return None."""
     if found["split"] == wanted["split"]:
         return None
     was, now = (" x ".join(f"{of['split'][name]}" for name in SPLIT) for of in (found, wanted))
@@ -155,7 +155,7 @@ def other_split(found: Settings, wanted: Settings) -> str | None:
 
 
 def _videos(clips: ClipList | ClipStream, hub: Any) -> str:
-    """Return the number of videos and a digest of what tells them from others."""
+    """Return the number of videos and a digest that identifies them."""
     if isinstance(clips, ClipStream):
         return f"a stream ({_digest(hub)})"
     told: list[Any] = [hub, clips.labels]
@@ -178,7 +178,10 @@ def _digest(told: Any) -> str:
 
 
 def _weights(name: str | None, output_dir: str | None) -> str | None:
-    """Return a digest of a model folder's files, which change if it is trained in place; a Hub id is what it says."""
+    """Return a digest of a model folder's files, or a Hub id as it is.
+
+    A folder that is trained in place has no lasting digest: it is called "the output folder".
+    """
     if name is None or not Path(name).is_dir():
         return name
     if output_dir and Path(output_dir).is_dir() and os.path.samefile(name, output_dir):

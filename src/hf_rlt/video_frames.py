@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Frames of a video in memory: arrays, tensors, lists of them or of pictures, made one array, or refused in one sentence."""
+"""Turn the frames of a video (an array or tensor, or a list of these or of pictures) into one array, or refuse them."""
 
 import io
 import warnings
@@ -17,7 +17,7 @@ from .downloads import download, is_address
 
 LAYOUTS = "(F, H, W, C) or (F, C, H, W)"
 TO_PASS = f"pass its path, its bytes or its frames, {LAYOUTS}"
-_DEEP_MODES = ("I", "F")  # of PIL, with more than 8 bits, which its conversion to RGB cuts off
+_DEEP_MODES = ("I", "F")  # PIL's modes of more than 8 bits, which its conversion to RGB clips
 
 
 def is_array(video: Any) -> bool:
@@ -29,22 +29,22 @@ def is_frame(video: Any) -> bool:
 
 
 def _is_real(frames: Any) -> bool:
-    """Return whether an array or tensor holds what torch can resize: real numbers, each in its place."""
+    """Return whether an array or tensor is dense and of real numbers, so that torch can resize it."""
     if isinstance(frames, np.ndarray):
         return frames.dtype.kind in "buif" and frames.dtype.itemsize <= 8
     return frames.layout == torch.strided and not frames.is_quantized and not frames.dtype.is_complex
 
 
 def frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool = False) -> Any:
-    """Return the frames of a video as an array or tensor of four dimensions that torch understands.
+    """Return the frames of a video as a four-dimensional array or tensor that torch accepts.
 
     Args:
-        video: an array, a tensor, or a list of frames or of files of pictures.
+        video: an array, a tensor, or a list of frames or of image files.
         layout, rgb: see `as_videos`.
-        alone: whether a single frame is a video, as when nothing else is given.
+        alone: accept a single frame as a video, because nothing else was given.
 
     Raises:
-        ValueError: if it is no video.
+        ValueError: if this is not a video.
     """
     frames = video
     if (alone and is_frame(video)) or (isinstance(video, (list, tuple)) and video and not isinstance(video[0], Number)):
@@ -64,7 +64,7 @@ def frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool = Fa
 def _has_channels(frames: Any, layout: str | None) -> bool:
     if layout is None:
         return bool({1, 3} & {frames.shape[1], frames.shape[3]})
-    # Transformers takes four channels, the last of them transparency, if it is told where they are.
+    # Given the layout, transformers accepts four channels, the last of which is transparency.
     return frames.shape[1 if layout == "channels_first" else 3] in (1, 3, 4)
 
 
@@ -79,14 +79,14 @@ def _channels_to_do(frames: Any, alone: bool) -> str:
 
 
 def _plain(frames: Any) -> Any:
-    """Return an array that torch takes without a word: native byte order, in memory's order, writable."""
+    """Return an array that torch takes without a warning: native byte order, contiguous, writable."""
     if isinstance(frames, Tensor):
         return frames
     return np.require(np.asarray(frames), frames.dtype.newbyteorder("="), ["C", "W"])
 
 
 def _picture(frame: Any, place: int, rgb: bool | None) -> Any:
-    """Return a frame, or the picture in a file, as an array or tensor. Transparency is dropped, as that of videos is."""
+    """Return a frame, or the picture in a file, as an array or tensor. Drops transparency, as is done for videos."""
     if is_array(frame):
         if not _is_real(frame):
             raise _refusal("dense frames of real numbers", frame, _to_do(frame), f" as frame {place}")
@@ -100,13 +100,13 @@ def _picture(frame: Any, place: int, rgb: bool | None) -> Any:
         if isinstance(frame, str):
             return np.array(load_image(frame))
         return np.array(frame.convert("RGB") if rgb else frame)
-    except Exception as error:  # PIL raises whatever it stumbles over in a damaged picture
+    except Exception as error:  # on damaged pictures PIL raises errors of any type
         found = f" as frame {place} ({' '.join(str(error).split())})"
         raise _refusal("pictures that can be read", frame, "leave it out or convert it to RGB", found) from error
 
 
 def _stacked(frames: list[Any]) -> Any:
-    """Return frames of one size as one array, or as one tensor if any of them is one."""
+    """Stack frames of one size into an array, or into a tensor if any of them is one."""
     for place, frame in enumerate(frames, start=1):
         if frame.shape != frames[0].shape:
             raise _refusal(
@@ -144,7 +144,7 @@ def _to_do(video: Any) -> str:
 
 
 def described(video: Any) -> str:
-    """Return what was received, in a few words on one line."""
+    """Describe what was received in a few words on one line."""
     if isinstance(video, Tensor) and video.is_nested:
         return "a nested tensor"
     if is_array(video):
@@ -167,12 +167,12 @@ def described(video: Any) -> str:
 
 
 def numbered(place: int, number: int) -> str:
-    """Return the beginning of a sentence about one of several videos."""
+    """Return the prefix of a message that says which of several videos it is about; "" if there is only one."""
     return f"Video {place + 1} of {number}: " if number > 1 else ""
 
 
 def check_channels(videos: Sequence[Tensor], means: Any) -> None:
-    """Raise ValueError unless the frames `(F, C, H, W)` have as many channels as there are means to normalise them."""
+    """Raise ValueError unless the frames `(F, C, H, W)` have as many channels as there are means."""
     number = len(means) if isinstance(means, (list, tuple)) else 1
     for place, video in enumerate(videos):
         if number not in (1, video.shape[1]):
@@ -183,10 +183,10 @@ def check_channels(videos: Sequence[Tensor], means: Any) -> None:
 
 
 def check_pixels(videos: Sequence[Tensor], do_rescale: bool, rescale_factor: float) -> None:
-    """Warn of floats in 0..1 that are about to be scaled to that once more.
+    """Warn about floats that are already in 0..1 and about to be rescaled.
 
     Raises:
-        ValueError: for floats that are no numbers.
+        ValueError: if a float is NaN or infinite.
     """
     for place, video in enumerate(videos):
         if not video.is_floating_point() or video.is_meta:

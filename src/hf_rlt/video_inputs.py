@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a video may be given as: files stay what they are, everything else becomes an array of frames, or one sentence."""
+"""Accept videos in any form: files stay as they are, everything else becomes an array of frames or an error."""
 
 import io
 import os
@@ -13,14 +13,14 @@ from transformers.video_utils import VideoMetadata
 
 from .video_frames import TO_PASS, described, frames_of, is_array, is_frame, numbered
 
-_NESTING = 8  # lists in lists
+_NESTING = 8  # how deep lists may be nested
 
 
 def source_of(video: Any) -> Any:
-    """Return what `VideoReader` reads of a video given as a file: a path, an http(s) address, bytes or a binary file.
+    """Return the source for `VideoReader` of a video given as a file: a path, http(s) address, bytes or binary file.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if the video is none of these.
     """
     source = _file(video)
     if source is None:
@@ -34,7 +34,7 @@ def is_file(video: Any) -> bool:
 
 def _file(video: Any) -> Any:
     """Return the path, address, bytes or binary file that a video is given as; None if it is something else."""
-    if isinstance(video, dict):  # a row of `datasets`, not decoded
+    if isinstance(video, dict):  # an undecoded row of `datasets`
         video = next((video[key] for key in ("bytes", "path") if video.get(key) is not None), None)
     if isinstance(video, (str, os.PathLike, bytes, bytearray, memoryview)):
         return video if video != "" else None
@@ -43,16 +43,16 @@ def _file(video: Any) -> Any:
 
 
 def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) -> list[Any]:
-    """Return a flat list of videos: all of them files, or all of them arrays or tensors of four dimensions.
+    """Return a flat list of videos, either all files or all four-dimensional arrays or tensors.
 
     Args:
-        given: a video, a batch of five dimensions, or lists of these in lists, which mean what they mean to transformers: a
-            list of frames is a video, and so is a list of paths three lists deep, which are pictures.
-        layout: "channels_first" or "channels_last"; each array's own if None.
+        given: a video, a five-dimensional batch, or nested lists of these, read as transformers does: a list of frames
+            is a video, and so is a list of paths inside two more lists, which are image files.
+        layout: "channels_first" or "channels_last"; if None, inferred for each array.
         rgb: whether pictures are converted to RGB.
 
     Raises:
-        ValueError: which of them is no video, what was expected, what received, and what to do.
+        ValueError: saying which input is not a video, what was expected and received, and what to do.
     """
     videos = list(_flattened(given))
     if not videos:
@@ -74,7 +74,7 @@ def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) ->
 
 
 def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield the videos of lists in lists. Lists of frames, of numbers and empty ones are not taken apart."""
+    """Yield the videos in nested lists. Lists of frames or numbers, and empty lists, are not taken apart."""
     if isinstance(given, (list, tuple)) and (given or not depth):
         frames = given and (all(map(is_frame, given)) or isinstance(given[0], Number))
         if frames or (depth > 1 and all(isinstance(item, str) for item in given)):
@@ -93,15 +93,15 @@ def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMetadata]:
-    """Return what is known of each video, given its metadata: a mapping, or a list of one for each video.
+    """Return the metadata of each video as a `VideoMetadata`.
 
     Args:
-        given: the metadata.
-        lengths: frames of each video.
-        sampled: whether frames are chosen by it, so that it may not count more of them than there are.
+        given: a mapping or `VideoMetadata`, or a list with one for each video.
+        lengths: number of frames of each video.
+        sampled: whether frames are sampled by it, in which case it must not count more frames than there are.
 
     Raises:
-        ValueError: if it is not that of these videos.
+        ValueError: if the metadata does not fit these videos.
     """
     entries = given if isinstance(given, list) else [given]
     entries = [entry for part in entries for entry in (part if isinstance(part, list) else [part])]
@@ -125,13 +125,13 @@ def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMeta
 
 
 def warn_of_ignored_rate(caller: FrameType, frame_stride: int) -> None:
-    """Warn if transformers' pipeline calls and was given `frame_sampling_rate`, which it passes on to no video processor.
+    """Warn if the caller is transformers' pipeline and was given `frame_sampling_rate`, which it does not pass on.
 
-    Its frame is the only place to see that without changing the pipeline for other models.
+    Only the caller's stack frame shows this without changing the pipeline for other models.
     """
     if caller.f_globals.get("__name__") != "transformers.pipelines.video_classification":
         return
-    given = caller.f_locals.get("frame_sampling_rate", 1)  # 1 also if it was not given
+    given = caller.f_locals.get("frame_sampling_rate", 1)  # the default is 1, too
     settings = getattr(caller.f_locals.get("self"), "_preprocess_params", {})
     if given != frame_stride and (given != 1 or "frame_sampling_rate" in settings):
         warnings.warn(

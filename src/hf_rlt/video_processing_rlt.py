@@ -57,10 +57,10 @@ class RLTVideoProcessor(BaseVideoProcessor):
     """Turns videos into `pixel_values` `(B, F, C, H, W)` and `run_lengths` `(B, N)`.
 
     Takes a path, an http(s) URL, bytes, a binary file, a row of `datasets`, an array or tensor `(F, H, W, C)` or
-    `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set) frames,
-    `frame_stride` (4) apart, centred; or at `fps` frames a second by the video's own time stamps; or `sampling="uniform"`
-    over the whole video. A file too short for that repeats its last frame. Arrays pass as they are unless
-    `do_sample_frames=True`; one too short is then spread evenly, as in transformers.
+    `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set)
+    frames, `frame_stride` (4) apart, centred; or at `fps` frames per second by the video's own time stamps; or, with
+    `sampling="uniform"`, over the whole video. A file too short for that repeats its last frame. Arrays pass as is unless
+    `do_sample_frames=True`; the frames of a short one are then spread evenly, as in transformers.
 
     Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
     """
@@ -107,15 +107,15 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return super().__call__(videos, **kwargs)
 
     def preprocess(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
-        """Returns a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
+        """Return a `BatchFeature` with `pixel_values` float32 and `run_lengths` int64.
 
         Args:
             videos: see the class.
             **kwargs: any setting of the processor, for this call only; `return_tensors="pt"` for tensors.
 
         Raises:
-            ValueError: which of the videos it is (or the file's name), what was found and what to do, if one cannot be
-                read or is none.
+            ValueError: if an input cannot be read or is not a video; names the file or the video's number, what was
+                found and what to do.
         """
         settings = {**self._settings(), **kwargs}
         videos = as_videos(videos, settings["input_data_format"], settings["do_convert_rgb"])
@@ -137,7 +137,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
 
     def _resizing(self, settings: dict) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Returns what resizes a frame while a file is read, as it would be later, bit for bit; None if nothing does.
+        """Return a function that resizes frames as a file is read, bit for bit as later; None if none are resized.
 
         A clip's frames are then never in memory in their own size, which of 16 of 4K takes 400 MB.
         """
@@ -153,7 +153,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return resized
 
     def _read_of(self, videos: list, place: int, settings: dict, each=None) -> tuple[np.ndarray, VideoMetadata]:
-        """Read one of several files; an error of one without a name says which it is."""
+        """Read one of several files; if it has no name, say in errors which one it is."""
         try:
             return self._read(videos[place], settings, each)
         except ValueError as error:
@@ -197,8 +197,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
             video: a path, URL, bytes or binary file.
             positions: where each clip lies, see `sample_frames`.
             resized: as the processor resizes (pass them on with `do_resize=False`), instead of in the video's size.
-            max_pixels: frames with more pixels are not decoded but an error; FFmpeg counts the decoder's edges, too.
-            on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
+            max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
+            on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
 
         Raises:
             ValueError, OSError: if the video cannot be read.
@@ -209,7 +209,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return self._read_clips(video, clips, each, Limits(max_pixels, on_frame))[0]
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
-        """Returns `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
+        """Return `(frames, metadata)` of one file, or both as tuples for a list; read by PyAV.
 
         Args:
             video_url_or_urls: a path, URL, bytes or binary file, or a list of these.
@@ -234,7 +234,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         timestamps: np.ndarray | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """Returns `(num_frames,)` int64 indices of the frames of a clip.
+        """Return `(num_frames,)` int64 indices of the frames of a clip.
 
         Args:
             metadata: of the video; an array's has no `video_backend` of ours.
@@ -247,8 +247,8 @@ class RLTVideoProcessor(BaseVideoProcessor):
             **kwargs: ignored, other settings of the processor.
 
         Raises:
-            ValueError: if an array holds fewer frames than asked for. Files repeat their last frame instead; of arrays that
-                are too short for `frame_stride` or `fps`, frames are spread evenly over them.
+            ValueError: if an array holds fewer than `num_frames` frames; a file repeats its last frame instead. If an
+                array is only too short for `frame_stride` or `fps`, frames are spread evenly over it.
         """
         num_frames = num_frames if num_frames is not None else self.num_frames
         fps = fps if fps is not None else self.fps
@@ -259,7 +259,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         if timestamps is None and (num_frames is None or num_frames >= total):
             # Arrays keep transformers' own rules: all frames at `fps`, or an error when there are too few.
             if num_frames is None and fps is not None:
-                _timestamps(metadata)  # or a rate of 0 is divided by
+                _timestamps(metadata)  # raises an error if the rate is 0
             return default_sample_indices_fn(metadata, num_frames=num_frames, fps=fps)
         num_frames, short = DEFAULT_NUM_FRAMES if num_frames is None else num_frames, False
         if sampling == "uniform":
@@ -271,7 +271,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
             indices = strided_indices(total, num_frames, frame_stride, position)
             short = (num_frames - 1) * frame_stride >= total
         if timestamps is None and (short or len(np.unique(indices)) < num_frames):
-            # Also transformers' rule: what is too short is spread, and no frame repeated.
+            # Also transformers' rule: spread the frames of a short array, and repeat none.
             return default_sample_indices_fn(metadata, num_frames=num_frames)
         return indices
 
@@ -325,7 +325,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return BatchFeature({"pixel_values": list(clips), "run_lengths": run_lengths}, tensor_type=return_tensors)
 
     def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
-        """Returns what the base class makes of the clips, bit for bit: `(B, F, C, H, W)`, or a list of clips."""
+        """Scale and normalise clips to exactly the base class's values: `(B, F, C, H, W)`, or a list of clips."""
         alike = len({clip.shape for clip in clips}) == 1
         scaling = (do_rescale, rescale_factor, do_normalize, image_mean, image_std)
         if not alike or not do_normalize or clips[0].dtype == torch.float32:
@@ -340,7 +340,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         return batch
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
-        """Returns the paths written: the processor's file, and an image processor's for batched pipelines.
+        """Return the paths written: the processor's file, and an image processor's for batched pipelines.
 
         Registered for `AutoVideoProcessor` (`hf_rlt.register`) it also writes the code that `trust_remote_code=True` runs
         where hf_rlt is not installed.
@@ -350,7 +350,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         shared += ["do_normalize", "image_mean", "image_std"]
         image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in shared})
         if self._auto_class is not None:
-            # AutoProcessor looks into this file first, and would else make an image processor of it.
+            # AutoProcessor reads this file first, and would otherwise make an image processor of it.
             image_processor.auto_map = {
                 "AutoProcessor": f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
             }

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Open the video stream of a file with PyAV, decode it from where it stands, and convert its frames to RGB."""
+"""Open the video stream of a file with PyAV, decode it from its current position, and convert its frames to RGB."""
 
 import io
 import multiprocessing
@@ -21,7 +21,7 @@ Source = str | os.PathLike | bytes | BinaryIO
 
 REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
 _ONE_THREAD = 1 << 17  # pixels of a frame below which handing it to a thread costs more than it saves
-# Formats that open other files or addresses that they name, run a script, or draw text: never what is called a video here.
+# Formats that open files or addresses they name, run scripts, or draw text: a request for a video must not do that.
 _REFUSED = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "tty"}
 _REFUSED |= {"image2", "vobsub", "mlv", "dvdvideo", "lavfi", "avisynth", "vapoursynth"}
 _FORMATS = ",".join(sorted(av.formats_available - _REFUSED))
@@ -30,11 +30,11 @@ _DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
 
 
 class Limits(NamedTuple):
-    """What reading a video may cost.
+    """Limits on the cost of reading a video.
 
     Attributes:
-        max_pixels: frames with more pixels are not decoded; FFmpeg counts the decoder's edges, too.
-        on_frame: called with every decoded `av.VideoFrame`; what it raises ends the reading.
+        max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
+        on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
     """
 
     max_pixels: int | None = None
@@ -45,7 +45,7 @@ NO_LIMITS = Limits()
 
 
 def name_of(source: Source) -> str:
-    """Return what errors call a source."""
+    """Return the name of a source for error messages."""
     if isinstance(source, (str, os.PathLike)):
         return os.fsdecode(source)
     return "<bytes>" if isinstance(source, bytes) else str(getattr(source, "name", f"<{type(source).__name__}>"))
@@ -69,7 +69,7 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
     codec_options = {} if limits.max_pixels is None else {"max_pixels": str(limits.max_pixels)}
     try:
         container = av.open(file, options=options | codec_options, metadata_errors="replace")
-    except av.error.ArgumentError as error:  # what FFmpeg answers to a format that is not on the list
+    except av.error.ArgumentError as error:  # FFmpeg's error for a format that is not on the list
         raise ValueError(
             f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (ffconcat, m3u8, sdp, "
             "...): formats that name other files are not read. Pass the video itself."
@@ -84,14 +84,14 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
                 other.discard = _DISCARD.all  # not read, where the format allows it
         context = stream.codec_context
         context.options = codec_options
-        context.copy_opaque = True  # each frame brings the number of its packet
-        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage and does not tell
+        context.copy_opaque = True  # each frame carries the number of its packet
+        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage without reporting it
         context.thread_count = _threads(context)
         yield container, stream
 
 
 def _file(source: Source) -> tuple[Any, str]:
-    """Return what PyAV opens, and the FFmpeg protocols that it may use for that."""
+    """Return the file for PyAV to open, and the FFmpeg protocols that it may use for that."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
         if "://" in path:
@@ -101,8 +101,8 @@ def _file(source: Source) -> tuple[Any, str]:
         if "\0" in path:
             raise ValueError(f"{path!r}: expected the path of a file, received one with a zero byte.")
         _check_regular(os.stat(path), path)
-        open(path, "rb").close()  # the ordinary OSError for what cannot be opened
-        return f"file:{path}", "file"  # or a colon in the name makes it a protocol
+        open(path, "rb").close()  # raises the ordinary OSError if it cannot be opened
+        return f"file:{path}", "file"  # without the prefix, a colon in the name would make it a protocol
     if isinstance(source, bytes):
         return io.BytesIO(source), "none"
     raw = getattr(source, "raw", source)
@@ -121,7 +121,7 @@ def _file(source: Source) -> tuple[Any, str]:
 
 
 def _check_regular(status: os.stat_result, name: str) -> None:
-    """Raise an error for what may never end: pipes, sockets and devices; folders give the system's own error."""
+    """Raise ValueError for pipes, sockets and devices, which may never end; folders get the system's own error."""
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
         found = kinds.get(stat.S_IFMT(status.st_mode), "a device")
@@ -129,7 +129,7 @@ def _check_regular(status: os.stat_result, name: str) -> None:
 
 
 def _video_stream(container: Any, source: Source) -> Any:
-    """Return the stream that ffmpeg calls best, never a cover picture."""
+    """Return the stream that ffmpeg considers best, never a cover picture."""
     cover = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
     if not streams:
@@ -140,16 +140,16 @@ def _video_stream(container: Any, source: Source) -> Any:
 
 
 def _threads(context: Any) -> int:
-    """Return how many threads decode: 1, which tells damage as several do, or 0 for as many as there are cores."""
+    """Return how many threads decode: 1, which reports damage just as several do, or 0 for one per core."""
     small = 0 < context.width * context.height < _ONE_THREAD
-    return 1 if small or multiprocessing.parent_process() is not None else 0  # its siblings use the other cores
+    return 1 if small or multiprocessing.parent_process() is not None else 0  # sibling processes use the other cores
 
 
 def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
     """Yield (packet, damaged) up to where the file breaks off, without empty packets, which would end the decoder.
 
-    A transport stream marks a packet behind which something is lost. Shortly before a keyframe another file may have been
-    joined there: then the decoder has to tell whether the packet is whole.
+    In a transport stream, a packet is marked as corrupt if data after it is lost. If a keyframe follows soon, another
+    file may have been joined there: the decoder then has to tell whether the packet is whole.
     """
     window: deque[Any] = deque()
     with suppress(av.error.FFmpegError, IndexError):
@@ -165,12 +165,12 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
 
 
 class Decoded(NamedTuple):
-    """A frame that decoding returns.
+    """A decoded frame.
 
     Attributes:
         frame: the `av.VideoFrame`.
-        is_key: decoding can start from it: packet and decoder both call it a keyframe.
-        intact: no damage was found from the last keyframe on.
+        is_key: whether decoding can start from it, i.e. packet and decoder both call it a keyframe.
+        intact: whether no damage was found from the last keyframe on.
     """
 
     frame: Any
@@ -179,11 +179,11 @@ class Decoded(NamedTuple):
 
 
 def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[Decoded]:
-    """Yield the frames from where the container stands; after damage none is intact until a keyframe stored behind it.
+    """Yield the frames from the current position on; after damage, none is intact until a keyframe stored after it.
 
     Args:
         container, stream: as `open_stream` yields them.
-        limits: the same as for that.
+        limits: the same as passed to `open_stream`.
 
     Raises:
         ValueError: a frame has more pixels than the limits allow.
@@ -197,7 +197,7 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError as error:
-            # The decoder then has no size, or the one that it refused.
+            # After refusing a frame for its size, the decoder reports that size, or none.
             pixels = stream.codec_context.width * stream.codec_context.height
             if limits.max_pixels is not None and not 0 < pixels <= limits.max_pixels:
                 raise ValueError(f"a frame has more than {limits.max_pixels:,} pixels, the limit") from error
@@ -215,23 +215,23 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
 
 
 def quarter_turns(frame: Any) -> int:
-    """Return how often a frame has to be turned by 90 degrees counterclockwise, as np.rot90 counts, to be upright."""
+    """Return how many quarter turns counterclockwise, as np.rot90 counts them, make a frame upright."""
     return round((frame.rotation or 0) / 90) % 4
 
 
 def to_rgb(frame: Any, height: int, width: int) -> np.ndarray:
-    """Return a frame (height, width, 3) uint8, upright. Colours are converted by FFmpeg's filters, as ffmpeg does."""
+    """Convert a frame to (height, width, 3) uint8 RGB, upright. FFmpeg's filters convert the colours, as in ffmpeg."""
     turns = quarter_turns(frame)
     size = (width, height)[:: -1 if turns % 2 else 1]
     if size == (frame.width, frame.height):
         pixels = _converted(frame)
-    else:  # one thread: swscale would otherwise start threads anew for every frame, which costs more than the conversion
+    else:  # one thread: starting swscale's threads anew for every frame would cost more than the conversion
         pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1)
     return np.rot90(pixels, turns)
 
 
 def _converted(frame: Any) -> np.ndarray:
-    # `frame.to_ndarray` would take chroma that is not 4:2:0 of 8 bits from other places, and interpolate it linearly.
+    # `frame.to_ndarray` would misplace chroma other than 8-bit 4:2:0, and interpolate it linearly.
     kind = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range, frame.interlaced_frame)
     if getattr(_filters, "kind", None) != kind:
         graph = av.filter.Graph()

@@ -69,7 +69,7 @@ class Job:
     digits: bool = False
 
     def variant(self, name: str) -> list[str]:
-        """Returns the arguments that make a variant of it: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
+        """Return the arguments of a variant: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
         parts = name.split("+")
         words = ["--threshold", "none" if parts[0] != "RLT" else f"{self.threshold:g}"]
         if "random" in parts:
@@ -78,7 +78,7 @@ class Job:
         return [*words, "--length_embedding", str("length" in parts)]
 
     def arguments(self, name: str, seed: int) -> list[str]:
-        """Returns the script's arguments for one run, but for where it goes."""
+        """Return the script's arguments for one run, but for where it goes."""
         return [*self.data, *self.extra, *self.variant(name), "--seed", str(seed)]
 
     def run_folder(self, name: str, seed: int) -> Path:
@@ -86,7 +86,7 @@ class Job:
 
 
 def find_script(given: Path | None) -> Path:
-    """Returns the training script: the given one, else the checkout's."""
+    """Return the training script: the given one, else the checkout's."""
     path = given or Path(__file__).parents[3] / "examples" / "finetune.py"
     if not path.is_file():
         raise ValueError(
@@ -96,7 +96,7 @@ def find_script(given: Path | None) -> Path:
 
 
 def data_arguments(train: Path, validation: Path | None, video_dir: Path | None, model: str | None) -> tuple[str, ...]:
-    """Returns the script's arguments for a folder with a subfolder per class, or an annotation file.
+    """Return the script's arguments for a folder with a subfolder per class, or an annotation file.
 
     Raises:
         ValueError: if one is a folder and the other a file, or there is no such thing.
@@ -118,20 +118,20 @@ def data_arguments(train: Path, validation: Path | None, video_dir: Path | None,
 
 
 def render(folder: Path, settings: DigitsSettings) -> tuple[str, ...]:
-    """Returns the script's arguments for the built-in set, rendered now unless it is there."""
+    """Return the script's arguments for the built-in set, rendered now unless it is there."""
     clips = render_digits(folder / "digits", settings)
     return ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
 
 
 def check_extra(words: Sequence[str]) -> None:
-    """Returns nothing; raises if arguments for the script name what the benchmark sets itself."""
+    """Raise ValueError if arguments for the script name what the benchmark sets itself."""
     taken = [word for word in words if word.split("=")[0].replace("-", "_").replace("__", "--", 1) in OWN]
     if taken:
         raise ValueError(f"After --: expected arguments that the benchmark does not set itself, received {taken[0]}.")
 
 
 def train(job: Job, names: Sequence[str], seeds: Sequence[int], say: Callable[[str], None] = print) -> None:
-    """Returns nothing; runs what has no result yet, seed by seed."""
+    """Run what has no result yet, seed by seed."""
     for seed in seeds:
         for name in names:
             if result(job, name, seed) is None:
@@ -140,7 +140,7 @@ def train(job: Job, names: Sequence[str], seeds: Sequence[int], say: Callable[[s
 
 
 def result(job: Job, name: str, seed: int) -> dict[str, Any] | None:
-    """Returns the result of a run, None if it has not ended.
+    """Return the result of a run, None if it has not ended.
 
     Raises:
         ValueError: if the folder holds a run of another command.
@@ -159,7 +159,7 @@ def result(job: Job, name: str, seed: int) -> dict[str, Any] | None:
 
 
 def results(job: Job, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns the results there are of these variants, of any seed."""
+    """Return the results there are of these variants, of any seed."""
     found = []
     for name in names:
         seeds = [path.parent.name.rpartition("-")[2] for path in job.folder.glob(f"runs/{name}-*/arguments.json")]
@@ -180,7 +180,7 @@ def _run(job: Job, name: str, seed: int) -> None:
         "accuracy": metrics["eval_accuracy"],
         "tokens_at_evaluation": metrics["eval_tokens_computed"],
         "steps": state["global_step"],
-        # Of a run that was interrupted, or had ended before, the clock tells only the last part.
+        # If a run was interrupted or had ended before, the clock covers only its last part.
         "train_seconds": None if resumed else metrics["train_runtime"],
         "wall_seconds": None if resumed else time.perf_counter() - started,
         "threads": torch.get_num_threads(),
@@ -194,7 +194,7 @@ def _run(job: Job, name: str, seed: int) -> None:
 
 
 def start(job: Job, arguments: Sequence[str], folder: Path) -> dict[str, float]:
-    """Returns the metrics of one run of the script, which writes into `folder` and says what it does in `folder.log`.
+    """Return the metrics of one run of the script, which writes into `folder` and says what it does in `folder.log`.
 
     Raises:
         ValueError: if it fails; the message ends in its last line.
@@ -211,14 +211,14 @@ def start(job: Job, arguments: Sequence[str], folder: Path) -> dict[str, float]:
 
 
 def pair_accuracy(folder: Path) -> float:
-    """Returns the mean accuracy of the two classes of the built-in set that only timing tells apart."""
+    """Return the mean accuracy of the two classes of the built-in set that only timing tells apart."""
     with (folder / "per_class.csv").open() as stream:
         rates = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(stream)}
     return statistics.mean(rates[name] for name in PAIR)
 
 
 def masked_accuracy(job: Job, folder: Path) -> float:
-    """Returns top-1 with random masking at evaluation too, at the ratio of the training."""
+    """Return top-1 with random masking at evaluation too, at the ratio of the training."""
     validation = job.data[job.data.index("--validation_dir") + 1]
     options = ["--token-keep-ratio", f"{job.random_ratio:g}", "--workers", "0", "--json"]
     command = [sys.executable, "-m", "hf_rlt", "evaluate", str(folder), validation, *options]

@@ -24,7 +24,7 @@ RATE_TOLERANCE = 0.99  # 29.97 frames a second are 30
 
 
 def list_videos(data: str | Path, video_dir: str | Path | None = None, limit: int | None = None) -> ClipList:
-    """Returns the videos of a folder, nested or flat, or of an annotation file; all of one class, as none is needed.
+    """Return the videos of a folder, nested or flat, or of an annotation file; all of one class, as none is needed.
 
     Args:
         data: the folder, or a file as `hf_rlt.data.from_file` reads it.
@@ -60,7 +60,7 @@ def measure(
     cache_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns a row for each data set and frame rate, see `row`.
+    """Return a row for each data set and frame rate, see `row`.
 
     Args:
         data, video_dir, limit: see `list_videos`, for each folder or annotation file.
@@ -94,7 +94,7 @@ def measure(
 def row(
     name: str, fps: float, counts: np.ndarray, indexed: Sequence[VideoIndex | None], processor: Any
 ) -> dict[str, Any]:
-    """Returns the row of one data set at one frame rate.
+    """Return the row of one data set at one frame rate.
 
     `clips`, `unreadable`; `clips_below_fps`: of the clips those whose own rate is below; `clips_repeating`: those in which
     a frame stands twice, for whatever reason. `tokens_before`; of clips in which none does `tokens_after` (mean, quartiles)
@@ -137,7 +137,7 @@ def _repeats(index: VideoIndex, num_frames: int, fps: float) -> bool:
 
 
 def _names(data: Sequence[str | Path]) -> list[str]:
-    """Returns what each data set is called: its last name, or the whole path where two share it."""
+    """Return what each data set is called: its last name, or the whole path where two share it."""
     short = [Path(source).stem if Path(source).is_file() else Path(source).resolve().name for source in data]
     return [name if short.count(name) == 1 else str(source) for name, source in zip(short, data, strict=True)]
 
@@ -173,7 +173,7 @@ COLUMNS = (
 
 
 def markdown(record: Row) -> str:
-    """Returns the table of a record, with what the paper says of such data below ours."""
+    """Return the table of a record, with what the paper says of such data below ours."""
     claims = [{"data": claim.subject, "paper": claim.value} for claim in TOKENS]
     settings = record["settings"]
     return (

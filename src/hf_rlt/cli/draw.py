@@ -89,7 +89,7 @@ class Tally:
         self.computed = [0] * len(thresholds)
 
     def watched(self, clips: Iterator[Any]) -> Iterator[Any]:
-        """Returns the clips, counted as they come, with a line on the terminal that says how far it is."""
+        """Return the clips, counted as they come, with a line on the terminal that says how far it is."""
         with spinner(Console(stderr=True)) as progress:
             task = progress.add_task("reading", total=None)
             for clip in clips:
@@ -104,7 +104,7 @@ class Tally:
             progress.update(task, description="writing")
 
     def result(self) -> dict[str, Any]:
-        """Returns what is to be said about all of it."""
+        """Return what is to be said about all of it."""
         rows = [
             {"threshold": threshold, "tokens_before": self.tokens, "tokens_after": after, "share": after / self.tokens}
             for threshold, after in zip(self.thresholds, self.computed, strict=True)

@@ -33,7 +33,7 @@ def make_processor(
     patch_size: int | None = None,
     tubelet_size: int | None = None,
 ) -> RLTVideoProcessor:
-    """Returns the processor of a model, or one for the sizes given.
+    """Return the processor of a model, or one for the sizes given.
 
     Args:
         model: folder or Hub id, if any.

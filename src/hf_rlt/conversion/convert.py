@@ -21,7 +21,7 @@ SHAPE = [
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """Summary of a conversion.
 
     Attributes:
         source: as given.
@@ -50,7 +50,7 @@ class Conversion:
     checks: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values, for JSON."""
+        """Return the same as plain values, for JSON."""
         return asdict(self)
 
 
@@ -61,7 +61,7 @@ def convert(
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Conversion:
-    """Returns what was done; writes model and processor to a folder that `from_pretrained` opens.
+    """Write model and processor to a folder that `from_pretrained` opens; return what was done.
 
     Args:
         source: a VideoMAE or RLT-VideoMAE Hub id or folder, classifier or pre-trained; or a file of original weights:
@@ -69,8 +69,8 @@ def convert(
             read by `torch.load(weights_only=True)`; what would run code is refused.
         out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
-        overwrite: replace the model in `out`, if it is one that this function or `save_pretrained` wrote: config.json of an
-            RLT-VideoMAE and its weights, and no training's state. Other files there stay.
+        overwrite: replace the model in `out`, if this function or `save_pretrained` wrote it, i.e. if there are the
+            config.json and weights of an RLT-VideoMAE, but no training state. Other files there stay.
         progress: called with the name of each step before it is done.
 
     Raises:

@@ -23,7 +23,7 @@ PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json",
 
 
 def open_folder(name: str, settings: ConversionSettings) -> Opened:
-    """Returns the model and processor of a folder or Hub repository.
+    """Return the model and processor of a folder or Hub repository.
 
     Args:
         name: folder or Hub id of a VideoMAE or RLT-VideoMAE: classifier, bare encoder, or pre-trained with decoder.
@@ -87,7 +87,7 @@ def _changes(name: str, config: RLTVideoMAEConfig, settings: ConversionSettings,
 def _load(
     name: str, classifies: bool, dtype: str | None, changes: dict[str, Any]
 ) -> tuple[RLTVideoMAEPreTrainedModel, list[str]]:
-    """Returns the model, and the weights that were knowingly left out."""
+    """Return the model, and the weights that were knowingly left out."""
     network = RLTVideoMAEForVideoClassification if classifies else RLTVideoMAEModel
     _check_weights(name, network, changes)
     options: dict[str, Any] = {"dtype": DTYPES[dtype] if dtype else "auto", "ignore_mismatched_sizes": True}
@@ -111,7 +111,7 @@ def _load(
 
 
 def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes: dict[str, Any]) -> None:
-    """Raise ValueError if the files of a local folder cannot hold what its config.json says, or are bombs."""
+    """Raise ValueError if the files of a local folder are too small for its config.json, or expand in memory."""
     files = [path for path in Path(name).glob("*") if path.suffix in (".bin", ".safetensors") and path.is_file()]
     for path in files:
         if path.suffix == ".bin":
@@ -184,7 +184,7 @@ def _own_class(kind: str, classifies: bool) -> type[PreTrainedModel]:
 def _own_model(
     own_class: type[PreTrainedModel], name: str, dtype: torch.dtype, changes: dict[str, Any]
 ) -> PreTrainedModel:
-    """Returns the source opened by its own class, every token computed."""
+    """Return the source opened by its own class, every token computed."""
     pooling = {field: value for field, value in changes.items() if field == "use_mean_pooling"}
     dense = {"threshold": None} if issubclass(own_class, RLTVideoMAEPreTrainedModel) else {}
     return own_class.from_pretrained(name, dtype=dtype, **pooling, **dense).eval()

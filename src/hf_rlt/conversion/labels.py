@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The names of a checkpoint's classes, from a file."""
+"""Read the names of a checkpoint's classes from a file."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ from ..data.text_files import read_json, read_text
 
 
 def read_labels(path: str | Path, count: int) -> dict[str, dict]:
-    """Returns `id2label` and `label2id` for a configuration.
+    """Return `id2label` and `label2id` for a configuration.
 
     Args:
         path: text with one name a line in the order of the classes, a JSON list, or a JSON dictionary from index to name

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Refuses files of `torch.save` that would take far more memory than their size, before anything in them is made."""
+"""Refuse `torch.save` files that would take far more memory than their size, before any object in them is created."""
 
 import io
 import pickle
@@ -7,23 +7,23 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-MOST_PICKLE = 4 << 20  # bytes; a checkpoint's, its optimiser's state included, has some hundred thousand
-MOST_DIRECTORY = 16 << 20  # of an archive, which lists a file for each weight
-HEADS = 3  # pickles before the one that counts, in files from before torch 1.6
+MOST_PICKLE = 4 << 20  # bytes; a checkpoint's, with the optimiser state, has a few hundred thousand
+MOST_DIRECTORY = 16 << 20  # bytes of an archive's directory, which lists one file per weight
+HEADS = 3  # pickles that precede the actual one in files from before torch 1.6
 ITEM_SIZES = {
     **{"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Long": 8, "Float": 4, "Int": 4},
     **{"Half": 2, "BFloat16": 2, "Short": 2},
 }
-_PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]  # of the one in C no step could be left out
+_PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]  # the C version cannot be told to skip steps
 PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def check_size(path: Path) -> None:
-    """Raise ValueError unless reading a file of `torch.save` takes about as much memory as the file has bytes.
+    """Raise ValueError unless reading a `torch.save` file takes about as much memory as the file has bytes.
 
-    Compressed files in the archive, files that overlap, storages that are larger than what is there, pickles larger than any
-    checkpoint's and objects that grow while they are made are refused. Files that are none of `torch.save` pass: their
-    reader says what is wrong.
+    Refuses archives with compressed or overlapping files, storages larger than their data, pickles larger than any
+    checkpoint's, and objects that grow while they are created. Files in any other format pass: their reader reports
+    what is wrong.
     """
     with path.open("rb") as stream:
         if zipfile.is_zipfile(stream):
@@ -78,13 +78,13 @@ def _check_plain(path: Path, stream: BinaryIO) -> None:
 
 
 def _storages(path: Path, stream: io.BytesIO) -> dict[str, int]:
-    """Return the bytes that a pickle says each of its storages has; nothing for what is no pickle."""
+    """Return the size in bytes that a pickle states for each of its storages; empty if it is not a pickle."""
     dry = _DryUnpickler(path, stream)
     try:
         dry.load()
     except _BombError:
         raise
-    except Exception:  # it is none, or its reader refuses it, too
+    except Exception:  # not a pickle, or one that its reader will refuse as well
         if stream.tell() > MOST_PICKLE:
             raise _refused(path, _too_long(stream.tell())) from None
     return dry.storages
@@ -95,7 +95,7 @@ def _too_long(size: int) -> str:
 
 
 class _BombError(ValueError):
-    """A file that would take more memory than it has bytes."""
+    """The file would take far more memory than it has bytes."""
 
 
 def _refused(path: Path, what: str) -> _BombError:
@@ -103,7 +103,7 @@ def _refused(path: Path, what: str) -> _BombError:
 
 
 class _DryUnpickler(_PurePython):
-    """Goes through a pickle without making anything but its numbers, texts and tuples."""
+    """Walks through a pickle, creating nothing but its numbers, strings and tuples."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_PurePython.dispatch)
 
@@ -123,7 +123,7 @@ class _DryUnpickler(_PurePython):
             self.storages[str(pid[2])] = max(pid[4], 0) * ITEM_SIZES.get(kind, 1)
 
     def _check_keys(self, keys: Any) -> None:
-        for key in keys:  # what is nested deeply takes for ever to look up
+        for key in keys:  # hashing a deeply nested key could take forever
             flat = key if isinstance(key, tuple) else (key,)
             if not all(isinstance(each, PLAIN) for each in flat):
                 raise _refused(

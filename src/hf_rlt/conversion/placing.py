@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The folder that a conversion writes: whether it may, and how all of it appears at once."""
+"""Check the folder that a conversion writes to, and make all files appear in it at once."""
 
 import os
 import re
@@ -19,7 +19,7 @@ STALE = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.in
 
 
 def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
-    """Returns the folder to write as an absolute path.
+    """Return the folder to write as an absolute path.
 
     Raises:
         ValueError: if it holds the source, is a file, or holds files and is no model folder that may be replaced.
@@ -43,7 +43,7 @@ def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
 
 
 def _no_model(folder: Path) -> str:
-    """Say what a folder lacks of a model that convert or `save_pretrained` wrote; nothing if it is one."""
+    """Return why a folder does not hold a model that convert or `save_pretrained` wrote; "" if it does."""
     if not (folder / "config.json").is_file():
         return "holds no config.json"
     try:
@@ -60,12 +60,12 @@ def _no_model(folder: Path) -> str:
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Returns a context with a folder to write to, whose files are in `target` at its end; after an error none is.
+    """Yield a folder to write to, whose files are moved to `target` at the end; after an error, none is.
 
     Files of the same names and weights of another model are replaced; all others stay.
 
     Raises:
-        ValueError: if a folder or somebody's code stands where a file is to be written. Nothing is changed then.
+        ValueError: if a folder, or code that is not ours, is where a file is to be written. Nothing is changed then.
         OSError: if the folder cannot be written.
     """
     inside = target.is_dir()  # which may be a mount point or somebody's working directory: it is not exchanged
@@ -83,7 +83,7 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 
 def _exchange(written: Path, target: Path, replaced: Path) -> None:
-    """Returns nothing; moves files one by one, and puts the old ones back if that fails."""
+    """Move files one by one, and put the old ones back if that fails."""
     new = sorted(path.name for path in written.iterdir())
     old = [path.name for path in target.iterdir() if path.name in new or STALE.fullmatch(path.name)]
     foreign = [name for name in old if name.endswith(".py") and not (target / name).is_dir()]

@@ -78,7 +78,7 @@ class WeightFile:
 
 
 def read_weights(path: str | Path) -> WeightFile:
-    """Returns the weights of a `.safetensors` file or of one that `torch.save` wrote (`.pth`, `.ckpt`, `.bin`, ...).
+    """Return the weights of a `.safetensors` file or of one that `torch.save` wrote (`.pth`, `.ckpt`, `.bin`, ...).
 
     Only tensors, containers, numbers and text are read. Of anything else that a file wants to have made, the training
     settings that Lightning keeps for the RLT authors' code become empty placeholders; all other is refused, by name,
@@ -145,14 +145,14 @@ def _read_pickle(path: Path, start: bytes) -> tuple[Any, list[str]]:
 
 
 def _refused_name(error: Exception) -> str:
-    """Returns the name that torch's unpickler refused, in full, or nothing if that was not the reason."""
+    """Return the full name that torch's unpickler refused, or nothing if that was not the reason."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     name = named.group(1) if named else ""
     return name if "." in name or not name else f"builtins.{name}"
 
 
 def _foreign_names(path: Path) -> list[str]:
-    """Returns what the file wants to be imported, beyond tensors; found by reading, nothing is made."""
+    """Return what a file would import, beyond tensors, without importing or creating anything."""
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
@@ -213,7 +213,7 @@ def _is_dense_float(value: Tensor) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Returns why a file could not be read, in a few words, without an unpickler's advice to trust it."""
+    """Return briefly why a file could not be read, without the unpickler's advice to trust it."""
     text = str(error).rsplit("WeightsUnpickler error:", 1)[-1].strip()
     words = " ".join(text.split("\n")[0].split())
     if not re.search("[a-z]", words):

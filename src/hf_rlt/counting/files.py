@@ -40,7 +40,7 @@ class Counted:
     reused: bool = False
 
     def records(self, question: Question) -> list[dict[str, Any]]:
-        """Returns the counts as they are written: one dictionary for each part of the question."""
+        """Return the counts as they are written: one dictionary for each part of the question."""
         file = {"video": written_name(self.video), "size": self.size, "mtime_ns": self.mtime_ns}
         asked = {"settings": question.digest}
         return [{**file, **asked, **asdict(count), "share": count.share} for count in self.counts]
@@ -54,7 +54,7 @@ class CountFile(RecordFile):
         super().__init__(path, KEYS, TokenCount.__dataclass_fields__, "counts")
 
     def known(self, video: Counted) -> list[TokenCount] | None:
-        """Returns the counts of an unchanged video if every part of the question has been answered; else None."""
+        """Return the counts of an unchanged video if every part of the question has been answered; else None."""
         file = {"video": written_name(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
         asked = {**file, "settings": self.question.digest}
         found = [self.get({**asked, "fps": fps, "threshold": threshold}) for fps, threshold in self.question.parts]
@@ -62,12 +62,12 @@ class CountFile(RecordFile):
         return counts if len(counts) == len(found) else None
 
     def append(self, video: Counted) -> None:
-        """Returns nothing; writes those of the counts that are not in the file yet."""
+        """Write those of the counts that are not in the file yet."""
         self.add(record for record in video.records(self.question) if record not in self)
 
 
 def find(paths: Iterable[str | Path], problems: list[Counted] | None = None) -> Iterator[str]:
-    """Returns the videos among paths: files as they are given, folders with all video files anywhere below them.
+    """Return the videos among paths: files as they are given, folders with all video files anywhere below them.
 
     Folders are read as they are needed, each in the order of names; linked ones are entered, but not in circles.
 
@@ -88,7 +88,7 @@ def find(paths: Iterable[str | Path], problems: list[Counted] | None = None) -> 
 def count_videos(
     videos: Iterable[str], question: Question, workers: int = 1, store: CountFile | None = None
 ) -> Generator[Counted, None, None]:
-    """Returns what is known of each video, in their order, as it becomes known; a single one is read in this process.
+    """Return what is known of each video, in their order, as it becomes known; a single one is read in this process.
 
     Neither a video that cannot be read nor one that ends the process that reads it ends the count.
 
@@ -122,17 +122,17 @@ def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
 
 
 def written_name(path: str) -> str:
-    """Name a file in records: by its whole path, or a URI, see `json_name`. No two files have the same."""
+    """Return a file's unique name in records: its absolute path or a URI, see `json_name`."""
     return json_name(os.path.abspath(path))
 
 
 def problem_of(failed: Failed, path: str) -> str:
-    """Say why a video cannot be read, without its name, in characters that JSON can hold."""
+    """Return why a video cannot be read, without its name, and with other bytes replaced so that JSON can hold it."""
     return without_name(failed.reason, path).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def file_state(path: str) -> tuple[int, int] | Failed:
-    """Returns (size, time of the last change in ns) of a file; why it cannot be read if it is none."""
+    """Return (size, modification time in ns) of a file, or why it cannot be read."""
     try:
         status = os.stat(path)
     except OSError as error:
@@ -143,7 +143,7 @@ def file_state(path: str) -> tuple[int, int] | Failed:
 
 
 def _task(path: str, store: CountFile | None) -> Task:
-    """Returns the task to count a video; one that is done already if it is no file, or nothing about it is new."""
+    """Return the task to count a video; it is already done if there is no such file, or nothing new to count."""
     video, state = Counted(path), file_state(path)
     if isinstance(state, Failed):
         return Task(video, state)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Labelled clips from annotation files: `path,label` tables, Kinetics tables, Something-Something lists."""
+"""List videos and classes from annotation files: `path,label` tables, Kinetics tables, Something-Something lists."""
 
 import csv
 import io
@@ -24,9 +24,9 @@ class _Row:
     """A line or entry of an annotation file.
 
     Attributes:
-        video: its path as written, or the name without suffix that its file has somewhere.
+        video: its path as written, or the stem of its file's name.
         label: its class.
-        where: the file and the line, for messages.
+        where: annotation file and line, for messages.
     """
 
     video: str
@@ -40,7 +40,7 @@ def from_file(
     names: list[str] | None = None,
     label_file: str | Path | None = None,
 ) -> ClipList:
-    """List the clips of an annotation file; what kind of file it is shows in its columns or keys.
+    """List the clips of an annotation file, whose kind is recognised by its columns or keys.
 
     - CSV with the columns `path,label`: paths are relative to `video_dir`, or to the file.
     - Kinetics CSV with `label,youtube_id,time_start,time_end`: the videos are `ID_START_END.*` (six digits each, as the
@@ -48,8 +48,8 @@ def from_file(
     - Something-Something JSON, a list of `{"id", "template"}` (or `label` where there is no template): the videos are
       `ID.*` anywhere below `video_dir`; brackets are removed from the template, which is the class.
 
-    Tables are separated by commas, tabs or semicolons, in UTF-8 or UTF-16. White space around a field does not count: `run`
-    and `run ` are one class. Every line has to have as many fields as the first.
+    Tables are separated by commas, tabs or semicolons, in UTF-8 or UTF-16. White space around a field is ignored: `run`
+    and `run ` are the same class. Every line must have as many fields as the first.
 
     A video that does not exist keeps its place in the list: it is reported by name when it is read.
 
@@ -60,8 +60,8 @@ def from_file(
         label_file: JSON object from class name to index (Something-Something's `labels.json`), which fixes the order.
 
     Raises:
-        ValueError: if a line cannot be understood, a file, column, key or label is missing, a label is unknown, a video has
-            two labels, or no single video exists.
+        ValueError: if a line cannot be parsed, a file, column, key or label is missing, a label is unknown, a video has
+            two labels, or none of the videos exists.
         OSError: if a file cannot be read.
 
     Source: the annotation files of Kinetics-400/600/700 and Something-Something V2 as their authors publish them.
@@ -75,10 +75,10 @@ def from_file(
 
 
 def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path], list[str]]:
-    """List (videos, class names) of the lines or entries of an annotation file; see `from_file`.
+    """Return the videos and the class names of the lines or entries of an annotation file; see `from_file`.
 
     Raises:
-        ValueError: if a line cannot be understood, a file, column, key or label is missing, or no single video exists.
+        ValueError: if a line cannot be parsed, a file, column, key or label is missing, or none of the videos exists.
         OSError: if a file cannot be read.
     """
     rows, sources = _read(Path(path), video_dir)
@@ -86,7 +86,7 @@ def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> t
 
 
 def read_paths(path: str | Path) -> list[str]:
-    """List the paths in a text file, one a line, which need not be text themselves.
+    """Return the paths in a text file, one per line. They need not be UTF-8.
 
     Raises:
         ValueError, OSError: as `read_text` does.
@@ -112,7 +112,7 @@ def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Pa
 
 
 def _placed(folder: Path, name: str) -> Path:
-    """Locate a video whose name may end with white space that belongs to it, or to the table."""
+    """Locate a video, with the white space around its name if such a file exists, else without."""
     bare = name.strip()
     return folder / (name if name == bare or os.path.lexists(folder / name) else bare)
 
@@ -129,7 +129,7 @@ def _refuse_contradictions(rows: list[_Row], sources: list[Path]) -> None:
 
 
 def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
-    """Read a table; tell whether its videos are paths."""
+    """Return the rows of a table, and whether their videos are paths."""
     table = _table(path)
     _, columns = next(table, (0, []))
     columns = [column.strip() for column in columns]
@@ -163,7 +163,7 @@ def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
 
 
 def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of a table, empty lines left out; its separator is the one that makes sense of its first line."""
+    """Yield (line, fields) of a table, without empty lines; the separator is recognised by the first line."""
     text = read_text(path)
     head = next((line for line in text.splitlines() if line.strip()), "")
     wanted = [{"path", "label"}, set(KINETICS_COLUMNS)]
@@ -240,7 +240,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _find(path: Path, keys: list[str], video_dir: str | Path | None) -> list[Path]:
-    """Locate the video of each name; `video_dir/NAME.mp4` stands for those that do not exist."""
+    """Return the path of the video of each name; `video_dir/NAME.mp4` if it does not exist."""
     if video_dir is None or not Path(video_dir).is_dir():
         raise ValueError(
             f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "

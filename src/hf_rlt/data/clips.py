@@ -28,7 +28,7 @@ class UnreadableClipError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """Returns an error as one line; of one from a loading process, which carries a traceback, what it says itself."""
+    """Return an error as one line, without the traceback that an error from a loading process carries."""
     text = str(error).strip()
     if " in DataLoader worker process " in text:
         text = text.splitlines()[-1].split("Error: ", 1)[-1]
@@ -36,12 +36,12 @@ def one_line(error: BaseException) -> str:
 
 
 def without_name(reason: str, path: str) -> str:
-    """Returns a reason of one line without the name of the file that it begins with, whose spaces it has folded."""
+    """Return a one-line reason without the file's name at its start, in which runs of spaces have been collapsed."""
     return reason.removeprefix(f"{' '.join(path.split())}: ")
 
 
 def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
-    """Returns the seed of everything random about a clip: a function of its place, not of the process that reads it."""
+    """Return the seed of a clip's random choices, which depends on its place, not on the process that reads it."""
     return int(np.random.SeedSequence([seed, epoch, index, repeat]).generate_state(1)[0])
 
 
@@ -53,10 +53,10 @@ def read_clips(processor: Any, source: Any, positions: Sequence[Any], resized: b
 
 
 def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: str, known: bool) -> Item | None:
-    """Return what `make` makes of a video; None for a bad one that is to be skipped, reported unless it is known.
+    """Return the result of `make`; or, if a bad video is to be skipped, report it unless it is known and return None.
 
-    A video is bad if reading it or making an item of it raises what bad data raise: ValueError, OSError or an error of
-    FFmpeg's. Anything else is a bug, or a machine's, and is not skipped.
+    A video is bad if reading it or making an item of it raises ValueError, OSError or an FFmpeg error. Any other error
+    is a bug, or the machine's fault, and is not caught.
 
     Raises:
         UnreadableClipError: for a bad video that is not to be skipped; `what` says which of the data set.
@@ -74,19 +74,19 @@ def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: s
 
 
 def check_on_bad_video(on_bad_video: str) -> None:
-    """Returns nothing; raises unless it is a way to treat bad videos."""
+    """Raise ValueError unless `on_bad_video` is "raise" or "skip"."""
     if on_bad_video not in ON_BAD_VIDEO:
         raise ValueError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
 
 
 def source_name(source: Any, otherwise: str) -> str:
-    """Returns what a person calls a video: its path, if it has one."""
+    """Return a readable name for a video: its path, if it has one, or `otherwise`."""
     path = source.get("path") if isinstance(source, dict) else source
     return str(path) if path and isinstance(path, (str, os.PathLike)) else otherwise
 
 
 def _fetched(path: str) -> str | bytes:
-    """Returns the bytes of a file that lies on the Hub or in an archive, as rows of a stream name it; else the path."""
+    """Return the bytes of a file on the Hub or in an archive, as named by rows of a stream; else return the path."""
     if "://" not in path or is_address(path):
         return path
     import fsspec
@@ -102,7 +102,7 @@ def _fetched(path: str) -> str | bytes:
 
 
 def blank_clip(processor: Any) -> Tensor:
-    """Returns `(F, C, H, W)` zeros, what stands for a video that cannot be read: one token for each place."""
+    """Return `(F, C, H, W)` zeros, which stand in for an unreadable video: one token for each patch position."""
     crop = processor.crop_size
     return torch.zeros(processor.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
 
@@ -124,11 +124,11 @@ class ReadClips(Dataset):
         return len(self.clips)
 
     def name(self, index: int) -> str:
-        """Returns what a person calls the video: its path, or its place in the list."""
+        """Return a readable name for the video: its path, or its place in the list."""
         return source_name(self.clips.sources[index], f"clip {index} of the data set")
 
     def unreadable(self) -> list[str]:
-        """Returns the names of the videos of the list that could not be read so far, by any loading process."""
+        """Return the names of the videos that any loading process has failed to read so far."""
         return [self.name(int(index)) for index in self.clips.bad.nonzero()]
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -144,11 +144,11 @@ class ReadClips(Dataset):
         raise NotImplementedError
 
     def blank(self, index: int) -> dict[str, Tensor]:
-        """Return the item that stands for a video that is skipped."""
+        """Return the item that stands in for a skipped video."""
         raise NotImplementedError
 
     def read(self, index: int, positions: Sequence[Any], keep: bool) -> np.ndarray:
-        """Return `(len(positions), F, H, W, 3)` frames, from memory if they are kept there."""
+        """Return `(len(positions), F, H, W, 3)` frames, from the cache if they are there."""
         if index in self._cache:
             return self._cache[index]
         frames = read_clips(self.processor, self.clips.sources[index], positions, self.resized)
@@ -159,7 +159,7 @@ class ReadClips(Dataset):
 
 
 def normalised(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
-    """Returns `(len(clips), F, C, H, W)`: what the processor makes of the frames."""
+    """Return `(len(clips), F, C, H, W)`: what the processor makes of the frames."""
     changes.update(do_sample_frames=False, threshold=None)  # they have been sampled; runs are not asked for
     return processor(clips, input_data_format="channels_last", return_tensors="pt", **changes)["pixel_values"]
 
@@ -239,7 +239,7 @@ class ClipDataset(ReadClips):
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Returns nothing; from now on, also in running loading processes, clips are augmented as in this epoch."""
+        """Set the epoch that seeds the augmentation of clips, also in running loading processes."""
         self.epoch.fill_(epoch)
 
     def make(self, index: int) -> dict[str, Tensor]:

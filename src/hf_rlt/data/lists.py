@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Labelled clips: lists of videos with their classes, from a folder with one subfolder per class."""
+"""List videos with their classes, from a folder with one subfolder per class."""
 
 import logging
 import os
@@ -44,13 +44,13 @@ class ClipList:
 
 
 def label_indices(labels: list[str], names: list[str] | None, where: str) -> tuple[list[int], list[str]]:
-    """Number the labels; `names` of the training set or model bind those of other sets.
+    """Return the index of each label, and the class names: `names` of the training set or model, if given.
 
-    A label that differs from one of `names` only in what nobody sees (white space, invisible characters, composed or
-    decomposed accents) is that one.
+    A label counts as one of `names` if it differs only invisibly (in white space, invisible characters, composed or
+    decomposed accents).
 
     Raises:
-        ValueError: if a label is empty, no text or unknown, two classes look the same, or there are fewer than two classes.
+        ValueError: if a label is empty, not UTF-8 or unknown, two classes look the same, or there are fewer than two.
     """
     odd = sorted(label for label in set(labels) if not is_text(label) or not _look(label))
     if odd:
@@ -86,7 +86,7 @@ def _refuse_twins(names: Sequence[str], where: str) -> None:
 
 
 def _look(label: str) -> str:
-    """Reduce a label to what a person sees of it."""
+    """Reduce a label to its visible characters."""
     shown = (character for character in unicodedata.normalize("NFC", label) if unicodedata.category(character) != "Cf")
     return " ".join("".join(shown).split())
 
@@ -96,25 +96,25 @@ def shorten(names: Sequence[str]) -> str:
 
 
 def none_found(where: object) -> str:
-    """Say that there are no videos below a folder."""
+    """Return the message that there are no videos below a folder."""
     others = len(VIDEO_SUFFIXES) - 4
     return f"{where}: expected videos (.mp4, .avi, .mkv, .webm or {others} other suffixes) below it, found none."
 
 
 def find_videos(folder: str | Path) -> list[Path]:
-    """List the video files anywhere below a folder, sorted; linked folders are entered, each folder once."""
+    """List the video files anywhere below a folder, sorted; follow links, but enter each folder only once."""
     return sorted(walk_videos(folder))
 
 
 def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """Yield the video files below a folder one by one, each folder's in alphabetical order, before its subfolders'.
+    """Yield the video files below a folder one by one, those of each folder in alphabetical order before subfolders'.
 
-    What file managers leave behind is passed over (see `file_names`), but for `folder` itself. What else is left out and is
-    no usual companion of videos is counted, and reported in one line at the end.
+    Skips what file managers leave behind (see `file_names`), unless it is `folder` itself. Other skipped files, except
+    for kinds that are common beside videos, are counted and reported in one line at the end.
 
     Args:
-        folder: linked folders in it are entered; a folder that several ways lead to is entered by the first of them.
-        on_error: called with the error of a folder that cannot be listed; such folders are left out.
+        folder: linked folders in it are followed; a folder that can be reached in several ways is entered once.
+        on_error: called with the error of a folder that cannot be listed; such folders are skipped.
     """
     seen, taken = set(), False
     hidden, left, example = "", 0, ""
@@ -182,7 +182,7 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
 
 
 def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipList, ClipList]:
-    """Returns (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
+    """Return (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
 
     Raises:
         ValueError: if the fraction is not between 0 and 1, or there are fewer than two clips.
@@ -198,7 +198,7 @@ def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipLi
 
 
 class _Part(Sequence):
-    """Some of the elements of a sequence, which are read only when they are asked for."""
+    """Some of the elements of a sequence, read only when they are needed."""
 
     def __init__(self, whole: Sequence[Any], indices: list[int]) -> None:
         self.whole, self.indices = whole, indices

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The data set of training on a stream."""
+"""Training data set that reads a stream."""
 
 from collections.abc import Callable, Iterator
 from itertools import count

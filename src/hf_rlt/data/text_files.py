@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Text and JSON that people and their programs wrote, and names of files in JSON."""
+"""Read users' text and JSON files, and write file names in JSON."""
 
 import codecs
 import json
@@ -9,15 +9,15 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 URI = "file://"
-MOST_BYTES = 1 << 30  # a video given in the place of a list is not read into memory
+MOST_BYTES = 1 << 30  # so that a video passed by mistake is not read into memory
 
 
 def read_text(path: str | Path, names: bool = False) -> str:
-    """Read a text file in UTF-8, or in UTF-16 with the mark that spreadsheets put before it. Marks are left out.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark, as spreadsheets save it; drop the mark.
 
     Args:
         path: of a regular file.
-        names: whether it lists files, whose names need be no text: their bytes are kept, as `os.fsdecode` does.
+        names: whether it lists file names, which need not be UTF-8: other bytes are kept, as by `os.fsdecode`.
 
     Raises:
         ValueError: if it is no such text, naming the line.
@@ -60,17 +60,17 @@ def read_json(path: str | Path) -> Any:
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a name can be written in UTF-8, rather than standing for other bytes as `os.fsdecode` has it."""
+    """Return whether a name can be written in UTF-8, i.e. holds no bytes that `os.fsdecode` escaped."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def json_name(path: str) -> str:
-    """Name a file as JSON can hold it: by its path, or where that is no text by its URI, `file:///clips/caf%E9.mp4`."""
+    """Return a file's name for JSON: its path, or if that is not UTF-8 its URI, e.g. `file:///clips/caf%E9.mp4`."""
     return path if is_text(path) else Path(path).absolute().as_uri()
 
 
 def path_of(name: str) -> str:
-    """Return the path that a whole path was written for by `json_name`."""
+    """Return the path of a name that `json_name` made from an absolute path."""
     return os.fsdecode(unquote_to_bytes(name.removeprefix(URI))) if name.startswith(URI) else name
 
 

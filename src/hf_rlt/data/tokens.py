@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""How many tokens each clip of a list computes: counted once, remembered, and read without decoding a video."""
+"""Count the tokens that each clip of a list computes, once; later, read the counts without decoding a video."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def count_tokens(
     cache_dir: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Returns `(len(clips),)` int64: computed tokens of each video's centre clip; 0 for one that cannot be read.
+    """Return `(len(clips),)` int64: computed tokens of each video's centre clip; 0 for one that cannot be read.
 
     Counts are appended to a file as they are found: an interrupted count goes on where it stopped, and a count with the
     same processor settings is never repeated for a file that has not changed (path, size, time of change). Augmentation
@@ -79,13 +79,13 @@ def _read(path: Path) -> dict[str, int]:
 
 
 def _key(source: Any) -> str:
-    """Returns what identifies a video: path, size and time of change, or a digest of its bytes."""
+    """Return what identifies a video: path, size and time of change, or a digest of its bytes."""
     if isinstance(source, dict):
         if source.get("bytes") is not None:
             return hashlib.sha256(source["bytes"]).hexdigest()
         source = source.get("path")
     if not isinstance(source, (str, os.PathLike)):
-        return repr(source)  # no video, as reading it will say
+        return repr(source)  # not a video; reading it will raise the error
     path = Path(source)
     if not path.is_file():
         return str(source)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The data set of evaluation: all views of a clip."""
+"""Evaluation data set with all views of each clip."""
 
 import logging
 from typing import Any
@@ -76,7 +76,7 @@ class ViewDataset(ReadClips):
 
 
 def cut_views(processor: Any, frames: np.ndarray, num_crops: int, **changes: Any) -> Tensor:
-    """Returns `(clips x crops, F, C, H, W)`: the views of `(clips, F, H, W, 3)` uint8 frames, the crops of a clip together.
+    """Return the views `(clips x crops, F, C, H, W)` of `(clips, F, H, W, 3)` uint8 frames, clip by clip.
 
     Args:
         processor: an `RLTVideoProcessor`.

@@ -12,7 +12,7 @@ REQUIREMENTS = ("transformers>=5.18,<6", "torch>=2.6", "torchvision>=0.21", "av>
 
 
 def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
-    """Returns the paths of handler.py and requirements.txt, written into a model folder.
+    """Write handler.py and requirements.txt into a model folder; return their paths.
 
     Args:
         folder: a model with its code (what `save_pretrained` writes); the endpoint has no hf_rlt.
@@ -25,7 +25,7 @@ def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
 
 
 def handler_files(folder: str | Path, overwrite: bool = False) -> dict[Path, str]:
-    """Returns what `write_handler` would write, by path. Raises as it does."""
+    """Return what `write_handler` would write, by path. Raises as it does."""
     if not read_facts(folder).carries_code:
         raise ValueError(
             f"{folder}: expected a model folder that carries its code, as save_pretrained of RLT models writes it: an "
@@ -44,6 +44,6 @@ def handler_files(folder: str | Path, overwrite: bool = False) -> dict[Path, str
 
 
 def _is_ours(path: Path, content: str) -> bool:
-    """Returns whether a file is what this or, for the handler, any version of hf_rlt wrote."""
+    """Return whether a file is what this or, for the handler, any version of hf_rlt wrote."""
     found = path.read_text(encoding="utf-8", errors="replace")
     return found == content or (path.name == "handler.py" and "HF_RLT_MAX_" in found)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a model folder says of its model: configuration, processor, training. JSON is read, no weights and no pickles."""
+"""Read a model folder's configuration, processor and training results: only JSON, no weights and no pickles."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ class ModelFacts:
 
 
 def read_facts(folder: str | Path) -> ModelFacts:
-    """Returns what a model folder says.
+    """Return the facts in a model folder.
 
     Raises:
         ValueError: if there is no such folder, or it holds no RLT-VideoMAE classifier or baseline.
@@ -121,7 +121,7 @@ def _is_list_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(type(each) is kind for each in value)
 
 
-# What a card says of a folder's files, beside what `check_config` looks at: what it is to be, and whether it is.
+# Fields that a card takes from a folder's files, beyond those that `check_config` checks: expected type, and its check.
 CONFIG_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "architectures": ("a list of names", _is_list_of(str)),
     "auto_map": ("an object from class to file", lambda value: isinstance(value, dict)),
@@ -157,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """Returns the results in an `evaluation.json`, as `hf-rlt evaluate --output-dir` writes it.
+    """Return the results in an `evaluation.json`, as `hf-rlt evaluate --output-dir` writes it.
 
     Raises:
         ValueError: if there is no such file, or it holds something else.
@@ -172,7 +172,7 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
 
 
 def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, float]:
-    """Returns steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
+    """Return steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
     history = state.get("log_history")
     logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
     found: dict[str, Any] = {

@@ -1,10 +1,10 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What Hugging Face Inference Endpoints runs: a video file as base64 in, labels and scores out.
+"""Handle requests to Hugging Face Inference Endpoints: a video file as base64 in, labels and scores out.
 
 {"inputs": "AAAAIGZ0eXBpc29t...", "parameters": {"top_k": 5, "threshold": 0.1}}  ->  [{"label": "...", "score": 0.9}, ...]
 
-Stands beside a model's weights and needs nothing but that folder and its requirements.txt. `python handler.py` answers the
-same requests without the platform's server, for a container of your own (port 8000, or the environment's PORT).
+This file lies beside a model's weights and needs nothing but that folder and its requirements.txt. `python handler.py`
+serves the same requests without the platform's server, for a container of your own (port 8000, or the variable PORT).
 """
 
 import base64
@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 
 import av
 
-# What a video may be packed in. None of them can name another file or address, as playlists do.
+# Accepted container formats. Unlike playlists, none of them can refer to another file or address.
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,ogg,gif,flv,asf,mxf,ivf,obu,h264,hevc,m4v,mpegvideo"
 LIMITS = (
     "MEGABYTES",
@@ -41,28 +41,28 @@ LIMITS = (
     "UPLOAD_SECONDS",
     "CONNECTIONS",
 )
-MAX_ASPECT = 16  # a thin frame, resized by its shorter side, would become a huge one
-OPENING_MEGABYTES = 384  # for a file and what FFmpeg makes of its headers
+MAX_ASPECT = 16  # a thin frame would become huge when its shorter side is resized
+OPENING_MEGABYTES = 384  # for a file and what FFmpeg allocates for its headers
 MAX_PARTS = 100  # lists, objects and commas in a request
-PIECE = 2**16  # bytes of a body that are read at once
+PIECE = 2**16  # bytes of a body that are read at a time
 READING_ERRORS = (ValueError, OSError, IndexError, MemoryError, av.error.FFmpegError)
 
 
 class EndpointHandler:
-    """Classifies one video per call and refuses what is larger, or takes longer, than its limits.
+    """Classifies one video per call, and refuses videos that exceed its limits.
 
     Attributes:
-        MAX_MEGABYTES: size of the file in MiB. The environment's HF_RLT_MAX_MEGABYTES replaces it, and so for the others.
-        MAX_SECONDS: from the first to the last frame.
-        MAX_FRAMES: as counted in the file, whatever its header says.
-        MAX_PIXELS: of any frame.
-        MAX_TOTAL_PIXELS: of all frames that are decoded on the way to the clip.
-        MAX_DECODING_SECONDS: for opening and decoding the video, without the model.
-        MAX_UPLOAD_SECONDS: in which a request has to arrive; `serve` only.
-        MAX_CONNECTIONS: that are served or wait at once, further ones queue in the system; `serve` only.
+        MAX_MEGABYTES: size of the file in MiB. The variable HF_RLT_MAX_MEGABYTES overrides it; likewise for the others.
+        MAX_SECONDS: duration from the first to the last frame.
+        MAX_FRAMES: number of frames as counted in the file, whatever its header says.
+        MAX_PIXELS: pixels of any frame.
+        MAX_TOTAL_PIXELS: pixels of all frames that are decoded to reach the clip.
+        MAX_DECODING_SECONDS: time for opening and decoding the video, without the model.
+        MAX_UPLOAD_SECONDS: time for a request to arrive; `serve` only.
+        MAX_CONNECTIONS: connections that are open at once; the operating system queues more; `serve` only.
 
     Args:
-        path: the model's folder; that of this file if empty.
+        path: the model's folder; if empty, the folder of this file.
 
     Raises:
         ImportError: if transformers is too old for the model.
@@ -82,12 +82,12 @@ class EndpointHandler:
         from transformers.utils.versions import require_version
 
         require_version("transformers>=5.18", "requirements.txt beside handler.py says what the model needs.")
-        import torch  # not above: the process that opens videos does without
+        import torch  # not at the top: the process that opens videos does not need it
         from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
         folder = path or str(Path(__file__).resolve().parent)
         self.limits = self.read_limits()
-        self.turn = threading.RLock()  # one video at a time, so that the limits bound what all of them take together
+        self.turn = threading.RLock()  # one video at a time, so that the limits bound the total memory and time
         self.opener = _Opener()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True).to(device).eval()
@@ -96,18 +96,20 @@ class EndpointHandler:
 
     @classmethod
     def read_limits(cls) -> dict[str, float]:
-        """Return the limits by the names in LIMITS, the class's own or the environment's."""
+        """Return the limits by the names in LIMITS, from the environment or else from the class."""
         return {name: _limit(name, getattr(cls, f"MAX_{name}")) for name in LIMITS}
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return `[{"label": str, "score": float}, ...]`, the best first.
+        """Return `[{"label": str, "score": float}, ...]`, highest score first.
 
         Args:
-            data: "inputs", the base64 of a video file (a data URL's prefix and line breaks are tolerated), and optionally
-                "parameters": `top_k`, how many labels (5), and `threshold`, a number or "none", instead of the model's.
+            data: "inputs", the base64 of a video file (line breaks and a data URL's prefix are allowed), and optionally
+                "parameters": `top_k`, the number of labels (5), and `threshold`, a number or "none", which overrides
+                the model's.
 
         Raises:
-            ValueError: one sentence with what was expected and received. The platform answers with it and status 400.
+            ValueError: with one sentence that says what was expected and received. The platform returns it with status
+                400.
         """
         if not isinstance(data, dict):
             raise ValueError(f"Expected a JSON object with inputs, received a {type(data).__name__}.")
@@ -122,7 +124,7 @@ class EndpointHandler:
             return self._scores(frames, top_k, settings)
 
     def _file(self, text: Any) -> bytes:
-        """Return the bytes of the file in a request; raise before decoding if there are too many."""
+        """Return the bytes of the file in a request; raise ValueError before decoding them if there are too many."""
         if not isinstance(text, str) or not text:
             found = "an empty one" if text == "" else "nothing" if text is None else f"type {type(text).__name__}"
             raise ValueError(f"inputs: expected a string with the base64 of a video file, received {found}.")
@@ -160,7 +162,7 @@ class EndpointHandler:
 
 
 class _Watch:
-    """What reading a video has taken so far; raises as soon as that is over a limit."""
+    """Tracks the time and pixels that reading a video takes; raises ValueError once a limit is exceeded."""
 
     def __init__(self, limits: Mapping[str, float]) -> None:
         self.limits, self.began, self.pixels = limits, time.monotonic(), 0
@@ -170,7 +172,7 @@ class _Watch:
         _compare(self.limits, "DECODING_SECONDS", seconds, "reading the video takes at least {} seconds")
 
     def see(self, frame: Any) -> None:
-        """Take note of a decoded frame, which may be larger than the file's start has it."""
+        """Count a decoded frame, which may be larger than the first one."""
         self.clock()
         _check_size(self.limits, frame.width, frame.height)
         self.pixels += frame.width * frame.height
@@ -178,9 +180,9 @@ class _Watch:
 
 
 class _Video(io.BytesIO):
-    """A file that can be read until time is over, for a decoder that finds no frame in all of it."""
+    """A file that can be read until time is up: a decoder may go through all of it without finding a frame."""
 
-    name = "inputs"  # what errors call it
+    name = "inputs"  # its name in error messages
 
     def __init__(self, video: bytes, watch: _Watch) -> None:
         super().__init__(video)
@@ -188,21 +190,21 @@ class _Video(io.BytesIO):
 
     def read(self, size: int | None = -1) -> bytes:
         self.watch.clock()
-        return super().read(size and min(size, 4096))  # little at a time, to look at the clock often
+        return super().read(size and min(size, 4096))  # in small pieces, to check the clock often
 
 
 class _Opener:
-    """A process that opens each video first, with limits of memory and time.
+    """A process that opens each video first, within limits of memory and time.
 
-    FFmpeg believes what headers announce: 2 kB can make it take 5 GB and 9 s before it returns.
+    FFmpeg trusts headers: 2 kB can make it take 5 GB and 9 s before it returns.
     """
 
     def __init__(self) -> None:
         self.process: Any = None
 
     def check(self, video: bytes, limits: Mapping[str, float]) -> None:
-        """Raise ValueError as `check_limits` does, or if it does not end within the limits."""
-        memory = math.ceil(128 + limits["MEGABYTES"] + limits["PIXELS"] * 24 / 2**20)  # 16 frames of 12 bits, to guess
+        """Raise ValueError as `check_limits` does, or if opening the video exceeds the limits of memory or time."""
+        memory = math.ceil(128 + limits["MEGABYTES"] + limits["PIXELS"] * 24 / 2**20)  # 16 frames of 12 bits a pixel
         if self.process is None or self.process.poll() is not None:
             command = [sys.executable, str(Path(__file__).resolve()), "--open", str(memory)]
             pipe = subprocess.PIPE
@@ -210,7 +212,7 @@ class _Opener:
         process, answer = self.process, b""
         timer = threading.Timer(min(limits["DECODING_SECONDS"], threading.TIMEOUT_MAX), process.kill)
         timer.start()
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             process.stdin.write(json.dumps([len(video), dict(limits)]).encode() + b"\n")
             process.stdin.write(video)
             process.stdin.flush()
@@ -229,7 +231,7 @@ class _Opener:
 
 
 def _open_videos(megabytes: int) -> None:
-    """Answer each video on standard input by a line: what is wrong with it, or nothing."""
+    """Answer each video on standard input with a line: what is wrong with it, or an empty string."""
     busy = threading.Event()
     threading.Thread(target=_end_beyond, args=(_memory() + megabytes * 2**20, busy), daemon=True).start()
     source = sys.stdin.buffer
@@ -246,7 +248,7 @@ def _open_videos(megabytes: int) -> None:
 
 
 def _end_beyond(most: int, busy: threading.Event) -> None:
-    """End this process when it has more memory. A limit of the system's would not do: FFmpeg may go on without it."""
+    """End this process once it has more memory. A system limit would not do: FFmpeg may survive a failed allocation."""
     while busy.wait():
         if _memory() > most:
             os._exit(1)
@@ -254,7 +256,7 @@ def _end_beyond(most: int, busy: threading.Event) -> None:
 
 
 def _memory() -> int:
-    """Return the bytes that this process has asked for, written to or not; 0 where the system does not tell."""
+    """Return how many bytes this process has allocated, written to or not; 0 where the system does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -262,25 +264,25 @@ def _memory() -> int:
 
 
 def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
-    """Raise unless a video keeps to the limits, without decoding it: of what it announces, and of its packets.
+    """Check a video's headers and packets against the limits, without decoding it.
 
     Args:
         video: the file.
-        limits: see `EndpointHandler.read_limits`; only those of the video are compared.
+        limits: see `EndpointHandler.read_limits`; only those of the video itself are checked.
 
     Raises:
-        ValueError: with what the video has, and the limit; or if it is none that can be opened.
+        ValueError: saying what the video has, and the limit; or that it cannot be opened.
     """
     options = {
         "format_whitelist": CONTAINERS,
         "protocol_whitelist": "none",
-        "max_pixels": str(_decoder_pixels(limits)),  # or probing could decode a picture of any size
+        "max_pixels": str(_decoder_pixels(limits)),  # otherwise probing could decode a picture of any size
     }
     size = video.seek(0, io.SEEK_END)
     video.seek(0)
     try:
         container = av.open(video, options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError, OSError) as error:  # the last of seeking in less than it hoped for
+    except (av.error.FFmpegError, ValueError, OSError) as error:  # OSError: a seek beyond the end
         raise ValueError(
             "expected a video file (mp4, mov, webm, mkv, avi, gif, ...), "
             f"received {size:,} bytes that cannot be opened as one."
@@ -291,9 +293,9 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
         if not streams:
             raise ValueError("expected a video, received a file without a video stream that can be decoded.")
         for stream in streams:
-            ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens by it
+            ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens frames by this
             pixels = stream.height * round(stream.width * (ratio if 1 / 8 <= ratio <= 8 else 1))
-            if not pixels:  # probing was not allowed to decode one
+            if not pixels:  # probing was not allowed to decode a frame
                 limit = f"the limit of {limits['PIXELS']:,.15g} pixels"
                 raise ValueError(f"the video's frames have no known size, or more than {limit}.")
             _check_size(limits, stream.width, stream.height, pixels)
@@ -301,7 +303,7 @@ def check_limits(video: BinaryIO, limits: Mapping[str, float]) -> None:
 
 
 def _decoder_pixels(limits: Mapping[str, float]) -> int:
-    """Return FFmpeg's limit for a frame; it counts what decoders add, up to 256 pixels to a side, so it is larger."""
+    """Return the limit for FFmpeg, which is larger: it counts decoders' padding, up to 256 pixels per side, too."""
     return int(limits["PIXELS"] + 256 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5) * limits["PIXELS"] ** 0.5 + 256**2)
 
 
@@ -318,7 +320,7 @@ def _count(container: Any, streams: list[Any], limits: Mapping[str, float], size
     with suppress(av.error.FFmpegError, IndexError):  # damaged from here on
         for packet in container.demux(streams):
             if not packet.size and packet.dts is None:
-                continue  # the end, not a frame that was left out
+                continue  # the end of the stream, not a skipped frame
             frames, first, last = seen[packet.stream.index]
             rate = packet.stream.average_rate or packet.stream.guessed_rate or 25
             when = float(frames / rate if packet.pts is None else packet.pts * packet.time_base)
@@ -326,7 +328,7 @@ def _count(container: Any, streams: list[Any], limits: Mapping[str, float], size
             _compare(limits, "FRAMES", frames, "the video has at least {} frames")
             _compare(limits, "SECONDS", last - first, "the video lasts at least {} seconds")
             total += packet.size
-            if total > 2 * size + PIECE:  # frames that all lie at one place cost their sender nothing
+            if total > 2 * size + PIECE:  # frames that share the same bytes cost their sender nothing
                 raise ValueError(
                     f"the file of {size:,} bytes says that its frames have more than {total:,}: re-encode it."
                 )
@@ -347,13 +349,13 @@ def _limit(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not value > 0:  # also of NaN
+    if not value > 0:  # catches NaN, too
         raise ValueError(f"HF_RLT_MAX_{name}: expected a number above 0, received {text!r}.")
-    return min(value, 1e15)  # FFmpeg and clocks know no infinity
+    return min(value, 1e15)  # FFmpeg and timers do not accept infinity
 
 
 def _parameters(given: Any) -> dict[str, Any]:
-    """Return `top_k`, and `threshold` if one is given."""
+    """Validate the parameters of a request; return `top_k`, and `threshold` if one is given."""
     given = {} if given is None else given
     if not isinstance(given, dict) or set(given) - {"top_k", "threshold"}:
         raise ValueError(f"parameters: expected an object with top_k and threshold, received {_short(given)}.")
@@ -373,7 +375,7 @@ def _parameters(given: Any) -> dict[str, Any]:
 
 
 def _as_number(given: Any, kind: type) -> float:
-    """Return a number, also one in words as a request's query gives it; NaN for anything else."""
+    """Return a number, which may be given as a string, as in a query; NaN for anything else."""
     try:
         return kind(str(given)) if isinstance(given, (int, float, str)) else math.nan
     except ValueError:
@@ -383,7 +385,7 @@ def _as_number(given: Any, kind: type) -> float:
 def _short(value: Any) -> str:
     try:
         text = repr(value[:60]) if isinstance(value, str) else reprlib.repr(value)
-    except ValueError:  # a number of thousands of digits
+    except ValueError:  # an integer of thousands of digits has no repr
         text = type(value).__name__
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -395,7 +397,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _parse(body: bytearray) -> Any:
-    """Return what a body of JSON holds; empties it, since another copy is made."""
+    """Parse the JSON in a body, and empty the body to save memory."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -404,7 +406,7 @@ def _parse(body: bytearray) -> Any:
         ) from None
     body.clear()
     parts = sum(text.count(mark) for mark in "[{,")
-    if parts > MAX_PARTS:  # nested or in one list, they take up to 20 times the memory of the text
+    if parts > MAX_PARTS:  # parsed, small parts can take up to 20 times the memory of their text
         raise ValueError(f"Expected a JSON object with inputs and parameters, received JSON with {parts:,} parts.")
     try:
         return json.loads(
@@ -433,7 +435,7 @@ def _number(text: str) -> float:
 
 
 class _Refusal(ValueError):
-    """A request that is wrong before its body is."""
+    """A request that is refused before its body is parsed."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -441,7 +443,7 @@ class _Refusal(ValueError):
 
 
 class _Upload(io.RawIOBase):
-    """What a sender sends; ends when its time for that is over, which waiting for others does not count to."""
+    """A request's body as it arrives. Ends when its time is up; only time spent waiting for the sender counts."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self.connection, self.left = connection, seconds
@@ -456,20 +458,20 @@ class _Upload(io.RawIOBase):
         try:
             self.connection.settimeout(min(self.left, 1e6))
             return self.connection.recv_into(buffer)
-        except OSError:  # silent for too long, or gone
+        except OSError:  # the sender was silent for too long, or is gone
             return 0
         finally:
             self.left -= time.monotonic() - began
 
 
 class _Room:
-    """Memory for the bodies of all requests: of one that is as large as allowed, and of one more beyond that."""
+    """Memory for the bodies of all requests: `size` bytes shared by all, and as much again for one at a time."""
 
     def __init__(self, size: int) -> None:
         self.free, self.beyond, self.changed = size, None, threading.Condition()
 
     def take(self, owner: Any, size: int) -> None:
-        """Wait for memory. When all is taken by bodies that are not whole yet, one at a time goes on beyond it."""
+        """Wait for memory. If incomplete bodies take up all of it, one at a time may go beyond it, so as to finish."""
         with self.changed:
             self.changed.wait_for(lambda: self.free >= size or self.beyond in (None, owner))
             if self.free < size:
@@ -485,9 +487,9 @@ class _Room:
 
 
 class _Server(ThreadingHTTPServer):
-    """A thread for each connection, up to a limit; bodies arrive in parallel, videos are worked on one by one."""
+    """Serves each connection in a thread, up to a limit; bodies arrive in parallel, videos are processed one by one."""
 
-    request_queue_size = 1024  # connections that wait for a thread are not reset
+    request_queue_size = 1024  # so that connections waiting for a thread are not reset
 
     def __init__(self, handler: EndpointHandler, port: int) -> None:
         self.handler = handler
@@ -512,10 +514,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Request(BaseHTTPRequestHandler):
-    """One connection, which carries one request."""
+    """One connection, which carries a single request."""
 
     server: _Server
-    default_request_version = "HTTP/1.0"  # so that what cannot be parsed is answered with a status line, too
+    default_request_version = "HTTP/1.0"  # so that even unparsable requests get a status line
 
     def setup(self) -> None:
         super().setup()
@@ -554,7 +556,7 @@ class _Request(BaseHTTPRequestHandler):
             self.drain()
 
     def announced(self) -> int:
-        """Return the length of the body."""
+        """Return the announced length of the body; raise `_Refusal` if there is none or it is too large."""
         lengths = self.headers.get_all("Content-Length", [])
         if not lengths or "Transfer-Encoding" in self.headers:
             raise _Refusal(411, "Expected a body with its Content-Length, received none, or one in chunks.")
@@ -563,7 +565,7 @@ class _Request(BaseHTTPRequestHandler):
             raise _Refusal(
                 400, f"Expected the body's number of bytes as Content-Length, received {_short(', '.join(lengths))}."
             )
-        digits = text.lstrip("0") or "0"  # Python converts no more than some thousand
+        digits = text.lstrip("0") or "0"  # int() refuses thousands of digits
         if len(digits) > 15 or int(digits) > self.server.most:
             raise _Refusal(
                 413, f"Expected a Content-Length of at most {self.server.most:,} bytes, received {_short(text)}."
@@ -571,7 +573,7 @@ class _Request(BaseHTTPRequestHandler):
         return int(digits)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request of this server."""
+        """Answer a request that this server does not know, always with a 4xx."""
         code = int(code) if code < 500 else 405 if code == 501 else 400
         self.answer(
             code, {"error": f"Expected POST / with JSON or GET /health, received another request: {message or code}."}
@@ -590,7 +592,7 @@ class _Request(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def drain(self) -> None:
-        """Read on for a while: closing while the sender still sends would make the system take back the answer."""
+        """Keep reading for a while: closing while the sender is still sending would discard the answer."""
         self.upload.left = min(self.upload.left, 5)
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
@@ -599,7 +601,7 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def serve(handler: EndpointHandler, port: int) -> ThreadingHTTPServer:
-    """Return a server that is not yet started: GET /health, and POST / with JSON as the platform's; one video at a time."""
+    """Create a server, not yet started: GET /health, and POST / with the platform's JSON; one video at a time."""
     return _Server(handler, port)
 
 

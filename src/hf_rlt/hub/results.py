@@ -20,7 +20,7 @@ TITLES = {
 }
 NUMBERS = ("clips", "unreadable", "num_clips", "num_crops", "num_frames", "threshold", "token_keep_ratio")
 LINK = re.compile(r"https?://[\w.~:/?#@!$&+,;=%-]+")
-# What Markdown, the Hub or GitHub turn into a link or a mention, however its marks are escaped.
+# Text that Markdown, the Hub or GitHub turn into a link or a mention even if it is escaped.
 LINKED = re.compile(r"@|://|www\.|mailto:", re.IGNORECASE)
 CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fraction
 
@@ -60,7 +60,7 @@ class RLTModelCard(ModelCard):
 
 
 def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
-    """Returns a card.
+    """Return a card.
 
     Args:
         path: of the file.
@@ -76,13 +76,13 @@ def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
 
 
 def dataset_names(dataset: str) -> tuple[str, str]:
-    """Returns a data set's type and its name for people: a Hub id stands for both."""
+    """Return a data set's type and its name for people: a Hub id stands for both."""
     dataset = " ".join(dataset.split())
     return (dataset, dataset) if "/" in dataset else (dataset.lower().replace(" ", "-"), dataset)
 
 
 def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) -> list[EvalResult]:
-    """Returns accuracies and share of tokens of one evaluation, each named with its protocol as far as that is known.
+    """Return accuracies and share of tokens of one evaluation, each named with its protocol as far as that is known.
 
     Args:
         evaluation: what `hf_rlt.evaluation.evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with
@@ -111,7 +111,7 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
 
 
 def check_numbers(where: object, values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless all of some values are numbers or None."""
+    """Raise ValueError unless all values are numbers or None."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
             raise ValueError(f"{where}: expected {name} to be a number, found {repr(value)[:60]}.")
@@ -135,13 +135,13 @@ def _protocol(found: Mapping[str, Any], num_frames: int) -> str:
 
 
 def merged(existing: Sequence[EvalResult], own: Sequence[EvalResult]) -> list[EvalResult]:
-    """Returns our results, and of those on a card already the ones of other sources and other data sets."""
+    """Return our results, and of those on a card already the ones of other sources and other data sets."""
     datasets = {result.dataset_type for result in own}
     return [*own, *(r for r in existing if r.source_url or r.dataset_type not in datasets)]
 
 
 def table(results: Sequence[EvalResult]) -> str:
-    """Returns the results as a Markdown table: each with its data set and who measured it."""
+    """Return the results as a Markdown table: each with its data set and who measured it."""
     lines = ["| Metric | Value | Data set | Measured |", "|---|---|---|---|"]
     for result in results:
         source = "this model"
@@ -166,12 +166,12 @@ def _value(result: EvalResult) -> str:
 
 
 def _column(text: Any) -> str:
-    """Write text as `cell` does, with no bar that would end its column, in code neither."""
+    """Format text as `cell` does, and escape bars, even in code, that would end its column."""
     return re.sub(r"(?<!\\)\|", r"\\|", cell(text))
 
 
 def cell(text: Any) -> str:
-    """Write text that stays in one cell or line of Markdown and is no markup; as code if it could be a link or mention."""
+    """Escape text for one cell or line of Markdown; format it as code if it could become a link or mention."""
     flat = " ".join(str(text).split())
     if LINKED.search(flat):
         return code(flat)
@@ -180,8 +180,8 @@ def cell(text: Any) -> str:
 
 
 def code(text: Any) -> str:
-    """Write text as code, of which Markdown makes nothing else, in one line or cell."""
-    flat = " ".join(str(text).split()).replace("<!--", "<! --")  # or it could end the part that is ours
+    """Format text as inline code, which Markdown leaves as it is, on one line or in one cell."""
+    flat = " ".join(str(text).split()).replace("<!--", "<! --")  # so as not to end the part of the card that is ours
     longest = max(map(len, re.findall("`+", flat)), default=0)
     fence, space = "`" * (longest + 1), " " if flat[:1] == "`" or flat[-1:] == "`" else ""
     return f"{fence}{space}{flat}{space}{fence}"

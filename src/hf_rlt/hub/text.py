@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The text of a model card: only what the folder and the metadata say."""
+"""Write the text of a model card, using only what the folder and the metadata say."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ MOST_CLASSES = 20  # more are not listed
 
 
 def card_text(facts: ModelFacts, data: RLTCardData, repo_id: str | None = None) -> str:
-    """Returns the card's text in Markdown, without metadata.
+    """Return the card's text in Markdown, without metadata.
 
     Args:
         facts: of the model's folder.
@@ -59,7 +59,7 @@ def _summary(facts: ModelFacts, data: RLTCardData) -> str:
 
 
 def _link(name: str, kind: str = "") -> str:
-    """Returns a link to a repository; only the name where it can be none."""
+    """Return a link to a repository, or just the name if it cannot be one."""
     return f"[{name}](https://huggingface.co/{kind}{name})" if REPOSITORY.fullmatch(name) else cell(name)
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""How a model card says its model is opened. The code is run by the tests as it stands on a card."""
+"""Write the part of a model card that shows how to load the model. The tests run this code as it stands on a card."""
 
 import json
 
@@ -8,10 +8,10 @@ from .handler import EndpointHandler
 
 
 def usage(facts: ModelFacts, repo_id: str | None) -> str:
-    """Returns the ways that work for a model: with hf_rlt, with the repository's own code, with plain transformers."""
+    """Return the ways to load a model: with hf_rlt, with the repository's own code, with plain transformers."""
     folder = (
         json.dumps(facts.name).replace("<", "\\u003c").replace("`", "\\u0060")
-    )  # no mark of ours, no end of the code
+    )  # neither our marker nor the end of the code block
     name = f'name = "{repo_id}"' if repo_id else f"name = {folder}  # the folder, or its id on the Hub"
     ways = [_installed(name, facts.kind), _remote(name) if facts.carries_code else "", _plain(name, facts)]
     return "\n\n".join(way for way in ways if way)
@@ -67,7 +67,7 @@ dense = VideoMAEForVideoClassification.from_pretrained(name)
 
 
 def endpoint() -> str:
-    """Returns how the handler beside the model is asked, and its limits."""
+    """Describe how to call the handler beside the model, and its limits."""
     limits = EndpointHandler
     return f"""`handler.py` answers requests like this one with labels and scores:
 

@@ -88,16 +88,16 @@ class Folder:
         self._stack.close()
 
     def known(self, clip: Clip) -> Record | None:
-        """Returns the record of an unchanged video that could be read; else None."""
+        """Return the record of an unchanged video that could be read; else None."""
         record = self._current(clip.video, (clip.size, clip.mtime_ns))
         return None if record is None or "error" in record or self._lost(record) else record
 
     def add(self, records: list[Record]) -> None:
-        """Returns nothing; writes what is known of some videos."""
+        """Write the records of some videos."""
         self._mine.add(records)
 
     def add_features(self, block: int, features: list[Tensor]) -> str:
-        """Returns the name of a new file with a row for each of the features, written whole or not at all."""
+        """Write a new file, atomically, with a row for each of the features; return its name."""
         (self.path / FEATURES).mkdir(exist_ok=True)
         name, number = f"{FEATURES}/{block:06}.safetensors", 1
         while (self.path / name).exists() or name in self._gone:  # of an earlier run, whose lines still name it
@@ -112,7 +112,7 @@ class Folder:
         return name
 
     def finish(self, videos: Iterable[str]) -> None:
-        """Returns nothing; writes the lines of all videos, in their order, and removes features that none of them names.
+        """Write the lines of all videos, in their order, and remove features that none of them names.
 
         For the first process, when all others are done.
         """
@@ -133,19 +133,19 @@ class Folder:
                 file.unlink()
 
     def clear(self) -> None:
-        """Returns nothing; removes the parts. For the first process, when all have left: network disks keep open files."""
+        """Remove the parts. For the first process, after all others have closed them: network disks keep open files."""
         for file in (self.path / PARTS).iterdir():
             file.unlink()
         (self.path / PARTS).rmdir()
 
     def _current(self, video: str, state: tuple[int, int]) -> Record | None:
-        """Returns what is known of a file of that size and time: rather what is whole than what another run failed at."""
+        """Return the record of a file of that size and time, preferring a complete result to another run's failure."""
         found = [record for file in self._files if (record := file.get({"video": written_name(video)})) is not None]
         current = [record for record in found if (record["size"], record["mtime_ns"]) == state]
         return min(current, key=lambda record: ("error" in record, self._lost(record)), default=None)
 
     def _lost(self, record: Record) -> bool:
-        """Returns whether the features that a record names are gone."""
+        """Return whether the features that a record names are gone."""
         return "features" in record and not (self.path / record["features"]).is_file()
 
     def _others(self, stack: ExitStack) -> list[_Lines]:
@@ -184,7 +184,7 @@ class Folder:
 
 
 def digest(network: PreTrainedModel) -> str:
-    """Returns what tells a model from others, wherever it is kept: of its configuration and all its weights."""
+    """Return a digest of a model's configuration and all its weights, independent of where it is stored."""
     config = network.config.to_dict()
     for name in ("_name_or_path", "auto_map", "transformers_version"):
         config.pop(name, None)
@@ -196,7 +196,7 @@ def digest(network: PreTrainedModel) -> str:
 
 
 def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield (path, features) of each video that could be read, in their order; one file is open at a time."""
+    """Yield (path, features) of each readable video, in order; only one file is open at a time."""
     folder, opened, name = Path(folder), None, None
     with open(folder / LINES, encoding="utf-8") as lines:
         for record in map(json.loads, lines):

@@ -75,7 +75,7 @@ class Predicted:
 
 
 def decoder_for(views: Views, options: Options, ranks: int = 1) -> Decoder:
-    """Returns a decoder that has two batches ready while one is computed, and one that is filled besides."""
+    """Return a decoder that has two batches ready while one is computed, and one that is filled besides."""
     workers = options.workers or max((os.cpu_count() or 1) // ranks, 1)
     return Decoder(views, workers, 2 * options.videos, 2 * options.videos, options.cores)
 
@@ -90,7 +90,7 @@ class Batch:
 
 
 def batches(decoded: Iterable[Task], options: Options) -> Iterator[Batch]:
-    """Returns batches within the budget, none with videos of two blocks.
+    """Return batches within the budget, none with videos of two blocks.
 
     Known videos are planned for too, though not computed: after an interruption batches are what they would have been.
     """
@@ -113,7 +113,7 @@ def _readable(tasks: Iterable[Task], bad: list[Task]) -> Iterator[Task]:
 
 @dataclass(frozen=True)
 class Done:
-    """What became known with a batch."""
+    """Results of one batch."""
 
     block: int
     videos: list[Predicted]
@@ -121,7 +121,7 @@ class Done:
 
 
 def computed(planned: Iterable[Batch], decoder: Decoder, runner: Runner) -> Iterator[Done]:
-    """Returns what becomes known with each batch, in their order; the device has got `runner.delay` batches more by then."""
+    """Yield the results of each batch, in order, when the device has been given `runner.delay` further batches."""
     under_way: deque[tuple[Batch, Launched | None]] = deque()
     for batch in planned:
         under_way.append((batch, _launch(batch, decoder, runner)))

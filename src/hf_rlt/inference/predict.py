@@ -24,7 +24,7 @@ BLOCK = 8  # batches: so many videos are dealt out, and their features written, 
 
 @dataclass(frozen=True)
 class Share:
-    """Which of several processes this is; `wait` returns when all of them have called it."""
+    """The number of this process among several; `wait` returns when all of them have called it."""
 
     rank: int = 0
     ranks: int = 1
@@ -42,7 +42,7 @@ def predict(
     options: Options | None = None,
     share: Share = ALONE,
 ) -> Generator[Predicted, None, None]:
-    """Returns a record for each video that this process takes, as it becomes known; writes them to a folder.
+    """Yield a record for each video that this process takes, as it becomes known; write them to a folder.
 
     When the last one is taken, the folder holds `predictions.jsonl`, a line for each video in their order, also if an
     earlier run was interrupted: its records are used, unless the video has changed. Blocks of videos are dealt out to
@@ -83,7 +83,7 @@ def predict(
 
 
 def listed(paths: Iterable[str], problems: list[Counted] | None = None) -> Iterator[str]:
-    """Returns the videos among paths, see `hf_rlt.counting.find`; an annotation or text file stands for those it lists."""
+    """Return the videos among paths (see `hf_rlt.counting.find`), and those listed in annotation and text files."""
 
     def among(path: str) -> Iterable[Any]:
         if path.lower().endswith((".csv", ".json")):
@@ -116,7 +116,7 @@ def _predicted(
 
 
 def _write(found: list[Predicted], block: int, store: Folder) -> None:
-    """Returns nothing; writes what is new, features before the lines that name them."""
+    """Write what is new, features before the lines that name them."""
     with_features = [video for video in found if video.features is not None]
     if with_features:
         name = store.add_features(block, [video.features for video in with_features if video.features is not None])
