@@ -165,17 +165,19 @@ class VideoReader:
         return self._damaged
 
     def _place(self, container: Any, stream: Any, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
-        """Decode and number the frames from the keyframe at `start` on; stop where their times differ from the index.
+        """Decode and number the frames from the keyframe at `start` on; stop at damage, or where times are not the index's.
+
+        A frame counts only when the next one confirms it: a seek loses frames that are stored after a keyframe but shown
+        before it, and after a seek some decoders report damage one frame late.
 
         Args:
             container, stream: as opened, after a seek.
             start: index of a keyframe.
             fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
         """
-        times, place, held = self.index.pts, start - 1, None
-        # A seek loses frames that are stored after a keyframe but shown before it: only the next frame confirms its
-        # place.
-        hold = stream.codec_context.reorder_depth > 0
+        times, place = self.index.pts, start - 1
+        held: tuple[int, Decoded] | None = None
+        intra = stream.codec_context.codec.intra_only
         for item in decode(container, stream, self._limits):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
             if time is None:
@@ -189,12 +191,15 @@ class VideoReader:
             if place >= len(times) or time != times[place]:
                 return
             if held is not None:
-                yield start, held
-            held = item if hold and place == start else None
-            if held is None:
-                yield place, item
+                if not item.intact:
+                    return
+                yield held
+            held = place, item
+            if intra:
+                yield held
+                held = None
         if held is not None:
-            yield start, held
+            yield held
 
 
 def _leave_to_parent() -> None:
