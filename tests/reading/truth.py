@@ -111,13 +111,13 @@ def _frames(source: Path, threads: int, used: bool) -> Iterator[tuple[Any, int]]
 
 
 def _packets(source: Path) -> Iterator[Any]:
-    """Yield the packets up to where the file breaks off, and None, which empties the decoder."""
+    """Yield the packets up to where the file breaks off, or PyAV meets a new stream, and None, which empties the decoder."""
     with av.open(str(source), metadata_errors="replace") as container:
         packets = container.demux(video_of(container))
         while True:
             try:
                 packet = next(packets)
-            except (av.error.FFmpegError, StopIteration):
+            except (av.error.FFmpegError, IndexError, StopIteration):
                 break
             if packet.size:
                 yield packet
