@@ -103,5 +103,5 @@ def test_packets_without_a_picture(codec, data):
     "extradata", [None, b"", b"\1", b"\1\x64\0\x1e\xff\xe1\0\x04\x67\x64", b"\0\0\1\x67", b"\0\0\1\x68\0", bytes(40)]
 )
 def test_without_parameter_sets_that_can_be_read_nothing_is_known(extradata):
-    with pytest.raises(ValueError, match=r"parameter sets|ends early|substring"):
+    with pytest.raises(ValueError, match=r"parameter sets|ends early"):
         PictureScan("h264", extradata)

@@ -53,7 +53,7 @@ class PictureScan:
 
     def _follows(self, unit: bytes, anew: bool) -> bool:
         """Return whether the frame_num of an H.264 picture follows that of the last reference picture."""
-        bits = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0"))
+        bits = _Bits(unit[1:])
         try:
             for _ in range(3):
                 bits.golomb()
@@ -97,7 +97,7 @@ def _read_set(unit: bytes) -> tuple[bool, int]:
     Raises:
         ValueError: it ends early, or allows fields (frame_mbs_only_flag = 0).
     """
-    bits, planes = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0")), False
+    bits, planes = _Bits(unit[1:]), False
     profile = bits.take(8)
     bits.take(16)
     bits.golomb()
@@ -131,23 +131,23 @@ def _read_set(unit: bytes) -> tuple[bool, int]:
 
 
 class _Bits:
-    """Bit reader of a NAL unit, most significant bit of each byte first. Raises ValueError at its end."""
+    """Bit reader of a NAL unit's payload, most significant bit of each byte first. Raises ValueError at its end."""
 
     def __init__(self, data: bytes) -> None:
-        self._text = "".join(f"{byte:08b}" for byte in data)
-        self._place = 0
+        payload = data.replace(b"\0\0\3", b"\0\0")
+        self._rest, self._left = int.from_bytes(payload, "big"), 8 * len(payload)
 
     def take(self, count: int) -> int:
-        taken = self._text[self._place : self._place + count]
-        self._place += count
-        if len(taken) < count:
+        self._left -= count
+        if self._left < 0:
             raise ValueError("the unit ends early")
-        return int(taken or "0", 2)
+        taken = self._rest >> self._left
+        self._rest &= (1 << self._left) - 1
+        return taken
 
     def golomb(self) -> int:
-        zeros = self._text.index("1", self._place) - self._place
-        self._place += zeros
-        return self.take(zeros + 1) - 1
+        zeros = self._left - self._rest.bit_length()
+        return self.take(2 * zeros + 1) - 1
 
     def scaling_list(self, size: int) -> None:
         last = step = 8
