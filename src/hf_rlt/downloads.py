@@ -26,9 +26,6 @@ class Download(SpooledTemporaryFile):
     name: str = ""  # type: ignore[assignment]
     mode = "rb"  # otherwise PyAV would take it for a file to write to
 
-    def seekable(self) -> bool:  # Python 3.10 has none
-        return True
-
 
 class _Clock:
     """The time that a download has left, which grows with the bytes received."""

@@ -26,7 +26,6 @@ _REFUSED = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", 
 _REFUSED |= {"image2", "vobsub", "mlv", "dvdvideo", "lavfi", "avisynth", "vapoursynth"}
 _FORMATS = ",".join(sorted(av.formats_available - _REFUSED))
 _filters = threading.local()
-_DISCARD: Any = getattr(av.stream, "Discard", None)  # PyAV 17 has none
 
 
 class Limits(NamedTuple):
@@ -80,8 +79,8 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
     with container:
         stream = _video_stream(container, source)
         for other in container.streams:
-            if other.index != stream.index and _DISCARD is not None:
-                other.discard = _DISCARD.all  # not read, where the format allows it
+            if other.index != stream.index:
+                other.discard = av.stream.Discard.all  # not read, where the format allows it
         context = stream.codec_context
         context.options = codec_options
         context.copy_opaque = True  # each frame carries the number of its packet

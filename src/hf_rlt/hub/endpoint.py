@@ -8,7 +8,7 @@ from .folder import read_facts
 
 SOURCE = Path(__file__).with_name("handler.py")
 # What the code that a folder carries needs, in the versions of pyproject.toml.
-REQUIREMENTS = ("transformers>=5.18,<6", "torch>=2.6", "torchvision>=0.21", "av>=17", "numpy>=2.0", "pillow>=10.1")
+REQUIREMENTS = ("transformers>=5.18,<6", "torch>=2.6", "torchvision>=0.21", "av>=18.1", "numpy>=2.0", "pillow>=10.1")
 
 
 def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
