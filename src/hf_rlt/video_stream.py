@@ -144,23 +144,25 @@ def _threads(context: Any) -> int:
     return 1 if small or multiprocessing.parent_process() is not None else 0  # sibling processes use the other cores
 
 
-def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
-    """Yield (packet, damaged) up to where the file breaks off, without empty packets, which would end the decoder.
+def _demuxed(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the packets up to where the file breaks off, without empty ones, which would end the decoder."""
+    with suppress(av.error.FFmpegError, IndexError):
+        yield from (packet for packet in container.demux(stream) if packet.size)
 
-    In a transport stream, a packet is marked as corrupt if data after it is lost. If a keyframe follows soon, another
-    file may have been joined there: the decoder then has to tell whether the packet is whole.
+
+def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
+    """Yield (packet, damaged).
+
+    In a transport stream, a packet is marked as corrupt if data after it is lost. If one of the next two is a keyframe,
+    another file may have been joined there: the decoder then has to tell whether the packet is whole.
     """
     window: deque[Any] = deque()
-    with suppress(av.error.FFmpegError, IndexError):
-        for packet in container.demux(stream):
-            if packet.size:
-                window.append(packet)
-            if len(window) == 3:
-                yield window[0], window[0].is_corrupt and not (window[1].is_keyframe or window[2].is_keyframe)
-                window.popleft()
-    while window:
-        packet = window.popleft()
-        yield packet, packet.is_corrupt and not any(later.is_keyframe for later in window)
+    for packet in chain(_demuxed(container, stream), [None, None]):
+        window.append(packet)
+        if len(window) == 3:
+            first = window.popleft()
+            joined = any(later is not None and later.is_keyframe for later in window)
+            yield first, first.is_corrupt and not joined
 
 
 class Decoded(NamedTuple):

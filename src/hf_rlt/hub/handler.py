@@ -42,7 +42,6 @@ LIMITS = (
     "CONNECTIONS",
 )
 MAX_ASPECT = 16  # a thin frame would become huge when its shorter side is resized
-OPENING_MEGABYTES = 384  # for a file and what FFmpeg allocates for its headers
 MAX_PARTS = 100  # lists, objects and commas in a request
 PIECE = 2**16  # bytes of a body that are read at a time
 READING_ERRORS = (ValueError, OSError, IndexError, MemoryError, av.error.FFmpegError)
