@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from ..data import ViewDataset
-from ..measure import timed
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..runs import find_runs, grid_size, sides
+from hf_rlt.data import ViewDataset
+from hf_rlt.inference.measure import timed
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.runs import find_runs, grid_size, sides
+
 from .methods import METHODS, STANDARD, Method, cost, forward, plain_settings, share_weights
 from .record import Row
 

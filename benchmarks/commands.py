@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ..counting import find
-from ..errors import one_line_errors
+from hf_rlt.cli.console import one_line_errors
+from hf_rlt.tokens import find
+
 from . import report as reports
 from .record import begin, save
 
@@ -115,7 +116,8 @@ def throughput(
     output_dir: OutputDir = OUTPUT_DIR,
 ) -> None:
     """Videos per second of `hf-rlt predict`, beside decoding alone and the model alone. Nothing else may run meanwhile."""
-    from ..inference import Options
+    from hf_rlt.inference import Options
+
     from .throughput import measure, open_shape_or_model
 
     files = [Path(video) for video in find(videos)]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import one_line_errors
+from hf_rlt.cli.console import one_line_errors
+
 from .commands import OUTPUT_DIR, OutputDir, say, show
 from .model_commands import (
     Attention,

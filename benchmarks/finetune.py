@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from ..data import DigitsSettings, render_digits
+from hf_rlt.data import DigitsSettings, render_digits
+
 from .record import environment, write_json
 
 KEEP_OF_RUNS = 0.7  # of the tokens that RLT computes, where random masking comes on top

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import DigitsSettings
+from hf_rlt.data import DigitsSettings
+
 from .finetune import DIGITS_RECIPE, KEEP_OF_RUNS, VARIANTS, Job, check_extra, data_arguments, find_script, render
 from .finetune import results as finished
 from .finetune import train as train

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..measure import quartiles
+from hf_rlt.inference.measure import quartiles
+
 from . import paper
 from .record import Column, Row, column, table
 

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 
-from ..data import ClipDataset, ClipList, count_tokens
-from ..measure import interleaved_seconds
-from ..runs import grid_size
+from hf_rlt.data import ClipDataset, ClipList
+from hf_rlt.inference.measure import interleaved_seconds
+from hf_rlt.models.runs import grid_size
+from hf_rlt.tokens.count_clips import count_tokens
+
 from .finetune import Job, start
 
 # A timing needs no checkpoint, and of the evaluation no more than that it ends.

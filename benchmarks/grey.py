@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..runs import find_runs
-from ..video_processing_rlt import RLTVideoProcessor
-from ..visualize import GAP, MARGIN, grey_dropped, label_rows, pixels_to_frames, threshold_label
+from hf_rlt.drawing.overlays import GAP, MARGIN, grey_dropped, label_rows, pixels_to_frames, threshold_label
+from hf_rlt.models.runs import find_runs
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+
 from .record import Row, column, percent, table
 
 

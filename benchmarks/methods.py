@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, VideoMAEConfig, VideoMAEForVideoClassification
 
-from ..baselines import (
+from hf_rlt.baselines import (
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEConfig,
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEForVideoClassification,
 )
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..measure import analytic_flops, block_tokens, tokens_by_block
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.inference.measure import analytic_flops, block_tokens, tokens_by_block
+from hf_rlt.models.configuration_rlt_videomae import RLTVideoMAEConfig
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 
 # VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
 SHAPES = {

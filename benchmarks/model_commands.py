@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from ..errors import one_line_errors
+from hf_rlt.cli.console import one_line_errors
+
 from .commands import OUTPUT_DIR, OnBadVideo, OutputDir, VideoDir, Workers, say, show
 from .record import save
 
@@ -52,7 +53,7 @@ def _placed(base: Any, dtype: str, device: str) -> Any:
 
 
 def video_files(clips: list[Path]) -> list[Path]:
-    from ..data.lists import find_videos
+    from hf_rlt.data.video_list import find_videos
 
     found = [file for clip in clips for file in (find_videos(clip) if clip.is_dir() else [clip])]
     if not found:
@@ -61,7 +62,7 @@ def video_files(clips: list[Path]) -> list[Path]:
 
 
 def fitting_processor(base: Any, checkpoint: str | None, **settings: Any) -> Any:
-    from ..video_processing_rlt import RLTVideoProcessor
+    from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
     config = base.config
     shape = {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
@@ -199,9 +200,10 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
         device: Device = "auto",
         output_dir: OutputDir = OUTPUT_DIR,
     ) -> None:
-        from ..data import ViewDataset
-        from ..model_folders import read_config
-        from ..opening import open_clips, open_model
+        from hf_rlt.data import ViewDataset
+        from hf_rlt.hub.repo_config import read_config
+        from hf_rlt.inference.loading import open_clips, open_model
+
         from .accuracy import evaluate
 
         opened, processor = open_model(model)

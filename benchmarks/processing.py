@@ -12,8 +12,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 from transformers import VideoMAEVideoProcessor
 
-from ..measure import interleaved_times, quartiles
-from ..video_processing_rlt import RLTVideoProcessor
+from hf_rlt.inference.measure import interleaved_times, quartiles
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+
 from .record import Column, Row, column, table
 
 OURS, NO_RUNS, TORCHVISION, TRANSFORMERS = "hf_rlt", "hf_rlt, no runs", "torchvision", "transformers"

@@ -13,8 +13,9 @@ from torch.utils.data import RandomSampler
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.data import count_tokens, from_folder
-from hf_rlt.data.balance import TokenGroupedSampler, TokenRebalanceSampler, quadratic_cost, waited_share
+from hf_rlt.data import from_folder
+from hf_rlt.data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, quadratic_cost, waited_share
+from hf_rlt.tokens.count_clips import count_tokens
 
 EPOCHS = 5
 

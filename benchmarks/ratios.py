@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..measure import analytic_flops, interleaved_times, quartiles
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..runs import keep_random
-from ..video_processing_rlt import RLTVideoProcessor
+from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.runs import keep_random
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+
 from .methods import RLT, STANDARD, forward, share_weights
 from .record import Column, Row, column, table
 

@@ -17,9 +17,10 @@ from typing import Any
 import av
 import numpy as np
 
-from ..data import one_line
-from ..reading import VideoIndex, VideoReader, index_video, read_frames
-from ..sampling import strided_indices
+from hf_rlt.errors import one_line
+from hf_rlt.models.sampling import strided_indices
+from hf_rlt.models.video_reader import VideoIndex, VideoReader, index_video, read_frames
+
 from .record import Column, Row, column, table
 
 OURS, KNOWN, TRANSFORMERS = "hf_rlt", "hf_rlt, index known", "transformers, PyAV"

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..whole_files import write_whole
+from hf_rlt.jobs.atomic import write_whole
 
 PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av")
 Row = Mapping[str, Any]

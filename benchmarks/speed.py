@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..measure import interleaved_times, peak_bytes, quartiles
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..reading import index_video
-from ..sampling import fps_indices, strided_indices
-from ..video_processing_rlt import RLTVideoProcessor
+from hf_rlt.inference.measure import interleaved_times, peak_bytes, quartiles
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.sampling import fps_indices, strided_indices
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+from hf_rlt.models.video_reader import index_video
+
 from .methods import RLT, STANDARD, Method, cost, forward, share_weights
 from .record import Row
 

@@ -20,13 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..counting.processes import Failed, Task
-from ..inference import Options, predict
-from ..inference.clips import Clip, Decoder, Views
-from ..inference.compute import Launched, Runner
-from ..inference.pipeline import batches, decoder_for
-from ..opening import open_model
-from ..video_processing_rlt import RLTVideoProcessor
+from hf_rlt.inference import Options, predict
+from hf_rlt.inference.decoder import Clip, Decoder, Views
+from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.pipeline import batches, decoder_for
+from hf_rlt.inference.runner import Launched, Runner
+from hf_rlt.jobs.worker_pool import Failed, Task
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+
 from .methods import SHAPES, make_base
 from .record import Column, Row, column, table
 
@@ -65,7 +66,7 @@ def measure(
     The processes are started anew for each measurement and counted in; what they import was imported before.
 
     Args:
-        network, processor: as `hf_rlt.opening.open_model` returns them, on the device.
+        network, processor: as `hf_rlt.inference.loading.open_model` returns them, on the device.
         files: videos; those that cannot be read are refused.
         options: of `predict`.
         repeat: how many times each video is taken, under names of their own.

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..data import ClipList, count_tokens, read_annotations
-from ..data.lists import find_videos, none_found
-from ..reading import VideoIndex, index_video
-from ..runs import grid_size
-from ..sampling import fps_indices
-from ..video_processing_rlt import RLTVideoProcessor
+from hf_rlt.data import ClipList, read_annotations
+from hf_rlt.data.video_list import find_videos, none_found
+from hf_rlt.models.runs import grid_size
+from hf_rlt.models.sampling import fps_indices
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+from hf_rlt.models.video_reader import VideoIndex, index_video
+from hf_rlt.tokens.count_clips import count_tokens
+
 from .paper import TOKENS
 from .record import Column, Row, column, percent, table
 

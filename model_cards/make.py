@@ -1,15 +1,15 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Writes the cards of the checkpoints that are to be published: `python model_cards/make.py`.
 
-Nothing on them was measured here; the numbers are those of `hf_rlt.benchmark.paper`, with their sources.
+Nothing on them was measured here; the numbers are those of `benchmarks.paper`, with their sources.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.paper import INFERENCE, FineTuning, Inference, fine_tuning
 from huggingface_hub import EvalResult
 
-from hf_rlt.benchmark.paper import INFERENCE, FineTuning, Inference, fine_tuning
 from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, card_text, render
 from hf_rlt.hub.results import CHANGE, TASK, RLTCardData, dataset_names
 

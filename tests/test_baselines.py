@@ -10,7 +10,6 @@ from transformers import AutoConfig, AutoModelForVideoClassification, VideoMAECo
 
 from conftest import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
-from hf_rlt.attention_rlt_videomae import with_key_bias
 from hf_rlt.baselines import (
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEConfig,
@@ -18,6 +17,7 @@ from hf_rlt.baselines import (
     ToMeVideoMAEConfig,
     ToMeVideoMAEForVideoClassification,
 )
+from hf_rlt.models.attention_rlt_videomae import with_key_bias
 from reference_baselines import embedded, head, sta, tome
 
 needs_compiler = pytest.mark.skipif(

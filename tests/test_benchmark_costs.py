@@ -5,13 +5,13 @@ import json
 
 import pytest
 import torch
+from benchmarks import processing, ratios
 from typer.testing import CliRunner
 
 from conftest import FRAMES, SIDE, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.benchmark import processing, ratios
 from hf_rlt.cli import app
-from hf_rlt.measure import analytic_flops
+from hf_rlt.inference.measure import analytic_flops
 
 runner = CliRunner()
 

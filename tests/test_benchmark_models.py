@@ -6,15 +6,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from benchmarks import methods, speed, speed_tables
+from benchmarks.accuracy import Setting, curve, dense_tokens, evaluate, matched, rlt_settings
 from typer.testing import CliRunner
 
 from conftest import FRAMES, SIDE, TINY, moving_clips, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
-from hf_rlt.benchmark import methods, speed, speed_tables
-from hf_rlt.benchmark.accuracy import Setting, curve, dense_tokens, evaluate, matched, rlt_settings
 from hf_rlt.cli import app
-from hf_rlt.data import ViewDataset, count_tokens, from_folder
+from hf_rlt.data import ViewDataset, from_folder
+from hf_rlt.tokens.count_clips import count_tokens
 
 SIZE = {"height": SIDE, "width": SIDE}
 
@@ -234,7 +235,7 @@ def test_random_masking_is_the_same_in_each_run(base, labelled, processor):
             outputs.append(original(method, model, pixels, lengths, **kwargs))
             return outputs[-1]
 
-        from hf_rlt.benchmark import accuracy
+        from benchmarks import accuracy
 
         accuracy.forward = spy
         try:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import grey, paper, record, report, tokens
+from benchmarks.finetune import Job, train
+from benchmarks.finetune_timing import OpenedScript, time_steps
 from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import ramp, write_video
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.benchmark import grey, paper, record, report, tokens
-from hf_rlt.benchmark.finetune import Job, train
-from hf_rlt.benchmark.finetune_timing import OpenedScript, time_steps
 from hf_rlt.cli import app
 from hf_rlt.data import ClipList, ViewDataset, from_folder
-from hf_rlt.visualize import pixels_to_frames
+from hf_rlt.drawing.overlays import pixels_to_frames
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {

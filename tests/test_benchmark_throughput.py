@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import record, throughput
+from benchmarks.commands import app
 from typer.testing import CliRunner
 
 from conftest import write_video
-from hf_rlt.benchmark import record, throughput
-from hf_rlt.benchmark.commands import app
 from hf_rlt.inference import Options
 from test_classify import make_model
 from test_counting import noise

@@ -17,7 +17,7 @@ from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
 from hf_rlt.conversion import convert
 from hf_rlt.conversion.pickle_bombs import check_size
 from hf_rlt.conversion.weight_files import read_weights
-from hf_rlt.model_folders import read_config
+from hf_rlt.hub.repo_config import read_config
 
 LEGACY = b"".join(pickle.dumps(each, protocol=2) for each in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 NESTED = b"\x80\x02}K\x01q\x01" + b"h\x01h\x01\x86q\x01" * 60 + b"K\x01s."  # a key of 2^60 numbers

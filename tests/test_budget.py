@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader
 
 from conftest import randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
-from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, count_tokens, from_folder
-from hf_rlt.data.budget import TokenBudgetSampler, batches_within
-from hf_rlt.measure import peak_bytes
+from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, from_folder
+from hf_rlt.data.token_budget import TokenBudgetSampler, batches_within
+from hf_rlt.inference.measure import peak_bytes
+from hf_rlt.tokens.count_clips import count_tokens
 from test_finetuning import AUGMENTED, LAUNCH, SCRIPT, difference, finish, losses, start, train, words
 from test_reading import CLIPS
 from test_training import CONFIG, arguments, trainer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hf_rlt.checkpoints import (
+from hf_rlt.training.checkpoints import (
     CheckpointError,
     check_output_dir,
     checkpoint_folders,
@@ -20,7 +20,7 @@ from hf_rlt.checkpoints import (
     newest_checkpoint,
     set_aside,
 )
-from hf_rlt.training_record import RECORD, read_record, write_record
+from hf_rlt.training.record import RECORD, read_record, write_record
 
 FILES = (
     "model.safetensors",

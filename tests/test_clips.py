@@ -26,7 +26,7 @@ from hf_rlt.data import (
     from_folder,
     split_clips,
 )
-from hf_rlt.data.clips import read_clips
+from hf_rlt.data.train_dataset import read_clips
 
 AUGMENTATION = {"crop_scale": 0.3, "horizontal_flip": 0.5, "rand_augment_ops": 4, "erasing": 0.5}
 

@@ -15,7 +15,8 @@ import torch
 from typer.testing import CliRunner
 
 from hf_rlt.cli import app, token_tables
-from hf_rlt.errors import one_line_errors, printable
+from hf_rlt.cli.console import one_line_errors
+from hf_rlt.errors import printable
 
 SPACE = Path(__file__).parents[1] / "examples" / "space"
 CLIP = SPACE / "clips" / "city_at_night.mp4"

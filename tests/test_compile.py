@@ -8,7 +8,7 @@ from torch._dynamo.utils import counters
 
 from conftest import moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
-from hf_rlt.runs import keep_random
+from hf_rlt.models.runs import keep_random
 
 BATCHES = 50
 

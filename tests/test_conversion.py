@@ -19,9 +19,9 @@ from conftest import FRAMES, SIDE, moving_clips, randomise
 from conftest import TINY as HF_TINY
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor
 from hf_rlt.conversion import ConversionSettings, convert
-from hf_rlt.conversion.layouts import find_layout, plain_names
-from hf_rlt.conversion.originals import build
-from hf_rlt.conversion.shapes import infer_config
+from hf_rlt.conversion.from_original import build
+from hf_rlt.conversion.infer_config import infer_config
+from hf_rlt.conversion.key_names import find_layout, plain_names
 from hf_rlt.conversion.weight_files import WeightFile
 
 HEADS = layouts.HEADS

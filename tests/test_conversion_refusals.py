@@ -23,7 +23,7 @@ from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.conversion import ConversionSettings, convert
 from hf_rlt.conversion.checks import check, check_clip
-from hf_rlt.conversion.folders import open_folder
+from hf_rlt.conversion.from_transformers import open_folder
 from test_conversion import ASKED, HEADS, prefixed, save, save_stock, settings
 
 

@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 from conftest import TINY, randomise, write_video
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.cli import app
-from hf_rlt.cli.progress import spinner
-from hf_rlt.counting import Counted, CountFile, Question, TokenCount, count_video, count_videos, find, videos
-from hf_rlt.counting.processes import Failed, Task, in_processes
-from hf_rlt.counting.summary import Tally
+from hf_rlt.cli.console import spinner
 from hf_rlt.data.text_files import path_of
+from hf_rlt.jobs.worker_pool import Failed, Task, in_processes
+from hf_rlt.tokens import Counted, CountFile, Question, TokenCount, count_video, count_videos, find, videos
+from hf_rlt.tokens.summary import Tally
 
 ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
 REFUSED = {

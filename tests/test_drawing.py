@@ -26,7 +26,7 @@ from hf_rlt.drawing import (
     write_animation,
     write_drawing,
 )
-from hf_rlt.visualize import GAP, MARGIN, colour_runs, grey_dropped, pixels_to_frames, run_legend
+from hf_rlt.drawing.overlays import GAP, MARGIN, colour_runs, grey_dropped, pixels_to_frames, run_legend
 
 SIDE = {"height": 64, "width": 64}
 

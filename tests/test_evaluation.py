@@ -15,13 +15,13 @@ import torch
 from transformers import TrainingArguments
 from typer.testing import CliRunner
 
-import hf_rlt.metrics
+import hf_rlt.inference.metrics
 from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.data import ClipList, ViewDataset, from_folder
-from hf_rlt.evaluation import evaluate_model, write_per_class
-from hf_rlt.metrics import VideoAccuracy
+from hf_rlt.inference.evaluate import evaluate_model, write_per_class
+from hf_rlt.inference.metrics import VideoAccuracy
 
 TWO_PROCESSES = Path(__file__).parents[1] / "examples" / "accelerate_configs" / "cpu.yaml"
 
@@ -66,7 +66,7 @@ def test_accuracies_are_those_of_the_definition():
     assert result["mean_class_accuracy"] == pytest.approx(np.mean([np.mean(values) for values in hits.values()]))
     assert result["per_class"] == {k: (len(values), sum(values)) for k, values in hits.items()}
     assert "top_5_accuracy" not in VideoAccuracy().compute(predictions=scores[:, :5], references=labels % 5)
-    loaded = evaluate.load(hf_rlt.metrics.__file__)
+    loaded = evaluate.load(hf_rlt.inference.metrics.__file__)
     assert loaded.compute(predictions=scores, references=labels)["accuracy"] == result["accuracy"]
     with pytest.raises(ValueError, match="at least one clip with a label"):
         VideoAccuracy().compute(predictions=scores[:2], references=[-100, -100])

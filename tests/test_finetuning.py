@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 
 from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification
-from hf_rlt.checkpoints import checkpoint_folders, checkpoint_problem
-from hf_rlt.training_record import RECORD
+from hf_rlt.training.checkpoints import checkpoint_folders, checkpoint_problem
+from hf_rlt.training.record import RECORD
 from test_reading import CLIPS
 
 ROOT = Path(__file__).parents[1]

@@ -7,11 +7,11 @@ from pathlib import Path
 import av
 import pytest
 
-from hf_rlt.counting import find
 from hf_rlt.data import from_folder
 from hf_rlt.data.file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES
-from hf_rlt.data.lists import find_videos, label_indices
+from hf_rlt.data.video_list import find_videos, label_indices
 from hf_rlt.inference.predict import listed
+from hf_rlt.tokens import find
 
 LEFT_BEHIND = [
     *(".ipynb_checkpoints/a.mp4", "__MACOSX/._a.mp4", "run/._a.mp4", ".Trash-0/files/a.mp4", "@eaDir/a.mp4/a.mp4"),

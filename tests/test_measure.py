@@ -14,7 +14,14 @@ from hf_rlt.baselines import (
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEForVideoClassification,
 )
-from hf_rlt.measure import analytic_flops, block_tokens, interleaved_times, peak_bytes, quartiles, tokens_by_block
+from hf_rlt.inference.measure import (
+    analytic_flops,
+    block_tokens,
+    interleaved_times,
+    peak_bytes,
+    quartiles,
+    tokens_by_block,
+)
 
 TOME = ToMeVideoMAEForVideoClassification
 METHODS = [

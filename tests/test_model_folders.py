@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import constants
 from transformers.utils import logging
 
-from hf_rlt.cli.processors import make_processor
+from hf_rlt.cli.options import make_processor
 from hf_rlt.conversion import convert
-from hf_rlt.model_folders import read_config
-from hf_rlt.opening import open_model
+from hf_rlt.hub.repo_config import read_config
+from hf_rlt.inference.loading import open_model
 
 NAME = "no-such/model"
 BODY = json.dumps({"model_type": "videomae", "num_frames": 8}).encode()

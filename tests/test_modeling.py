@@ -13,7 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
-from hf_rlt.layers_rlt_videomae import sinusoid_table
+from hf_rlt.models.layers_rlt_videomae import sinusoid_table
 
 REAL = Path(__file__).parents[2] / "shared" / "clips" / "real"
 TOKENS = GRID[0] * GRID[1] * GRID[2]

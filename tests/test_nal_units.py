@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""`hf_rlt.nal_units` on what encoders write, and on packets put together otherwise."""
+"""`hf_rlt.models.nal_units` on what encoders write, and on packets put together otherwise."""
 
 import io
 from itertools import pairwise
@@ -7,7 +7,7 @@ from itertools import pairwise
 import av
 import pytest
 
-from hf_rlt.nal_units import PictureScan
+from hf_rlt.models.nal_units import PictureScan
 from test_reading import picture
 
 X265 = "keyint=8:bframes=2:log-level=none"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from hf_rlt.packing import mean_per_sequence, pack, packed_layout, unpack
+from hf_rlt.models.packing import mean_per_sequence, pack, packed_layout, unpack
 
 
 def random_lengths(batch, positions, share, seed):

@@ -24,8 +24,8 @@ from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, ramp, randomise, wr
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
 from hf_rlt.cli import app
 from hf_rlt.cli.evaluate import rate
-from hf_rlt.layers_rlt_videomae import position_table
-from hf_rlt.opening import open_model
+from hf_rlt.inference.loading import open_model
+from hf_rlt.models.layers_rlt_videomae import position_table
 
 WIDTH = TINY["hidden_size"]
 OWN = list(GRID)

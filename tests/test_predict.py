@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from conftest import write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.cli import app
-from hf_rlt.counting.processes import Failed, Task
 from hf_rlt.data import ClipList, ViewDataset
 from hf_rlt.inference import Options, Share, path_of, predict, read_features
-from hf_rlt.inference.clips import Clip, Decoder, Views
-from hf_rlt.inference.compute import Runner
-from hf_rlt.inference.folder import Folder, digest
-from hf_rlt.opening import open_encoder, open_model
+from hf_rlt.inference.decoder import Clip, Decoder, Views
+from hf_rlt.inference.loading import open_encoder, open_model
+from hf_rlt.inference.results import Folder, digest
+from hf_rlt.inference.runner import Runner
+from hf_rlt.jobs.worker_pool import Failed, Task
 from test_classify import make_model
 from test_counting import noise
 
@@ -41,7 +41,7 @@ LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--config
 LITTLE_ROOM = """
 import resource, sys
 import hf_rlt.cli
-from hf_rlt.inference.clips import Slots
+from hf_rlt.inference.decoder import Slots
 
 def limited(self, *arguments):  # no file may grow beyond a limit once the shared memory is there
     make(self, *arguments)
@@ -570,7 +570,7 @@ class TestMistakes:
     def test_processes_that_cannot_start_end_the_run(self, videos, model, tmp_path):
         script = tmp_path / "unguarded.py"
         script.write_text(f"""from hf_rlt.inference import Options, predict
-from hf_rlt.opening import open_model
+from hf_rlt.inference.loading import open_model
 list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "out")!r}, Options(workers=1)))
 """)
         done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
@@ -637,7 +637,7 @@ list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "ou
             Options(**wrong)
 
     def test_batches_that_no_memory_holds_are_refused_before_any_is_taken(self, videos, model, tmp_path, monkeypatch):
-        monkeypatch.setattr("hf_rlt.inference.clips.RawArray", lambda *_: pytest.fail("memory was taken"))
+        monkeypatch.setattr("hf_rlt.inference.decoder.RawArray", lambda *_: pytest.fail("memory was taken"))
         done = run(videos, "--model", model, "--output", tmp_path / "out", "--batch-size", 10**8)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
         assert "MiB of shared memory for" in done.stderr

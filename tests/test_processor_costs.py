@@ -17,7 +17,7 @@ from transformers.video_processing_utils import BaseVideoProcessor
 
 from conftest import write_video
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.runs import find_runs
+from hf_rlt.models.runs import find_runs
 
 REAL = Path(__file__).parents[2] / "shared" / "clips" / "real" / "webcam_face_vfr_vp8.webm"
 FRAMES = 4

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""`hf_rlt.reading` against a literal decode of the whole file."""
+"""`hf_rlt.models.video_reader` against a literal decode of the whole file."""
 
 import io
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hf_rlt import reading
-from hf_rlt.reading import index_video, read_frames
+from hf_rlt.models.video_reader import index_video, read_frames
 
 CLIPS = Path(__file__).resolve().parents[1].parent / "shared" / "clips"
 MS = Fraction(1, 1000)

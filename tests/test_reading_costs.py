@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hf_rlt import RLTVideoProcessor, indexing, reading, video_stream
-from hf_rlt.reading import VideoReader, index_video, read_frames
-from hf_rlt.sampling import strided_indices
+from hf_rlt.models.sampling import strided_indices
+from hf_rlt.models.video_reader import VideoReader, index_video, read_frames
 from test_reading import decode_all, number, remux, write
 
 NO_B_FRAMES = {"bf": "0", "g": "12", "sc_threshold": "0"}

@@ -29,7 +29,7 @@ import hf_rlt
 from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
 from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification
-from hf_rlt.training import RLTTrainer
+from hf_rlt.training.trainer import RLTTrainer
 from test_layers import CORE
 
 REAL = Path(__file__).parents[2] / "shared" / "clips" / "odd" / "base.mp4"

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
-from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments
-from hf_rlt.checkpoints import CheckpointError, checkpoint_problem, complete_checkpoint
 from hf_rlt.data import ClipList
-from hf_rlt.resuming import FinishedError, begin, find_start
-from hf_rlt.training_record import RECORD, read_record
-from hf_rlt.training_settings import FREE, LATE, PLACES, changes, longer, training_settings
+from hf_rlt.training.arguments import DataArguments, ModelArguments, RecipeArguments
+from hf_rlt.training.checkpoints import CheckpointError, checkpoint_problem, complete_checkpoint
+from hf_rlt.training.record import RECORD, read_record
+from hf_rlt.training.resume import FinishedError, begin, find_start
+from hf_rlt.training.settings import FREE, LATE, PLACES, changes, longer, training_settings
 
 STEPS = ("--max_steps", "6", "--save_strategy", "steps", "--save_steps", "2", "--lr_scheduler_type", "constant")
 RANDOM = ("--mixup", "0.8", "--drop_path_rate", "0.3", "--random_clips", "True")
@@ -434,7 +434,7 @@ def test_all_processes_end_alike_and_the_first_one_says_why(finetune, monkeypatc
 
 
 def test_the_last_checkpoint_is_kept_until_the_next_one_is_whole(start, tmp_path, monkeypatch):
-    import hf_rlt.training as training
+    import hf_rlt.training.trainer as training
 
     seen = []
     complete = training.complete_checkpoint

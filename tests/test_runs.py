@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import reference
-from hf_rlt.runs import (
+from hf_rlt.models.runs import (
     check_run_lengths,
     fill_runs,
     find_runs,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rlt.sampling import fps_indices, strided_indices, uniform_indices, view_crops, view_positions
+from hf_rlt.models.sampling import fps_indices, strided_indices, uniform_indices, view_crops, view_positions
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 9))

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from hf_rlt.opening import open_model
+from hf_rlt.inference.loading import open_model
 
 SPACE = Path(__file__).parents[1] / "examples" / "space"
 ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"

@@ -13,11 +13,12 @@ from transformers import TrainerCallback, TrainingArguments
 
 from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.checkpoints import CheckpointError, newest_checkpoint
-from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, count_tokens, from_folder
-from hf_rlt.data.balance import TokenRebalanceSampler, quadratic_cost, waited_share
-from hf_rlt.measure import analytic_flops
-from hf_rlt.training import RLTTrainer, parameter_groups, scaled_learning_rate
+from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, from_folder
+from hf_rlt.data.token_samplers import TokenRebalanceSampler, quadratic_cost, waited_share
+from hf_rlt.inference.measure import analytic_flops
+from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.training.checkpoints import CheckpointError, newest_checkpoint
+from hf_rlt.training.trainer import RLTTrainer, parameter_groups, scaled_learning_rate
 
 CONFIG = {**TINY, "image_size": 64, "num_frames": 16, "num_labels": 8, "num_hidden_layers": 2}
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.drawing import DrawnClip, draw_frames, read_clip, write_animation
 from hf_rlt.hub.handler import EndpointHandler, check_limits
-from hf_rlt.measure import interleaved_times, timed
-from hf_rlt.opening import open_model
+from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.measure import interleaved_times, timed
 
 SHOWN_SIDE = 320  # pixels that one clip should be high on the page, at least
 QUICK = 0.3  # seconds up to which a forward pass is measured three times

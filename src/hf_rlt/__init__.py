@@ -1,24 +1,56 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Run-Length Tokenization for Hugging Face video transformers. Importing it registers the Auto classes."""
 
-from . import baselines
-from .configuration_rlt_videomae import RLTVideoMAEConfig
-from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-from .registration import register
-from .runs import fill_runs, find_runs
-from .video_processing_rlt import RLTVideoProcessor
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import baselines
+    from .families import register
+    from .models.configuration_rlt_videomae import RLTVideoMAEConfig
+    from .models.errors import HfRltError
+    from .models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+    from .models.runs import RunRule, fill_runs, find_runs
+    from .models.video_processing_rlt import RLTVideoProcessor
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "RLTVideoMAEConfig": "models.configuration_rlt_videomae",
+    "RLTVideoMAEForVideoClassification": "models.modeling_rlt_videomae",
+    "RLTVideoMAEModel": "models.modeling_rlt_videomae",
+    "RLTVideoProcessor": "models.video_processing_rlt",
+    "RunRule": "models.runs",
+    "fill_runs": "models.runs",
+    "find_runs": "models.runs",
+    "HfRltError": "models.errors",
+    "register": "families",
+}
+
 __all__ = [
+    "HfRltError",
     "RLTVideoMAEConfig",
     "RLTVideoMAEForVideoClassification",
     "RLTVideoMAEModel",
     "RLTVideoProcessor",
+    "RunRule",
     "baselines",
     "fill_runs",
     "find_runs",
     "register",
 ]
 
-register()
+
+def __getattr__(name: str) -> Any:
+    if name == "baselines":
+        return import_module(".baselines", __name__)
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+# Only the program hf-rlt waits: it answers --help without importing torch, and its commands import what they need.
+if Path(sys.argv[0] if sys.argv else "").stem != "hf-rlt":
+    import_module(".baselines", __name__)

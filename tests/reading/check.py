@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from truth import Truth, decode_file, decode_often, fingerprint
 
-from hf_rlt.reading import VideoReader, index_video, read_frames
+from hf_rlt.models.video_reader import VideoReader, index_video, read_frames
 
 
 @dataclass

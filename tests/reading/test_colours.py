@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from media import encode
 
-from hf_rlt.reading import read_frames
+from hf_rlt.models.video_reader import read_frames
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv410p", "yuv411p", "yuv440p", "yuva420p", "yuv420p10le", "yuv422p10le"]
 FORMATS += ["yuv444p10le", "gray", "gray10le", "yuv420p12le", "yuv420p16le", "gbrp10le", "bgr0"]

@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
-from hf_rlt.video_stream import to_rgb
+from hf_rlt.models.video_stream import to_rgb
 
 TOO_MANY = 20_000  # frames; nothing that is tried here has more
 

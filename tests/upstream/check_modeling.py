@@ -18,8 +18,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATIO
 from transformers.testing_utils import torch_device
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-from hf_rlt.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from hf_rlt.runs import find_runs
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
+from hf_rlt.models.runs import find_runs
 
 # The common tests look class names up in these tables to know which model has a loss and which labels it takes.
 MODEL_MAPPING_NAMES["rlt_videomae"] = "RLTVideoMAEModel"

@@ -5,9 +5,7 @@ All are loaded as RLT is (`ToMeVideoMAEForVideoClassification.from_pretrained(na
 attention backends, and known to the Auto classes once this package is imported.
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
-
-from ..video_processing_rlt import RLTVideoProcessor
+from ..families import Family, register_family
 from .random_masking import (
     RandomMaskingVideoMAEConfig,
     RandomMaskingVideoMAEForVideoClassification,
@@ -16,16 +14,12 @@ from .random_masking import (
 from .sta import STAVideoMAEConfig, STAVideoMAEForVideoClassification, STAVideoMAEModel
 from .tome import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification, ToMeVideoMAEModel
 
-for config, model, classifier in (
-    (RandomMaskingVideoMAEConfig, RandomMaskingVideoMAEModel, RandomMaskingVideoMAEForVideoClassification),
-    (ToMeVideoMAEConfig, ToMeVideoMAEModel, ToMeVideoMAEForVideoClassification),
-    (STAVideoMAEConfig, STAVideoMAEModel, STAVideoMAEForVideoClassification),
+for family in (
+    Family(RandomMaskingVideoMAEConfig, RandomMaskingVideoMAEModel, RandomMaskingVideoMAEForVideoClassification),
+    Family(ToMeVideoMAEConfig, ToMeVideoMAEModel, ToMeVideoMAEForVideoClassification),
+    Family(STAVideoMAEConfig, STAVideoMAEModel, STAVideoMAEForVideoClassification),
 ):
-    AutoConfig.register(config.model_type, config, exist_ok=True)
-    AutoModel.register(config, model, exist_ok=True)
-    AutoModelForVideoClassification.register(config, classifier, exist_ok=True)
-    AutoVideoProcessor.register(config, RLTVideoProcessor, exist_ok=True)
-    AutoProcessor.register(config, RLTVideoProcessor, exist_ok=True)
+    register_family(family)
 
 __all__ = [
     "RandomMaskingVideoMAEConfig",

@@ -7,9 +7,10 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-from ..runs import keep_random
+from ..errors import HfRltError
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+from ..models.runs import keep_random
 
 
 @strict
@@ -29,7 +30,7 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
     def validate_token_keep_ratio(self) -> None:
         """Returns nothing; raises if the ratio is not in (0, 1]."""
         if not 0 < self.token_keep_ratio <= 1:
-            raise ValueError(f"Expected token_keep_ratio in (0, 1], received {self.token_keep_ratio}.")
+            raise HfRltError(f"Expected token_keep_ratio in (0, 1], received {self.token_keep_ratio}.")
 
     def token_counts(self, tokens: int) -> list[int]:
         """Returns the tokens of a clip before the first block and after each block; `tokens` are those to draw from."""

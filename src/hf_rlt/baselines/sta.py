@@ -6,11 +6,12 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..layers_rlt_videomae import RLTVideoMAEEncoder
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..packing import PackedLayout
-from .reduction import (
+from ..errors import HfRltError
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.layers_rlt_videomae import RLTVideoMAEEncoder
+from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..models.packing import PackedLayout
+from .token_reduction import (
     KeyedLayer,
     KeyedSelfAttention,
     ReducingVideoMAEModel,
@@ -42,17 +43,17 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
         """Returns nothing; raises if r, depth, clip length, threshold or pooling do not fit."""
         check_pooling(self, "STA")
         if self.threshold is not None:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected threshold=None, received {self.threshold}: STA needs all tokens of each time slot."
             )
         if self.proportional_attention:
-            raise ValueError("Expected proportional_attention=False, received True: in STA no token stands for others.")
+            raise HfRltError("Expected proportional_attention=False, received True: in STA no token stands for others.")
         if self.r < 0:
-            raise ValueError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")
+            raise HfRltError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")
         if self.num_hidden_layers < STAGES:
-            raise ValueError(f"Expected at least {STAGES} blocks for STA's stages, received {self.num_hidden_layers}.")
+            raise HfRltError(f"Expected at least {STAGES} blocks for STA's stages, received {self.num_hidden_layers}.")
         if (self.num_frames // self.tubelet_size) % 4:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected a number of tubelets in time that 4 divides (slots are fused two by two, twice), received "
                 f"{self.num_frames // self.tubelet_size}: change num_frames."
             )
@@ -77,7 +78,7 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
         for block in range(self.num_hidden_layers):
             slots = stages.get(block, 0)
             if slots and self.r >= counts[-1] // slots:
-                raise ValueError(
+                raise HfRltError(
                     f"Expected r below {counts[-1] // slots}, the tokens of a time slot after block {block}, received "
                     f"{self.r}: nothing would be left."
                 )
@@ -204,7 +205,7 @@ class STAVideoMAEModel(ReducingVideoMAEModel):
 
     def _layouts(self, layout: PackedLayout, device: torch.device) -> list[PackedLayout]:
         if not layout.is_dense:
-            raise ValueError(
+            raise HfRltError(
                 f"STA needs every token of a clip ({layout.positions}), received run_lengths that keep "
                 f"{min(layout.lengths)}: leave run_lengths out, or set the processor's threshold to None."
             )

@@ -10,10 +10,11 @@ from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from ..attention_rlt_videomae import RLTVideoMAESelfAttention
-from ..layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAELayer
-from ..modeling_rlt_videomae import RLTVideoMAEModel, RLTVideoMAEModelOutput
-from ..packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack, packed_layout
+from ..errors import HfRltError
+from ..models.attention_rlt_videomae import RLTVideoMAESelfAttention
+from ..models.layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAELayer
+from ..models.modeling_rlt_videomae import RLTVideoMAEModel, RLTVideoMAEModelOutput
+from ..models.packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack, packed_layout
 
 
 class KeyedSelfAttention(RLTVideoMAESelfAttention):
@@ -83,7 +84,7 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
         layout = packed_layout(run_lengths, max_run=self.embeddings.patch_embeddings.grid[0])
         layouts = self._layouts(layout, run_lengths.device)
         if self._captures(kwargs) and not all(each.is_uniform for each in layouts):
-            raise ValueError(
+            raise HfRltError(
                 f"Hidden states of clips with {', '.join(map(str, layout.lengths))} tokens cannot be stacked: "
                 "pass clips one by one."
             )
@@ -122,7 +123,7 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
 def check_pooling(config, method: str) -> None:
     """Returns nothing; raises if the classifier looks at the first token, which such a method may remove."""
     if not config.use_mean_pooling:
-        raise ValueError(
+        raise HfRltError(
             f"{method} changes which token is the first: expected use_mean_pooling=True, received False. Use a checkpoint "
             "with mean pooling (VideoMAE's fine-tuned ones have it)."
         )

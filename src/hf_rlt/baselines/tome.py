@@ -8,11 +8,12 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..layers_rlt_videomae import RLTVideoMAEEncoder
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from ..packing import PackedLayout, layout_of_lengths, unpack
-from .reduction import (
+from ..errors import HfRltError
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.layers_rlt_videomae import RLTVideoMAEEncoder
+from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..models.packing import PackedLayout, layout_of_lengths, unpack
+from .token_reduction import (
     KeyedLayer,
     KeyedSelfAttention,
     ReducingVideoMAEModel,
@@ -48,15 +49,15 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
         """Returns nothing; raises if r, inflection or pooling do not fit."""
         check_pooling(self, "ToMe")
         if isinstance(self.r, list) and len(self.r) != self.num_hidden_layers:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected r for each of {self.num_hidden_layers} blocks, received {len(self.r)}: {self.r}."
             )
         if min([self.r] if isinstance(self.r, int) else self.r) < 0:
-            raise ValueError(f"Expected r >= 0 (tokens merged in each block), received {self.r}.")
+            raise HfRltError(f"Expected r >= 0 (tokens merged in each block), received {self.r}.")
         if not -1 <= self.inflection <= 1:
-            raise ValueError(f"Expected inflection in [-1, 1], received {self.inflection}.")
+            raise HfRltError(f"Expected inflection in [-1, 1], received {self.inflection}.")
         if isinstance(self.r, list) and self.inflection:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected inflection 0 with a list of r, received {self.inflection}: the list says it all."
             )
 

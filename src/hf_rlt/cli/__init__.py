@@ -6,12 +6,9 @@ import logging
 import typer
 from transformers.utils import logging as transformers_logging
 
-from ..benchmark.commands import app as benchmark
-from ..benchmark.cost_commands import app as costs
-from ..benchmark.model_commands import app as models
-from ..errors import one_line_errors
 from .card import card
 from .classify import classify
+from .console import one_line_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
@@ -26,9 +23,6 @@ app.command()(draw)
 app.command()(evaluate)
 app.command("predict")(predict_command)
 app.command()(tokens)
-benchmark.add_typer(models)
-benchmark.add_typer(costs)
-app.add_typer(benchmark, name="benchmark")
 
 
 @app.callback()

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.progress import track
 
 from ..data.text_files import json_name
-from ..errors import one_line_errors, printable
+from ..errors import HfRltError, printable
 from ..hub import parse_widget, read_card, read_evaluation, write_card
-from ..opening import open_model
+from ..inference.loading import open_model
+from .console import one_line_errors
 
 ADVICE = {
     "base_model": "--base-model: what it was made from.",
@@ -94,7 +95,7 @@ def _add_outputs(examples: list[dict[str, Any]], model: str) -> None:
 
     local = [example for example in examples if not example["src"].startswith(("http://", "https://"))]
     if not local:
-        raise ValueError("--widget-outputs: expected --widget with a file in the model's folder, received none.")
+        raise HfRltError("--widget-outputs: expected --widget with a file in the model's folder, received none.")
     network, processor = open_model(model)
     network.eval()
     for example in track(local, "Classifying the examples", console=Console(stderr=True), transient=True):

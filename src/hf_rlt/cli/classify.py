@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
-from ..counting.files import problem_of
-from ..counting.processes import Failed
-from ..data import one_line
 from ..data.text_files import json_name
-from ..errors import one_line_errors, printable
+from ..errors import one_line, printable
+from ..inference.classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
+from ..jobs.worker_pool import Failed
+from ..tokens.count_many import problem_of
+from .console import one_line_errors, say, spinner
 from .evaluate import rate
-from .processors import FrameStride
-from .progress import say, spinner
+from .options import FrameStride
 
 
 def classify(

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.text_files import json_name
-from ..errors import one_line_errors, printable
-from ..opening import finite
-from .progress import spinner
+from ..errors import HfRltError, printable
+from ..inference.loading import finite
+from .console import one_line_errors, spinner
 
 if TYPE_CHECKING:
     from ..conversion import Conversion
@@ -88,7 +88,7 @@ def _threshold(text: str) -> float | str | None:
     try:
         return text if text == "model" else finite(float(text))
     except ValueError:
-        raise ValueError(f"--threshold: expected a number, none or model, received {text!r}.") from None
+        raise HfRltError(f"--threshold: expected a number, none or model, received {text!r}.") from None
 
 
 def _show(done: "Conversion") -> None:

@@ -13,12 +13,12 @@ from rich.console import Console
 from ..data.text_files import json_name
 from ..drawing import draw_clip, draw_video, write_drawing
 from ..drawing.animation import SUFFIXES
-from ..drawing.pictures import check_suffix
-from ..errors import one_line_errors, printable
-from ..opening import finite
-from ..reading import index_video
-from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
-from .progress import spinner
+from ..drawing.sheets import check_suffix
+from ..errors import HfRltError, printable
+from ..inference.loading import finite
+from ..models.video_reader import index_video
+from .console import one_line_errors, spinner
+from .options import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
 
 THRESHOLDS = [0.1]
 
@@ -58,13 +58,13 @@ def draw(
     with one_line_errors():
         suffix, threshold = check_suffix(output), list(map(finite, threshold))
         if video.exists() and not video.is_file():
-            raise ValueError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
+            raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
         if output.exists() and video.exists() and output.samefile(video):
-            raise ValueError(f"{output}: is the video itself, which would be lost: write to another name.")
+            raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
         if whole and suffix not in SUFFIXES:
-            raise ValueError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
+            raise HfRltError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
         if not seconds > 0:
-            raise ValueError(f"--seconds: expected more than 0, received {seconds:g}.")
+            raise HfRltError(f"--seconds: expected more than 0, received {seconds:g}.")
         processor = make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
         settings: dict[str, Any] = {"thresholds": threshold, "scale": scale, "heat": heat}
         if whole:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainingArguments
 
-from ..errors import one_line_errors, printable
-from ..opening import open_clips, open_model
+from ..errors import HfRltError, printable
+from ..inference.loading import open_clips, open_model
+from .console import one_line_errors
 
 Attn = Annotated[
     str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
@@ -80,7 +81,7 @@ def evaluate(
 
 def _evaluation() -> Any:
     try:
-        from .. import evaluation
+        from ..inference import evaluate as evaluation
     except ImportError as error:
         raise ImportError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
     return evaluation
@@ -88,11 +89,11 @@ def _evaluation() -> Any:
 
 def rate(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
     if frame_stride is not None and fps is not None:
-        raise ValueError(
+        raise HfRltError(
             f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps:g}): leave one out."
         )
     if fps is not None and not fps > 0:
-        raise ValueError(f"--fps: expected frames per second above 0, received {fps:g}.")
+        raise HfRltError(f"--fps: expected frames per second above 0, received {fps:g}.")
     if frame_stride is not None:
         return {"sampling": "clip", "frame_stride": frame_stride, "fps": None}
     return {} if fps is None else {"sampling": "clip", "fps": fps}

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 from transformers import AutoConfig
 
-from ..model_folders import read_config
-from ..opening import KINDS
-from ..runs import grid_size
-from ..video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
+from ..errors import HfRltError
+from ..hub.repo_config import read_config
+from ..inference.loading import KINDS
+from ..models.runs import grid_size
+from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from .evaluate import rate
 
 Model = Annotated[
@@ -47,7 +48,7 @@ def make_processor(
     sizes = {"--image-size": image_size, "--patch-size": patch_size, "--tubelet-size": tubelet_size}
     given = [name for name, value in sizes.items() if value is not None]
     if model is not None and given:
-        raise ValueError(f"Expected --model or sizes, received --model {model} and {', '.join(given)}: leave one out.")
+        raise HfRltError(f"Expected --model or sizes, received --model {model} and {', '.join(given)}: leave one out.")
     if num_frames is not None:
         changes["num_frames"] = num_frames
     if model is not None:
@@ -67,6 +68,6 @@ def _of_model(model: str, changes: dict[str, Any]) -> RLTVideoProcessor:
     read_config(model)
     config = AutoConfig.from_pretrained(model)
     if config.model_type not in KINDS:
-        raise ValueError(f"{model}: expected an RLT-VideoMAE or VideoMAE model, found {config.model_type}.")
+        raise HfRltError(f"{model}: expected an RLT-VideoMAE or VideoMAE model, found {config.model_type}.")
     own = {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
     return RLTVideoProcessor.from_pretrained(model, **{**own, **changes})

@@ -15,14 +15,13 @@ import torch
 import typer
 from rich.console import Console
 
-from ..counting.processes import start_server
-from ..errors import one_line_errors
 from ..inference import Options, Predicted, Share, predict
-from ..inference.folder import LINES
-from ..opening import open_encoder, open_model
+from ..inference.loading import open_encoder, open_model
+from ..inference.results import LINES
+from ..jobs.worker_pool import start_server
+from .console import one_line_errors, say, spinner
 from .evaluate import Attn, rate
-from .processors import FrameStride
-from .progress import say, spinner
+from .options import FrameStride
 from .tokens import INTERRUPTED
 
 

@@ -8,9 +8,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ..counting import Question
-from ..counting.summary import Tally
 from ..errors import printable
+from ..tokens import Question
+from ..tokens.summary import Tally
 
 ROWS = 40  # more videos than that are only summed up
 WIDTH = 160  # of a table that does not go to a terminal

@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..counting import Counted, CountFile, Question, count_videos, find
-from ..counting.files import written_name
-from ..counting.summary import Tally
-from ..data.lists import none_found
-from ..errors import one_line_errors
-from ..opening import finite
-from .processors import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
-from .progress import say, spinner
+from ..data.video_list import none_found
+from ..errors import HfRltError
+from ..inference.loading import finite
+from ..tokens import Counted, CountFile, Question, count_videos, find
+from ..tokens.count_many import written_name
+from ..tokens.summary import Tally
+from .console import one_line_errors, say, spinner
+from .options import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
 from .token_tables import ROWS, show
 
 THRESHOLDS = [0.1]
@@ -65,7 +65,7 @@ def tokens(
         for problem in problems:
             _report_bad(problem, tally, console, as_json)
         if not tally.read and not tally.bad and not interrupted:
-            raise ValueError(none_found(", ".join(videos)))
+            raise HfRltError(none_found(", ".join(videos)))
     if not as_json:
         show(tally, question)
     _say_how_it_ended(console, tally, output, interrupted)
@@ -79,11 +79,11 @@ def _rates(fps: list[float] | None, frame_stride: int | None) -> tuple[float | N
     if not fps:
         return (None,)
     if frame_stride is not None:
-        raise ValueError(
+        raise HfRltError(
             f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps[0]:g}): leave one out."
         )
     if not min(fps) > 0:
-        raise ValueError(f"--fps: expected frames per second above 0, received {min(fps):g}.")
+        raise HfRltError(f"--fps: expected frames per second above 0, received {min(fps):g}.")
     return tuple(dict.fromkeys(fps))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from ..runs import sides
+from ..errors import HfRltError
+from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
+from ..models.runs import sides
 from .source import Opened, listed
 
 
@@ -47,10 +48,10 @@ def check(opened: Opened, folder: Path) -> list[str]:
     before, after = opened.model.state_dict(), written.state_dict()
     problems += [name for name in before if name not in after or not _equal(before[name], after[name])]
     if problems:
-        raise ValueError(f"Written and opened again, {len(problems)} weights differ: {listed(map(str, problems))}.")
+        raise HfRltError(f"Written and opened again, {len(problems)} weights differ: {listed(map(str, problems))}.")
     done = [f"{len(before)} weights, written and opened again: equal."]
     if processor.threshold != written.config.threshold or processor.num_frames != written.config.num_frames:
-        raise ValueError(
+        raise HfRltError(
             f"Processor and model disagree: threshold {processor.threshold} and {written.config.threshold}, frames "
             f"{processor.num_frames} and {written.config.num_frames}."
         )
@@ -89,12 +90,12 @@ def _output(model: RLTVideoMAEPreTrainedModel, pixel_values: Tensor, run_lengths
 
 def _same(expected: Tensor, found: Tensor, which: str) -> None:
     if not torch.isfinite(found).all():
-        raise ValueError(
+        raise HfRltError(
             f"Outputs {which} are not finite: these weights overflow in {found.dtype}; try another --dtype."
         )
     if not _equal(expected, found):
         off = (expected.float() - found.float()).abs().max().item()
-        raise ValueError(f"Outputs {which} differ by up to {off:.3g} after the conversion.")
+        raise HfRltError(f"Outputs {which} differ by up to {off:.3g} after the conversion.")
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..model_folders import is_hub_id
+from ..errors import HfRltError
+from ..hub.repo_config import is_hub_id
 from .checks import check
-from .folders import open_folder
-from .originals import open_original
-from .placing import check_out, written_whole
+from .from_original import open_original
+from .from_transformers import open_folder
+from .output_folder import check_out, written_whole
 from .source import ConversionSettings, Opened
 
 SHAPE = [
@@ -93,7 +94,7 @@ def convert(
         try:
             checks = check(opened, written)
         except ValueError as error:
-            raise ValueError(f"{source}: nothing was written to {out}. {error}") from error
+            raise HfRltError(f"{source}: nothing was written to {out}. {error}") from error
     return _report(str(source), str(out), opened, checks)
 
 
@@ -106,11 +107,11 @@ def _open(source: str, settings: ConversionSettings) -> Opened:
         return open_original(path, settings)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ValueError(
+            raise HfRltError(
                 f"{source}: expected a model folder with a config.json, or a file of weights: found neither."
             )
     elif not is_hub_id(source) or path.suffix in WEIGHT_FILES:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: expected a model folder, a file of weights, or a Hub id such as user/name: found none."
         )
     return open_folder(source, settings)

@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoMAEPreTrainedModel
-from ..video_processing_rlt import RLTVideoProcessor
-from .layouts import Layout, Named, find_layout, plain_names, translate
-from .shapes import infer_config, is_rlt
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.modeling_rlt_videomae import (
+    RLTVideoMAEForVideoClassification,
+    RLTVideoMAEModel,
+    RLTVideoMAEPreTrainedModel,
+)
+from ..models.video_processing_rlt import RLTVideoProcessor
+from .infer_config import infer_config, is_rlt
+from .key_names import Layout, Named, find_layout, plain_names, translate
 from .source import DTYPES, ConversionSettings, Opened, check_finite, listed
 from .weight_files import WeightFile, read_weights
 

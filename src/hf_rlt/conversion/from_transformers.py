@@ -8,11 +8,16 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, VideoMAEForVideoClassification, VideoMAEModel
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..model_folders import read_config
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoMAEPreTrainedModel
-from ..runs import sides
-from ..video_processing_rlt import RLTVideoProcessor
+from ..errors import HfRltError
+from ..hub.repo_config import read_config
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.modeling_rlt_videomae import (
+    RLTVideoMAEForVideoClassification,
+    RLTVideoMAEModel,
+    RLTVideoMAEPreTrainedModel,
+)
+from ..models.runs import sides
+from ..models.video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
 from .pickle_bombs import check_size
 from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, Opened, check_finite, listed, refuse_misfits
@@ -35,7 +40,7 @@ def open_folder(name: str, settings: ConversionSettings) -> Opened:
     """
     raw = read_config(name)
     if raw.get("model_type") not in KINDS:
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected model_type {' or '.join(KINDS)} in its config.json, found {raw.get('model_type')!r}. "
             "Original VideoMAE and VideoMAEv2 weights: pass the file."
         )
@@ -68,18 +73,18 @@ def _changes(name: str, config: RLTVideoMAEConfig, settings: ConversionSettings,
             hint = (
                 "" if field == "num_attention_heads" else f", then open it with from_pretrained(OUT, {field}={given})"
             )
-            raise ValueError(
+            raise HfRltError(
                 f"{name}: its config.json says {field} {own}, received {given}. Convert it as it is{hint}."
             )
     changes: dict[str, Any] = settings.changed_threshold()
     own = "mean" if config.use_mean_pooling else "first"
     if settings.pooling not in (None, own):
         if classifies:
-            raise ValueError(f"{name}: was trained with pooling {own!r}: leave --pooling {settings.pooling} out.")
+            raise HfRltError(f"{name}: was trained with pooling {own!r}: leave --pooling {settings.pooling} out.")
         changes["use_mean_pooling"] = settings.pooling == "mean"
     if settings.labels is not None:
         if not classifies:
-            raise ValueError(f"{name}: has no classifier, so --labels has nothing to name: leave it out.")
+            raise HfRltError(f"{name}: has no classifier, so --labels has nothing to name: leave it out.")
         changes |= read_labels(settings.labels, config.num_labels)
     return changes
 
@@ -96,7 +101,7 @@ def _load(
     except (ValueError, OSError):
         raise
     except Exception as error:  # a damaged file of weights raises whatever its reader stumbles over
-        raise ValueError(
+        raise HfRltError(
             f"{name}: its weights cannot be read ({reason(error)}): copy or download them again. Nothing in them "
             "was executed."
         ) from error
@@ -120,7 +125,7 @@ def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes
         needed = network(RLTVideoMAEConfig.from_pretrained(name, **changes)).num_parameters()
     held = sum(path.stat().st_size for path in files)
     if files and needed > held:
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected weights for the model in its config.json, {needed:,} numbers, found files of {held:,} bytes: "
             "was it edited?"
         )

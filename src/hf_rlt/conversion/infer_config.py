@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
-from ..layers_rlt_videomae import sinusoid_table
+from ..errors import HfRltError
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.layers_rlt_videomae import sinusoid_table
+from .key_names import PATCHES, Layout, Named
 from .labels import read_labels
-from .layouts import PATCHES, Layout, Named
 from .source import ConversionSettings
 from .weight_files import WeightFile
 
@@ -36,7 +37,7 @@ def infer_config(
     notes: list[str] = []
     width, channels, tubelet, height, patch = _sizes(file.path, named, PATCHES, 5)
     if layout.depth == 0 or height != patch:
-        raise ValueError(
+        raise HfRltError(
             f"{file.path}: expected blocks and square patches, found {layout.depth} blocks and {height}x{patch} patches."
         )
     given: dict[str, Any] = {
@@ -62,7 +63,7 @@ def infer_config(
                 f"The file holds no class names: they are LABEL_0 to LABEL_{count - 1}. Give them with --labels."
             )
     elif settings.labels is not None:
-        raise ValueError(f"{file.path}: has no classifier, so --labels has nothing to name: leave it out.")
+        raise HfRltError(f"{file.path}: has no classifier, so --labels has nothing to name: leave it out.")
     config = RLTVideoMAEConfig(**given)
     _check_positions(file.path, named, config)
     return config, notes
@@ -71,19 +72,19 @@ def infer_config(
 def _sizes(source: Path, named: Named, name: str, dimensions: int) -> tuple[int, ...]:
     shape = tuple(named.weights[name].shape)
     if len(shape) != dimensions or min(shape) < 1:
-        raise ValueError(f"{source}: expected {name} to have {dimensions} dimensions, found shape {shape}.")
+        raise HfRltError(f"{source}: expected {name} to have {dimensions} dimensions, found shape {shape}.")
     return shape
 
 
 def _heads(source: Path, width: int, given: int | None) -> int:
     heads = HEADS.get(width) if given is None else given
     if heads is None:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: its width is {width}, which no published VideoMAE has ({', '.join(map(str, HEADS))}), and shapes do "
             "not tell the number of attention heads: give it with --num-attention-heads."
         )
     if width % heads:
-        raise ValueError(f"{source}: {heads} attention heads do not divide its width {width}.")
+        raise HfRltError(f"{source}: {heads} attention heads do not divide its width {width}.")
     return heads
 
 
@@ -91,7 +92,7 @@ def _mean_pooling(layout: Layout, settings: ConversionSettings, source: Path) ->
     own = "first" if layout.kind == "classifier" and layout.norm == "norm" else "mean"
     wanted = settings.pooling or own
     if wanted != own and layout.kind != "pre-trained":
-        raise ValueError(
+        raise HfRltError(
             f"{source}: was trained with pooling {own!r}, so --pooling {wanted} would break it: leave it out."
         )
     return wanted == "mean"
@@ -120,7 +121,7 @@ def _clip(
     for name, value in told.items():
         asked = getattr(settings, name)
         if asked not in (None, value):
-            raise ValueError(
+            raise HfRltError(
                 f"{file.path}: was trained with {name} {value}, received {asked}. Convert it as it is, then open it with "
                 f"from_pretrained(OUT, {name}={asked}): positions are interpolated."
             )
@@ -146,14 +147,14 @@ def _check_positions(source: Path, named: Named, config: RLTVideoMAEConfig) -> N
     cells = (config.num_frames // config.tubelet_size) * (config.image_size // config.patch_size) ** 2
     expected = (1, cells, config.hidden_size)
     if tuple(table.shape) != expected:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: expected pos_embed of shape {expected} for {config.num_frames} frames of {config.image_size} "
             f"pixels, found {tuple(table.shape)}: give --num-frames and --image-size."
         )
     tolerance = max(1e-6, 2 * torch.finfo(table.dtype).eps)
     off = (table.double() - sinusoid_table(*expected[1:]).double()).abs().max().item()
     if not off <= tolerance:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: refused, its positions were learned (pos_embed is up to {off:.3g} from VideoMAE's fixed sines and "
             "cosines), and RLT-VideoMAE has the fixed ones only."
         )

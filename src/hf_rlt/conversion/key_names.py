@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..errors import HfRltError
 from .source import PRETRAINING_ONLY, listed, refuse_misfits
 
 # Put in front of a name by DDP, torch.compile, Lightning or VideoMAEv2's Hub classes, and other people's frameworks.
@@ -92,7 +93,7 @@ def plain_names(source: Path, weights: dict[str, Tensor]) -> Named:
         ValueError: if two weights get one name, or the names are those of transformers.
     """
     if any(".patch_embeddings.projection." in f".{name}" for name in weights):
-        raise ValueError(
+        raise HfRltError(
             f"{source}: these are the weights of a Hugging Face folder: pass the folder with its config.json."
         )
     named = Named({})
@@ -101,7 +102,7 @@ def plain_names(source: Path, weights: dict[str, Tensor]) -> Named:
         while prefix := next((p for p in PREFIXES if plain.startswith(p)), ""):
             plain = plain.removeprefix(prefix)
         if plain in named.weights:
-            raise ValueError(f"{source}: two weights are called {plain} (one is {name}): pass one checkpoint alone.")
+            raise HfRltError(f"{source}: two weights are called {plain} (one is {name}): pass one checkpoint alone.")
         if plain.startswith(PRETRAINING_ONLY):
             named.pretraining.append(plain)
         else:
@@ -118,7 +119,7 @@ def find_layout(source: Path, named: Named) -> Layout:
     """
     names = set(named.weights)
     if PATCHES not in names:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: expected a checkpoint of VideoMAE, VideoMAEv2 or RLT with a weight {PATCHES}, found "
             f"{listed(names)}."
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.text_files import read_json, read_text
+from ..errors import HfRltError
 
 
 def read_labels(path: str | Path, count: int) -> dict[str, dict]:
@@ -22,16 +23,16 @@ def read_labels(path: str | Path, count: int) -> dict[str, dict]:
     """
     names = _from_json(path) if Path(path).suffix.lower() == ".json" else read_text(path).strip().splitlines()
     if not all(isinstance(name, (str, int, float)) for name in names):
-        raise ValueError(f"{path}: expected a JSON list of class names, found other things in it: leave them out.")
+        raise HfRltError(f"{path}: expected a JSON list of class names, found other things in it: leave them out.")
     names = [str(name).strip() for name in names]
     if len(names) != count:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected {count} class names, as many as the checkpoint's classifier has classes, found {len(names)}."
         )
     twice = [name for name, times in Counter(names).items() if times > 1]
     if "" in names or twice:
         found = f"{twice[0]!r} {Counter(names)[twice[0]]} times" if twice and twice[0] else "an empty one"
-        raise ValueError(f"{path}: expected a name of its own for each class, found {found}.")
+        raise HfRltError(f"{path}: expected a name of its own for each class, found {found}.")
     return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
@@ -44,6 +45,6 @@ def _from_json(path: str | Path) -> list[Any]:
             by_index = {int(key): name for key, name in pairs if str(key).isdecimal()}
             if sorted(by_index) == list(range(len(content))):
                 return [by_index[index] for index in range(len(content))]
-    raise ValueError(
+    raise HfRltError(
         f"{path}: expected a JSON list of class names, or a dictionary from 0, 1, 2, ... to names or from names to these."
     )

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..configuration_rlt_videomae import RLTVideoMAEConfig
 from ..data.text_files import read_json
+from ..errors import HfRltError
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 
 KIND, OURS = RLTVideoMAEConfig.model_type, b"The hf_rlt authors"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -26,19 +27,19 @@ def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
     """
     target = Path(out).resolve()
     if source.exists() and target in (source.resolve(), *source.resolve().parents):
-        raise ValueError(f"{out}: holds the source {source}: write the result to another folder.")
+        raise HfRltError(f"{out}: holds the source {source}: write the result to another folder.")
     if not target.exists():
         return target
     if not target.is_dir():
-        raise ValueError(f"{out}: expected a new or empty folder to write to, found a file.")
+        raise HfRltError(f"{out}: expected a new or empty folder to write to, found a file.")
     if any(target.iterdir()):
         if not overwrite:
-            raise ValueError(
+            raise HfRltError(
                 f"{out}: expected a new or empty folder to write to, found one with files: pass --overwrite."
             )
         problem = _no_model(target)
         if problem:
-            raise ValueError(f"{out}: --overwrite replaces models that hf_rlt saved, and this one {problem}.")
+            raise HfRltError(f"{out}: --overwrite replaces models that hf_rlt saved, and this one {problem}.")
     return target
 
 
@@ -89,12 +90,12 @@ def _exchange(written: Path, target: Path, replaced: Path) -> None:
     foreign = [name for name in old if name.endswith(".py") and not (target / name).is_dir()]
     foreign = [name for name in foreign if OURS not in (target / name).read_bytes()[:200]]
     if foreign:
-        raise ValueError(
+        raise HfRltError(
             f"{target / foreign[0]}: expected code that hf_rlt wrote, or none, found another's: move it away."
         )
     folders = [name for name in old if (target / name).is_dir()]
     if folders:
-        raise ValueError(f"{target / folders[0]}: expected a file or nothing to replace, found a folder: move it away.")
+        raise HfRltError(f"{target / folders[0]}: expected a file or nothing to replace, found a folder: move it away.")
     replaced.mkdir()
     try:
         for name in old:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from ..video_processing_rlt import RLTVideoProcessor
+from ..errors import HfRltError
+from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
+from ..models.video_processing_rlt import RLTVideoProcessor
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 WEIGHT_DTYPES = (*DTYPES.values(), torch.float64)
@@ -54,14 +55,14 @@ class ConversionSettings:
         choices = {"sampling": SAMPLINGS, "pooling": POOLINGS, "dtype": tuple(DTYPES)}
         for name, allowed in choices.items():
             if getattr(self, name) not in (None, *allowed):
-                raise ValueError(
+                raise HfRltError(
                     f"Expected {name} to be one of {', '.join(allowed)}, received {getattr(self, name)!r}."
                 )
         for name in ("num_frames", "image_size", "num_attention_heads", "frame_stride"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1, received {getattr(self, name)}.")
+                raise HfRltError(f"Expected {name} >= 1, received {getattr(self, name)}.")
         if isinstance(self.threshold, str) and self.threshold != "model":
-            raise ValueError(f'Expected threshold to be a number, None or "model", received {self.threshold!r}.')
+            raise HfRltError(f'Expected threshold to be a number, None or "model", received {self.threshold!r}.')
 
     def changed_threshold(self) -> dict[str, Any]:
         """Returns `{"threshold": ...}` if it was given, else nothing."""
@@ -106,7 +107,7 @@ def refuse_misfits(source: object, misfits: dict[str, Iterable[str]]) -> None:
     found = {kind: list(names) for kind, names in misfits.items()}
     parts = [f"{len(names)} {kind}: {listed(names)}" for kind, names in found.items() if names]
     if parts:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: refused, its weights are not VideoMAE's. {'; '.join(parts)}. Nothing was written; pass the "
             "checkpoint as its authors published it."
         )
@@ -116,7 +117,7 @@ def check_finite(source: object, weights: dict[str, Tensor]) -> None:
     """Returns nothing; raises a ValueError that names the weights with NaN or infinite values, if there are any."""
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
-        raise ValueError(
+        raise HfRltError(
             f"{source}: refused, NaN or infinite values in {len(broken)} of {len(weights)} weights: {listed(broken)}. Take "
             "an earlier checkpoint of that training."
         )

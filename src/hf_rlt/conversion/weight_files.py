@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..errors import HfRltError
 from .pickle_bombs import check_size
 from .source import WEIGHT_DTYPES, listed
 
@@ -95,7 +96,7 @@ def read_weights(path: str | Path) -> WeightFile:
         try:
             return WeightFile(path, _tensors(path, load_file(path)))
         except SafetensorError as error:
-            raise ValueError(f"{path}: expected a whole safetensors file ({reason(error)}): copy it again.") from error
+            raise HfRltError(f"{path}: expected a whole safetensors file ({reason(error)}): copy it again.") from error
     content, settings = _read_pickle(path, start)
     wrapper = next((name for name in WRAPPERS if isinstance(content, dict) and isinstance(content.get(name), dict)), "")
     weights = content[wrapper] if wrapper else content
@@ -117,9 +118,9 @@ def read_weights(path: str | Path) -> WeightFile:
 def _read_pickle(path: Path, start: bytes) -> tuple[Any, list[str]]:
     whole = zipfile.is_zipfile(path)
     if start.startswith(b"PK") and not whole:
-        raise ValueError(f"{path}: the end of the file is missing: copy or download it again.")
+        raise HfRltError(f"{path}: the end of the file is missing: copy or download it again.")
     if start.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path}: this is a Git LFS pointer, not the file it stands for: run `git lfs pull`.")
+        raise HfRltError(f"{path}: this is a Git LFS pointer, not the file it stands for: run `git lfs pull`.")
     check_size(path)
     foreign = _foreign_names(path) if whole else []
     settings = [name for name in foreign if SETTINGS.fullmatch(name)]
@@ -138,7 +139,7 @@ def _read_pickle(path: Path, start: bytes) -> tuple[Any, list[str]]:
                 settings.append(name)  # files from before torch 1.6 tell their names one at a time
                 continue
             _refuse_code(path, [name] if name else [])
-            raise ValueError(
+            raise HfRltError(
                 f"{path}: expected a checkpoint that torch.save wrote, could not read it ({reason(error)}): is the file "
                 "whole, and is it one?"
             ) from error
@@ -163,12 +164,12 @@ def _foreign_names(path: Path) -> list[str]:
 def _refuse_code(path: Path, names: list[str]) -> None:
     harmful = [name for name in names if _is_harmful(name)]
     if harmful:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: refused, opening it would run {listed(harmful)}. Weights need no such thing: do not open this file. "
             "Nothing was executed."
         )
     if names:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: refused, beside weights it holds objects of {listed(names)}, which only code from elsewhere can make. "
             "Nothing was executed. Where you trust the file, keep its weights alone: "
             "torch.save({KEY: torch.load(FILE, weights_only=False)[KEY]}, NEW), with KEY one of "
@@ -182,24 +183,24 @@ def _is_harmful(name: str) -> bool:
 
 def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
     if isinstance(weights, _Settings):
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected a dictionary of weights, found a whole model object: save its state_dict() instead."
         )
     if not isinstance(weights, dict) or not weights:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected a dictionary of weights, found {type(weights).__name__}: pass what a training wrote."
         )
     plain = {str(name): value for name, value in weights.items() if type(value) in (Tensor, nn.Parameter)}
     odd = [str(name) for name in weights if str(name) not in plain]
     odd += [name for name, value in plain.items() if not _is_dense_float(value)]
     if odd:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected weights (dense tensors of 16 to 64 bit floats), alone or under "
             f"{', '.join(map(repr, WRAPPERS))}; {len(odd)} of {len(weights)} entries are something else: {listed(odd)}."
         )
     needed, size = sum(value.numel() * value.element_size() for value in plain.values()), path.stat().st_size
     if needed > size:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: refused, expected weights of at most its own {size:,} bytes, found {needed:,}, of which "
             "several names share some: pass the checkpoint as its training wrote it."
         )

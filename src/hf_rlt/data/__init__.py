@@ -3,14 +3,13 @@
 
 from .annotations import from_file, read_annotations
 from .augmentation import ClipAugmentation, ClipMix
-from .clips import ClipDataset, UnreadableClipError, one_line, without_name
-from .collate import ClipCollator
+from .collator import ClipCollator
 from .digits import DigitsSettings, render_digits
-from .hub import ClipStream, from_hub
-from .lists import ClipList, from_folder, split_clips
+from .eval_dataset import ViewDataset
+from .hub_datasets import ClipStream, from_hub
 from .streams import StreamedClips
-from .tokens import count_tokens
-from .views import ViewDataset
+from .train_dataset import ClipDataset, UnreadableClipError
+from .video_list import ClipList, from_folder, split_clips
 
 __all__ = [
     "ClipAugmentation",
@@ -23,13 +22,10 @@ __all__ = [
     "StreamedClips",
     "UnreadableClipError",
     "ViewDataset",
-    "count_tokens",
     "from_file",
     "from_folder",
     "from_hub",
-    "one_line",
     "read_annotations",
     "render_digits",
     "split_clips",
-    "without_name",
 ]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .lists import ClipList, find_videos, label_indices, shorten
+from ..errors import HfRltError
 from .text_files import read_json, read_text
+from .video_list import ClipList, find_videos, label_indices, shorten
 
 KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 SEPARATORS = (",", "\t", ";")
@@ -97,14 +98,14 @@ def read_paths(path: str | Path) -> list[str]:
 
 def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Path]]:
     if not path.is_file():
-        raise ValueError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
+        raise HfRltError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
     rows, are_paths = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     if are_paths:
         sources = [_placed(Path(video_dir or path.parent), row.video) for row in rows]
     else:
         sources = _find(path, [row.video for row in rows], video_dir)
     if not any(map(os.path.isfile, sources)):
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected a video at {sources[0]}, found none of its {len(sources)} videos: correct the paths or "
             "--video_dir."
         )
@@ -122,7 +123,7 @@ def _refuse_contradictions(rows: list[_Row], sources: list[Path]) -> None:
     for row, source in zip(rows, sources, strict=True):
         first = known.setdefault(source, row)
         if first.label != row.label:
-            raise ValueError(
+            raise HfRltError(
                 f"{row.where}: expected one class for each video, received {row.label!r} for {source}, which is "
                 f"{first.label!r} before ({first.where}): leave one of them out."
             )
@@ -135,21 +136,21 @@ def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
     columns = [column.strip() for column in columns]
     kinetics = set(KINETICS_COLUMNS) <= set(columns)
     if not kinetics and not {"path", "label"} <= set(columns):
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected the columns 'path' and 'label' (or Kinetics' {shorten(KINETICS_COLUMNS)}) separated by "
             f"commas, tabs or semicolons, found {shorten(columns) or 'an empty file'}: make 'path,label' the first line."
         )
     needed = KINETICS_COLUMNS if kinetics else ("path", "label")
     twice = [column for column in needed if columns.count(column) > 1]
     if twice:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected one column {twice[0]!r}, found {columns.count(twice[0])}: rename the others."
         )
     rows = []
     for line, fields in table:
         where = f"{path}, line {line}"
         if len(fields) != len(columns):
-            raise ValueError(
+            raise HfRltError(
                 f"{where}: expected {len(columns)} fields ({shorten(columns)}), received {len(fields)} "
                 f"({_short(fields)}): put quotation marks around a field with a separator in it, and leave none out."
             )
@@ -158,7 +159,7 @@ def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
         name = _kinetics_name(where, row) if kinetics else row["path"]
         rows.append(_Row(name, row["label"].strip(), where))
     if not rows:
-        raise ValueError(f"{path}: expected a line per video below the header, found none.")
+        raise HfRltError(f"{path}: expected a line per video below the header, found none.")
     return rows, not kinetics
 
 
@@ -175,7 +176,7 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
             if any(field.strip() for field in fields):
                 yield reader.line_num, fields
     except csv.Error as error:
-        raise ValueError(
+        raise HfRltError(
             f"{path}, line {reader.line_num}: expected fields in closed quotation marks of at most "
             f"{csv.field_size_limit():,} characters, found others ({error}): close the mark, or double one that belongs to "
             "the text."
@@ -185,7 +186,7 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _check_fields(where: str, fields: dict[str, str]) -> None:
     empty = [name for name, value in fields.items() if not value.strip()]
     if empty:
-        raise ValueError(f"{where}: expected {', '.join(fields)}, received no {empty[0]}: fill all of them in.")
+        raise HfRltError(f"{where}: expected {', '.join(fields)}, received no {empty[0]}: fill all of them in.")
     for name, value in fields.items():
         odd = next(
             (character for character in value.strip() if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")),
@@ -193,7 +194,7 @@ def _check_fields(where: str, fields: dict[str, str]) -> None:
         )
         if odd or (name == "label" and value.count('"') % 2):
             what = "a line break or control character" if odd else "a single quotation mark"
-            raise ValueError(
+            raise HfRltError(
                 f"{where}: expected a {name} of one line, received {what} in {_short(value)}: close the quotation marks."
             )
 
@@ -206,7 +207,7 @@ def _kinetics_name(where: str, row: dict[str, str]) -> str:
         except ValueError:
             seconds.append(math.nan)
         if not 0 <= seconds[-1] < 1e6:
-            raise ValueError(
+            raise HfRltError(
                 f"{where}: expected time_start and time_end in seconds, received {_short(row[column])}: correct it."
             )
     return f"{row['youtube_id'].strip()}_{int(seconds[0]):06d}_{int(seconds[1]):06d}"
@@ -215,14 +216,14 @@ def _kinetics_name(where: str, row: dict[str, str]) -> str:
 def _json_rows(path: Path) -> tuple[list[_Row], bool]:
     entries = read_json(path)
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{path}: expected a list of objects with 'id' and 'template', as Something-Something's.")
+        raise HfRltError(f"{path}: expected a list of objects with 'id' and 'template', as Something-Something's.")
     return [_json_row(f"{path}, entry {number}", entry) for number, entry in enumerate(entries)], False
 
 
 def _json_row(where: str, entry: dict[str, Any]) -> _Row:
     name, label = entry.get("id"), entry.get("template") or entry.get("label")
     if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "" or not isinstance(label, str):
-        raise ValueError(
+        raise HfRltError(
             f"{where}: expected 'id' and 'template' or 'label' with text, received {_short(entry)}: fill them in."
         )
     label = label.translate(str.maketrans("", "", "[]"))
@@ -235,14 +236,14 @@ def _names(path: Path) -> list[str]:
     values = list(labels.values()) if isinstance(labels, dict) else []
     numbers = [str(value) for value in values if isinstance(value, (str, int)) and str(value).isdecimal()]
     if not values or sorted(map(int, numbers)) != list(range(len(values))):
-        raise ValueError(f"{path}: expected an object from class name to index, 0 to the number of classes - 1.")
+        raise HfRltError(f"{path}: expected an object from class name to index, 0 to the number of classes - 1.")
     return sorted(labels, key=lambda name: int(labels[name]))
 
 
 def _find(path: Path, keys: list[str], video_dir: str | Path | None) -> list[Path]:
     """Return the path of the video of each name; `video_dir/NAME.mp4` if it does not exist."""
     if video_dir is None or not Path(video_dir).is_dir():
-        raise ValueError(
+        raise HfRltError(
             f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "
             f"{video_dir}."
         )
@@ -251,7 +252,7 @@ def _find(path: Path, keys: list[str], video_dir: str | Path | None) -> list[Pat
     for file in find_videos(video_dir):
         other = found.setdefault(file.stem, file)
         if other is not file and file.stem in wanted and not other.samefile(file):
-            raise ValueError(
+            raise HfRltError(
                 f"{path}: names the video {file.stem}, and there are two of that name, {other} and {file}: move one of them "
                 f"out of {video_dir}."
             )

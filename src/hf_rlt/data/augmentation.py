@@ -9,6 +9,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from ..errors import HfRltError
+
 
 class ClipAugmentation:
     """Turns `(F, H, W, 3)` uint8 frames into a randomly changed, normalised `(F, C, H, W)` float32 clip.
@@ -46,9 +48,9 @@ class ClipAugmentation:
         shares = {"crop_scale": crop_scale, "horizontal_flip": horizontal_flip, "erasing": erasing}
         for name, share in shares.items():
             if not 0 <= share <= 1:
-                raise ValueError(f"Expected {name} between 0 and 1, received {share}.")
+                raise HfRltError(f"Expected {name} between 0 and 1, received {share}.")
         if crop_scale == 0 or rand_augment_ops < 0 or not 0 <= rand_augment_magnitude <= 10:
-            raise ValueError(
+            raise HfRltError(
                 "Expected crop_scale > 0, rand_augment_ops >= 0 and rand_augment_magnitude from 0 to 10, received "
                 f"{crop_scale}, {rand_augment_ops} and {rand_augment_magnitude}."
             )
@@ -110,7 +112,7 @@ class ClipMix:
 
     def __init__(self, num_classes: int, mixup: float = 0.8, cutmix: float = 1.0, switch: float = 0.5) -> None:
         if mixup < 0 or cutmix < 0 or mixup + cutmix == 0 or not 0 <= switch <= 1:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected mixup >= 0, cutmix >= 0, one of them > 0, and switch in [0, 1], received {mixup}, {cutmix}, "
                 f"{switch}."
             )

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from ..runs import find_runs, keep_random
+from ..errors import HfRltError
+from ..models.runs import find_runs, keep_random
 from .augmentation import ClipMix
-from .clips import IGNORED
+from .train_dataset import IGNORED
 
 
 class ClipCollator:
@@ -47,13 +48,13 @@ class ClipCollator:
         token_keep_ratio: float | None = None,
     ) -> None:
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"Expected label_smoothing in [0, 1), received {label_smoothing}.")
+            raise HfRltError(f"Expected label_smoothing in [0, 1), received {label_smoothing}.")
         if (mix is not None or label_smoothing) and not num_classes:
-            raise ValueError("Expected num_classes with mixing or label smoothing, received none.")
+            raise HfRltError("Expected num_classes with mixing or label smoothing, received none.")
         if threshold_range is not None and not (len(threshold_range) == 2 and threshold_range[0] <= threshold_range[1]):
-            raise ValueError(f"Expected threshold_range to be (lowest, highest), received {threshold_range}.")
+            raise HfRltError(f"Expected threshold_range to be (lowest, highest), received {threshold_range}.")
         if token_keep_ratio is not None and not 0 < token_keep_ratio <= 1:
-            raise ValueError(f"Expected token_keep_ratio in (0, 1], received {token_keep_ratio}.")
+            raise HfRltError(f"Expected token_keep_ratio in (0, 1], received {token_keep_ratio}.")
         self.processor, self.mix = processor, mix
         self.label_smoothing, self.num_classes = label_smoothing, num_classes
         self.threshold_range, self.token_keep_ratio = threshold_range, token_keep_ratio
@@ -62,7 +63,7 @@ class ClipCollator:
         if "run_lengths" in items[0]:
             return default_collate(items)
         if "seeds" not in items[0]:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected items with seeds, those of ClipDataset, received {sorted(items[0])}: pass "
                 "remove_unused_columns=False to TrainingArguments."
             )

@@ -24,6 +24,8 @@ import av
 import numpy as np
 from PIL import Image
 
+from ..errors import HfRltError
+
 CLASSES = (
     "grows",
     "moves_left",
@@ -61,11 +63,11 @@ class DigitsSettings:
 
     def __post_init__(self) -> None:
         if min(self.train_clips, self.validation_clips) < len(CLASSES) or self.frames < 2 or self.side < 32:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected at least {len(CLASSES)} clips per split, 2 frames and a side of 32, received {self}."
             )
         if self.side % 2:
-            raise ValueError(f"Expected an even side (H.264 wants one), received {self.side}.")
+            raise HfRltError(f"Expected an even side (H.264 wants one), received {self.side}.")
 
 
 def default_folder() -> Path:
@@ -95,7 +97,7 @@ def render_digits(
     if is_complete(folder, settings):
         return folder
     if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
-        raise ValueError(
+        raise HfRltError(
             f"Expected {folder} to be empty or a set rendered before, found other files: pass another folder."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..runs import find_runs, keep_random
-from ..sampling import view_crops, view_positions
-from .clips import IGNORED, ReadClips, blank_clip, clip_seed, normalised
-from .lists import ClipList
+from ..errors import HfRltError
+from ..models.runs import find_runs, keep_random
+from ..models.sampling import view_crops, view_positions
+from .train_dataset import IGNORED, ReadClips, blank_clip, clip_seed, normalised
+from .video_list import ClipList
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class ViewDataset(ReadClips):
         self.positions = view_positions(num_clips, processor.sampling)
         self.num_crops = num_crops
         if num_crops < 1:
-            raise ValueError(f"Expected num_crops >= 1, received {num_crops}.")
+            raise HfRltError(f"Expected num_crops >= 1, received {num_crops}.")
         if num_crops > 1 and processor.size == processor.crop_size:
             logger.warning(
                 f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."

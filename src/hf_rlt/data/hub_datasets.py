@@ -4,7 +4,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .lists import ClipList, label_indices, shorten
+from ..errors import HfRltError
+from .video_list import ClipList, label_indices, shorten
 
 
 def from_hub(dataset_name: str, split: str, config_name: str | None = None, names: list[str] | None = None) -> ClipList:
@@ -22,7 +23,7 @@ def from_hub(dataset_name: str, split: str, config_name: str | None = None, name
     rows, video = _rows(dataset_name, split, config_name, streaming=False)
     feature, values = rows.features["label"], list(rows["label"])
     if any(value is None or (_is_class(feature) and value < 0) for value in values):
-        raise ValueError(f"{dataset_name}, split {split!r}: expected a label in every row, found rows without one.")
+        raise HfRltError(f"{dataset_name}, split {split!r}: expected a label in every row, found rows without one.")
     # The column is sliced lazily: the videos' bytes are not read before they are asked for.
     sources: Sequence[Any] = rows[video]
     if _is_class(feature) and names is None:
@@ -61,7 +62,7 @@ class ClipStream:
         self._rows, self._video = _rows(dataset_name, split, config_name, streaming=True)
         feature = self._rows.features["label"]
         if names is None and not _is_class(feature):
-            raise ValueError(
+            raise HfRltError(
                 f"{dataset_name}: expected a ClassLabel column 'label' to stream from, received {feature}: the classes of "
                 "text labels are known only when all of it is read; leave --streaming out."
             )
@@ -90,18 +91,18 @@ def _rows(dataset_name: str, split: str, config_name: str | None, streaming: boo
     try:
         import datasets
     except ImportError as error:
-        raise ValueError("A Hub data set needs the datasets library: `pip install hf_rlt[train]`.") from error
+        raise HfRltError("A Hub data set needs the datasets library: `pip install hf_rlt[train]`.") from error
     try:
         loaded = datasets.load_dataset(dataset_name, config_name, streaming=streaming)
     except Exception as error:  # many kinds: network, permissions, layout; the user needs one line
-        raise ValueError(f"{dataset_name}: could not be loaded as a data set ({error}).") from error
+        raise HfRltError(f"{dataset_name}: could not be loaded as a data set ({error}).") from error
     if split not in loaded:
-        raise ValueError(f"{dataset_name}: expected a split {split!r}, found {shorten(list(loaded))}: choose one.")
+        raise HfRltError(f"{dataset_name}: expected a split {split!r}, found {shorten(list(loaded))}: choose one.")
     rows = loaded[split]
     features = rows.features or {}
     videos = [name for name, feature in features.items() if isinstance(feature, datasets.Video)]
     if len(videos) != 1 or "label" not in features:
-        raise ValueError(
+        raise HfRltError(
             f"{dataset_name}: expected one Video column and a 'label' column, found {dict(features)}: rename or cast."
         )
     # decode=False: the column's own decoder needs torchcodec, ours reads the file or bytes with PyAV.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from .clips import IGNORED, ItemMaker, check_on_bad_video, make_or_skip, read_clips, source_name
-from .hub import ClipStream
+from .hub_datasets import ClipStream
+from .train_dataset import IGNORED, ItemMaker, check_on_bad_video, make_or_skip, read_clips, source_name
 
 
 class StreamedClips(IterableDataset):

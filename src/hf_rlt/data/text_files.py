@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from ..errors import HfRltError
+
 URI = "file://"
 MOST_BYTES = 1 << 30  # so that a video passed by mistake is not read into memory
 
@@ -25,7 +27,7 @@ def read_text(path: str | Path, names: bool = False) -> str:
     """
     path = Path(path)
     if path.exists() and (not path.is_file() or path.stat().st_size > MOST_BYTES):
-        raise ValueError(f"{path}: expected a text file of at most {MOST_BYTES >> 30} GiB, found something else.")
+        raise HfRltError(f"{path}: expected a text file of at most {MOST_BYTES >> 30} GiB, found something else.")
     data = path.read_bytes()
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
@@ -33,13 +35,13 @@ def read_text(path: str | Path, names: bool = False) -> str:
     except UnicodeDecodeError as error:
         line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
         before = data[max(error.start - 20, 0) : error.start].decode(errors="replace").splitlines()
-        raise ValueError(
+        raise HfRltError(
             f"{path}, line {line}: expected text in UTF-8, found the byte 0x{byte:02x}"
             f"{f' after {before[-1]!r}' if before else ''}: save the file as UTF-8."
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(
+        raise HfRltError(
             f"{path}, line {line}: expected text in UTF-8, found a zero byte: save the file as UTF-8 text."
         )
     return text
@@ -56,7 +58,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a JSON file ({error}).") from error
+        raise HfRltError(f"{path}: expected a JSON file ({error}).") from error
 
 
 def is_text(name: str) -> bool:
@@ -78,5 +80,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} twice")
+        raise HfRltError(f"the key {next(name for name in names if names.count(name) > 1)!r} twice")
     return made

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
+from ..errors import HfRltError
+
 WINDOW = 32  # batches that are filled together; fewer leave gaps, more mix no better
 MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # than the least that hold the clips: worth a better mixing
 TRIED_EPOCHS = 3
@@ -61,7 +63,7 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         oversize: str = "alone",
     ) -> None:
         if max_tokens < 1 or oversize not in ("alone", "raise"):
-            raise ValueError(
+            raise HfRltError(
                 f'Expected max_tokens >= 1 and oversize "alone" or "raise", received {max_tokens} and {oversize!r}.'
             )
         super().__init__([int(n) for n in counts], ranks * accumulation, ranks, accumulation, seed=seed, rank=rank)
@@ -70,7 +72,7 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         self.sizes = np.asarray(self.lengths, dtype=np.int64)
         self.clips = np.flatnonzero(self.sizes)
         if len(self.clips) < self.slots:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected at least {self.slots} readable clips, one for each of {ranks} processes x {accumulation} batches "
                 f"per step, received {len(self.clips)}: start fewer processes or accumulate less."
             )
@@ -209,9 +211,9 @@ def batches_within(
         ValueError: if a limit is not positive.
     """
     if max_tokens < 1 or (max_items is not None and max_items < 1):
-        raise ValueError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
+        raise HfRltError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
     if ahead < 1:
-        raise ValueError(f"Expected ahead >= 1, received {ahead}: 1 keeps the order.")
+        raise HfRltError(f"Expected ahead >= 1, received {ahead}: 1 keeps the order.")
     return _within(items, max_tokens, tokens or _computed, max_items, ahead)
 
 
@@ -253,7 +255,7 @@ def _check_sizes(sizes: np.ndarray, max_tokens: int, oversize: str, quiet: bool)
         f"clip {first} has {sizes[first]}, the largest {sizes.max()}"
     )
     if oversize == "raise":
-        raise ValueError(f"{found}: allow a batch at least as many.")
+        raise HfRltError(f"{found}: allow a batch at least as many.")
     logger.warning(f"{found}: each gets a batch of its own.")
 
 

@@ -12,9 +12,10 @@ from av.error import FFmpegError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..downloads import MAX_BYTES, is_address
-from ..video_processing_rlt import DEFAULT_NUM_FRAMES
-from .lists import ClipList
+from ..errors import HfRltError, one_line
+from ..models.downloads import MAX_BYTES, is_address
+from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
+from .video_list import ClipList
 
 IGNORED = -100  # the label of a clip that could not be read; losses and metrics leave it out
 ON_BAD_VIDEO = ("raise", "skip")
@@ -23,21 +24,8 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
-class UnreadableClipError(ValueError):
+class UnreadableClipError(HfRltError):
     """A video of a data set that cannot be read. The message names it."""
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error as one line, without the traceback that an error from a loading process carries."""
-    text = str(error).strip()
-    if " in DataLoader worker process " in text:
-        text = text.splitlines()[-1].split("Error: ", 1)[-1]
-    return " ".join(text.split())
-
-
-def without_name(reason: str, path: str) -> str:
-    """Return a one-line reason without the file's name at its start, in which runs of spaces have been collapsed."""
-    return reason.removeprefix(f"{' '.join(path.split())}: ")
 
 
 def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
@@ -76,7 +64,7 @@ def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: s
 def check_on_bad_video(on_bad_video: str) -> None:
     """Raise ValueError unless `on_bad_video` is "raise" or "skip"."""
     if on_bad_video not in ON_BAD_VIDEO:
-        raise ValueError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
+        raise HfRltError(f"Expected on_bad_video to be one of {ON_BAD_VIDEO}, received {on_bad_video!r}.")
 
 
 def source_name(source: Any, otherwise: str) -> str:
@@ -170,7 +158,7 @@ class ItemMaker:
     def __init__(self, processor: Any, augmentation: Any, random_clips: bool, repeats: int, seed: int) -> None:
         self.processor, self.augmentation = processor, augmentation
         if repeats < 1:
-            raise ValueError(f"Expected repeats >= 1, received {repeats}.")
+            raise HfRltError(f"Expected repeats >= 1, received {repeats}.")
         self.random_clips, self.repeats, self.seed = random_clips, repeats, seed
 
     def seeds(self, index: int, epoch: int) -> list[int]:

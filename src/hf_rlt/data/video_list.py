@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import HfRltError
 from .file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES, is_left_behind
 from .text_files import is_text
 
@@ -54,11 +55,11 @@ def label_indices(labels: list[str], names: list[str] | None, where: str) -> tup
     """
     odd = sorted(label for label in set(labels) if not is_text(label) or not _look(label))
     if odd:
-        raise ValueError(f"{where}: expected classes with names in UTF-8, received {shorten(odd)}: rename them.")
+        raise HfRltError(f"{where}: expected classes with names in UTF-8, received {shorten(odd)}: rename them.")
     if names is None:
         names = sorted(set(labels))
         if len(names) < 2:
-            raise ValueError(
+            raise HfRltError(
                 f"{where}: expected at least two classes, found only {names}: add videos of another class."
             )
         _refuse_twins(names, where)
@@ -67,7 +68,7 @@ def label_indices(labels: list[str], names: list[str] | None, where: str) -> tup
     found = {label: index.get(label, index.get(_look(label))) for label in set(labels)}
     unknown = sorted(label for label, position in found.items() if position is None)
     if unknown:
-        raise ValueError(
+        raise HfRltError(
             f"{where}: expected the classes of the training set or model ({shorten(names)}), received unknown "
             f"{shorten(unknown)}: rename or remove them, or add them to the training set."
         )
@@ -79,7 +80,7 @@ def _refuse_twins(names: Sequence[str], where: str) -> None:
     for name in names:
         other = seen.setdefault(_look(name), name)
         if other != name:
-            raise ValueError(
+            raise HfRltError(
                 f"{where}: expected classes that can be told apart, received {other!a} and {name!a}, which differ "
                 "in white space, invisible characters or the form of accents only: give them one name."
             )
@@ -161,13 +162,13 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
+        raise HfRltError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
     videos = find_videos(folder)
     if not videos:
-        raise ValueError(f"{none_found(folder)} Expected one subfolder per class.")
+        raise HfRltError(f"{none_found(folder)} Expected one subfolder per class.")
     loose = [path for path in videos if path.parent == folder]
     if loose:
-        raise ValueError(
+        raise HfRltError(
             f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
         )
     classes = [path.relative_to(folder).parts[0] for path in videos]
@@ -188,7 +189,7 @@ def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipLi
         ValueError: if the fraction is not between 0 and 1, or there are fewer than two clips.
     """
     if not 0 < fraction < 1 or len(clips) < 2:
-        raise ValueError(f"Expected 0 < fraction < 1 and two clips, received {fraction} and {len(clips)} clips.")
+        raise HfRltError(f"Expected 0 < fraction < 1 and two clips, received {fraction} and {len(clips)} clips.")
     order = list(range(len(clips)))
     random.Random(seed).shuffle(order)
     held = min(max(round(len(order) * fraction), 1), len(order) - 1)

@@ -1,10 +1,10 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Drawings of what RLT computes of a video: clips, sheets, GIFs and MP4s."""
 
-from ..visualize import label_rows
 from .animation import write_animation
-from .clips import DrawnClip, draw_clip, draw_frames, draw_video, read_clip
-from .pictures import animated_rows, draw_sheet, write_drawing
+from .drawn_clip import DrawnClip, draw_clip, draw_frames, draw_video, read_clip
+from .overlays import label_rows
+from .sheets import animated_rows, draw_sheet, write_drawing
 
 __all__ = [
     "DrawnClip",

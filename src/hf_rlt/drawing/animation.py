@@ -12,7 +12,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from ..whole_files import whole_file
+from ..errors import HfRltError
+from ..jobs.atomic import whole_file
 
 SUFFIXES = (".gif", ".mp4")
 GIF_FPS = 50  # browsers show a GIF whose frames are shorter than 1/50 s at a tenth of its speed
@@ -38,9 +39,9 @@ def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) 
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: expected a file name ending in {' or '.join(SUFFIXES)}, received {path.suffix!r}.")
+        raise HfRltError(f"{path}: expected a file name ending in {' or '.join(SUFFIXES)}, received {path.suffix!r}.")
     if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"Expected frames per second above 0, received {fps}.")
+        raise HfRltError(f"Expected frames per second above 0, received {fps}.")
     checked = _checked(frames)
     with whole_file(path) as part:
         (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(checked, part, fps)
@@ -52,13 +53,13 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     rest = iter(frames)
     first = next(rest, None)
     if first is None:
-        raise ValueError("Expected at least one frame to write, received none.")
+        raise HfRltError("Expected at least one frame to write, received none.")
     shape = first.shape
 
     def check(frame: np.ndarray) -> np.ndarray:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*shape[:2], 3):
             received = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
-            raise ValueError(f"Expected uint8 frames of {shape[0]}x{shape[1]}x3, received {received}.")
+            raise HfRltError(f"Expected uint8 frames of {shape[0]}x{shape[1]}x3, received {received}.")
         return np.ascontiguousarray(frame)
 
     return (check(frame) for frame in chain([first], rest))

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..reading import VideoIndex, index_video, read_frames
-from ..runs import find_runs, grid_size
-from ..timing import clip_indices, clip_rate
-from ..video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
-from ..visualize import colour_runs, grey_dropped
+from ..errors import HfRltError
+from ..models.runs import find_runs, grid_size
+from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
+from ..models.video_reader import VideoIndex, index_video, read_frames
+from ..tokens.timing import clip_indices, clip_rate
+from .overlays import colour_runs, grey_dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def draw_frames(
         ImportError: for `heat` without matplotlib, naming the remedy.
     """
     if not thresholds or scale < 1:
-        raise ValueError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
+        raise HfRltError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
     tubelet, patch = processor.tubelet_size, processor.patch_size
     pixels = _processed(processor, frames)
     grid = grid_size(pixels.shape, tubelet, patch)
@@ -184,7 +185,7 @@ def _shown(processor: RLTVideoProcessor, frames: np.ndarray, scale: int, side: S
 
 def _first_frame(index: VideoIndex, start: float) -> int:
     if not 0 <= start <= index.timestamps[-1] + 1 / index.fps:
-        raise ValueError(f"Expected a start within the video's {index.duration:.2f} seconds, received {start:g}.")
+        raise HfRltError(f"Expected a start within the video's {index.duration:.2f} seconds, received {start:g}.")
     return max(int(np.searchsorted(index.timestamps, start + 5e-7, side="right")) - 1, 0)
 
 

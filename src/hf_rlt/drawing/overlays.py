@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from .runs import fill_runs, grid_size, sides
+from ..errors import HfRltError
+from ..models.runs import fill_runs, grid_size, sides
 
 GAP, MARGIN, TEXT = 4, 132, 15  # pixels: between frames, for the labels on the left, height of the letters
 COLORMAP = "plasma_r"  # bright is what moves
@@ -87,7 +88,7 @@ def run_colours(tubelets: int, colormap: str = COLORMAP) -> np.ndarray:
     except ImportError as error:
         raise ImportError("Colouring runs needs matplotlib: `pip install hf_rlt[plot]`.") from error
     if colormap not in matplotlib.colormaps:
-        raise ValueError(f"Expected a colormap of matplotlib such as {COLORMAP}, received {colormap!r}.")
+        raise HfRltError(f"Expected a colormap of matplotlib such as {COLORMAP}, received {colormap!r}.")
     return matplotlib.colormaps[colormap](np.linspace(0, 1, tubelets), bytes=True)[:, :3]
 
 
@@ -136,7 +137,7 @@ def sheet(rows: Sequence[np.ndarray], gap: int = GAP) -> Image.Image:
     """
     shapes = {row.shape for row in rows}
     if len(shapes) != 1:
-        raise ValueError(f"Expected rows of one shape, received {sorted(shapes) or 'none'}.")
+        raise HfRltError(f"Expected rows of one shape, received {sorted(shapes) or 'none'}.")
     count, height, width, _ = rows[0].shape
     canvas = Image.new("RGB", (count * (width + gap) - gap, len(rows) * (height + gap) - gap), "white")
     for y, row in enumerate(rows):
@@ -190,7 +191,7 @@ def label_rows(
         ValueError: if there is no row, shapes differ, or there is not one label for each row.
     """
     if len(labels) != len(rows):
-        raise ValueError(f"Expected a label for each of {len(rows)} rows, received {len(labels)}.")
+        raise HfRltError(f"Expected a label for each of {len(rows)} rows, received {len(labels)}.")
     body = np.asarray(sheet(rows, gap))
     picture = np.concatenate([row_labels(labels, rows[0].shape[1], gap, margin, text), body], axis=1)
     if legend is not None:
@@ -207,7 +208,7 @@ def _on_grid(
     count, height, width, _ = frames.shape
     tubelets, rows, columns = grid_size((count, 3, height, width), tubelet_size, sides(patch_size))
     if run_lengths.numel() != tubelets * rows * columns:
-        raise ValueError(
+        raise HfRltError(
             f"Expected {tubelets * rows * columns} run lengths for {count} frames of {height}x{width}, received "
             f"{run_lengths.numel()}: pass the frames the run lengths were found on."
         )

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..visualize import GAP, MARGIN, TEXT, label_rows, run_legend, threshold_label
-from ..whole_files import whole_file
+from ..errors import HfRltError
+from ..jobs.atomic import whole_file
 from .animation import SUFFIXES, write_animation
-from .clips import DrawnClip
+from .drawn_clip import DrawnClip
+from .overlays import GAP, MARGIN, TEXT, label_rows, run_legend, threshold_label
 
 SHEETS: dict[str, dict[str, Any]] = {".png": {"optimize": True}, ".jpg": {"quality": 88}, ".jpeg": {"quality": 88}}
 
@@ -31,7 +32,7 @@ def draw_sheet(clip: DrawnClip, columns: int = 4, heat: bool = False) -> Image.I
         ValueError: if there are not as many frames, or `heat` was not drawn.
     """
     if not 1 <= columns <= len(clip.frames):
-        raise ValueError(f"Expected 1 to {len(clip.frames)} columns, received {columns}.")
+        raise HfRltError(f"Expected 1 to {len(clip.frames)} columns, received {columns}.")
     shown = np.arange(columns) * len(clip.frames) // columns
     rows, labels = rows_of(clip, heat)
     return _labelled([row[shown] for row in rows], labels, clip.grid[0] if heat else None)
@@ -66,12 +67,12 @@ def write_drawing(
     rest = iter(clips)
     clip = next(rest, None)
     if clip is None:
-        raise ValueError("Expected at least one clip to draw, received none.")
+        raise HfRltError("Expected at least one clip to draw, received none.")
     if suffix in SUFFIXES:
         frames = (frame for each in chain([clip], rest) for frame in animated_rows(each, heat))
         return write_animation(frames, path, clip.fps if fps is None else fps)
     if next(rest, None) is not None:
-        raise ValueError(f"{path}: expected one clip for a sheet, received several: draw a .gif or .mp4.")
+        raise HfRltError(f"{path}: expected one clip for a sheet, received several: draw a .gif or .mp4.")
     with whole_file(path) as part:
         kind = "PNG" if suffix == ".png" else "JPEG"
         draw_sheet(clip, columns, heat).save(part, kind, **SHEETS[suffix])
@@ -82,7 +83,7 @@ def check_suffix(path: Path) -> str:
     """Returns the suffix of a drawing, in small letters; raises unless it is one that can be drawn."""
     known = [*SUFFIXES, *SHEETS]
     if path.suffix.lower() not in known:
-        raise ValueError(f"{path}: expected a file name ending in {', '.join(known)}, received {path.suffix!r}.")
+        raise HfRltError(f"{path}: expected a file name ending in {', '.join(known)}, received {path.suffix!r}.")
     return path.suffix.lower()
 
 

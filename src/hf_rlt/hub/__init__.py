@@ -2,11 +2,11 @@
 """What a model folder carries to the Hub beside weights and code: its card, and the handler of Inference Endpoints."""
 
 from .card import render, write_card
+from .card_metadata import CardSettings, build_metadata, parse_widget
+from .card_text import card_text
 from .endpoint import write_handler
-from .folder import ModelFacts, read_evaluation, read_facts
-from .metadata import CardSettings, build_metadata, parse_widget
+from .model_facts import ModelFacts, read_evaluation, read_facts
 from .results import read_card
-from .text import card_text
 
 __all__ = [
     "CardSettings",

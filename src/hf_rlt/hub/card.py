@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..whole_files import write_whole
+from ..errors import HfRltError
+from ..jobs.atomic import write_whole
+from .card_metadata import CardSettings, build_metadata
+from .card_text import card_text
 from .endpoint import handler_files
-from .folder import read_facts
-from .metadata import CardSettings, build_metadata
+from .model_facts import read_facts
 from .results import RLTCardData, read_card
-from .text import card_text
 
 BEGIN, END = "<!-- hf_rlt: begin", "<!-- hf_rlt: end -->"
 OURS = re.compile(rf"{BEGIN}(?: repo_id=(?P<repo_id>\S+))? -->.*?{END}", re.DOTALL)
@@ -57,7 +58,7 @@ def write_card(
     existing = next((read_card(each) for each in (path, Path(folder) / "README.md") if each.is_file()), None)
     ours = OURS.search(existing.text) if existing is not None else None
     if existing is not None and ours is None and path.is_file() and not overwrite:
-        raise ValueError(
+        raise HfRltError(
             f"{path}: expected no card or one that hf_rlt wrote, found another: pass --overwrite to lose its text."
         )
     known = repo_id or (ours.group("repo_id") if ours else None)
@@ -76,7 +77,7 @@ def _write_all(files: Mapping[Path, str]) -> Path:
         try:
             content.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.") from error
+            raise HfRltError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.") from error
     return [write_whole(path, content) for path, content in files.items()][-1]
 
 

@@ -11,7 +11,8 @@ from huggingface_hub import EvalResult
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from .folder import RLT, ModelFacts
+from ..errors import HfRltError
+from .model_facts import RLT, ModelFacts
 from .results import TASK, RLTCardData, merged, own_results, read_card
 
 VIDEOMAE = "mcg-nju/videomae"
@@ -65,7 +66,7 @@ def parse_widget(text: str, folder: str | Path) -> dict[str, str]:
     if not source.startswith(("http://", "https://")):
         root, path = Path(folder).resolve(), (Path(folder) / source).resolve()
         if not path.is_file() or not path.is_relative_to(root):
-            raise ValueError(
+            raise HfRltError(
                 f"--widget {source}: expected an http(s) address or a file inside {folder}, found neither: copy the clip "
                 "there first."
             )
@@ -104,7 +105,7 @@ def _own(facts: ModelFacts, settings: CardSettings, existing: Sequence[EvalResul
     """Returns the results to add: those given, or training's own where the card has none."""
     if settings.dataset is None:
         if settings.evaluations:
-            raise ValueError("Expected the data set that the results are of, received none: pass --dataset NAME.")
+            raise HfRltError("Expected the data set that the results are of, received none: pass --dataset NAME.")
         return []
     evaluations = list(settings.evaluations)
     if not evaluations and facts.results and all(result.source_url for result in existing):
@@ -134,7 +135,7 @@ def hub_id(text: str, what: str) -> str:
     try:
         validate_repo_id(text)
     except HFValidationError as error:
-        raise ValueError(
+        raise HfRltError(
             f"{text}: expected the {what} as on the Hub, user/name, received neither that nor a folder."
         ) from error
     return text
@@ -149,7 +150,7 @@ def choose_license(base: Any, asked: str | None, known: str | None) -> str | Non
     if from_videomae(base):
         if asked not in (None, NON_COMMERCIAL):
             names = ", ".join(base_models(base))
-            raise ValueError(f"--license {asked}: weights from {names} inherit {NON_COMMERCIAL}: leave --license out.")
+            raise HfRltError(f"--license {asked}: weights from {names} inherit {NON_COMMERCIAL}: leave --license out.")
         return NON_COMMERCIAL
     return asked or known
 
@@ -167,7 +168,7 @@ def from_videomae(base: Any) -> bool:
 def _datasets(dataset: str | None, existing: Any) -> list[str] | None:
     if dataset and "/" in dataset:
         if Path(dataset).exists():
-            raise ValueError(f"{dataset}: expected the data set's name or its Hub id, user/name, received a path.")
+            raise HfRltError(f"{dataset}: expected the data set's name or its Hub id, user/name, received a path.")
         hub_id(dataset, "data set")
     known = [existing] if isinstance(existing, str) else list(existing or [])
     # Only ids of the Hub lead anywhere; the results carry the names of others.

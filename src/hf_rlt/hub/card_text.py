@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .folder import RLT, ModelFacts
-from .metadata import NON_COMMERCIAL, base_models, from_videomae
+from .card_metadata import NON_COMMERCIAL, base_models, from_videomae
+from .model_facts import RLT, ModelFacts
 from .results import RLTCardData, cell, code, table
 from .usage import endpoint, usage
 

@@ -3,8 +3,9 @@
 
 from pathlib import Path
 
-from ..whole_files import write_whole
-from .folder import read_facts
+from ..errors import HfRltError
+from ..jobs.atomic import write_whole
+from .model_facts import read_facts
 
 SOURCE = Path(__file__).with_name("handler.py")
 # What the code that a folder carries needs, in the versions of pyproject.toml.
@@ -27,7 +28,7 @@ def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
 def handler_files(folder: str | Path, overwrite: bool = False) -> dict[Path, str]:
     """Return what `write_handler` would write, by path. Raises as it does."""
     if not read_facts(folder).carries_code:
-        raise ValueError(
+        raise HfRltError(
             f"{folder}: expected a model folder that carries its code, as save_pretrained of RLT models writes it: an "
             "endpoint opens the model without hf_rlt. Baselines cannot be served so."
         )
@@ -37,7 +38,7 @@ def handler_files(folder: str | Path, overwrite: bool = False) -> dict[Path, str
     }
     for path, content in files.items():
         if path.exists() and not overwrite and not _is_ours(path, content):
-            raise ValueError(
+            raise HfRltError(
                 f"{path}: expected no file or one that hf_rlt wrote, found another: pass --overwrite to lose it."
             )
     return files

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.text_files import read_json
-from ..model_folders import check_config
-from ..runs import sides
+from ..errors import HfRltError
+from ..models.runs import sides
+from .repo_config import check_config
 from .results import NUMBERS, TITLES, check_numbers
 
 RLT = "rlt_videomae"
@@ -79,11 +80,11 @@ def read_facts(folder: str | Path) -> ModelFacts:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a model folder, found no such folder.")
+        raise HfRltError(f"{folder}: expected a model folder, found no such folder.")
     config = _read(folder / "config.json")
     kind = config.get("model_type")
     if kind not in KINDS:
-        raise ValueError(
+        raise HfRltError(
             f"{folder}: expected a model saved by hf_rlt ({', '.join(KINDS)}), found {str(kind or 'no config.json')[:60]}: "
             "convert it with hf-rlt convert, or fine-tune it."
         )
@@ -93,7 +94,7 @@ def read_facts(folder: str | Path) -> ModelFacts:
     _check_types(f"{folder}/video_preprocessor_config.json", processor, PROCESSOR_TYPES)
     architectures = config.get("architectures") or []
     if architectures and not any(name.endswith("ForVideoClassification") for name in architectures):
-        raise ValueError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
+        raise HfRltError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
     results = _read(folder / "all_results.json")
     maps = config.get("auto_map") or {}
     modules = {str(value).split(".")[0] for value in maps.values()}
@@ -144,7 +145,7 @@ def _check_types(path: str, found: Mapping[str, Any], types: Mapping[str, tuple[
     for name, (what, fits) in types.items():
         value = found.get(name)
         if value is not None and not fits(value):
-            raise ValueError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
+            raise HfRltError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}.")
+        raise HfRltError(f"{path}: expected a JSON object, found a {type(content).__name__}.")
     return content
 
 
@@ -163,10 +164,10 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
         ValueError: if there is no such file, or it holds something else.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output-dir, found no such file.")
+        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output-dir, found no such file.")
     result = _read(Path(path))
     if not _is_number(result.get("accuracy")):
-        raise ValueError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")
+        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")
     check_numbers(path, {name: result.get(name) for name in (*TITLES, *NUMBERS)})
     return result
 

@@ -10,7 +10,8 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedConfig
 
-from .configuration_rlt_videomae import check_sizes
+from ..errors import HfRltError
+from ..models.configuration_rlt_videomae import check_sizes
 
 CONNECT_SECONDS = 2.5
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -38,7 +39,7 @@ def check_found(name: str) -> None:
         if not (Path(name) / "config.json").is_file():
             raise OSError(f"{name}: expected a model folder, found no config.json in it.")
     elif not is_hub_id(name):
-        raise ValueError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
+        raise HfRltError(f"{name}: expected a model folder or a Hub id such as user/name, found no such folder.")
     elif not isinstance(try_to_load_from_cache(name, "config.json"), str):
         found = "the network is off (HF_HUB_OFFLINE)" if constants.is_offline_mode() else _not_on_hub(name)
         if found:
@@ -78,9 +79,9 @@ def read_config(name: str) -> dict[str, Any]:
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
     except (AttributeError, TypeError) as error:  # transformers' error if it holds a list
-        raise ValueError(f"{name}: expected a JSON object in its config.json, found something else.") from error
+        raise HfRltError(f"{name}: expected a JSON object in its config.json, found something else.") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error
+        raise HfRltError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error
     check_config(name, raw)
     return raw
 
@@ -95,9 +96,9 @@ def check_config(name: object, raw: Mapping[str, Any]) -> None:
     check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
     threshold, dtype = raw.get("threshold"), raw.get("dtype", raw.get("torch_dtype"))
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))) or threshold != threshold:
-        raise ValueError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")
+        raise HfRltError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")
     if dtype not in (None, *DTYPES):
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected dtype in its config.json to be one of {', '.join(DTYPES)}, found {dtype!r}."
         )
     _check_labels(name, raw.get("id2label"))
@@ -108,12 +109,12 @@ def _check_labels(name: object, labels: Any) -> None:
         return
     if not isinstance(labels, dict) or not labels or {str(key) for key in labels} != set(map(str, range(len(labels)))):
         found = ", ".join(map(str, labels))[:60] if isinstance(labels, dict) else f"a {type(labels).__name__}"
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected id2label in its config.json to be an object from 0, 1, 2, ... to names, found "
             f"{found or 'nothing in it'}."
         )
     for label in labels.values():
         if not isinstance(label, str) or any("\ud800" <= character <= "\udfff" for character in label):
-            raise ValueError(
+            raise HfRltError(
                 f"{name}: expected names in id2label in its config.json to be text, found {repr(label)[:60]}."
             )

@@ -11,6 +11,8 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
+from ..errors import HfRltError
+
 TASK = "video-classification"
 TITLES = {
     "accuracy": "Top-1 accuracy",
@@ -72,7 +74,7 @@ def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
     try:
         return RLTModelCard.load(Path(path), ignore_metadata_errors=not check)
     except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: its metadata cannot be read ({error}): mend or remove the file.") from error
+        raise HfRltError(f"{path}: its metadata cannot be read ({error}): mend or remove the file.") from error
 
 
 def dataset_names(dataset: str) -> tuple[str, str]:
@@ -85,7 +87,7 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
     """Return accuracies and share of tokens of one evaluation, each named with its protocol as far as that is known.
 
     Args:
-        evaluation: what `hf_rlt.evaluation.evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with
+        evaluation: what `hf_rlt.inference.evaluate.evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with
             `num_clips`, `num_crops`, `threshold` and `split` added.
         dataset: what it was evaluated on.
         num_frames: of the model's own clips; other numbers are named.
@@ -114,7 +116,7 @@ def check_numbers(where: object, values: Mapping[str, Any]) -> None:
     """Raise ValueError unless all values are numbers or None."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-            raise ValueError(f"{where}: expected {name} to be a number, found {repr(value)[:60]}.")
+            raise HfRltError(f"{where}: expected {name} to be a number, found {repr(value)[:60]}.")
 
 
 def _protocol(found: Mapping[str, Any], num_frames: int) -> str:

@@ -3,8 +3,8 @@
 
 import json
 
-from .folder import ModelFacts
 from .handler import EndpointHandler
+from .model_facts import ModelFacts
 
 
 def usage(facts: ModelFacts, repo_id: str | None) -> str:

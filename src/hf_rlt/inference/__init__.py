@@ -2,8 +2,8 @@
 """Predictions and features of any number of videos, as fast as they can be decoded or computed."""
 
 from ..data.text_files import path_of
-from .folder import read_features
 from .pipeline import Options, Predicted
 from .predict import Share, predict
+from .results import read_features
 
 __all__ = ["Options", "Predicted", "Share", "path_of", "predict", "read_features"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from .opening import open_model
+from ..errors import HfRltError
+from .loading import open_model
 
 DEFAULT_MODEL = "outputs/digits"
 MERGING = ("tome_videomae", "sta_videomae")
@@ -41,13 +42,13 @@ def open_classifier(
     """Returns a classifier ready to use, on the accelerator if there is one, and the processor that fits it.
 
     Args:
-        name, threshold, num_frames, rate: see `hf_rlt.opening.open_model`.
+        name, threshold, num_frames, rate: see `hf_rlt.inference.loading.open_model`.
 
     Raises:
         ValueError, OSError: if there is no such model; one that was meant as a folder is not looked for on the Hub.
     """
     if not Path(name).is_dir() and (name == DEFAULT_MODEL or Path(name).is_absolute() or Path(name).parent.is_dir()):
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected a model folder or a Hub id, found no such folder: train one with examples/finetune.py."
         )
     network, processor = open_model(name, threshold, num_frames, rate)
@@ -81,4 +82,4 @@ def classify_video(video: str, network: Any, processor: Any, top_k: int = 3) -> 
 def check_exists(video: str) -> None:
     """Returns nothing; raises unless a video is a file or an http(s) URL."""
     if not video.startswith(("http://", "https://")) and not Path(video).is_file():
-        raise ValueError(f"{video}: expected a video file, found none: check the path.")
+        raise HfRltError(f"{video}: expected a video file, found none: check the path.")

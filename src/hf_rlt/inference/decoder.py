@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..counting.processes import Task, in_processes
-from ..data.views import cut_views
-from ..runs import find_runs, grid_size
-from ..sampling import view_positions
-from ..video_processing_rlt import DEFAULT_NUM_FRAMES
+from ..data.eval_dataset import cut_views
+from ..errors import HfRltError
+from ..jobs.worker_pool import Task, in_processes
+from ..models.runs import find_runs, grid_size
+from ..models.sampling import view_positions
+from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Views:
 
     def __post_init__(self) -> None:
         if min(self.num_clips, self.num_crops) < 1:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected num_clips and num_crops from 1 on, received {self.num_clips} and {self.num_crops}."
             )
         self.shapes()
@@ -54,7 +55,7 @@ class Views:
         settings = self.processor
         side = settings.crop_size if settings.do_center_crop or self.num_crops > 1 else settings.size
         if not side or "height" not in side:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected a processor whose frames have one size, received one with size {dict(settings.size)} and "
                 f"do_center_crop={settings.do_center_crop}: set do_center_crop and crop_size, or a size of height and width."
             )
@@ -149,7 +150,7 @@ class Reader:
         pixels, runs = self.views.read(clip.video)
         for place, found in zip(self.slots[clip.slot], (pixels, runs), strict=True):
             if found.shape != place.shape or found.dtype != place.dtype:
-                raise ValueError(
+                raise HfRltError(
                     f"{clip.video}: expected {place.dtype} views of {tuple(place.shape)}, the processor made {found.dtype} "
                     f"of {tuple(found.shape)}: leave do_center_crop on, and its frames as they are."
                 )

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
-from .data import ClipCollator, ClipList, UnreadableClipError, ViewDataset
-from .data.budget import batches_within
+from ..data import ClipCollator, ClipList, UnreadableClipError, ViewDataset
+from ..data.token_budget import batches_within
 from .metrics import VideoAccuracy
 
 # What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.

@@ -7,15 +7,16 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from .baselines import (
+from ..baselines import (
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEForVideoClassification,
 )
-from .data import ClipList, from_file, from_folder, from_hub
-from .model_folders import read_config
-from .modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-from .video_processing_rlt import RLTVideoProcessor
+from ..data import ClipList, from_file, from_folder, from_hub
+from ..errors import HfRltError
+from ..hub.repo_config import read_config
+from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+from ..models.video_processing_rlt import RLTVideoProcessor
 
 KINDS: dict[str, type[RLTVideoMAEForVideoClassification]] = {
     "videomae": RLTVideoMAEForVideoClassification,
@@ -47,7 +48,7 @@ def open_model(
     """
     network, missing, processor = _open(name, threshold, num_frames, rate or {}, attn)
     if missing:
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
         )
     return network, processor
@@ -79,17 +80,17 @@ def _open(
         try:
             changes["threshold"] = None if threshold.lower() == "none" else finite(float(threshold))
         except ValueError:
-            raise ValueError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
+            raise HfRltError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
     read_config(name)
     kind = AutoConfig.from_pretrained(name).model_type
     if kind not in KINDS:
-        raise ValueError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
+        raise HfRltError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
     try:
         network, loading = KINDS[kind].from_pretrained(name, output_loading_info=True, **changes)
     except RuntimeError as error:
         if "mismatched" not in str(error):
             raise
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected weights of the shapes that its config.json says (classes, width, ...), found others: was the "
             "file edited?"
         ) from error
@@ -97,7 +98,7 @@ def _open(
     keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
     odd = [key for key in keys if ".layer." in key and "decoder" not in key]
     if odd:
-        raise ValueError(
+        raise HfRltError(
             f"{name}: expected weights for the blocks that its config.json says, found others ({len(odd)} missing or too "
             f"many, such as {min(odd)}): was the file edited?"
         )
@@ -108,9 +109,9 @@ def _open(
 
 
 def finite(threshold: float) -> float:
-    """Return a threshold; raise ValueError unless it is a number."""
+    """Return a threshold; raise HfRltError unless it is a number."""
     if not math.isfinite(threshold):
-        raise ValueError(f"--threshold: expected a number, received {threshold}.")
+        raise HfRltError(f"--threshold: expected a number, received {threshold}.")
     return threshold
 
 

@@ -12,7 +12,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import VideoMAEConfig
 
-from .baselines import RandomMaskingVideoMAEConfig, STAVideoMAEConfig, ToMeVideoMAEConfig
+from ..baselines import RandomMaskingVideoMAEConfig, STAVideoMAEConfig, ToMeVideoMAEConfig
+from ..errors import HfRltError
 
 Calls = dict[str, Callable[[], Any]]
 
@@ -78,7 +79,7 @@ def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, 
         ValueError: if `repeats` is not positive.
     """
     if repeats < 1:
-        raise ValueError(f"Expected repeats >= 1, received {repeats}.")
+        raise HfRltError(f"Expected repeats >= 1, received {repeats}.")
     for _ in range(warmup):
         for call in calls.values():
             call()

@@ -5,6 +5,8 @@ import datasets
 import evaluate
 import numpy as np
 
+from ..errors import HfRltError
+
 IGNORED = -100
 _DESCRIPTION = "Top-1, top-k and mean-class accuracy of class scores; references of -100 are left out."
 
@@ -14,7 +16,7 @@ class VideoAccuracy(evaluate.Metric):
 
     `predictions` are `(n, K)` scores of any scale, `references` `(n,)` class indices; those of -100 (videos that could not
     be read) are left out. Of equal scores the class with the smaller index goes before. The same file can be loaded with
-    `evaluate.load(hf_rlt.metrics.__file__)`.
+    `evaluate.load(hf_rlt.inference.metrics.__file__)`.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -43,7 +45,7 @@ class VideoAccuracy(evaluate.Metric):
         scores, labels = np.asarray(predictions, dtype=np.float32), np.asarray(references)
         scores, labels = scores[labels != IGNORED], labels[labels != IGNORED]
         if not len(labels):
-            raise ValueError("Expected at least one clip with a label, received none: could any video be read?")
+            raise HfRltError("Expected at least one clip with a label, received none: could any video be read?")
         ranking = np.argsort(-scores, axis=1, kind="stable")
         right = ranking[:, 0] == labels
         per_class = {int(k): (int((labels == k).sum()), int(right[labels == k].sum())) for k in np.unique(labels)}

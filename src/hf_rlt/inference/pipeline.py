@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..counting.files import problem_of, written_name
-from ..counting.processes import Failed, Task
-from ..data.budget import batches_within
-from .clips import Decoder, Views
-from .compute import Answer, Launched, Runner
+from ..data.token_budget import batches_within
+from ..errors import HfRltError
+from ..jobs.worker_pool import Failed, Task
+from ..tokens.count_many import problem_of, written_name
+from .decoder import Decoder, Views
+from .runner import Answer, Launched, Runner
 
 UNLIMITED = 1 << 62
 Record = dict[str, Any]
@@ -51,7 +52,7 @@ class Options:
         for name in ("num_clips", "num_crops", "batch_size", "max_tokens", "workers", "top_k"):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise ValueError(f"Expected {name} >= 1, received {number}.")
+                raise HfRltError(f"Expected {name} >= 1, received {number}.")
 
     @property
     def videos(self) -> int:

@@ -8,16 +8,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..counting import find
-from ..counting.files import Counted, file_state
-from ..counting.processes import Failed, Task
 from ..data import read_annotations
 from ..data.annotations import read_paths
-from ..data.lists import none_found
-from .clips import Clip, Views
-from .compute import Runner
-from .folder import Folder, digest
+from ..data.video_list import none_found
+from ..errors import HfRltError
+from ..jobs.worker_pool import Failed, Task
+from ..tokens import find
+from ..tokens.count_many import Counted, file_state
+from .decoder import Clip, Views
 from .pipeline import Options, Predicted, Record, batches, computed, decoder_for
+from .results import Folder, digest
+from .runner import Runner
 
 BLOCK = 8  # batches: so many videos are dealt out, and their features written, together
 
@@ -51,7 +52,7 @@ def predict(
     Args:
         videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) of one path
             a line.
-        network, processor: as `hf_rlt.opening.open_model` or `open_encoder` returns them, on the device.
+        network, processor: as `hf_rlt.inference.loading.open_model` or `open_encoder` returns them, on the device.
         folder: where predictions are written.
         options: see `Options`.
         share: of several processes, which one this is.
@@ -65,7 +66,7 @@ def predict(
     found = listed(paths, problems)
     first = next(found, None)
     if first is None:
-        raise ValueError(none_found(", ".join(paths)))
+        raise HfRltError(none_found(", ".join(paths)))
     found = chain([first], found)
     views = Views(processor, options.num_clips, options.num_crops)
     runner = Runner(network, views, options.top_k, options.features)
@@ -83,7 +84,7 @@ def predict(
 
 
 def listed(paths: Iterable[str], problems: list[Counted] | None = None) -> Iterator[str]:
-    """Return the videos among paths (see `hf_rlt.counting.find`), and those listed in annotation and text files."""
+    """Return the videos among paths (see `hf_rlt.tokens.find`), and those listed in annotation and text files."""
 
     def among(path: str) -> Iterable[Any]:
         if path.lower().endswith((".csv", ".json")):

@@ -21,12 +21,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..counting.files import file_state, written_name
-from ..counting.processes import Failed
-from ..counting.records import RecordFile
 from ..data.text_files import path_of
-from ..whole_files import whole_file, write_whole
-from .clips import Clip
+from ..errors import HfRltError
+from ..jobs.atomic import whole_file, write_whole
+from ..jobs.jsonl import RecordFile
+from ..jobs.worker_pool import Failed
+from ..tokens.count_many import file_state, written_name
+from .decoder import Clip
 from .pipeline import Record
 
 LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
@@ -162,23 +163,23 @@ class Folder:
             for file in sorted((self.path / folder).glob("*")):
                 if not own.fullmatch(file.name) or not file.is_file():
                     name = f"{folder}/{file.name}"
-                    raise ValueError(f"{self.path}: holds {name}, which is no prediction: choose another folder.")
+                    raise HfRltError(f"{self.path}: holds {name}, which is no prediction: choose another folder.")
         if not path.exists():
             for name in (LINES, FEATURES):
                 if (self.path / name).exists():
-                    raise ValueError(f"{self.path}: holds a {name} of something else: choose another folder.")
+                    raise HfRltError(f"{self.path}: holds a {name} of something else: choose another folder.")
             return
         try:
             found = json.loads(path.read_text())
         except ValueError as error:
-            raise ValueError(f"{path}: expected JSON, found a damaged file ({error}): choose another folder.") from None
+            raise HfRltError(f"{path}: expected JSON, found a damaged file ({error}): choose another folder.") from None
         if not isinstance(found, dict):
-            raise ValueError(f"{path}: expected settings of predictions, found something else: choose another folder.")
+            raise HfRltError(f"{path}: expected settings of predictions, found something else: choose another folder.")
         wanted = json.loads(json.dumps(settings))
         for name in sorted({*found, *wanted}):
             if found.get(name) != wanted.get(name):
                 was, now = (_short(of.get(name)) for of in (found, wanted))
-                raise ValueError(
+                raise HfRltError(
                     f"{self.path}: holds predictions with {name} {was}, received {now}: choose another folder, or remove it."
                 )
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from .clips import Views
+from ..errors import HfRltError
+from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from .decoder import Views
 
 FEATURES = ("pooled", "tokens")
 
@@ -59,11 +60,11 @@ class Runner:
 
     def __init__(self, network: Any, views: Views, top_k: int = 5, features: str | None = None) -> None:
         if features not in (None, *FEATURES):
-            raise ValueError(f"Expected features to be one of {', '.join(FEATURES)} or None, received {features!r}.")
+            raise HfRltError(f"Expected features to be one of {', '.join(FEATURES)} or None, received {features!r}.")
         self.network, self.views, self.top_k, self.features = network.eval(), views, top_k, features
         self.classifies = isinstance(network, RLTVideoMAEForVideoClassification)
         if not self.classifies and features is None:
-            raise ValueError("Expected a classifier, received a model without a trained head: ask for features.")
+            raise HfRltError("Expected a classifier, received a model without a trained head: ask for features.")
         self.device, self.dtype = network.device, network.dtype
         self.asynchronous = self.device.type == "cuda"
         self.delay = int(self.asynchronous)

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..errors import HfRltError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -56,7 +58,7 @@ class RecordFile:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
+            raise HfRltError(
                 f"{self.path}: {self._what} of another run are being written to it: wait, or choose another name."
             ) from None
         except OSError as error:
@@ -67,7 +69,7 @@ class RecordFile:
         with open(self.path, "rb") as lines:
             head = lines.read(len(BEGINNING))
             if head not in (BEGINNING, BEGINNING[: len(head)]):
-                raise ValueError(
+                raise HfRltError(
                     f"{self.path}: expected a file of {self._what} or none, found another one: choose another name."
                 )
             lines.seek(0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..data import one_line
+from ..errors import one_line
 
 TRIES = 2  # a process may be killed for the memory that another one takes
 
@@ -186,7 +186,7 @@ def start_server() -> None:
         return
     from multiprocessing import forkserver
 
-    context.set_forkserver_preload(["__main__", __name__, "hf_rlt.counting"])
+    context.set_forkserver_preload(["__main__", __name__, "hf_rlt.tokens"])
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may set signals; the server will be started without
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import VideoMAEConfig
 
+from .errors import HfRltError
 from .runs import grid_size, sides
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
@@ -44,14 +45,14 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
         pair = field in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(value) == 2
         wrong = [each for each in (value if pair else [value]) if type(each) is not int or not 1 <= each <= most]
         if wrong and not (field == "num_labels" and value is None):
-            raise ValueError(
+            raise HfRltError(
                 f"{before}expected {field}{after} to be a whole number from 1 to {most:,}, found {repr(value)[:60]}: "
                 "correct it."
             )
     trained = values.get("position_grid")
     is_grid = isinstance(trained, (list, tuple)) and len(trained) == 3 and all(type(each) is int for each in trained)
     if trained is not None and not (is_grid and min(trained) >= 1):
-        raise ValueError(
+        raise HfRltError(
             f"{before}expected position_grid{after} to be three positive integers (tubelets, rows, columns), received "
             f"{repr(trained)[:60]}: pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 "
             "pixels, or None for the model's own."
@@ -61,7 +62,7 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
     tokens = max((frames // tubelet) * (height // rows) * (width // columns), math.prod(trained or [0]))
     width = values.get("hidden_size", VideoMAEConfig.hidden_size)
     if tokens * width > MOST_POSITIONS:
-        raise ValueError(
+        raise HfRltError(
             f"{before}expected num_frames, image_size and position_grid{after} that make at most "
             f"{MOST_POSITIONS // width:,} tokens of width {width}, found {tokens:,}: make clips shorter or smaller."
         )
@@ -119,9 +120,9 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     def validate_run_length_settings(self) -> None:
         """Raise ValueError if threshold or drop_path_rate is out of range."""
         if self.threshold is not None and math.isnan(self.threshold):
-            raise ValueError("Expected threshold to be a number or None, received NaN: pass 0.1, or None for dense.")
+            raise HfRltError("Expected threshold to be a number or None, received NaN: pass 0.1, or None for dense.")
         if not 0 <= self.drop_path_rate < 1:
-            raise ValueError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
+            raise HfRltError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
 
     def validate_sizes(self) -> None:
         """Raise ValueError unless a model of these sizes can be built."""

@@ -11,6 +11,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, build_opener
 
+from .errors import HfRltError
+
 MAX_BYTES = 2 << 30
 MAX_SECONDS = 600.0  # for a whole download, redirects included
 SILENCE = 20.0  # longest wait for a connection or for the next byte, in seconds
@@ -119,7 +121,7 @@ def download(url: str) -> Download:
             _receive(response, file)
     except (OSError, HTTPException, ValueError) as error:
         file.close()
-        raise ValueError(f"{url}: could not be downloaded ({' '.join(str(error).split())}). {_LATER}") from error
+        raise HfRltError(f"{url}: could not be downloaded ({' '.join(str(error).split())}). {_LATER}") from error
     except BaseException:
         file.close()
         raise

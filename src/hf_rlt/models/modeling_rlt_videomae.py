@@ -23,6 +23,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
+from .errors import HfRltError
 from .layers_rlt_videomae import (
     RLTVideoMAEEmbeddings,
     RLTVideoMAEEncoder,
@@ -155,17 +156,17 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
 
     def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict) -> Tensor:
         if kwargs.get("bool_masked_pos") is not None:
-            raise ValueError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
+            raise HfRltError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
         embed = self.embeddings.patch_embeddings
         if pixel_values is None or pixel_values.ndim != 5:
             received = None if pixel_values is None else tuple(pixel_values.shape)
-            raise ValueError(
+            raise HfRltError(
                 f"Expected pixel_values of shape (batch, frames, channels, height, width), got {received}."
             )
         expected = (self.config.num_channels, *embed.image_size)
         grid = grid_size(pixel_values.shape, embed.tubelet_size, embed.patch_size)
         if tuple(pixel_values.shape[2:]) != expected or grid != embed.grid:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected clips of {self.config.num_frames} frames of (channels, height, width) {expected}, received "
                 f"{pixel_values.shape[1]} frames of {tuple(pixel_values.shape[2:])}: set the processor's num_frames and "
                 "crop_size to the model's, or change num_frames and image_size in the configuration."
@@ -276,7 +277,7 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
             return self.loss_function(labels, logits, self.config)
         soft = labels.is_floating_point()
         if soft and labels.shape != logits.shape:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected float labels of shape {tuple(logits.shape)}, received {tuple(labels.shape)}: pass one target "
                 "distribution per clip, or integer class indices of shape (batch,)."
             )

@@ -8,6 +8,8 @@ Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3, 7.4.3 and 9.1; ITU-T H.26
 import re
 from collections.abc import Iterator
 
+from .errors import HfRltError
+
 _WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles with a longer parameter set
 
 
@@ -31,7 +33,7 @@ class PictureScan:
         if not self._hevc:
             sets = {_read_set(unit) for unit in _parameter_sets(data)}
             if len(sets) != 1:
-                raise ValueError(f"{len(sets)} kinds of parameter sets")
+                raise HfRltError(f"{len(sets)} kinds of parameter sets")
             self._planes, self._bits = sets.pop()
 
     def holds_next(self, packet: bytes) -> bool:
@@ -129,7 +131,7 @@ def _read_set(unit: bytes) -> tuple[bool, int]:
     bits.golomb()
     bits.golomb()
     if not bits.take(1):
-        raise ValueError("fields are possible")
+        raise HfRltError("fields are possible")
     return planes, width
 
 
@@ -143,7 +145,7 @@ class _Bits:
     def take(self, count: int) -> int:
         self._left -= count
         if self._left < 0:
-            raise ValueError("the unit ends early")
+            raise HfRltError("the unit ends early")
         taken = self._rest >> self._left
         self._rest &= (1 << self._left) - 1
         return taken

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import HfRltError
+
 
 @dataclass(frozen=True)
 class PackedLayout:
@@ -63,7 +65,7 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
         ValueError: if the shape is not `(B, N)`, a clip has no computed token, or a run length is out of range.
     """
     if run_lengths.ndim != 2 or 0 in run_lengths.shape:
-        raise ValueError(
+        raise HfRltError(
             f"Expected run_lengths of shape (batch, tokens), none empty, received {tuple(run_lengths.shape)}."
         )
     batch, positions = run_lengths.shape
@@ -72,11 +74,11 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
     on_host = torch.stack([keep.sum(1), rows.amin(1), rows.amax(1)]).tolist()  # the one synchronisation
     lengths, smallest, largest = on_host
     if 0 in lengths:
-        raise ValueError(
+        raise HfRltError(
             f"Clip {lengths.index(0)} of {batch} has no computed token: each clip needs at least one run length >= 1."
         )
     if min(smallest) < 0 or (max_run is not None and max(largest) > max_run):
-        raise ValueError(
+        raise HfRltError(
             f"Expected run lengths from 0 to {max_run}, received {min(smallest)} to {max(largest)}: "
             "the run lengths belong to another grid."
         )
@@ -116,7 +118,7 @@ def pack(grid: Tensor, layout: PackedLayout) -> Tensor:
         ValueError: if the grid is not the layout's.
     """
     if tuple(grid.shape[:2]) != (layout.batch, layout.positions):
-        raise ValueError(f"Expected a ({layout.batch}, {layout.positions}, ...) grid, received {tuple(grid.shape)}.")
+        raise HfRltError(f"Expected a ({layout.batch}, {layout.positions}, ...) grid, received {tuple(grid.shape)}.")
     return grid.flatten(0, 1).index_select(0, layout.indices)[None]
 
 
@@ -127,7 +129,7 @@ def unpack(packed: Tensor, layout: PackedLayout) -> Tensor:
         ValueError: if the pack is not the layout's.
     """
     if tuple(packed.shape[:2]) != (1, layout.total):
-        raise ValueError(f"Expected a (1, {layout.total}, ...) pack, received {tuple(packed.shape)}.")
+        raise HfRltError(f"Expected a (1, {layout.total}, ...) pack, received {tuple(packed.shape)}.")
     grid = packed.new_zeros((layout.batch * layout.positions, *packed.shape[2:]))
     return grid.index_copy(0, layout.indices, packed[0]).unflatten(0, (layout.batch, layout.positions))
 

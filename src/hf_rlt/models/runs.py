@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import HfRltError
+
 
 def sides(size: int | Sequence[int]) -> tuple[int, int]:
     """Returns height and width of a configuration's image_size or patch_size."""
@@ -29,11 +31,11 @@ def grid_size(
     """
     height_p, width_p = sides(patch_size)
     if min(tubelet_size, height_p, width_p) < 1:
-        raise ValueError(f"tubelet_size and patch_size must be >= 1, got {tubelet_size} and {patch_size}.")
+        raise HfRltError(f"tubelet_size and patch_size must be >= 1, got {tubelet_size} and {patch_size}.")
     frames, _, height, width = pixel_values_shape[-4:]
     grid = (frames // tubelet_size, height // height_p, width // width_p)
     if min(grid) < 1:
-        raise ValueError(
+        raise HfRltError(
             f"A clip of {frames} frames of {height}x{width} holds no whole tubelet of {tubelet_size} frames of "
             f"{height_p}x{width_p}: pass at least {tubelet_size} frames of {height_p}x{width_p} pixels."
         )
@@ -43,19 +45,19 @@ def grid_size(
 def _check_clips(pixel_values: Tensor) -> None:
     if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
         received = tuple(pixel_values.shape) if isinstance(pixel_values, Tensor) else type(pixel_values).__name__
-        raise ValueError(
+        raise HfRltError(
             f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}. "
             "Add a batch dimension with `pixel_values[None]` if this is one clip."
         )
     if pixel_values.is_complex() or pixel_values.dtype == torch.bool:
-        raise ValueError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
+        raise HfRltError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
 
 
 def _check_threshold(threshold: float) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
         raise TypeError(f"Expected threshold to be a number, received {threshold!r}.")
     if math.isnan(threshold):
-        raise ValueError(
+        raise HfRltError(
             "threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal)."
         )
 
@@ -173,10 +175,10 @@ def keep_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Ge
     Source: arXiv 2411.05222 section 4, random masking as a baseline and combined with RLT.
     """
     if not 0 < ratio <= 1:
-        raise ValueError(f"Expected a ratio of tokens in (0, 1], received {ratio}: 1 keeps all of them.")
+        raise HfRltError(f"Expected a ratio of tokens in (0, 1], received {ratio}: 1 keeps all of them.")
     batch, tokens = run_lengths.shape
     if generators is not None and len(generators) != batch:
-        raise ValueError(f"Expected one generator for each of {batch} clips, received {len(generators)}.")
+        raise HfRltError(f"Expected one generator for each of {batch} clips, received {len(generators)}.")
     draws = [torch.rand(tokens, generator=None if generators is None else generators[clip]) for clip in range(batch)]
     computed = run_lengths > 0
     scores = torch.stack(draws).to(run_lengths.device).masked_fill(~computed, 2.0)
@@ -190,11 +192,11 @@ def check_run_lengths(run_lengths: Tensor, batch: int, grid: tuple[int, int, int
     tokens = math.prod(grid)
     if not isinstance(run_lengths, Tensor) or run_lengths.is_floating_point() or run_lengths.is_complex():
         received = run_lengths.dtype if isinstance(run_lengths, Tensor) else type(run_lengths).__name__
-        raise ValueError(
+        raise HfRltError(
             f"Expected run_lengths to be an integer tensor, received {received}: 0 = dropped, k = stands for k tubelets."
         )
     if tuple(run_lengths.shape) != (batch, tokens):
-        raise ValueError(
+        raise HfRltError(
             f"Expected run_lengths of shape ({batch}, {tokens}) for a tubelet grid of {grid[0]}x{grid[1]}x{grid[2]}, "
             f"received {tuple(run_lengths.shape)}. Give processor and model the same num_frames, crop size, tubelet_size "
             "and patch_size, or leave run_lengths out and the model finds the runs itself."
@@ -216,7 +218,7 @@ def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
     """
     batch, positions = run_lengths.shape
     if tokens.shape[:2] != run_lengths.shape or tubelets < 1 or positions % tubelets:
-        raise ValueError(
+        raise HfRltError(
             f"Expected tokens (B, N, ...) and run_lengths (B, N) with N a multiple of {tubelets} tubelets, received "
             f"{tuple(tokens.shape)} and {tuple(run_lengths.shape)}."
         )

@@ -5,16 +5,18 @@ import math
 
 import numpy as np
 
+from .errors import HfRltError
+
 
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
-            raise ValueError(f"{name} must be positive, received {value}.")
+            raise HfRltError(f"{name} must be positive, received {value}.")
 
 
 def _check_position(position: float | np.ndarray) -> None:
     if not np.all((np.asarray(position) >= 0) & (np.asarray(position) <= 1)):
-        raise ValueError(f"position must be between 0 and 1, received {position}.")
+        raise HfRltError(f"position must be between 0 and 1, received {position}.")
 
 
 def strided_indices(total: int, num_frames: int, frame_stride: int, position: float = 0.5) -> np.ndarray:
@@ -107,7 +109,7 @@ def view_crops(height: int, width: int, crop_height: int, crop_width: int, num_c
     _check_positive(num_crops=num_crops)
     free_rows, free_columns = height - crop_height, width - crop_width
     if min(free_rows, free_columns) < 0:
-        raise ValueError(
+        raise HfRltError(
             f"Expected frames of at least {crop_height}x{crop_width} to crop from, received {height}x{width}: set the "
             "processor's size to the crop's or more."
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.image_utils import load_image
 
 from .downloads import download, is_address
+from .errors import HfRltError
 
 LAYOUTS = "(F, H, W, C) or (F, C, H, W)"
 TO_PASS = f"pass its path, its bytes or its frames, {LAYOUTS}"
@@ -122,8 +123,8 @@ def _stacked(frames: list[Any]) -> Any:
     return torch.stack(tensors)
 
 
-def _refusal(expected: str, received: Any, to_do: str, where: str = "") -> ValueError:
-    return ValueError(f"Expected {expected}, received {described(received)}{where}: {to_do}.")
+def _refusal(expected: str, received: Any, to_do: str, where: str = "") -> HfRltError:
+    return HfRltError(f"Expected {expected}, received {described(received)}{where}: {to_do}.")
 
 
 def _to_do(video: Any) -> str:
@@ -176,7 +177,7 @@ def check_channels(videos: Sequence[Tensor], means: Any) -> None:
     number = len(means) if isinstance(means, (list, tuple)) else 1
     for place, video in enumerate(videos):
         if number not in (1, video.shape[1]):
-            raise ValueError(
+            raise HfRltError(
                 f"{numbered(place, len(videos))}Expected frames of {number} channels, as image_mean has, received "
                 f"{video.shape[1]}: leave do_convert_rgb on, or set image_mean and image_std."
             )
@@ -194,7 +195,7 @@ def check_pixels(videos: Sequence[Tensor], do_rescale: bool, rescale_factor: flo
         video = video.detach()
         low, high = (float(end) for end in torch.aminmax(video if video.itemsize > 2 else video.float()))
         if not np.isfinite([low, high]).all():
-            raise ValueError(
+            raise HfRltError(
                 f"{numbered(place, len(videos))}Expected finite pixels, received NaN or infinity: mend the frames."
             )
         if do_rescale and rescale_factor < 1 and low >= 0 and 0 < high <= 1:

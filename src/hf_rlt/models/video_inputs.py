@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers.video_utils import VideoMetadata
 
+from .errors import HfRltError
 from .video_frames import TO_PASS, described, frames_of, is_array, is_frame, numbered
 
 _NESTING = 8  # how deep lists may be nested
@@ -24,7 +25,7 @@ def source_of(video: Any) -> Any:
     """
     source = _file(video)
     if source is None:
-        raise ValueError(f"Expected a video file, received {described(video)}: {TO_PASS}.")
+        raise HfRltError(f"Expected a video file, received {described(video)}: {TO_PASS}.")
     return bytes(source) if isinstance(source, (bytearray, memoryview)) else source
 
 
@@ -56,7 +57,7 @@ def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) ->
     """
     videos = list(_flattened(given))
     if not videos:
-        raise ValueError(f"Expected at least one video, received {described(given)}: {TO_PASS}.")
+        raise HfRltError(f"Expected at least one video, received {described(given)}: {TO_PASS}.")
     files = [is_file(video) for video in videos]
     if all(files):
         return videos
@@ -65,9 +66,9 @@ def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) ->
             try:
                 videos[place] = frames_of(video, layout, rgb, alone=video is given)
             except ValueError as error:
-                raise ValueError(f"{numbered(place, len(videos))}{error}") from error
+                raise HfRltError(f"{numbered(place, len(videos))}{error}") from error
     if any(files):
-        raise ValueError(
+        raise HfRltError(
             f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
         )
     return videos
@@ -80,7 +81,7 @@ def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
         if frames or (depth > 1 and all(isinstance(item, str) for item in given)):
             yield given
         elif depth == _NESTING:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected a list of videos, received lists in lists, more than {_NESTING} deep: flatten it."
             )
         else:
@@ -106,17 +107,17 @@ def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMeta
     entries = given if isinstance(given, list) else [given]
     entries = [entry for part in entries for entry in (part if isinstance(part, list) else [part])]
     if len(entries) != len(lengths):
-        raise ValueError(f"Expected video_metadata of each of {len(lengths)} videos, received {len(entries)}.")
+        raise HfRltError(f"Expected video_metadata of each of {len(lengths)} videos, received {len(entries)}.")
     found = []
     for place, (entry, length) in enumerate(zip(entries, lengths, strict=True)):
         name = numbered(place, len(lengths))
         try:
             metadata = entry if isinstance(entry, VideoMetadata) else VideoMetadata(**entry)
         except TypeError as error:
-            raise ValueError(f"{name}Expected video_metadata, received {described(entry)} ({error}).") from error
+            raise HfRltError(f"{name}Expected video_metadata, received {described(entry)} ({error}).") from error
         total = metadata.total_num_frames
         if sampled and not (isinstance(total, int) and 0 < total <= length):
-            raise ValueError(
+            raise HfRltError(
                 f"{name}Expected video_metadata with a total_num_frames of {length}, as many as were given, received "
                 f"{described(total)}."
             )

@@ -23,11 +23,12 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
-from .reading import VideoReader
+from .errors import HfRltError
 from .runs import find_runs
 from .sampling import fps_indices, strided_indices, uniform_indices
 from .video_frames import check_channels, check_pixels, numbered
 from .video_inputs import as_metadata, as_videos, is_file, source_of, warn_of_ignored_rate
+from .video_reader import VideoReader
 from .video_stream import NO_LIMITS, Limits
 
 DEFAULT_NUM_FRAMES = 16
@@ -97,9 +98,9 @@ class RLTVideoProcessor(BaseVideoProcessor):
         if "threshold" in kwargs:
             self.threshold = kwargs["threshold"]
         if self.sampling not in ("clip", "uniform"):
-            raise ValueError(f'Expected sampling to be "clip" or "uniform", received {self.sampling!r}.')
+            raise HfRltError(f'Expected sampling to be "clip" or "uniform", received {self.sampling!r}.')
         if self.frame_stride < 1:
-            raise ValueError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
+            raise HfRltError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
 
     def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Process videos, see `preprocess`."""
@@ -159,7 +160,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         except ValueError as error:
             if isinstance(videos[place], (str, os.PathLike)):
                 raise
-            raise ValueError(f"{numbered(place, len(videos))}{error}") from error
+            raise HfRltError(f"{numbered(place, len(videos))}{error}") from error
 
     def _read(self, video, settings: dict, each=None) -> tuple[np.ndarray, VideoMetadata]:
         frames, metadata = self._read_clips(video, [settings], each)
@@ -308,7 +309,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
         shapes = {tuple(clip.shape) for clip in clips}
         if return_tensors == "pt" and len(shapes) > 1:
-            raise ValueError(
+            raise HfRltError(
                 f"Cannot stack clips of shapes {sorted(shapes)}: pass do_sample_frames=True with num_frames, and leave "
                 "do_center_crop on."
             )
@@ -318,7 +319,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
             try:
                 run_lengths.append(find_runs(clip[None], threshold, tubelet_size, patch_size)[0])
             except ValueError as error:
-                raise ValueError(f"{numbered(place, len(clips))}{error}") from error
+                raise HfRltError(f"{numbered(place, len(clips))}{error}") from error
         if return_tensors == "pt":
             batch = clips if isinstance(clips, Tensor) else torch.stack(clips)
             return BatchFeature({"pixel_values": batch, "run_lengths": torch.stack(run_lengths)})
@@ -366,7 +367,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
 
 def _timestamps(metadata: VideoMetadata) -> np.ndarray:
     if not metadata.fps or metadata.fps < 0:
-        raise ValueError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
+        raise HfRltError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
     return np.arange(metadata.total_num_frames) / metadata.fps
 
 

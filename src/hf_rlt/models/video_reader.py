@@ -17,7 +17,8 @@ import av
 import numpy as np
 
 from .downloads import Download, download, is_address
-from .indexing import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
+from .errors import HfRltError
+from .video_index import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
 from .video_stream import NO_LIMITS, REPAIR, Decoded, Limits, Source, decode, name_of, open_stream, to_rgb
 
 Each = Callable[[np.ndarray], np.ndarray]
@@ -97,7 +98,7 @@ class VideoReader:
             opened, self._at_start = self._open(at_start=True), False
             found = index_frames(*opened, self._limits)
         if found is None:
-            raise ValueError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
+            raise HfRltError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
         return found
 
     def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
@@ -110,7 +111,7 @@ class VideoReader:
         """
         index, asked = self.index, np.asarray(indices)
         if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
-            raise ValueError(f"indices must be a flat sequence of integers, got {asked.dtype} of shape {asked.shape}.")
+            raise HfRltError(f"indices must be a flat sequence of integers, got {asked.dtype} of shape {asked.shape}.")
         wrong = asked[(asked < 0) | (asked >= index.num_frames)]
         if wrong.size:
             last = index.num_frames - 1
@@ -125,7 +126,7 @@ class VideoReader:
             decoded = decode(*opened, self._limits)
             problem = _fill(_count(decoded, index), index, wanted, frames, each)
             if problem:
-                raise ValueError(f"{name_of(self._source)}: {problem}. {REPAIR}")
+                raise HfRltError(f"{name_of(self._source)}: {problem}. {REPAIR}")
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
     def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
@@ -221,7 +222,7 @@ def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
     """Return the `VideoIndex` of a video.
 
     Reads the packets once and decodes one frame. If packets do not reliably give the frames and their order (decoding
-    times only, as in AVI; interlaced H.264; time stamps that start over; an edit list; damage; see `hf_rlt.indexing`),
+    times only, as in AVI; interlaced H.264; time stamps that start over; an edit list; damage; see `video_index.py`),
     decodes all frames once; damaged frames at the end then do not count. Of several video streams, uses the one that
     ffmpeg considers best, never a cover picture.
 

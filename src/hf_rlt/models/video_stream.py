@@ -17,6 +17,8 @@ import av
 import av.filter
 import numpy as np
 
+from .errors import HfRltError
+
 Source = str | os.PathLike | bytes | BinaryIO
 
 REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
@@ -69,13 +71,13 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
     try:
         container = av.open(file, options=options | codec_options, metadata_errors="replace")
     except av.error.ArgumentError as error:  # FFmpeg's error for a format that is not on the list
-        raise ValueError(
+        raise HfRltError(
             f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (ffconcat, m3u8, sdp, "
             "...): formats that name other files are not read. Pass the video itself."
         ) from error
     except (av.error.FFmpegError, IndexError) as error:  # IndexError: PyAV's, for a stream that appears late
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{name_of(source)}: not a video that can be opened ({reason}). {REPAIR}") from error
+        raise HfRltError(f"{name_of(source)}: not a video that can be opened ({reason}). {REPAIR}") from error
     with container:
         stream = _video_stream(container, source)
         for other in container.streams:
@@ -94,11 +96,11 @@ def _file(source: Source) -> tuple[Any, str]:
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
         if "://" in path:
-            raise ValueError(
+            raise HfRltError(
                 f"{path}: expected a file or an http(s) address: download it, and pass the file or its bytes."
             )
         if "\0" in path:
-            raise ValueError(f"{path!r}: expected the path of a file, received one with a zero byte.")
+            raise HfRltError(f"{path!r}: expected the path of a file, received one with a zero byte.")
         _check_regular(os.stat(path), path)
         open(path, "rb").close()  # raises the ordinary OSError if it cannot be opened
         return f"file:{path}", "file"  # without the prefix, a colon in the name would make it a protocol
@@ -111,11 +113,11 @@ def _file(source: Source) -> tuple[Any, str]:
         source.seek(0)
         binary = isinstance(source.read(0), bytes)
     except (OSError, ValueError, AttributeError) as error:  # ValueError: it is closed
-        raise ValueError(
+        raise HfRltError(
             f"{name_of(source)}: expected a seekable binary file ({error}): read it and pass bytes."
         ) from error
     if not binary:
-        raise ValueError(f"{name_of(source)}: expected a binary file, received one of text: open it with mode 'rb'.")
+        raise HfRltError(f"{name_of(source)}: expected a binary file, received one of text: open it with mode 'rb'.")
     return source, "none"
 
 
@@ -124,7 +126,7 @@ def _check_regular(status: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
         found = kinds.get(stat.S_IFMT(status.st_mode), "a device")
-        raise ValueError(f"{name}: expected a regular file, found {found}: save the video to a file first.")
+        raise HfRltError(f"{name}: expected a regular file, found {found}: save the video to a file first.")
 
 
 def _video_stream(container: Any, source: Source) -> Any:
@@ -133,7 +135,7 @@ def _video_stream(container: Any, source: Source) -> Any:
     streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
     if not streams:
         found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
-        raise ValueError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REPAIR}")
+        raise HfRltError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REPAIR}")
     best = container.streams.best("video")
     return next((s for s in streams if best is not None and s.index == best.index), streams[0])
 
@@ -201,7 +203,7 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
             # After refusing a frame for its size, the decoder reports that size, or none.
             pixels = stream.codec_context.width * stream.codec_context.height
             if limits.max_pixels is not None and not 0 < pixels <= limits.max_pixels:
-                raise ValueError(f"a frame has more than {limits.max_pixels:,} pixels, the limit") from error
+                raise HfRltError(f"a frame has more than {limits.max_pixels:,} pixels, the limit") from error
             frames, broken, damaged = [], True, number  # or a packet before, if threads decode
         for frame in frames:
             if limits.on_frame is not None:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..reading import VideoIndex, index_video, read_frames
-from ..runs import lengths_from_starts, tubelet_differences
-from ..sampling import view_positions
-from ..timing import clip_indices, clip_rate
-from ..video_processing_rlt import RLTVideoProcessor
+from ..models.runs import lengths_from_starts, tubelet_differences
+from ..models.sampling import view_positions
+from ..models.video_processing_rlt import RLTVideoProcessor
+from ..models.video_reader import VideoIndex, index_video, read_frames
+from .timing import clip_indices, clip_rate
 
 PIXEL_BYTES = 128 << 20  # of decoded frames held at once; each is resized before the next ones are read
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Subset
 
-from .clips import IGNORED
-from .digits import default_folder
-from .lists import ClipList
-from .views import ViewDataset
+from ..data.digits import default_folder
+from ..data.eval_dataset import ViewDataset
+from ..data.train_dataset import IGNORED
+from ..data.video_list import ClipList
 
 
 def count_tokens(

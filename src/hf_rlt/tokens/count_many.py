@@ -10,12 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..data import without_name
-from ..data.lists import walk_videos
+from ..errors import without_name
 from ..data.text_files import json_name
-from .processes import Failed, Task, attempt, in_processes
-from .records import RecordFile
-from .videos import Question, TokenCount, count_video
+from ..data.video_list import walk_videos
+from ..errors import HfRltError
+from ..jobs.jsonl import RecordFile
+from ..jobs.worker_pool import Failed, Task, attempt, in_processes
+from .count import Question, TokenCount, count_video
 
 KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
 
@@ -81,7 +82,7 @@ def find(paths: Iterable[str | Path], problems: list[Counted] | None = None) -> 
     names = [os.fspath(path) for path in paths]
     for path in names:
         if not os.path.lexists(path):
-            raise ValueError(f"{path}: expected a video or a folder of videos, found neither: check the path.")
+            raise HfRltError(f"{path}: expected a video or a folder of videos, found neither: check the path.")
     return (video for path in names for video in (_below(path, problems) if os.path.isdir(path) else [path]))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import Counted
-from .videos import TokenCount
+from .count import TokenCount
+from .count_many import Counted
 
 ENDS = 5  # videos named at either end
 

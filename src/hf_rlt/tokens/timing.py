@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from transformers.video_utils import VideoMetadata
 
-from .reading import VideoIndex
-from .video_processing_rlt import RLTVideoProcessor
+from ..models.video_processing_rlt import RLTVideoProcessor
+from ..models.video_reader import VideoIndex
 
 
 def clip_indices(index: VideoIndex, processor: RLTVideoProcessor, first: int = 0, **changes: Any) -> np.ndarray:

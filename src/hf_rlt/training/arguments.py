@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..errors import HfRltError
+
 
 @dataclass
 class ModelArguments:
@@ -42,7 +44,7 @@ class ModelArguments:
         try:
             return None if str(self.threshold).lower() == "none" else float(self.threshold)
         except ValueError as error:
-            raise ValueError(f"--threshold: expected a number or none, received {self.threshold!r}.") from error
+            raise HfRltError(f"--threshold: expected a number or none, received {self.threshold!r}.") from error
 
 
 @dataclass
@@ -85,9 +87,9 @@ class DataArguments:
         given = {"folder": self.train_dir, "file": self.train_file, "hub": self.dataset_name}
         chosen = [name for name, value in given.items() if value]
         if len(chosen) > 1 or (chosen and self.digits_dir):
-            raise ValueError("Expected one of --train_dir, --train_file, --dataset_name, --digits_dir: leave one.")
+            raise HfRltError("Expected one of --train_dir, --train_file, --dataset_name, --digits_dir: leave one.")
         if not chosen and (self.validation_dir or self.validation_file):
-            raise ValueError("Received validation videos only: add --train_dir or --train_file.")
+            raise HfRltError("Received validation videos only: add --train_dir or --train_file.")
         return chosen[0] if chosen else "digits"
 
 
@@ -154,9 +156,9 @@ def _of_file(argv: Sequence[str]) -> dict[str, Any] | None:
     try:
         found = json.loads(Path(argv[0]).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{argv[0]}: expected a JSON file of arguments ({error}).") from error
+        raise HfRltError(f"{argv[0]}: expected a JSON file of arguments ({error}).") from error
     if not isinstance(found, dict):
-        raise ValueError(
+        raise HfRltError(
             f"{argv[0]}: expected a JSON object from argument to value, received a {type(found).__name__}."
         )
     return found

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from .training_record import RECORD, file_problem, read_record, write_record
+from .record import RECORD, file_problem, read_record, write_record
 
 logger = logging.getLogger(__name__)
 

@@ -32,32 +32,34 @@ from tqdm.auto import tqdm
 from transformers import TrainingArguments, set_seed
 from transformers.utils import check_min_version
 
-from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
-from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
-from hf_rlt.checkpoints import CheckpointError, check_output_dir
-from hf_rlt.data import (
+from ..baselines import ToMeVideoMAEForVideoClassification
+from ..data import (
     ClipDataset,
     ClipList,
     ClipStream,
     StreamedClips,
     UnreadableClipError,
     ViewDataset,
-    count_tokens,
     from_file,
     from_folder,
     from_hub,
-    one_line,
     render_digits,
     split_clips,
 )
-from hf_rlt.evaluation import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens, write_per_class
-from hf_rlt.hub import write_card
-from hf_rlt.model_folders import read_config
-from hf_rlt.recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
-from hf_rlt.resuming import FinishedError, begin, find_start, finish
-from hf_rlt.training import BY_TOKENS, RLTTrainer, gather_bad, scaled_learning_rate
-from hf_rlt.training_settings import Settings, training_settings
+from ..errors import HfRltError, one_line
+from ..hub import write_card
+from ..hub.repo_config import read_config
+from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens, write_per_class
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from ..models.video_processing_rlt import RLTVideoProcessor
+from ..tokens.count_clips import count_tokens
+from .arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
+from .checkpoints import CheckpointError, check_output_dir
+from .recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
+from .resume import FinishedError, begin, find_start, finish
+from .settings import Settings, training_settings
+from .trainer import BY_TOKENS, RLTTrainer, gather_bad, scaled_learning_rate
 
 check_min_version("5.18.0")
 logger = logging.getLogger("finetune")
@@ -102,7 +104,7 @@ def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[C
         hub = partial(from_hub, args.dataset_name, config_name=args.dataset_config_name)
         if args.streaming:
             if not args.validation_split or training_args.max_steps <= 0:
-                raise ValueError(
+                raise HfRltError(
                     "--streaming needs --validation_split and --max_steps: a stream has no end to plan by."
                 )
             train: Any = ClipStream(
@@ -260,12 +262,12 @@ def check_batches(data: DataArguments, recipe_args: RecipeArguments, given: set[
     if data.max_tokens_per_batch is None:
         return
     if "per_device_train_batch_size" in given:
-        raise ValueError(
+        raise HfRltError(
             "Received --per_device_train_batch_size, a number of clips, and --max_tokens_per_batch, which takes as many as "
             "fit: leave one out."
         )
     if recipe_args.threshold_range is not None:
-        raise ValueError(
+        raise HfRltError(
             "--max_tokens_per_batch goes by the tokens at one threshold, --threshold_range draws another for each clip: "
             "leave one out."
         )
@@ -310,15 +312,15 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
     total = args.train_batch_size * args.world_size
     if isinstance(train, ClipStream):
         if balanced:
-            raise ValueError(
+            raise HfRltError(
                 f"--train_sampling_strategy {args.train_sampling_strategy} cannot balance a stream: leave it out."
             )
         if budget is not None:
-            raise ValueError("--max_tokens_per_batch needs the tokens of each clip, a stream tells none: leave it out.")
+            raise HfRltError("--max_tokens_per_batch needs the tokens of each clip, a stream tells none: leave it out.")
         train_data: Any = StreamedClips(train, processor, *changes)
     else:
         if args.dataloader_drop_last and budget is None and len(train) < total:
-            raise ValueError(
+            raise HfRltError(
                 f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass a smaller "
                 "--per_device_train_batch_size or --dataloader_drop_last False."
             )

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from ..data import ClipAugmentation, ClipCollator, ClipMix
+from ..errors import HfRltError
 from .arguments import RecipeArguments
-from .data import ClipAugmentation, ClipCollator, ClipMix
-from .training import BY_TOKENS, scaled_learning_rate
+from .trainer import BY_TOKENS, scaled_learning_rate
 
 # The recipe of the job without arguments.
 DIGITS = {
@@ -87,7 +88,7 @@ def recipe(name: str, hidden_size: int = 768) -> dict[str, Any]:
         ValueError: for another name.
     """
     if name not in ("none", "videomae", "videomae-ssv2"):
-        raise ValueError(f"--recipe: expected none, videomae or videomae-ssv2, received {name!r}.")
+        raise HfRltError(f"--recipe: expected none, videomae or videomae-ssv2, received {name!r}.")
     if name == "none":
         return {}
     settings = {**VIDEOMAE, **SIZES.get(hidden_size, {})}
@@ -125,7 +126,7 @@ def settle(args: RecipeArguments, training: TrainingArguments) -> float:
     """
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training.world_size:
-        raise ValueError(
+        raise HfRltError(
             f"Expected {launched} processes to train together, found {training.world_size}: each would train on its own. On "
             "CPUs pass --use_cpu True."
         )
@@ -133,7 +134,7 @@ def settle(args: RecipeArguments, training: TrainingArguments) -> float:
         total = training.train_batch_size * training.world_size * training.gradient_accumulation_steps
         training.learning_rate = scaled_learning_rate(args.base_learning_rate, total)
     if args.threshold_range is not None and training.train_sampling_strategy in BY_TOKENS:
-        raise ValueError(
+        raise HfRltError(
             f"--train_sampling_strategy {training.train_sampling_strategy} balances by the tokens at one threshold, "
             "--threshold_range draws another for each clip: leave one out."
         )

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .whole_files import write_whole
+from ..errors import HfRltError
+from ..jobs.atomic import write_whole
 
 # The underscore keeps Trainer from pushing the record, which names local folders.
 RECORD = "_training_record.json"
@@ -75,9 +76,9 @@ def read_record(folder: str | Path) -> TrainingRecord | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        raise ValueError(f"{RECORD} is damaged") from None
+        raise HfRltError(f"{RECORD} is damaged") from None
     if told != _digest(content):
-        raise ValueError(f"{RECORD} is damaged")
+        raise HfRltError(f"{RECORD} is damaged")
     return record
 
 

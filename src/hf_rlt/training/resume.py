@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import CheckpointError, checkpoint_folders, checkpoint_to_resume, set_aside
-from .training_record import RECORD, TrainingRecord, file_problem, read_record, write_record
-from .training_settings import Settings, changes, length_of, longer, other_split, shortened
+from .record import RECORD, TrainingRecord, file_problem, read_record, write_record
+from .settings import Settings, changes, length_of, longer, other_split, shortened
 
 logger = logging.getLogger(__name__)
 

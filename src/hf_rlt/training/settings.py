@@ -10,9 +10,9 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from ..data import ClipList, ClipStream
 from .arguments import DataArguments, ModelArguments, RecipeArguments
-from .data import ClipList, ClipStream
-from .training_record import file_digest
+from .record import file_digest
 
 Settings = dict[str, Any]
 

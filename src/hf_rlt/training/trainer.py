@@ -15,10 +15,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from ..data import ClipList
+from ..data.token_budget import TokenBudgetSampler
+from ..data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
+from ..errors import HfRltError, one_line
 from .checkpoints import CheckpointError, complete_checkpoint, delete_old_checkpoints, newest_checkpoint
-from .data import ClipList, one_line
-from .data.balance import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
-from .data.budget import TokenBudgetSampler
 
 BY_TOKENS = ("group_by_length", "batch_rebalance")
 
@@ -62,7 +63,7 @@ def parameter_groups(
     Source: VideoMAE's optim_factory.py.
     """
     if not 0 < layer_decay <= 1:
-        raise ValueError(f"Expected layer_decay in (0, 1], received {layer_decay}: VideoMAE uses 0.75, 1 turns it off.")
+        raise HfRltError(f"Expected layer_decay in (0, 1], received {layer_decay}: VideoMAE uses 0.75, 1 turns it off.")
     decayed = set(decayed)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in named_parameters:
@@ -80,12 +81,12 @@ def parameter_groups(
 def check_budget(args: TrainingArguments) -> None:
     """Raise ValueError if settings of a training exclude batches by a token budget."""
     if args.train_sampling_strategy != "random":
-        raise ValueError(
+        raise HfRltError(
             f"Batches by a budget of tokens are shuffled and balanced in a way of their own, "
             f"--train_sampling_strategy {args.train_sampling_strategy} in another: leave one out."
         )
     if args.auto_find_batch_size:
-        raise ValueError(
+        raise HfRltError(
             "--auto_find_batch_size changes a number of clips, a budget of tokens has none: leave one out."
         )
 
@@ -177,10 +178,10 @@ class RLTTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         if self.token_counts is None:
             asked = strategy if strategy == "max_tokens" else f"train_sampling_strategy={strategy!r}"
-            raise ValueError(f"{asked} needs the tokens of each clip: pass token_counts=count_tokens(...).")
+            raise HfRltError(f"{asked} needs the tokens of each clip: pass token_counts=count_tokens(...).")
         clips = len(self.train_dataset if train_dataset is None else train_dataset)
         if len(self.token_counts) != clips:
-            raise ValueError(f"Expected token_counts of {clips} clips, received {len(self.token_counts)}.")
+            raise HfRltError(f"Expected token_counts of {clips} clips, received {len(self.token_counts)}.")
         counts, args, config = [int(count) for count in self.token_counts], self.args, self.model.config
         seed = args.data_seed or args.seed
         place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed}
