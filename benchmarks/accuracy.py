@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from hf_rlt.data import ViewDataset
+from hf_rlt.data import EvalDataset
 from hf_rlt.inference.measure import timed
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from hf_rlt.models.runs import find_runs, grid_size, sides
+from hf_rlt.models.runs import find_runs, grid_size, to_2tuple
 
 from .methods import METHODS, STANDARD, Method, cost, forward, plain_settings, share_weights
 from .record import Row
@@ -97,7 +97,7 @@ def fitted(method: Method, config: Any, tokens: int, target: int) -> dict[str, A
 
 def evaluate(
     base: RLTVideoMAEForVideoClassification,
-    data: ViewDataset,
+    data: EvalDataset,
     settings: Sequence[Setting],
     batch_size: int,
     workers: int,
@@ -196,11 +196,11 @@ def _row(setting: Setting, videos: int, views: int, labels: int) -> dict[str, An
 def dense_tokens(config: Any) -> int:
     """Returns N, the tokens of a clip of which none is dropped."""
     return math.prod(
-        grid_size((config.num_frames, 3, *sides(config.image_size)), config.tubelet_size, config.patch_size)
+        grid_size((config.num_frames, 3, *to_2tuple(config.image_size)), config.tubelet_size, config.patch_size)
     )
 
 
-def mean_tokens(data: ViewDataset, threshold: float, batch_size: int, workers: int) -> float:
+def mean_tokens(data: EvalDataset, threshold: float, batch_size: int, workers: int) -> float:
     """Returns how many tokens RLT computes of a view, the mean over all views that can be read."""
     processor, total, views = data.processor, 0, 0
     for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):

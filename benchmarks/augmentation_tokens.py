@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.data import ClipAugmentation, ClipCollator, ClipDataset, ClipList, ClipMix
+from hf_rlt.data import ClipAugmentation, ClipCollator, ClipMix, TrainDataset, VideoList
 
 OFF = {"crop_scale": 1.0, "horizontal_flip": 0.0, "rand_augment_ops": 0, "erasing": 0.0}
 
@@ -40,10 +40,10 @@ def noise_per_frame(processor: RLTVideoProcessor) -> Callable:
 
 
 def share(
-    clips: ClipList, processor: RLTVideoProcessor, augmentation, draws: int, mix: ClipMix | None = None
+    clips: VideoList, processor: RLTVideoProcessor, augmentation, draws: int, mix: ClipMix | None = None
 ) -> Tensor:
     """Returns `(len(clips),)`: the mean share over `draws` epochs."""
-    data = ClipDataset(clips, processor, augmentation)
+    data = TrainDataset(clips, processor, augmentation)
     collate = ClipCollator(processor, mix, num_classes=2)
     shares = []
     for epoch in range(draws):
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=8)
     args = parser.parse_args()
     processor = RLTVideoProcessor()
-    clips = ClipList(args.clips, [0] * len(args.clips), ["a", "b"])
+    clips = VideoList(args.clips, [0] * len(args.clips), ["a", "b"])
     noisy = lambda frames: plain(frames) + 0.25 * torch.randn(16, 3, 224, 224)  # noqa: E731
     plain = ClipAugmentation(processor, **OFF)
     rows = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from hf_rlt.data import ClipDataset, ClipList
+from hf_rlt.data import TrainDataset, VideoList
 from hf_rlt.inference.measure import interleaved_seconds
 from hf_rlt.models.runs import grid_size
 from hf_rlt.tokens.count_clips import count_tokens
@@ -70,7 +70,7 @@ class OpenedScript:
         model_args, data, _, args = self.arguments("RLT")
         _, processor = self.module.load_model(model_args, self.train.names)
         sources = [self.train.sources[i] for i in _spread(len(self.train), COUNTED)]
-        clips = ClipList(sources, [0] * len(sources), ["video"])
+        clips = VideoList(sources, [0] * len(sources), ["video"])
         counts = count_tokens(clips, processor, args.dataloader_num_workers, data.on_bad_video, cache_dir)
         crop = processor.crop_size
         shape = (processor.num_frames, 3, crop["height"], crop["width"])
@@ -93,7 +93,7 @@ class OpenedScript:
         torch.manual_seed(0)
         model, processor = self.module.load_model(model_args, self.train.names)
         model.to(args.device).train()
-        items = ClipDataset(self.train, processor)
+        items = TrainDataset(self.train, processor)
         collate = self.module.make_collator(recipe, processor, len(self.train.names), 0.0)
         batch = collate([items[i] for i in _spread(len(items), args.per_device_train_batch_size)])
         batch = {key: value.to(args.device) for key, value in batch.items()}
@@ -115,7 +115,7 @@ def step(
 def time_steps(
     job: Job,
     names: Sequence[str],
-    clips: tuple[ClipList, ClipList],
+    clips: tuple[VideoList, VideoList],
     steps: int,
     rounds: int,
     say: Callable[[str], None],
@@ -147,7 +147,7 @@ def time_steps(
     return seconds
 
 
-def write_list(path: Path, clips: ClipList, every: bool) -> Path:
+def write_list(path: Path, clips: VideoList, every: bool) -> Path:
     """Returns the path of an annotation file of the clips: every one, or one of each of the first classes."""
     classes = sorted(set(clips.labels))[:8]
     chosen = range(len(clips)) if every else [clips.labels.index(k) for k in classes]

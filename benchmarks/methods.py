@@ -74,20 +74,20 @@ class Method:
     Attributes:
         name: as tables call it.
         kind: the model's class.
-        on_runs: whether it starts from the tokens that RLT computes.
+        after_rlt: whether it starts from the tokens that RLT computes.
         content_aware: whether what is left depends on what the clip shows.
         fit: from configuration, tokens and the number wanted to the settings that leave it.
     """
 
     name: str
     kind: type[PreTrainedModel]
-    on_runs: bool
+    after_rlt: bool
     content_aware: bool
     fit: Fit
 
     def lengths(self, run_lengths: Tensor) -> Tensor:
         """Returns the run lengths this method starts from; `run_lengths` are RLT's."""
-        return run_lengths if self.on_runs else torch.ones_like(run_lengths)
+        return run_lengths if self.after_rlt else torch.ones_like(run_lengths)
 
 
 def _nothing(config: Any, tokens: int, target: int) -> dict[str, Any]:

@@ -200,13 +200,13 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
         device: Device = "auto",
         output_dir: OutputDir = OUTPUT_DIR,
     ) -> None:
-        from hf_rlt.data import ViewDataset
+        from hf_rlt.data import EvalDataset
         from hf_rlt.hub.repo_config import read_config
-        from hf_rlt.inference.loading import open_clips, open_model
+        from hf_rlt.inference.loading import load, open_clips
 
         from .accuracy import evaluate
 
-        opened, processor = open_model(model)
+        opened, processor = load(model)
         if opened.config.model_type != "rlt_videomae":
             raise ValueError(
                 f"{model}: expected a VideoMAE or RLT-VideoMAE classifier, found {opened.config.model_type}."
@@ -223,7 +223,7 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
         clips = open_clips(data, names, video_dir, split)
         if thresholds is not None and name != "thresholds":
             raise ValueError(f"--thresholds goes with `hf-rlt benchmark thresholds`; {name} takes --threshold.")
-        views = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video)
+        views = EvalDataset(clips, processor, num_clips, num_crops, on_bad_video)
         asked_of = Wish(threshold, _numbers("--thresholds", thresholds or SWEEP), batch_size, workers)
         settings = choose(base, views, asked_of)
         rows = evaluate(base, views, settings, batch_size, workers, seed, say)

@@ -64,7 +64,7 @@ def measure(
     rows = []
     for file in files:
         say(file.name)
-        read = list(ours.read_clips(str(file), np.linspace(0, 1, clips).tolist()))
+        read = list(ours.decode(str(file), np.linspace(0, 1, clips).tolist()))
         calls: dict[str, Callable[[], Any]] = {
             OURS: partial(_pixels, ours, read),
             NO_RUNS: partial(_pixels, ours, read, threshold=None),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from hf_rlt.models.runs import keep_random
+from hf_rlt.models.runs import drop_random
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
 from .methods import RLT, STANDARD, forward, share_weights
@@ -36,13 +36,13 @@ def kept(batch: int, tokens: int, shares: Sequence[float]) -> dict[str, Tensor]:
     """
     every = torch.ones(batch, tokens, dtype=torch.int64)
     seeds = [torch.Generator().manual_seed(clip) for clip in range(batch)]
-    found = {f"{share:.0%}": keep_random(every, share, seeds) for share in shares}
+    found = {f"{share:.0%}": drop_random(every, share, seeds) for share in shares}
     less = every.clone()
     less[0, -1] = 0
     found[PACKED] = less
     if batch > 1:
         rows = zip(every, np.linspace(LEAST, 1, batch).tolist(), seeds, strict=True)
-        found[MIXED] = torch.cat([keep_random(row[None], share, [seed]) for row, share, seed in rows])
+        found[MIXED] = torch.cat([drop_random(row[None], share, [seed]) for row, share, seed in rows])
     return found
 
 

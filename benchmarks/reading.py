@@ -56,7 +56,7 @@ def readers() -> tuple[dict[str, Read], list[str]]:
 
 
 def _ours(path: str, indices: np.ndarray) -> np.ndarray:
-    with VideoReader(path, remember=False) as reader:
+    with VideoReader(path, use_cache=False) as reader:
         return reader.read(indices)
 
 
@@ -107,7 +107,7 @@ def measure(
     found, absent = readers()
     rows = []
     for file in files:
-        index = index_video(file, remember=False)
+        index = index_video(file, use_cache=False)
         about = _about(Path(file), index)
         for count in clips:
             if progress is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from hf_rlt.jobs.atomic import write_whole
+from hf_rlt.jobs.atomic import write_text_atomic
 
 PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av")
 Row = Mapping[str, Any]
@@ -108,7 +108,7 @@ def write_json(path: Path, content: Any) -> Path:
     """Returns the path, written whole or not at all; its folder is made if it does not exist."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_whole(path, text)
+    return write_text_atomic(path, text)
 
 
 def load(path: str | Path) -> dict[str, Any]:

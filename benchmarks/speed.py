@@ -67,7 +67,7 @@ class Workload:
             inputs = processor([str(file) for file in self.files], return_tensors="pt")
         else:
             positions = [0.5] if self.batch == 1 else np.linspace(0, 1, self.batch).tolist()
-            inputs = processor(list(processor.read_clips(self.files[0], positions)), return_tensors="pt")
+            inputs = processor(list(processor.decode(self.files[0], positions)), return_tensors="pt")
         return inputs["pixel_values"], inputs["run_lengths"]
 
 
@@ -150,7 +150,7 @@ def fit(models: dict[str, PreTrainedModel], methods: Sequence[Method], runs: Ten
     tokens, wanted = runs.shape[1], _wanted(runs)
     for method in methods:
         config, target = models[method.name].config, wanted
-        if match == "mean" and not method.on_runs:
+        if match == "mean" and not method.after_rlt:
             targets = range(1, wanted + 1)
             key = partial(_mean_tokens, method, copy.deepcopy(config), tokens)
             target = targets[min(bisect_left(targets, float(wanted), key=key), wanted - 1)]
@@ -191,7 +191,7 @@ def _end_to_end(
 
     def call(method: Method) -> Tensor:
         model = models[method.name]
-        pixels, runs = workload.read(processor if method.on_runs else plain)
+        pixels, runs = workload.read(processor if method.after_rlt else plain)
         batch = (pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device))
         return _call(models, method, batch)().cpu()
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from hf_rlt.inference import Options, predict
-from hf_rlt.inference.decoder import Clip, Decoder, Views
-from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.decoder import Decoder, VideoJob, ViewConfig
+from hf_rlt.inference.loading import load
 from hf_rlt.inference.pipeline import batches, decoder_for
-from hf_rlt.inference.runner import Launched, Runner
-from hf_rlt.jobs.worker_pool import Failed, Task
+from hf_rlt.inference.runner import PendingBatch, Runner
+from hf_rlt.jobs.worker_pool import Failure, Task
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
 from .methods import SHAPES, make_base
@@ -46,7 +46,7 @@ def open_shape_or_model(name: str, bf16: bool = False) -> tuple[Any, Any]:
         network = make_base(name, None, None, "sdpa")
         processor = RLTVideoProcessor(num_frames=network.config.num_frames, threshold=network.config.threshold)
     else:
-        network, processor = open_model(name)
+        network, processor = load(name)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     return network.to(device, torch.bfloat16 if bf16 else torch.float32).eval(), processor
 
@@ -66,7 +66,7 @@ def measure(
     The processes are started anew for each measurement and counted in; what they import was imported before.
 
     Args:
-        network, processor: as `hf_rlt.inference.loading.open_model` returns them, on the device.
+        network, processor: as `hf_rlt.inference.loading.load` returns them, on the device.
         files: videos; those that cannot be read are refused.
         options: of `predict`.
         repeat: how many times each video is taken, under names of their own.
@@ -76,7 +76,9 @@ def measure(
     Raises:
         ValueError: if a video cannot be read.
     """
-    runner = Runner(network, Views(processor, options.num_clips, options.num_crops), options.top_k, options.features)
+    runner = Runner(
+        network, ViewConfig(processor, options.num_clips, options.num_crops), options.top_k, options.features
+    )
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         videos = _linked(files, repeat, Path(scratch) / "videos")
@@ -113,10 +115,10 @@ def _row(videos: list[str], runner: Runner, options: Options, rounds: int, scrat
 def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = True) -> Iterator[Batch]:
     """Returns the batches that `predict` would compute, in memory of their own, or nothing of them but their number."""
     decoder: Decoder = decoder_for(runner.views, options)
-    tasks = (Task(Clip(video)) for video in videos)
+    tasks = (Task(VideoJob(video)) for video in videos)
     for batch in batches(decoder.decoded(tasks), options):
         for task in batch.tasks:
-            if isinstance(task.result, Failed):
+            if isinstance(task.result, Failure):
                 raise ValueError(f"{task.thing.video}: {task.result.reason}")
         if batch.tasks:
             slots = [decoder.slots[task.thing.slot] for task in batch.tasks]
@@ -126,7 +128,7 @@ def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = T
 
 
 def _compute(ready: list[Batch], runner: Runner) -> None:
-    under_way: deque[Launched] = deque()
+    under_way: deque[PendingBatch] = deque()
     for batch in ready:
         under_way.append(runner.launch(batch))
         if len(under_way) > runner.delay:

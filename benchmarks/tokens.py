@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_rlt.data import ClipList, read_annotations
+from hf_rlt.data import VideoList, read_annotations
 from hf_rlt.data.video_list import find_videos, none_found
 from hf_rlt.models.runs import grid_size
 from hf_rlt.models.sampling import fps_indices
@@ -25,7 +25,7 @@ from .record import Column, Row, column, percent, table
 RATE_TOLERANCE = 0.99  # 29.97 frames a second are 30
 
 
-def list_videos(data: str | Path, video_dir: str | Path | None = None, limit: int | None = None) -> ClipList:
+def list_videos(data: str | Path, video_dir: str | Path | None = None, limit: int | None = None) -> VideoList:
     """Return the videos of a folder, nested or flat, or of an annotation file; all of one class, as none is needed.
 
     Args:
@@ -47,7 +47,7 @@ def list_videos(data: str | Path, video_dir: str | Path | None = None, limit: in
         raise ValueError(f"{path}: expected a folder of videos or an annotation file (.csv, .json), found neither.")
     if limit is not None and limit < len(videos):
         videos = [videos[i * len(videos) // limit] for i in range(limit)]
-    return ClipList(videos, [0] * len(videos), ["video"])
+    return VideoList(videos, [0] * len(videos), ["video"])
 
 
 def measure(

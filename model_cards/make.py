@@ -7,9 +7,9 @@ Nothing on them was measured here; the numbers are those of `benchmarks.paper`, 
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.paper import INFERENCE, FineTuning, Inference, fine_tuning
 from huggingface_hub import EvalResult
 
+from benchmarks.paper import INFERENCE, FineTuning, Inference, fine_tuning
 from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, card_text, render
 from hf_rlt.hub.results import CHANGE, TASK, RLTCardData, dataset_names
 

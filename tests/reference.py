@@ -90,13 +90,13 @@ def resized_positions(table: Tensor, trained: tuple[int, int, int], grid: tuple[
     table = table.double().view(*trained, -1)
     result = torch.zeros(*grid, table.shape[-1], dtype=torch.float64)
     for place in np.ndindex(*grid):
-        sides = []
+        axes = []
         for i, old, new in zip(place, trained, grid, strict=True):
             source = min(max((i + 0.5) * old / new - 0.5, 0), old - 1)
             below = int(source)
-            sides.append(((below, 1 - (source - below)), (min(below + 1, old - 1), source - below)))
-        for t, weight_t in sides[0]:
-            for h, weight_h in sides[1]:
-                for w, weight_w in sides[2]:
+            axes.append(((below, 1 - (source - below)), (min(below + 1, old - 1), source - below)))
+        for t, weight_t in axes[0]:
+            for h, weight_h in axes[1]:
+                for w, weight_w in axes[2]:
                     result[place] += weight_t * weight_h * weight_w * table[t, h, w]
     return result.flatten(0, 2)

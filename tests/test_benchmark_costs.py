@@ -5,12 +5,12 @@ import json
 
 import pytest
 import torch
-from benchmarks import processing, ratios
 from typer.testing import CliRunner
 
+from benchmarks import processing, ratios
+from benchmarks.__main__ import app
 from conftest import FRAMES, SIDE, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.cli import app
 from hf_rlt.inference.measure import analytic_flops
 
 runner = CliRunner()
@@ -65,19 +65,17 @@ def test_achieved_is_speed_up_over_flop_ratio(checkpoint, clip, training, tmp_pa
 
 def test_both_commands_leave_a_record_that_gives_the_table_again(checkpoint, clip, tmp_path):
     out = tmp_path / "out"
-    words = ["benchmark", "ratios", str(clip), "--checkpoint", str(checkpoint), "--batch-sizes", "2", "--repeats", "1"]
+    words = ["ratios", str(clip), "--checkpoint", str(checkpoint), "--batch-sizes", "2", "--repeats", "1"]
     shown = runner.invoke(app, [*words, "--output-dir", str(out)])
     assert shown.exit_code == 0, shown.output
     assert "| 2 | mixed |" in shown.output
-    words = ["benchmark", "processing", str(clip), "--clips", "2", "--num-frames", "4", "--rounds", "1"]
+    words = ["processing", str(clip), "--clips", "2", "--num-frames", "4", "--rounds", "1"]
     shown = runner.invoke(app, [*words, "--output-dir", str(out)])
     assert shown.exit_code == 0, shown.output
     for name in ("ratios", "processing"):
         text = (out / f"{name}.md").read_text()
         assert json.loads((out / f"{name}.json").read_text())["rows"]
-        again = runner.invoke(
-            app, ["benchmark", "report", str(out / f"{name}.json"), "--output-dir", str(tmp_path / "again")]
-        )
+        again = runner.invoke(app, ["report", str(out / f"{name}.json"), "--output-dir", str(tmp_path / "again")])
         assert again.exit_code == 0
         assert (tmp_path / "again" / f"{name}.md").read_text() == text
 

@@ -6,22 +6,22 @@ import json
 import numpy as np
 import pytest
 import torch
-from benchmarks import methods, speed, speed_tables
-from benchmarks.accuracy import Setting, curve, dense_tokens, evaluate, matched, rlt_settings
 from typer.testing import CliRunner
 
+from benchmarks import methods, speed, speed_tables
+from benchmarks.__main__ import app
+from benchmarks.accuracy import Setting, curve, dense_tokens, evaluate, matched, rlt_settings
 from conftest import FRAMES, SIDE, TINY, moving_clips, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
-from hf_rlt.cli import app
-from hf_rlt.data import ViewDataset, from_folder
+from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.tokens.count_clips import count_tokens
 
 SIZE = {"height": SIDE, "width": SIDE}
 
 
 def run(*words):
-    return CliRunner().invoke(app, ["benchmark", *map(str, words)])
+    return CliRunner().invoke(app, [*map(str, words)])
 
 
 def scene(path, moving_rows, frames=40, seed=0):
@@ -193,7 +193,7 @@ def test_accuracy_counts_each_video_once_for_each_setting(base, labelled, proces
     folder, names = labelled
     clips = from_folder(folder, names)
     dense = RLTVideoProcessor(**{**processor.to_dict(), "threshold": None})
-    data = ViewDataset(clips, dense, num_clips=2, on_bad_video="skip")
+    data = EvalDataset(clips, dense, num_clips=2, on_bad_video="skip")
     settings = [
         Setting(methods.STANDARD, "dense"),
         *rlt_settings([0.0, 0.1]),
@@ -224,7 +224,7 @@ def test_accuracy_counts_each_video_once_for_each_setting(base, labelled, proces
 def test_random_masking_is_the_same_in_each_run(base, labelled, processor):
     folder, names = labelled
     dense = RLTVideoProcessor(**{**processor.to_dict(), "threshold": None})
-    data = ViewDataset(from_folder(folder, names), dense, on_bad_video="skip")
+    data = EvalDataset(from_folder(folder, names), dense, on_bad_video="skip")
 
     def scores(seed):
         setting = Setting(methods.METHODS["random"], "", {"token_keep_ratio": 0.2})

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 import pytest
-from benchmarks import reading, record
-from benchmarks.commands import app
 from typer.testing import CliRunner
 
+from benchmarks import reading, record
+from benchmarks.__main__ import app
 from test_reading import decode_all, write
 
 

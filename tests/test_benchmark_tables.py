@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import grey, paper, record, report, tokens
-from benchmarks.finetune import Job, train
-from benchmarks.finetune_timing import OpenedScript, time_steps
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks import grey, paper, record, report, tokens
+from benchmarks.__main__ import app
+from benchmarks.finetune import Job, train
+from benchmarks.finetune_timing import OpenedScript, time_steps
 from conftest import ramp, write_video
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.cli import app
-from hf_rlt.data import ClipList, ViewDataset, from_folder
+from hf_rlt.data import EvalDataset, VideoList, from_folder
 from hf_rlt.drawing.overlays import pixels_to_frames
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 
 def run(*words):
-    return CliRunner().invoke(app, ["benchmark", *(str(word) for word in words)])
+    return CliRunner().invoke(app, [*(str(word) for word in words)])
 
 
 def half_ramp(frames):
@@ -303,7 +303,7 @@ def test_a_script_that_fails_is_quoted_and_its_run_is_done_again(stub, videos, t
 
 
 def test_steps_are_timed_in_turn_with_every_training_clip_and_few_others(stub, tmp_path):
-    clips = ClipList([tmp_path / f"{i}.mp4" for i in range(6)], [0, 0, 1, 1, 1, 0], ["no", "yes"])
+    clips = VideoList([tmp_path / f"{i}.mp4" for i in range(6)], [0, 0, 1, 1, 1, 0], ["no", "yes"])
     data = ("--train_dir", "x", "--model_name_or_path", "m")
     job = Job(stub, tmp_path / "jobs", data, extra=("--bf16", "True", "--eval_strategy", "epoch"))
     seconds = time_steps(job, ["dense", "RLT"], (clips, clips), steps=3, rounds=2, say=print)
@@ -325,7 +325,7 @@ def test_the_real_script_tells_share_of_tokens_and_seconds_of_a_step(rendered_di
     data = ("--train_dir", str(rendered_digits / "train"), "--validation_dir", str(rendered_digits / "validation"))
     job = Job(ROOT / "examples" / "finetune.py", tmp_path, data, ("--per_device_train_batch_size", "2"))
     script = OpenedScript(job)
-    items = ViewDataset(from_folder(rendered_digits / "train"), digits_processor)
+    items = EvalDataset(from_folder(rendered_digits / "train"), digits_processor)
     shares = [float((items[i]["run_lengths"] > 0).float().mean()) for i in range(len(items))]
     assert script.share_computed(tmp_path) == pytest.approx(np.mean(shares))
     seconds = script.model_seconds(["RLT", "RLT+random"], repeats=1)

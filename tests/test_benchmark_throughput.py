@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import record, throughput
-from benchmarks.commands import app
 from typer.testing import CliRunner
 
+from benchmarks import record, throughput
+from benchmarks.__main__ import app
 from conftest import write_video
 from hf_rlt.inference import Options
 from test_classify import make_model

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from conftest import randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
-from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, from_folder
+from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
 from hf_rlt.data.token_budget import TokenBudgetSampler, batches_within
 from hf_rlt.inference.measure import peak_bytes
 from hf_rlt.tokens.count_clips import count_tokens
@@ -173,7 +173,7 @@ def finetune(monkeypatch):
 @pytest.fixture(scope="module")
 def digits(rendered_digits, digits_processor, tmp_path_factory):
     """The rendered clips, and their tokens."""
-    data = ClipDataset(from_folder(rendered_digits / "train"), digits_processor, cache_bytes=10**8)
+    data = TrainDataset(from_folder(rendered_digits / "train"), digits_processor, cache_bytes=10**8)
     return data, count_tokens(data.clips, digits_processor, cache_dir=tmp_path_factory.mktemp("tokens"))
 
 
@@ -204,7 +204,7 @@ def test_looking_ahead_fills_batches():
 
 
 def test_items_of_an_evaluation_are_grouped_by_what_they_compute(digits, digits_processor):
-    views = ViewDataset(digits[0].clips, digits_processor)
+    views = EvalDataset(digits[0].clips, digits_processor)
     batches = list(batches_within(DataLoader(views, batch_size=None, num_workers=1), 400))
     tokens = [sum(int((item["run_lengths"] > 0).sum()) for item in batch) for batch in batches]
     assert sum(tokens) == digits[1].sum()
@@ -386,7 +386,7 @@ def places(files, processor) -> list[dict]:
     """Returns training items from eight places of each real file."""
     items = []
     for number, file in enumerate(files):
-        for clip in processor.read_clips(str(file), np.linspace(0, 1, 8).tolist()):
+        for clip in processor.decode(str(file), np.linspace(0, 1, 8).tolist()):
             item = processor([clip], input_data_format="channels_last", do_sample_frames=False, return_tensors="pt")
             items.append({name: item[name][0] for name in ("pixel_values", "run_lengths")})
             items[-1]["labels"] = torch.tensor(number)
@@ -396,7 +396,7 @@ def places(files, processor) -> list[dict]:
 @pytest.mark.parametrize("source", ["digits", "real clips"])
 def test_peak_memory_of_batches_lies_within_a_tenth(digits, digits_processor, source):
     if source == "digits":
-        views = ViewDataset(digits[0].clips, digits_processor)
+        views = EvalDataset(digits[0].clips, digits_processor)
         items = [views[clip] for clip in range(16)] * 3
     elif (CLIPS / "real").is_dir():
         items = places(sorted((CLIPS / "real").iterdir()), digits_processor)

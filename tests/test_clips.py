@@ -15,13 +15,13 @@ from hf_rlt import RLTVideoProcessor, find_runs
 from hf_rlt.data import (
     ClipAugmentation,
     ClipCollator,
-    ClipDataset,
-    ClipList,
     ClipMix,
     ClipStream,
-    StreamedClips,
+    EvalDataset,
+    TrainDataset,
+    TrainStream,
     UnreadableClipError,
-    ViewDataset,
+    VideoList,
     count_tokens,
     from_folder,
     split_clips,
@@ -43,14 +43,14 @@ def with_bad(rendered_digits, tmp_path):
     sources = list(good.sources)
     sources[2], sources[5] = tmp_path / "damaged.mp4", tmp_path / "gone.mp4"
     sources[2].write_bytes(good.sources[2].read_bytes()[:2000])
-    return ClipList(sources, good.labels, good.names)
+    return VideoList(sources, good.labels, good.names)
 
 
 def test_items_are_what_the_processor_makes_of_the_file_with_and_without_cache(train, digits_processor):
     expected = digits_processor(str(train.sources[3]), return_tensors="pt")
     frame_bytes = 16 * 64 * 64 * 3
-    training = ClipDataset(train, digits_processor, cache_bytes=2 * frame_bytes)
-    views = ViewDataset(train, digits_processor, cache_bytes=2 * frame_bytes)
+    training = TrainDataset(train, digits_processor, cache_bytes=2 * frame_bytes)
+    views = EvalDataset(train, digits_processor, cache_bytes=2 * frame_bytes)
     for _ in range(2):
         item = training[3]
         assert torch.equal(item["pixel_values"], expected["pixel_values"])
@@ -64,7 +64,7 @@ def test_items_are_what_the_processor_makes_of_the_file_with_and_without_cache(t
 
 
 def test_everything_random_depends_on_seed_epoch_and_clip_only(train, digits_processor):
-    data = ClipDataset(train, digits_processor, ClipAugmentation(digits_processor, **AUGMENTATION), True, seed=7)
+    data = TrainDataset(train, digits_processor, ClipAugmentation(digits_processor, **AUGMENTATION), True, seed=7)
     data.set_epoch(3)
     first = data[5]["pixel_values"]
     torch.manual_seed(1)
@@ -72,13 +72,13 @@ def test_everything_random_depends_on_seed_epoch_and_clip_only(train, digits_pro
     assert torch.equal(data[5]["pixel_values"], first)
     assert torch.equal(torch.random.get_rng_state(), state)
     for change in ({"epoch": 4}, {"index": 6}, {"seed": 8}):
-        other = ClipDataset(train, digits_processor, data.maker.augmentation, True, seed=change.get("seed", 7))
+        other = TrainDataset(train, digits_processor, data.maker.augmentation, True, seed=change.get("seed", 7))
         other.set_epoch(change.get("epoch", 3))
         assert not torch.equal(other[change.get("index", 5)]["pixel_values"], first)
 
 
 def test_running_loading_processes_learn_the_epoch(train, digits_processor):
-    data = ClipDataset(train, digits_processor, ClipAugmentation(digits_processor, **AUGMENTATION))
+    data = TrainDataset(train, digits_processor, ClipAugmentation(digits_processor, **AUGMENTATION))
     loader = DataLoader(data, batch_size=None, num_workers=1, persistent_workers=True)
     for epoch in (0, 1, 0):
         data.set_epoch(epoch)
@@ -89,9 +89,9 @@ def test_running_loading_processes_learn_the_epoch(train, digits_processor):
 
 def test_a_clip_is_decoded_once_and_augmented_twice(train, digits_processor, monkeypatch):
     reads = []
-    original = RLTVideoProcessor.read_clips
-    monkeypatch.setattr(RLTVideoProcessor, "read_clips", lambda *args: reads.append(1) or original(*args))
-    data = ClipDataset(train, digits_processor, ClipAugmentation(digits_processor, **AUGMENTATION), repeats=2)
+    original = RLTVideoProcessor.decode
+    monkeypatch.setattr(RLTVideoProcessor, "decode", lambda *args: reads.append(1) or original(*args))
+    data = TrainDataset(train, digits_processor, ClipAugmentation(digits_processor, **AUGMENTATION), repeats=2)
     item = data[0]
     assert len(reads) == 1
     assert item["pixel_values"].shape == (2, 16, 3, 64, 64)
@@ -106,12 +106,12 @@ def test_random_clips_lie_anywhere_in_the_video(tmp_path):
     path = write_video(tmp_path / "ramp.mp4", ramp(40))  # frame i has the value 5 i + 10
     size = {"height": 32, "width": 32}
     processor = RLTVideoProcessor(num_frames=4, frame_stride=2, size=size, crop_size=size, do_normalize=False)
-    clips = ClipList([path], [0], ["a", "b"])
+    clips = VideoList([path], [0], ["a", "b"])
 
     def frames(data):
         return np.round((data[0]["pixel_values"][0].mean((1, 2, 3)).numpy() * 255 - 10) / 5).astype(int)
 
-    data = ClipDataset(clips, processor, random_clips=True)
+    data = TrainDataset(clips, processor, random_clips=True)
     starts = []
     for epoch in range(60):
         data.set_epoch(epoch)
@@ -127,7 +127,7 @@ def test_random_clips_lie_anywhere_in_the_video(tmp_path):
         seen.append(frames(data))
     assert all((row // 10 == [0, 1, 2, 3]).all() for row in seen)  # each frame stays in its segment
     assert len({tuple(row) for row in seen}) > 10
-    assert frames(ClipDataset(clips, processor)).tolist() == [5, 15, 25, 35]
+    assert frames(TrainDataset(clips, processor)).tolist() == [5, 15, 25, 35]
 
 
 def test_views_are_the_crops_and_clips_of_the_definition(tmp_path):
@@ -137,9 +137,9 @@ def test_views_are_the_crops_and_clips_of_the_definition(tmp_path):
     processor = RLTVideoProcessor(
         num_frames=4, frame_stride=2, size={"shortest_edge": 32}, crop_size=crop, patch_size=8, threshold=0.6
     )
-    item = ViewDataset(ClipList([path], [1], ["a", "b"]), processor, num_clips=3, num_crops=3)[0]
+    item = EvalDataset(VideoList([path], [1], ["a", "b"]), processor, num_clips=3, num_crops=3)[0]
     assert item["pixel_values"].shape == (9, 4, 3, 32, 32)
-    whole = RLTVideoProcessor(num_frames=40, frame_stride=1).read_clips(str(path))[0]  # all 40 frames
+    whole = RLTVideoProcessor(num_frames=40, frame_stride=1).decode(str(path))[0]  # all 40 frames
     mean, std = np.array(processor.image_mean), np.array(processor.image_std)
     for clip, start in enumerate((0, 16, 33)):  # 33 free places: 0, 16.5 (down) and 33
         for place, left in enumerate((0, 16, 32)):
@@ -148,7 +148,7 @@ def test_views_are_the_crops_and_clips_of_the_definition(tmp_path):
             view = item["pixel_values"][3 * clip + place]
             assert (view - expected).abs().max() < 1e-5
     assert torch.equal(item["run_lengths"], find_runs(item["pixel_values"], 0.6, 2, 8))
-    tall = ViewDataset(ClipList([path], [1], ["a", "b"]), RLTVideoProcessor(**processor.to_dict() | {"size": crop}))
+    tall = EvalDataset(VideoList([path], [1], ["a", "b"]), RLTVideoProcessor(**processor.to_dict() | {"size": crop}))
     assert tall[0]["pixel_values"].shape == (4, 3, 32, 32)
 
 
@@ -157,17 +157,17 @@ def test_one_view_is_the_processors_and_views_too_large_are_refused(rendered_dig
     size = {"height": 96, "width": 96}
     larger = RLTVideoProcessor(num_frames=16, size={"shortest_edge": 64}, crop_size=size)
     with pytest.raises(ValueError, match="Expected frames of at least 96x96 to crop from, received 64x64"):
-        ViewDataset(clips, larger, num_crops=3)[0]
+        EvalDataset(clips, larger, num_crops=3)[0]
     for changes in ({"num_clips": 0}, {"num_crops": 0}):
         with pytest.raises(ValueError, match="received 0"):
-            ViewDataset(clips, digits_processor, **changes)
+            EvalDataset(clips, digits_processor, **changes)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_video_is_reported_once_by_name_and_keeps_its_place(with_bad, digits_processor, capfd, workers):
     to_stderr = logging.StreamHandler()
     logging.getLogger("hf_rlt").addHandler(to_stderr)
-    data = ViewDataset(with_bad, digits_processor, on_bad_video="skip")
+    data = EvalDataset(with_bad, digits_processor, on_bad_video="skip")
     loader = DataLoader(data, batch_size=4, num_workers=workers, collate_fn=ClipCollator(digits_processor))
     for _ in range(2):
         labels = torch.cat([batch["labels"] for batch in loader]).tolist()
@@ -180,34 +180,34 @@ def test_a_bad_video_is_reported_once_by_name_and_keeps_its_place(with_bad, digi
 
 
 def test_a_bad_video_stops_unless_it_is_to_be_skipped(with_bad, digits_processor):
-    for data in (ViewDataset(with_bad, digits_processor), ClipDataset(with_bad, digits_processor)):
+    for data in (EvalDataset(with_bad, digits_processor), TrainDataset(with_bad, digits_processor)):
         assert data[1]["labels"] >= 0
         with pytest.raises(UnreadableClipError, match=r"Clip 2 .*damaged\.mp4.* --on-bad-video skip"):
             data[2]
         with pytest.raises(UnreadableClipError, match=r"Clip 5 .*gone\.mp4"):
             data[5]
     with pytest.raises(ValueError, match=r"Expected on_bad_video to be one of .*'ignore'"):
-        ViewDataset(with_bad, digits_processor, on_bad_video="ignore")
+        EvalDataset(with_bad, digits_processor, on_bad_video="ignore")
     with pytest.raises(ValueError, match=r"Expected on_bad_video to be one of .*'ignore'"):
-        StreamedClips(None, digits_processor, on_bad_video="ignore")
-    for kind in (ClipDataset, StreamedClips):
+        TrainStream(None, digits_processor, on_bad_video="ignore")
+    for kind in (TrainDataset, TrainStream):
         with pytest.raises(ValueError, match="Expected repeats >= 1, received 0"):
             kind(with_bad, digits_processor, repeats=0)
 
 
 def test_a_stream_gives_the_clips_of_the_list_pass_after_pass(rendered_digits, digits_processor):
     augmentation = ClipAugmentation(digits_processor, **AUGMENTATION)
-    listed = ClipDataset(from_folder(rendered_digits / "train"), digits_processor)
+    listed = TrainDataset(from_folder(rendered_digits / "train"), digits_processor)
     summary = lambda item: (int(item["labels"]), float(item["pixel_values"].sum()))  # noqa: E731
     expected = {summary(listed[i]) for i in range(16)}
     for workers in (0, 2):
-        stream = StreamedClips(ClipStream(str(rendered_digits), "train", shuffle_buffer=8), digits_processor)
+        stream = TrainStream(ClipStream(str(rendered_digits), "train", shuffle_buffer=8), digits_processor)
         items = [summary(item) for item in islice(DataLoader(stream, batch_size=None, num_workers=workers), 32)]
         if workers == 0:
             assert set(items[:16]) == set(items[16:]) == expected
             assert items[:16] != items[16:]
         assert set(items) == expected
-    changed = StreamedClips(ClipStream(str(rendered_digits), "train"), digits_processor, augmentation)
+    changed = TrainStream(ClipStream(str(rendered_digits), "train"), digits_processor, augmentation)
     first, again = (list(islice(changed, 32)) for _ in range(2))
     pixels = [item["pixel_values"] for item in first]
     assert all(torch.equal(a, b["pixel_values"]) for a, b in zip(pixels, again, strict=True))
@@ -222,14 +222,14 @@ def test_bad_videos_of_a_stream(rendered_digits, digits_processor, caplog):
             (bad / split / name).mkdir(parents=True, exist_ok=True)
             (bad / split / name / "broken.mp4").write_bytes(b"no video")
             (bad / split / name / "whole.mp4").write_bytes(good[0].read_bytes())
-    stream = StreamedClips(ClipStream(str(bad), "train"), digits_processor, on_bad_video="skip")
+    stream = TrainStream(ClipStream(str(bad), "train"), digits_processor, on_bad_video="skip")
     with caplog.at_level(logging.WARNING):
         items = list(islice(stream, 12))  # three passes
     assert sorted(int(item["labels"]) for item in items) == [-100] * 6 + [0] * 3 + [1] * 3
     assert caplog.text.count("a/broken.mp4: ") == 1
     assert int(stream.bad_count) == 2
     with pytest.raises(UnreadableClipError, match=r"broken\.mp4.* --on-bad-video skip"):
-        list(islice(StreamedClips(ClipStream(str(bad), "train"), digits_processor), 4))
+        list(islice(TrainStream(ClipStream(str(bad), "train"), digits_processor), 4))
 
 
 def test_files_that_lie_elsewhere_are_fetched(rendered_digits, digits_processor):
@@ -257,14 +257,14 @@ def test_linked_folders_are_entered_and_parts_of_a_list_stay_unread(rendered_dig
         def __getitem__(self, index):
             return f"video {index}" if index == 3 else pytest.fail("read")
 
-    train, held = split_clips(ClipList(Unread(), [0, 1] * 5, ["a", "b"]), 0.3)
+    train, held = split_clips(VideoList(Unread(), [0, 1] * 5, ["a", "b"]), 0.3)
     part = next(part for part in (train, held) if 3 in part.sources.indices)
     assert part.sources[part.sources.indices.index(3)] == "video 3"
     assert len(train) + len(held) == 10
 
 
 def test_neighbours_in_a_batch_are_different_clips_with_repeated_augmentation(train, digits_processor):
-    data = ClipDataset(train, digits_processor, repeats=2)
+    data = TrainDataset(train, digits_processor, repeats=2)
     one_class_each = [next(i for i, label in enumerate(train.labels) if label == k) for k in range(4)]
     batch = ClipCollator(digits_processor, ClipMix(8, 0.8, 0), num_classes=8)([data[i] for i in one_class_each])
     assert ((batch["labels"] > 0).sum(1) == 2).all()
@@ -272,7 +272,7 @@ def test_neighbours_in_a_batch_are_different_clips_with_repeated_augmentation(tr
 
 def test_frames_are_not_sampled_a_second_time(train, digits_processor):
     again = RLTVideoProcessor(**digits_processor.to_dict() | {"do_sample_frames": True})
-    first, second = (ViewDataset(train, processor)[0] for processor in (digits_processor, again))
+    first, second = (EvalDataset(train, processor)[0] for processor in (digits_processor, again))
     assert torch.equal(first["pixel_values"], second["pixel_values"])
 
 
@@ -290,8 +290,8 @@ def test_tokens_are_counted_once_and_an_interrupted_count_goes_on(with_bad, digi
     with pytest.raises(KeyboardInterrupt):
         count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path, progress=interrupt)
     read = []
-    original = RLTVideoProcessor.read_clips
-    monkeypatch.setattr(RLTVideoProcessor, "read_clips", lambda *args: read.append(args[1]) or original(*args))
+    original = RLTVideoProcessor.decode
+    monkeypatch.setattr(RLTVideoProcessor, "decode", lambda *args: read.append(args[1]) or original(*args))
     file = next(tmp_path.glob("*.jsonl"))
     file.write_text(file.read_text() + '["torn')
     counts = count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path)
@@ -307,7 +307,7 @@ def test_tokens_are_counted_once_and_an_interrupted_count_goes_on(with_bad, digi
 
 
 def test_mixing_happens_before_runs_are_found(train, digits_processor):
-    data = ClipDataset(train, digits_processor)
+    data = TrainDataset(train, digits_processor)
     items = [data[i] for i in range(6)]
     plain = ClipCollator(digits_processor)(items)
     for alphas in ({"mixup": 0.8, "cutmix": 0}, {"mixup": 0, "cutmix": 1.0}, {}):
@@ -326,7 +326,7 @@ def test_mixing_happens_before_runs_are_found(train, digits_processor):
 
 
 def test_mixup_and_its_targets_are_those_of_the_definition(train, digits_processor):
-    data = ClipDataset(train, digits_processor)
+    data = TrainDataset(train, digits_processor)
     items = [data[i] for i in range(4)]
     clips = torch.cat([item["pixel_values"] for item in items])
     labels = [int(item["labels"]) for item in items]
@@ -341,7 +341,7 @@ def test_mixup_and_its_targets_are_those_of_the_definition(train, digits_process
 
 
 def test_skipped_videos_are_not_mixed_into_others(with_bad, digits_processor):
-    data = ClipDataset(with_bad, digits_processor, on_bad_video="skip")
+    data = TrainDataset(with_bad, digits_processor, on_bad_video="skip")
     batch = ClipCollator(digits_processor, ClipMix(8), num_classes=8)([data[i] for i in range(8)])
     bad = (batch["labels"] == -100).all(1)
     assert bad.nonzero()[:, 0].tolist() == [2, 5]
@@ -351,7 +351,7 @@ def test_skipped_videos_are_not_mixed_into_others(with_bad, digits_processor):
 
 
 def test_random_thresholds_and_random_masking_are_drawn_for_each_clip(train, digits_processor):
-    data = ClipDataset(train, digits_processor)
+    data = TrainDataset(train, digits_processor)
     items = [data[i] for i in range(4)]
     clips = torch.cat([item["pixel_values"] for item in items])
     full = find_runs(clips, 0.1, 2, 8)
@@ -403,10 +403,10 @@ class TestSkippingIsOneRule:
     )
 
     def data(self, kind, sources, processor, **changes):
-        clips = ClipList(sources, [0] * len(sources), ["a", "b"])
+        clips = VideoList(sources, [0] * len(sources), ["a", "b"])
         return kind(clips, processor, on_bad_video="skip", **changes)
 
-    @pytest.mark.parametrize("kind", [ClipDataset, ViewDataset])
+    @pytest.mark.parametrize("kind", [TrainDataset, EvalDataset])
     def test_sources_that_are_no_videos(self, train, digits_processor, kind, tmp_path):
         data = self.data(kind, [*self.SOURCES, train.sources[0]], digits_processor)
         labels = [int(data[index]["labels"]) for index in range(len(data))]
@@ -424,7 +424,7 @@ class TestSkippingIsOneRule:
         small, large = (
             write_video(tmp_path / f"{side}.mp4", np.zeros((4, side, side, 3), np.uint8)) for side in (32, 96)
         )
-        data = self.data(ViewDataset, [small, large], processor, num_crops=3)
+        data = self.data(EvalDataset, [small, large], processor, num_crops=3)
         assert [int(data[index]["labels"]) for index in range(2)] == [-100, 0]
 
     def test_what_augmentation_refuses(self, train, digits_processor):
@@ -434,15 +434,15 @@ class TestSkippingIsOneRule:
         def stumble(frames):
             raise TypeError("a bug")
 
-        assert int(self.data(ClipDataset, train.sources, digits_processor, augmentation=refuse)[0]["labels"]) == -100
+        assert int(self.data(TrainDataset, train.sources, digits_processor, augmentation=refuse)[0]["labels"]) == -100
         with pytest.raises(TypeError, match="a bug"):
-            self.data(ClipDataset, train.sources, digits_processor, augmentation=stumble)[0]
+            self.data(TrainDataset, train.sources, digits_processor, augmentation=stumble)[0]
 
     def test_streams(self, train, digits_processor, caplog):
         class Rows:
             def read(self, epoch):
                 return iter([(None, 0), ({"path": None, "bytes": None}, 1), (train.sources[0], 1)])
 
-        stream = StreamedClips(Rows(), digits_processor, on_bad_video="skip")
+        stream = TrainStream(Rows(), digits_processor, on_bad_video="skip")
         assert [int(item["labels"]) for item in islice(stream, 6)] == [-100, -100, 1] * 2
         assert caplog.text.count("Skipped, it cannot be read") == int(stream.bad_count)

@@ -8,7 +8,7 @@ from torch._dynamo.utils import counters
 
 from conftest import moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
-from hf_rlt.models.runs import keep_random
+from hf_rlt.models.runs import drop_random
 
 BATCHES = 50
 
@@ -20,7 +20,7 @@ def batches():
         clips = moving_clips(4, seed=seed)
         ratio = 0.3 + 0.7 * torch.rand(1, generator=generator).item()
         torch.manual_seed(seed)
-        yield clips, keep_random(find_runs(clips, 0.1, 2, 8), ratio)
+        yield clips, drop_random(find_runs(clips, 0.1, 2, 8), ratio)
 
 
 @pytest.fixture(autouse=True)

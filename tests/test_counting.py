@@ -23,9 +23,9 @@ from hf_rlt import RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.cli.console import spinner
 from hf_rlt.data.text_files import path_of
-from hf_rlt.jobs.worker_pool import Failed, Task, in_processes
-from hf_rlt.tokens import Counted, CountFile, Question, TokenCount, count_video, count_videos, find, videos
-from hf_rlt.tokens.summary import Tally
+from hf_rlt.jobs.worker_pool import Failure, Task, map_ordered
+from hf_rlt.tokens import CountConfig, CountFile, TokenCount, VideoCounts, count_video, count_videos, find, videos
+from hf_rlt.tokens.summary import Totals
 
 ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
 REFUSED = {
@@ -91,7 +91,7 @@ class TestOneVideo:
     def test_counts_are_those_of_the_processors_run_lengths(self, folder, settings):
         video = folder / "b.mp4"
         rates, thresholds = (None, 2.5, 30.0), (0.0, 0.1, 0.8)
-        counts = iter(count_video(video, Question(small(**settings), rates, thresholds)))
+        counts = iter(count_video(video, CountConfig(small(**settings), rates, thresholds)))
         for rate, threshold in itertools.product(rates, thresholds):
             changes = {} if rate is None else {"fps": rate, "sampling": "clip"}
             made = small(**{**settings, **changes}, threshold=threshold)(str(video), return_tensors="pt")["run_lengths"]
@@ -100,18 +100,18 @@ class TestOneVideo:
             assert (count.tokens_before, count.tokens_after) == (made.numel(), int((made > 0).sum()))
             assert count.longest_run == int(made.max())
             assert count.share == int((made > 0).sum()) / made.numel()
-        assert len({count.tokens_after for count in count_video(video, Question(small(), rates, thresholds))}) > 2
+        assert len({count.tokens_after for count in count_video(video, CountConfig(small(), rates, thresholds))}) > 2
 
     def test_several_clips_are_spread_over_the_video_and_averaged(self, folder):
         video = folder / "b.mp4"
-        (count,) = count_video(video, Question(small(), clips=3))
+        (count,) = count_video(video, CountConfig(small(), clips=3))
         made = [small(position=at)(str(video), return_tensors="pt")["run_lengths"] for at in (0.0, 0.5, 1.0)]
         assert count.tokens_after == sum(int((lengths > 0).sum()) for lengths in made) / 3
         assert count.longest_run == max(int(lengths.max()) for lengths in made)
         assert (count.clips, count.frames) == (3, 4)
 
     def test_each_frame_is_decoded_once_and_few_are_held(self, folder, monkeypatch):
-        read, question = [], Question(small(), (None, 5.0, 10.0), (0.05, 0.1), clips=4)
+        read, question = [], CountConfig(small(), (None, 5.0, 10.0), (0.05, 0.1), clips=4)
         whole = count_video(folder / "b.mp4", question)
 
         def watched(video, indices, index):
@@ -134,16 +134,16 @@ class TestOneVideo:
             ({"fps": 2.0}, 2.0),
             ({"frame_stride": 9}, 3.6),
         ):
-            (count,) = count_video(still, Question(small(**settings)))
+            (count,) = count_video(still, CountConfig(small(**settings)))
             assert count.longest_run == 2
             assert count.longest_run_seconds == pytest.approx(seconds)
             assert count.repeated_frames == 0
         short = write_video(tmp_path / "short.mp4", np.full((3, 48, 64, 3), 90, np.uint8))
-        (count,) = count_video(short, Question(small()))
+        (count,) = count_video(short, CountConfig(small()))
         assert count.longest_run_seconds == pytest.approx(0.3)  # no more than there is
         assert count.repeated_frames == 2  # 0, 2, 2, 2
         single = write_video(tmp_path / "single.mp4", np.full((1, 48, 64, 3), 90, np.uint8))
-        (count,) = count_video(single, Question(small()))
+        (count,) = count_video(single, CountConfig(small()))
         assert (count.tokens_after, count.tokens_before, count.longest_run, count.repeated_frames) == (4, 8, 2, 3)
         assert count.longest_run_seconds == pytest.approx(0.1)
 
@@ -209,7 +209,7 @@ class TestProcesses:
     def test_order_is_kept_and_little_is_held(self):
         pulled, found = [], []
         endless = (pulled.append(number) or Task(number) for number in itertools.count())
-        results = in_processes(endless, late, 2, found.append, window=6)
+        results = map_ordered(endless, late, 2, found.append, window=6)
         for expected in range(30):
             task = next(results)
             assert (task.thing, task.result) == (expected, 10 * expected)
@@ -219,25 +219,25 @@ class TestProcesses:
         assert multiprocessing.active_children() == []
 
     def test_errors_and_deaths_concern_one_task(self):
-        tasks = list(in_processes(map(Task, range(4)), fragile, 2))
+        tasks = list(map_ordered(map(Task, range(4)), fragile, 2))
         assert [task.thing for task in tasks] == list(range(4))
         for task in tasks:
             if task.thing % 4 == 1:
-                assert task.result == Failed(
+                assert task.result == Failure(
                     "the process that read it ended, twice (SIGKILL, perhaps for lack of memory)."
                 )
             elif task.thing % 4 == 2:
-                assert task.result == Failed("ZeroDivisionError: a library's surprise")
+                assert task.result == Failure("ZeroDivisionError: a library's surprise")
             else:
                 assert task.result == task.thing + 1  # one thread in each process
 
     def test_a_process_that_dies_by_chance_costs_nothing(self, tmp_path):
-        (task,) = in_processes([Task(str(tmp_path / "tried"))], once, 1)
+        (task,) = map_ordered([Task(str(tmp_path / "tried"))], once, 1)
         assert (task.result, task.tries) == ("second attempt", 2)
 
     def test_a_process_keeps_busy_while_nobody_asks(self, tmp_path):
         names = [str(tmp_path / f"{number}") for number in range(9)]
-        results = in_processes(map(Task, names), touch, 1, queued=4)
+        results = map_ordered(map(Task, names), touch, 1, queued=4)
         assert next(results).thing == names[0]
         deadline = time.monotonic() + 20
         while not Path(names[3]).exists() and time.monotonic() < deadline:
@@ -247,9 +247,9 @@ class TestProcesses:
 
     def test_tasks_that_wait_at_a_process_that_dies_are_done_once(self, tmp_path):
         names = [str(tmp_path / name) for name in ("a", "b", "kill", "c", "d", "e")]
-        tasks = list(in_processes(map(Task, names), touch, 1, queued=6))
+        tasks = list(map_ordered(map(Task, names), touch, 1, queued=6))
         assert [task.thing for task in tasks] == names
-        assert [isinstance(task.result, Failed) for task in tasks] == [False, False, True, False, False, False]
+        assert [isinstance(task.result, Failure) for task in tasks] == [False, False, True, False, False, False]
         assert [task.tries for task in tasks] == [1, 1, 2, 1, 1, 1]
         assert {Path(name).read_text() for name in names if "kill" not in name} == {"once"}
 
@@ -257,7 +257,7 @@ class TestProcesses:
 class TestManyVideos:
     def test_a_video_that_kills_its_process_is_reported_and_the_rest_goes_on(self, folder, tmp_path):
         write_video(folder / "a" / "15.mp4", noise(7))
-        question = Question(small(Fatal))
+        question = CountConfig(small(Fatal))
         with CountFile(tmp_path / "counts.jsonl", question) as store:
             counted = list(count_videos(find([folder]), question, 2, store))
         assert [Path(video.video).name for video in counted] == ["b.mp4", "1.mp4", "15.mp4", "2.mp4", "3.MP4"]
@@ -265,7 +265,7 @@ class TestManyVideos:
         assert "SIGKILL" in counted[2].problem
         assert len((tmp_path / "counts.jsonl").read_text().splitlines()) == 4
         for video in counted[:2]:
-            assert video.counts == count_video(video.video, Question(small()))
+            assert video.counts == count_video(video.video, CountConfig(small()))
 
     def test_ctrl_c_keeps_what_was_found(self, folder, tmp_path, monkeypatch):
         write_video(folder / "a" / "15.mp4", noise(5))
@@ -289,7 +289,7 @@ class TestManyVideos:
     def test_what_is_no_file_is_reported(self, folder):
         os.mkfifo(folder / "pipe.mp4")
         (folder / "link.mp4").symlink_to("nowhere")
-        problems = {Path(v.video).name: v.problem for v in count_videos(find([folder]), Question(small()))}
+        problems = {Path(v.video).name: v.problem for v in count_videos(find([folder]), CountConfig(small()))}
         assert problems.pop("pipe.mp4") == "expected a file, found something else."
         assert problems.pop("link.mp4") == "cannot be found (No such file or directory)."
         assert set(problems.values()) == {None}
@@ -301,7 +301,7 @@ class TestOutput:
             return list(count_videos(find([folder]), question, 1, store))
 
     def test_an_unchanged_video_is_not_read_again(self, folder, tmp_path, monkeypatch):
-        output, question = tmp_path / "counts.jsonl", Question(small(), thresholds=(0.1, 0.8))
+        output, question = tmp_path / "counts.jsonl", CountConfig(small(), thresholds=(0.1, 0.8))
         first = self.count(folder, output, question)
         content = output.read_bytes()
         assert len(content.splitlines()) == 8
@@ -316,17 +316,17 @@ class TestOutput:
 
     def test_other_settings_are_counted_anew_and_more_thresholds_are_added(self, folder, tmp_path):
         output = tmp_path / "counts.jsonl"
-        self.count(folder / "a" / "c", output, Question(small()))
+        self.count(folder / "a" / "c", output, CountConfig(small()))
         for question, known, more in (
-            (Question(small()), True, 0),
-            (Question(small(threshold=0.7)), True, 0),  # the processor's own threshold is not what is asked for
-            (Question(small(), thresholds=(0.1, 0.3)), False, 1),
-            (Question(small(), thresholds=(0.3, 0.1)), True, 0),
-            (Question(small(), fps=(None, 5.0)), False, 1),
-            (Question(small(), clips=2), False, 1),
-            (Question(small(patch_size=8)), False, 1),
-            (Question(small(frame_stride=3)), False, 1),
-            (Question(small(image_mean=[0.5, 0.5, 0.5])), False, 1),
+            (CountConfig(small()), True, 0),
+            (CountConfig(small(threshold=0.7)), True, 0),  # the processor's own threshold is not what is asked for
+            (CountConfig(small(), thresholds=(0.1, 0.3)), False, 1),
+            (CountConfig(small(), thresholds=(0.3, 0.1)), True, 0),
+            (CountConfig(small(), fps=(None, 5.0)), False, 1),
+            (CountConfig(small(), clips=2), False, 1),
+            (CountConfig(small(patch_size=8)), False, 1),
+            (CountConfig(small(frame_stride=3)), False, 1),
+            (CountConfig(small(image_mean=[0.5, 0.5, 0.5])), False, 1),
         ):
             before = len(output.read_text().splitlines())
             counted = self.count(folder / "a" / "c", output, question)
@@ -337,7 +337,7 @@ class TestOutput:
                 assert video.counts == count_video(video.video, question)
 
     def test_a_torn_line_costs_that_line(self, folder, tmp_path):
-        output, question = tmp_path / "counts.jsonl", Question(small())
+        output, question = tmp_path / "counts.jsonl", CountConfig(small())
         wanted = [video.counts for video in self.count(folder / "a", output, question)]
         content = output.read_bytes()
         ends = [place + 1 for place, byte in enumerate(content) if byte == 10]
@@ -351,7 +351,7 @@ class TestOutput:
 
     def test_a_full_disk_tears_no_record(self, folder, tmp_path):
         resource = pytest.importorskip("resource")
-        output, question = tmp_path / "counts.jsonl", Question(small())
+        output, question = tmp_path / "counts.jsonl", CountConfig(small())
         self.count(folder / "a" / "1.mp4", output, question)
         content = output.read_bytes()
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -365,7 +365,7 @@ class TestOutput:
         assert output.read_bytes() == content
 
     def test_a_file_that_is_being_written_is_not_written_by_another(self, folder, tmp_path):
-        output, question = tmp_path / "counts.jsonl", Question(small())
+        output, question = tmp_path / "counts.jsonl", CountConfig(small())
         with CountFile(output, question):
             done = run(folder / "b.mp4", "--output", output)
         assert done.exit_code == 2
@@ -382,7 +382,7 @@ class TestOutput:
         assert output.read_bytes() == content
 
 
-def count_one_by_one(folder: Path, question: Question) -> None:
+def count_one_by_one(folder: Path, question: CountConfig) -> None:
     torch.set_num_threads(1)
     with CountFile(folder / "counts.jsonl", question) as store:
         for video in find([folder / "tree"]):
@@ -398,7 +398,7 @@ class TestThousands:
                 os.link(clip, tmp_path / "tree" / f"{part:02}" / f"{name:02}.mp4")
         output, options = tmp_path / "counts.jsonl", ("--image-size", "16", "--num-frames", "2", "--frame-stride", "1")
         size = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
-        question = Question(RLTVideoProcessor(num_frames=2, frame_stride=1, **size))
+        question = CountConfig(RLTVideoProcessor(num_frames=2, frame_stride=1, **size))
         process = multiprocessing.get_context("fork").Process(target=count_one_by_one, args=(tmp_path, question))
         process.start()
         while process.is_alive() and (not output.exists() or output.read_bytes().count(b"\n") < 300):
@@ -408,7 +408,7 @@ class TestThousands:
         assert process.exitcode == -signal.SIGKILL
         known = output.read_bytes().count(b"\n")
         assert 300 <= known < 1500
-        names, held, tally = [], [], Tally(40)
+        names, held, tally = [], [], Totals(40)
         with CountFile(output, question) as store:
             tracemalloc.start()
             for video in count_videos(find([tmp_path / "tree"]), question, 2, store):
@@ -431,11 +431,11 @@ class TestThousands:
 class TestSummary:
     def test_mean_quartiles_and_the_videos_at_either_end(self):
         shares = np.random.default_rng(0).permutation(np.linspace(0.01, 0.99, 57))
-        tally = Tally(10)
+        tally = Totals(10)
         for i, share in enumerate(shares):
             count = TokenCount(None, 0.1, 1, 16, 100, 100 * share, i % 9, i / 10, int(i < 3))
-            tally.add(Counted(f"{i}.mp4", counts=[count]))
-        tally.add(Counted("bad.mp4", problem="is bad"))
+            tally.add(VideoCounts(f"{i}.mp4", counts=[count]))
+        tally.add(VideoCounts("bad.mp4", problem="is bad"))
         found = tally.summaries[None, 0.1].result()
         order = np.argsort(shares)
         assert found["mean"] == pytest.approx(shares.mean())
@@ -479,7 +479,7 @@ class TestCommand:
         assert len(rows) == 16
         names = [str(folder / name) for name in ("b.mp4", "a/1.mp4", "a/2.mp4", "a/c/3.MP4")]
         assert [row[0] for row in rows[::4]] == names
-        question = Question(small(), (5.0, 2.5), (0.1, 0.8))
+        question = CountConfig(small(), (5.0, 2.5), (0.1, 0.8))
         counts = [count for name in names for count in count_video(name, question)]
         for row, count in zip(rows, counts, strict=True):
             wanted = [
@@ -561,7 +561,7 @@ def test_folders_that_link_to_each_other_are_entered_once(tmp_path):
 
 
 def test_names_that_are_alike_get_their_own_counts(alike, tmp_path):
-    question = Question(small(patch_size=4))
+    question = CountConfig(small(patch_size=4))
     wanted = [[count.tokens_after for count in count_video(path, question)] for path in alike]
     assert len({tuple(counts) for counts in wanted}) == len(alike)
     for paths in (alike[::2], alike, alike):

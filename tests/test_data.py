@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hf_rlt.data import (
-    ClipList,
     DigitsSettings,
-    ViewDataset,
+    EvalDataset,
+    VideoList,
     digits,
     from_file,
     from_folder,
@@ -60,7 +60,7 @@ def test_one_frame_does_not_give_the_class_away():
 
 def test_rlt_computes_a_quarter_and_only_the_run_length_tells_how_long_a_digit_waits(rendered_digits, digits_processor):
     clips = from_folder(rendered_digits / "train")
-    data = ViewDataset(clips, digits_processor)
+    data = EvalDataset(clips, digits_processor)
     lengths = torch.stack([data[i]["run_lengths"] for i in range(len(data))]).view(len(data), 8, 64)
     kept = (lengths > 0).float().mean((1, 2))
     assert 0.15 < kept.mean() < 0.35
@@ -120,7 +120,7 @@ def test_folder_csv_and_hub_layout_give_the_same_clips(rendered_digits, tmp_path
 
 
 def test_split_holds_out_a_share_and_loses_nothing():
-    clips = ClipList([f"{i}.mp4" for i in range(20)], [i % 2 for i in range(20)], ["a", "b"])
+    clips = VideoList([f"{i}.mp4" for i in range(20)], [i % 2 for i in range(20)], ["a", "b"])
     train, held = split_clips(clips, 0.15, seed=3)
     assert len(held) == 3
     assert sorted([*train.sources, *held.sources]) == sorted(clips.sources)

@@ -19,7 +19,7 @@ import hf_rlt.inference.metrics
 from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.cli import app
-from hf_rlt.data import ClipList, ViewDataset, from_folder
+from hf_rlt.data import EvalDataset, VideoList, from_folder
 from hf_rlt.inference.evaluate import evaluate_model, write_per_class
 from hf_rlt.inference.metrics import VideoAccuracy
 
@@ -74,7 +74,7 @@ def test_accuracies_are_those_of_the_definition():
 
 def test_views_are_averaged_as_probabilities_one_by_one(model, rendered_digits, digits_processor, tmp_path):
     clips = from_folder(rendered_digits / "validation")
-    data = ViewDataset(clips, digits_processor, num_clips=3)
+    data = EvalDataset(clips, digits_processor, num_clips=3)
     hits, shares = [], []
     with torch.no_grad():
         for i in range(len(data)):
@@ -94,8 +94,8 @@ def test_views_are_averaged_as_probabilities_one_by_one(model, rendered_digits, 
 
 def test_random_masking_at_evaluation_is_the_same_each_time(rendered_digits, digits_processor):
     clips = from_folder(rendered_digits / "validation")
-    full = ViewDataset(clips, digits_processor)
-    masked = [ViewDataset(clips, digits_processor, token_keep_ratio=0.25) for _ in range(2)]
+    full = EvalDataset(clips, digits_processor)
+    masked = [EvalDataset(clips, digits_processor, token_keep_ratio=0.25) for _ in range(2)]
     for i in range(8):
         lengths = masked[0][i]["run_lengths"]
         assert torch.equal(lengths, masked[1][i]["run_lengths"])
@@ -177,7 +177,7 @@ def test_clips_of_classes_that_the_model_lacks_are_refused(folder, rendered_digi
 
 
 def test_nothing_readable_is_an_error_not_a_score(folder, names, digits_processor, model, tmp_path):
-    clips = ClipList([tmp_path / "gone.mp4"], [0], names)
+    clips = VideoList([tmp_path / "gone.mp4"], [0], names)
     args = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
     with pytest.raises(ValueError, match="None of the 1 videos to evaluate on can be read"):
         evaluate_model(model, digits_processor, clips, on_bad_video="skip", args=args)
@@ -195,7 +195,7 @@ def test_by_tokens_the_result_is_the_same_and_no_batch_has_more(
     model, rendered_digits, digits_processor, tmp_path, views
 ):
     clips = from_folder(rendered_digits / "validation")
-    data = ViewDataset(clips, digits_processor, num_clips=views)
+    data = EvalDataset(clips, digits_processor, num_clips=views)
     counts = [int((item["run_lengths"] > 0).sum()) for item in data]
     limit = sorted(counts)[-2] + min(
         counts

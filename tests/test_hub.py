@@ -13,11 +13,11 @@ from unittest.mock import Mock
 import pytest
 import torch
 import yaml
-from benchmarks.paper import fine_tuning
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, metadata_load
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
+from benchmarks.paper import fine_tuning
 from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, baselines
 from hf_rlt.cli import app

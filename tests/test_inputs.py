@@ -239,7 +239,7 @@ def test_what_is_no_video_is_refused_in_one_sentence(video, sentence):
 def test_only_files_are_read():
     for video in (None, FRAMES, {}, VideoDecoder(), io.StringIO(), 3, "", FRAMES[0], [FRAMES]):
         with pytest.raises(ValueError, match="Expected a video file, received"):
-            make().read_clips(video)
+            make().decode(video)
         with pytest.raises(ValueError, match="Expected a video file, received"):
             make().fetch_videos([video])
 

@@ -10,48 +10,31 @@ import pytest
 import hf_rlt
 
 ROOT = Path(hf_rlt.__file__).parent
-# From the bottom up. Modules of one line do not import each other.
+# Folders and loose modules from the bottom up. Those of one line do not import each other.
 LAYERS = [
-    ["runs", "packing", "sampling", "video_stream", "nal_units", "downloads"],
-    ["indexing"],
-    ["reading"],
-    ["configuration_rlt_videomae", "video_frames"],
-    ["video_inputs"],
-    ["attention_rlt_videomae", "video_processing_rlt"],
-    ["layers_rlt_videomae"],
-    ["modeling_rlt_videomae"],
-    [
-        "registration",
-        "data",
-        "baselines",
-        "metrics",
-        "arguments",
-        "timing",
-        "model_folders",
-        "whole_files",
-    ],
-    ["training_record"],
-    ["checkpoints", "training_settings"],
-    [
-        "resuming",
-        "training",
-        "evaluation",
-        "measure",
-        "visualize",
-        "counting",
-        "hub",
-        "errors",
-        "opening",
-        "conversion",
-    ],
-    ["drawing", "classification", "inference"],
-    ["recipes", "benchmark"],
+    ["models"],
+    ["errors", "families"],
+    ["baselines", "jobs"],
+    ["data"],
+    ["tokens", "hub"],
+    ["inference", "drawing", "conversion"],
+    ["training"],
     ["cli"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-CORE = [name for names in LAYERS[:8] for name in names]
-PLAIN = [name for names in LAYERS[:3] for name in names]
+MODELS = sorted(path.stem for path in (ROOT / "models").glob("*.py") if path.stem != "__init__")
+PLAIN = [
+    "errors",
+    "runs",
+    "packing",
+    "sampling",
+    "downloads",
+    "nal_units",
+    "video_stream",
+    "video_index",
+    "video_reader",
+]
 
 
 def unit(path: Path) -> str:
@@ -91,32 +74,20 @@ def test_imports_point_down(path):
             assert LEVEL.get(other, 99) < LEVEL[own], f"{own} (layer {LEVEL[own]}) imports {other}: imports point down."
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_core_files_carry_themselves_to_the_hub(name):
-    path = ROOT / f"{name}.py"
-    tree = ast.parse(path.read_text())
-    for other, plain in imports(path, tree):
-        assert plain, f"{name} imports {other}: write `from .{other} import ...`, which remote code understands."
-        assert other in CORE
-
-
-@pytest.mark.parametrize("name", CORE)
-def test_core_files_need_only_what_somebody_without_hf_rlt_has(name):
+@pytest.mark.parametrize("name", MODELS)
+def test_models_carry_themselves_to_the_hub(name):
+    """Remote code copies a file and what it imports as `from .x import y`: flat, no packages, no module objects."""
+    tree = ast.parse((ROOT / "models" / f"{name}.py").read_text())
+    relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    for node in relative:
+        assert node.level == 1, f"{name} imports from outside models/: remote code does not have it."
+        assert node.module in MODELS, f"{name}: write `from .x import y`, which remote code understands."
+    modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
     there = {"av", "huggingface_hub", "numpy", "PIL", "torch", "transformers", *sys.stdlib_module_names}
-    for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text())):
-        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-        assert {module.split(".")[0] for module in modules} <= there
-
-
-@pytest.mark.parametrize("name", PLAIN)
-def test_plain_functions_know_no_model(name):
-    path = ROOT / f"{name}.py"
-    tree = ast.parse(path.read_text())
-    assert {other for other, _ in imports(path, tree)} <= set(PLAIN)
-    for node in ast.walk(tree):
-        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+    assert {module.split(".")[0] for module in modules} <= there
+    if name in PLAIN:
+        assert {node.module for node in relative} <= set(PLAIN)
         assert not [module for module in modules if module.split(".")[0] == "transformers"]
 
 

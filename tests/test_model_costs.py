@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a forward costs beyond VideoMAE's own: host reads, copies, kernel calls. Counted, not timed; no GPU is needed."""
+"""What a forward costs beyond VideoMAE's own: host reads, copies, kernel calls. VideoCounts, not timed; no GPU is needed."""
 
 from collections import Counter
 

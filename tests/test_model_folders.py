@@ -15,7 +15,7 @@ from transformers.utils import logging
 from hf_rlt.cli.options import make_processor
 from hf_rlt.conversion import convert
 from hf_rlt.hub.repo_config import read_config
-from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.loading import load
 
 NAME = "no-such/model"
 BODY = json.dumps({"model_type": "videomae", "num_frames": 8}).encode()
@@ -81,8 +81,8 @@ def refused(name: str = NAME, open_it: Callable = read_config) -> str:
 
 @pytest.mark.parametrize(
     "open_it",
-    [read_config, open_model, make_processor, lambda name: convert(name, "out")],
-    ids=["read_config", "open_model", "make_processor", "convert"],
+    [read_config, load, make_processor, lambda name: convert(name, "out")],
+    ids=["read_config", "load", "make_processor", "convert"],
 )
 def test_without_a_network_the_error_comes_at_once_and_says_what_was_looked_for(network, open_it, caplog, tmp_path):
     with socket.socket() as taken:  # bound, not listening: connections are refused
@@ -145,11 +145,11 @@ def test_what_is_in_the_cache_needs_no_network(network, tmp_path):
 )
 def test_a_name_that_cannot_be_an_id_is_not_asked_for(hub, name):
     with pytest.raises(ValueError, match="expected a model folder or a Hub id such as user/name"):
-        open_model(name)
+        load(name)
     assert hub.asked == 0
 
 
 def test_a_folder_without_a_config_is_named(tmp_path):
     with pytest.raises(OSError, match=r"expected a model folder, found no config\.json in it") as caught:
-        open_model(str(tmp_path))
+        load(str(tmp_path))
     assert str(tmp_path) in str(caught.value)

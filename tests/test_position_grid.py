@@ -24,7 +24,7 @@ from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, ramp, randomise, wr
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
 from hf_rlt.cli import app
 from hf_rlt.cli.evaluate import rate
-from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.loading import load
 from hf_rlt.models.layers_rlt_videomae import position_table
 
 WIDTH = TINY["hidden_size"]
@@ -319,7 +319,7 @@ class TestCommand:
         return tmp_path
 
     def test_model_and_processor_follow_num_frames(self, digits_model):
-        network, processor = open_model(str(digits_model), "model", 64, rate(1, None))
+        network, processor = load(str(digits_model), num_frames=64, sampling=rate(1, None))
         assert (network.config.num_frames, network.config.position_grid) == (64, [8, 8, 8])
         assert (processor.num_frames, processor.frame_stride, processor.fps, processor.sampling) == (
             64,
@@ -327,10 +327,10 @@ class TestCommand:
             None,
             "clip",
         )
-        network, processor = open_model(str(digits_model), "model", None, rate(None, 12.5))
+        network, processor = load(str(digits_model), num_frames=None, sampling=rate(None, 12.5))
         assert (network.config.num_frames, network.config.position_grid) == (16, None)
         assert (processor.num_frames, processor.fps, processor.sampling) == (16, 12.5, "clip")
-        _, processor = open_model(str(digits_model), "model", None, rate(None, None))
+        _, processor = load(str(digits_model), num_frames=None, sampling=rate(None, None))
         assert (processor.frame_stride, processor.fps, processor.sampling) == (2, 5.0, "uniform")
 
     def test_evaluation_with_more_frames(self, digits_model, rendered_digits):

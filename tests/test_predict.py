@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from conftest import write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.cli import app
-from hf_rlt.data import ClipList, ViewDataset
-from hf_rlt.inference import Options, Share, path_of, predict, read_features
-from hf_rlt.inference.decoder import Clip, Decoder, Views
-from hf_rlt.inference.loading import open_encoder, open_model
+from hf_rlt.data import EvalDataset, VideoList
+from hf_rlt.inference import Options, Rank, path_of, predict, read_features
+from hf_rlt.inference.decoder import Decoder, VideoJob, ViewConfig
+from hf_rlt.inference.loading import load
 from hf_rlt.inference.results import Folder, digest
 from hf_rlt.inference.runner import Runner
-from hf_rlt.jobs.worker_pool import Failed, Task
+from hf_rlt.jobs.worker_pool import Failure, Task
 from test_classify import make_model
 from test_counting import noise
 
@@ -41,13 +41,13 @@ LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--config
 LITTLE_ROOM = """
 import resource, sys
 import hf_rlt.cli
-from hf_rlt.inference.decoder import Slots
+from hf_rlt.inference.decoder import SharedBuffers
 
 def limited(self, *arguments):  # no file may grow beyond a limit once the shared memory is there
     make(self, *arguments)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-limit, make, Slots.__init__ = int(sys.argv.pop(1)), Slots.__init__, limited
+limit, make, SharedBuffers.__init__ = int(sys.argv.pop(1)), SharedBuffers.__init__, limited
 hf_rlt.cli.main()
 """
 
@@ -75,7 +75,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def network(model):
-    return open_model(str(model))[0].eval()
+    return load(str(model))[0].eval()
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ class TestAnswers:
         assert sorted(map(json.dumps, found)) == sorted(json.dumps(video.record) for video in said)
         vectors = dict(read_features(tmp_path / "out")) if features else {}
         assert len(vectors) == (23 if features else 0)
-        single = ViewDataset(ClipList([line["video"] for line in found], [0] * 24, ["a"]), processor, clips, crops)
+        single = EvalDataset(VideoList([line["video"] for line in found], [0] * 24, ["a"]), processor, clips, crops)
         for i, line in enumerate(found):
             if "error" in line:
                 assert Path(line["video"]).name == "04.mp4"
@@ -172,7 +172,7 @@ class TestAnswers:
         processor = RLTVideoProcessor.from_pretrained(model)
         list(predict([videos / "b"], other, processor, tmp_path / "out", Options(clips)))
         found = lines(tmp_path / "out")
-        single = ViewDataset(ClipList([line["video"] for line in found], [0] * 12, ["a"]), processor, clips)
+        single = EvalDataset(VideoList([line["video"] for line in found], [0] * 12, ["a"]), processor, clips)
         for i, line in enumerate(found):
             inputs = {name: single[i][name][None] for name in ("pixel_values", "run_lengths")}
             with torch.inference_mode():
@@ -191,7 +191,7 @@ class TestAnswers:
             assert line["scores"][0]["score"] == pytest.approx(float(wanted.max()), abs=1e-5)
         processor.size = {"shortest_edge": 64}
         with pytest.raises(ValueError, match="Expected a processor whose frames have one size"):
-            Views(processor)
+            ViewConfig(processor)
 
     def test_an_encoder_without_a_head_gives_features_only(self, videos, model, network, tmp_path):
         network.videomae.save_pretrained(tmp_path / "encoder")
@@ -221,7 +221,7 @@ class TestAnswers:
         assert {Path(line["video"]).name for line in found if "error" in line} == BAD
         assert done.stderr.splitlines()[-1] == "5 of 29 videos cannot be read, see above."
         assert len(done.stderr.splitlines()) == 6
-        network, processor = open_model(str(model))
+        network, processor = load(str(model))
         for line in found:
             if "error" not in line:
                 inputs = processor(line["video"], return_tensors="pt")
@@ -278,12 +278,12 @@ class TestCost:
 
     def test_no_more_videos_are_under_way_than_there_are_slots(self, videos, network, processor, tmp_path):
         taken = []
-        decoder = Decoder(Views(processor), workers=2, ahead=4, held=3)
-        source = (taken.append(path) or Task(Clip(str(path))) for path in sorted(videos.rglob("*.mp4")))
+        decoder = Decoder(ViewConfig(processor), workers=2, ahead=4, held=3)
+        source = (taken.append(path) or Task(VideoJob(str(path))) for path in sorted(videos.rglob("*.mp4")))
         for number, task in enumerate(decoder.decoded(source), start=1):
             assert len(taken) <= number + decoder.window
             assert len(decoder.free) >= decoder.slots.number - decoder.window - 1
-            if not isinstance(task.result, Failed):  # one that failed has none any more
+            if not isinstance(task.result, Failure):  # one that failed has none any more
                 decoder.release(task.thing)
         assert (number, len(decoder.free)) == (24, decoder.slots.number)
         assert decoder.slots.number == 2 * 3 + 3 + 1
@@ -387,7 +387,7 @@ class TestGoingOn:
         os.link(videos / "b" / "21.mp4", videos / "b" / "24.mp4")  # rows and blocks are others now
         waits = iter([lambda: None, lambda: 1 / 0])  # the second of two processes writes, then the run ends
         with pytest.raises(ZeroDivisionError):
-            list(predict([videos], network, processor, tmp_path / "out", options, Share(1, 2, lambda: next(waits)())))
+            list(predict([videos], network, processor, tmp_path / "out", options, Rank(1, 2, lambda: next(waits)())))
         list(predict([videos], network, processor, tmp_path / "out", options))
         found = dict(read_features(tmp_path / "out"))
         assert len(found) == 23
@@ -405,8 +405,8 @@ class TestGoingOn:
 
     def test_ctrl_c(self, videos, processor, model, tmp_path, monkeypatch):
         (videos / "b" / "15.mp4").rename(videos / "b" / "15_stop.mp4")
-        network = open_model(str(model))[0]
-        monkeypatch.setattr(sys.modules["hf_rlt.cli.predict"], "open_model", lambda *_: (network, processor))
+        network = load(str(model))[0]
+        monkeypatch.setattr(sys.modules["hf_rlt.cli.predict"], "load", lambda *_, **__: (network, processor))
         arguments = (videos, "--model", "x", "--output", tmp_path / "out", "--workers", 1, "--batch-size", 2)
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         try:
@@ -430,7 +430,7 @@ class TestGoingOn:
 
     def test_a_model_may_be_kept_elsewhere_and_its_labels_count(self, model, tmp_path):
         shutil.copytree(model, tmp_path / "moved")
-        here, there = (open_model(str(name))[0] for name in (model, tmp_path / "moved"))
+        here, there = (load(str(name))[0] for name in (model, tmp_path / "moved"))
         assert digest(here) == digest(there)
         there.config.id2label = {**there.config.id2label, 0: "another name"}
         assert digest(here) != digest(there)
@@ -482,7 +482,7 @@ class TestSeveralProcesses:
             raise ConnectionError("the other process has ended")
 
         waits = iter([lambda: None, died])
-        share = Share(1, 2, lambda: next(waits)())
+        share = Rank(1, 2, lambda: next(waits)())
         with pytest.raises(ConnectionError):
             list(predict([videos], network, processor, tmp_path / "out", options, share))
         written = (tmp_path / "out" / "parts" / "1.jsonl").read_text()
@@ -570,8 +570,8 @@ class TestMistakes:
     def test_processes_that_cannot_start_end_the_run(self, videos, model, tmp_path):
         script = tmp_path / "unguarded.py"
         script.write_text(f"""from hf_rlt.inference import Options, predict
-from hf_rlt.inference.loading import open_model
-list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "out")!r}, Options(workers=1)))
+from hf_rlt.inference.loading import load
+list(predict([{str(videos)!r}], *load({str(model)!r}), {str(tmp_path / "out")!r}, Options(workers=1)))
 """)
         done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
         assert done.returncode == 1
@@ -644,9 +644,9 @@ list(predict([{str(videos)!r}], *open_model({str(model)!r}), {str(tmp_path / "ou
         assert "use smaller batches or fewer workers" in done.stderr
 
     def test_scores_need_a_head(self, model):
-        encoder, processor = open_encoder(str(model))
+        encoder, processor = load(str(model), head=False)
         with pytest.raises(ValueError, match="ask for features"):
-            Runner(encoder.videomae, Views(processor))
+            Runner(encoder.videomae, ViewConfig(processor))
 
 
 def test_names_that_are_no_text_lists_and_what_others_may_read(model, tmp_path):

@@ -125,7 +125,7 @@ class Written(TorchDispatchMode):
 @pytest.mark.skipif(not REAL.exists(), reason=f"needs {REAL.name}")
 def test_pixels_are_resized_from_the_reader_s_bytes_and_copied_once():
     processor = RLTVideoProcessor(num_frames=16)
-    clips = list(processor.read_clips(REAL, [0, 0.5, 1]))
+    clips = list(processor.decode(REAL, [0, 0.5, 1]))
     with Written() as written:
         out = processor(clips, return_tensors="pt", input_data_format="channels_last")
     pixels = out["pixel_values"].nbytes
@@ -157,13 +157,13 @@ def test_a_file_gives_the_pixels_of_its_frames(changes, turned, tmp_path):
     path = write_video(tmp_path / "a.mp4", shapes("last")[0].repeat(8, 0))
     if turned:
         path = rotated(path)
-    frames = processor.read_clips(path)[0]
+    frames = processor.decode(path)[0]
     assert (frames.shape[1] > frames.shape[2]) is turned
     wanted = processor(frames, return_tensors="pt")
     received = processor(str(path), return_tensors="pt")
     assert torch.equal(received["pixel_values"], wanted["pixel_values"])
     assert torch.equal(received["run_lengths"], wanted["run_lengths"])
-    resized = processor.read_clips(path, [0.5], resized=True)
+    resized = processor.decode(path, [0.5], resized=True)
     again = processor(resized[0], do_resize=False, return_tensors="pt", input_data_format="channels_last")
     assert torch.equal(again["pixel_values"], wanted["pixel_values"])
 

@@ -139,7 +139,7 @@ def test_a_known_index_costs_nothing(tmp_path, counts):
 def test_the_processor_opens_a_file_once(tmp_path, counts):
     path = write(tmp_path / "a.mp4", 120)
     processor = RLTVideoProcessor(frame_stride=2, size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    assert processor.read_clips(path, [0.0, 0.5, 1.0]).shape == (3, 16, 48, 64, 3)
+    assert processor.decode(path, [0.0, 0.5, 1.0]).shape == (3, 16, 48, 64, 3)
     assert counts.opened == 1
     processor(path, return_tensors="pt")
     assert counts.opened == 2
@@ -158,7 +158,7 @@ def test_an_index_is_remembered(tmp_path, counts, settled):
     first = index_video(path)
     assert index_video(str(path)) is first
     assert counts.opened == 1
-    assert index_video(path, remember=False) is not first
+    assert index_video(path, use_cache=False) is not first
     with pytest.raises(ValueError, match="read-only"):
         first.pts[0] = 5
     read_frames(path, [7])

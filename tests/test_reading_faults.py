@@ -274,7 +274,8 @@ def test_a_reader_used_across_a_fork(tmp_path, size):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_that_ends_in_the_ordinary_way_ends(tmp_path):
     path = write(tmp_path / "a.mp4", 30, size=(640, 360))
-    code = f"import os, sys\nfrom hf_rlt.models.video_reader import VideoReader\nr = VideoReader({str(path)!r}); r.read([3])\n"
+    code = "import os, sys\nfrom hf_rlt.models.video_reader import VideoReader\n"
+    code += f"r = VideoReader({str(path)!r}); r.read([3])\n"
     code += "child = os.fork()\nif child == 0: sys.exit(0)\nsys.exit(os.waitpid(child, 0)[1])"
     started = time.monotonic()
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0, started

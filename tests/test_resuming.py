@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
-from hf_rlt.data import ClipList
+from hf_rlt.data import VideoList
 from hf_rlt.training.arguments import DataArguments, ModelArguments, RecipeArguments
 from hf_rlt.training.checkpoints import CheckpointError, checkpoint_problem, complete_checkpoint
 from hf_rlt.training.record import RECORD, read_record
@@ -335,7 +335,7 @@ def make_settings(tmp_path, **given):
         own = {name: value for name, value in given.items() if name in names}
         more = {"output_dir": str(tmp_path / "out"), "use_cpu": True, "report_to": []}
         groups.append(kind(**(more if kind is TrainingArguments else {}), **own))
-    clips = ClipList([tmp_path / "a.mp4", tmp_path / "b.mp4"], [0, 1], ["a", "b"])
+    clips = VideoList([tmp_path / "a.mp4", tmp_path / "b.mp4"], [0, 1], ["a", "b"])
     return training_settings(*groups, clips, clips, 0.0)
 
 

@@ -13,12 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import reference
 from hf_rlt.models.runs import (
     check_run_lengths,
+    drop_random,
     fill_runs,
     find_runs,
     grid_size,
-    keep_random,
     lengths_from_starts,
-    run_starts,
     tubelet_differences,
 )
 
@@ -54,17 +53,12 @@ thresholds = st.sampled_from([-1, 0, 0.1, 0.37, 1.01, 2.3, math.inf])
 def test_starts_lengths_and_fill_follow_the_definition(sample, threshold):
     clips, tubelet, patch = sample
     expected = reference.run_starts(clips, threshold, tubelet, patch)
-    starts = run_starts(clips, threshold, tubelet, patch)
-    assert starts.dtype == torch.bool
-    np.testing.assert_array_equal(starts.numpy(), expected)
-    assert starts[:, 0].all()
-
     lengths = find_runs(clips, threshold, tubelet, patch)
     assert lengths.dtype == torch.int64
     np.testing.assert_array_equal(lengths.numpy(), reference.run_lengths(expected))
-    tubelets = starts.shape[1]
+    tubelets = expected.shape[1]
     assert (lengths.view(len(clips), tubelets, -1).sum(1) == tubelets).all()
-    assert torch.equal(lengths > 0, starts.flatten(1))
+    np.testing.assert_array_equal((lengths > 0).numpy(), expected.reshape(len(clips), -1))
 
     tokens = torch.randn(*lengths.shape, 2)
     filled = fill_runs(tokens, lengths, tubelets)
@@ -211,31 +205,31 @@ def test_random_masking_keeps_a_rounded_share_of_each_clips_tokens(seed, ratio, 
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(0, 4, (batch, 24), generator=generator)
     lengths[:, 0] = 1
-    kept = keep_random(lengths, ratio, [torch.Generator().manual_seed(seed + clip) for clip in range(batch)])
+    kept = drop_random(lengths, ratio, [torch.Generator().manual_seed(seed + clip) for clip in range(batch)])
     for before, after in zip(lengths.tolist(), kept.tolist(), strict=True):
         assert all(b in (0, a) for a, b in zip(before, after, strict=True))
         computed = sum(a > 0 for a in before)
         assert sum(b > 0 for b in after) == max(round(float(torch.tensor(computed) * ratio)), 1)
     for clip in range(batch):  # whatever else is in the batch
-        alone = keep_random(lengths[clip : clip + 1], ratio, [torch.Generator().manual_seed(seed + clip)])
+        alone = drop_random(lengths[clip : clip + 1], ratio, [torch.Generator().manual_seed(seed + clip)])
         assert torch.equal(alone[0], kept[clip])
 
 
 def test_random_masking_is_uniform_over_the_computed_tokens():
     lengths = torch.tensor([[2, 0, 1, 1, 0, 1]]).expand(4000, 6)
-    kept = keep_random(lengths, 0.5, [torch.Generator().manual_seed(clip) for clip in range(4000)])
+    kept = drop_random(lengths, 0.5, [torch.Generator().manual_seed(clip) for clip in range(4000)])
     share = (kept > 0).float().mean(0)
     assert share[[1, 4]].tolist() == [0, 0]
     assert ((share[[0, 2, 3, 5]] - 0.5).abs() < 0.04).all()  # five standard errors
-    assert torch.equal(keep_random(lengths, 1.0), lengths)
+    assert torch.equal(drop_random(lengths, 1.0), lengths)
 
 
 @pytest.mark.parametrize("ratio", [0.0, -0.1, 1.1, float("nan")])
 def test_a_ratio_out_of_range_is_refused(ratio):
     with pytest.raises(ValueError, match=r"Expected a ratio of tokens in \(0, 1\]"):
-        keep_random(torch.ones(1, 4, dtype=torch.int64), ratio)
+        drop_random(torch.ones(1, 4, dtype=torch.int64), ratio)
 
 
 def test_random_masking_needs_a_generator_for_each_clip():
     with pytest.raises(ValueError, match="one generator for each of 2 clips, received 1"):
-        keep_random(torch.ones(2, 4, dtype=torch.int64), 0.5, [torch.Generator()])
+        drop_random(torch.ones(2, 4, dtype=torch.int64), 0.5, [torch.Generator()])

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.loading import load
 
 SPACE = Path(__file__).parents[1] / "examples" / "space"
 ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
@@ -41,15 +41,15 @@ class TestAnalysis:
     @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.7])
     def test_it_says_what_processor_and_pipeline_say(self, analyse, tmp_path, threshold):
         found = analyse(CITY, threshold, tmp_path)
-        model, processor = open_model(str(app.BUILT_IN), str(threshold))
+        model, processor = load(str(app.BUILT_IN), threshold=threshold)
         lengths = processor(str(CITY), return_tensors="pt")["run_lengths"]
         assert (found.tokens, found.total) == (int((lengths > 0).sum()), lengths.numel())
         assert found.longest_run == int(lengths.max())
         classify = pipeline("video-classification", model=model, video_processor=processor, device="cpu")
         expected = {answer["label"]: answer["score"] for answer in classify(str(CITY), top_k=5)}
         assert found.scores == pytest.approx(expected, abs=1e-5)
-        dense = pipeline("video-classification", model=open_model(str(app.BUILT_IN), "none")[0], device="cpu",
-                         video_processor=open_model(str(app.BUILT_IN), "none")[1])  # fmt: skip
+        dense = pipeline("video-classification", model=load(str(app.BUILT_IN), threshold=None)[0], device="cpu",
+                         video_processor=load(str(app.BUILT_IN), threshold=None)[1])  # fmt: skip
         assert found.dense_label == dense(str(CITY), top_k=1)[0]["label"]
         assert min(found.seconds.values()) > 0
 

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from conftest import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.data import ClipCollator, ClipDataset, ViewDataset, from_folder
+from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
 from hf_rlt.data.token_samplers import TokenRebalanceSampler, quadratic_cost, waited_share
 from hf_rlt.inference.measure import analytic_flops
 from hf_rlt.tokens.count_clips import count_tokens
@@ -31,7 +31,7 @@ def model():
 
 @pytest.fixture
 def data(rendered_digits, digits_processor):
-    return ClipDataset(from_folder(rendered_digits / "train"), digits_processor, cache_bytes=10**8)
+    return TrainDataset(from_folder(rendered_digits / "train"), digits_processor, cache_bytes=10**8)
 
 
 def arguments(folder, **changes) -> TrainingArguments:
@@ -204,7 +204,7 @@ def test_the_log_tells_the_share_of_tokens(model, tmp_path, data, digits_process
 
 
 def test_dropping_the_last_batch_shortens_training_only(model, tmp_path, data, rendered_digits, digits_processor):
-    views = ViewDataset(from_folder(rendered_digits / "validation"), digits_processor)
+    views = EvalDataset(from_folder(rendered_digits / "validation"), digits_processor)
     args = arguments(tmp_path, dataloader_drop_last=True, per_device_eval_batch_size=3, per_device_train_batch_size=3)
     made = trainer(model, args, data, digits_processor, eval_dataset=views)
     assert sum(len(batch["labels"]) for batch in made.get_eval_dataloader()) == 8
@@ -214,7 +214,7 @@ def test_dropping_the_last_batch_shortens_training_only(model, tmp_path, data, r
 
 def test_each_evaluation_reads_its_own_data_set(model, tmp_path, data, rendered_digits, digits_processor):
     clips = from_folder(rendered_digits / "validation")
-    one, three = ViewDataset(clips, digits_processor), ViewDataset(clips, digits_processor, num_clips=3)
+    one, three = EvalDataset(clips, digits_processor), EvalDataset(clips, digits_processor, num_clips=3)
     args = arguments(tmp_path, dataloader_num_workers=1, dataloader_persistent_workers=True)
     made = trainer(model, args, data, digits_processor, eval_dataset=one)
     shapes = [next(iter(made.get_eval_dataloader(asked)))["pixel_values"].ndim for asked in (None, three, None, three)]

@@ -15,7 +15,7 @@ from torch import Tensor
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.drawing import DrawnClip, draw_frames, read_clip, write_animation
 from hf_rlt.hub.handler import EndpointHandler, check_limits
-from hf_rlt.inference.loading import open_model
+from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import interleaved_times, timed
 
 SHOWN_SIDE = 320  # pixels that one clip should be high on the page, at least
@@ -54,7 +54,7 @@ class Analyser:
     """
 
     def __init__(self, name: str | Path) -> None:
-        model, self.processor = open_model(str(name))
+        model, self.processor = load(str(name))
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         self.limits = EndpointHandler.read_limits()
         self.model: RLTVideoMAEForVideoClassification = model.eval().to(device)

@@ -71,7 +71,7 @@ class Checker:
 
     def _index(self) -> Any:
         try:
-            return index_video(self.path, remember=False)
+            return index_video(self.path, use_cache=False)
         except Exception as error:
             self._failed("index", [], error)
             return None
@@ -97,18 +97,18 @@ class Checker:
         alone = [*dict.fromkeys([0, n - 1, *alone])]
 
         def anew(indices: list[int]) -> np.ndarray:
-            return read_frames(self.path, indices, index=index, remember=False)
+            return read_frames(self.path, indices, index=index, use_cache=False)
 
         for i in alone:
             self._take("alone", [i], anew)
-        self._take("last", [n - 1], lambda indices: read_frames(self.path, indices, remember=False))
+        self._take("last", [n - 1], lambda indices: read_frames(self.path, indices, use_cache=False))
         for _ in range(3):
             self._take("group", [rng.randrange(n) for _ in range(rng.randint(2, 8))], anew)
         for stride in (1, 2, rng.randint(3, 9)):
             start = rng.randrange(n)
             self._take("clip", list(range(start, n, stride))[:16], anew)
         self._take("bytes", [n // 2, 0], lambda indices: read_frames(self.path.read_bytes(), indices, index=index))
-        with VideoReader(self.path, remember=False) as reader:
+        with VideoReader(self.path, use_cache=False) as reader:
             some = rng.sample(range(n), min(n, 2 * self.singles))
             for i in some:
                 self._take("kept open", [i], reader.read)

@@ -10,7 +10,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from ..errors import HfRltError
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-from ..models.runs import keep_random
+from ..models.runs import drop_random
 
 
 @strict
@@ -51,7 +51,7 @@ class RandomMaskingVideoMAEModel(RLTVideoMAEModel):
         run_lengths = super()._checked_run_lengths(pixel_values, run_lengths, kwargs)
         if self.config.token_keep_ratio == 1:
             return run_lengths
-        return keep_random(run_lengths, self.config.token_keep_ratio)
+        return drop_random(run_lengths, self.config.token_keep_ratio)
 
 
 class RandomMaskingVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):

@@ -12,9 +12,9 @@ from ..models.layers_rlt_videomae import RLTVideoMAEEncoder
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..models.packing import PackedLayout
 from .token_reduction import (
-    KeyedLayer,
     KeyedSelfAttention,
-    ReducingVideoMAEModel,
+    KeyMetricLayer,
+    TokenReductionVideoMAEModel,
     blockwise,
     check_pooling,
     compose,
@@ -152,13 +152,13 @@ def first_slot(keys: Tensor, r: int) -> tuple[Tensor, Tensor]:
     return order[:, : size - r], keys.gather(1, order[..., None].expand(-1, -1, width))
 
 
-class STAVideoMAELayer(KeyedLayer):
+class STAVideoMAELayer(KeyMetricLayer):
     """VideoMAE's block; returns its output and the metric of its keys."""
 
     def forward(self, hidden_states: Tensor, attention: dict) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Returns `(B, n, D)` tokens and `(B, n, head size)` metric."""
         hidden_states, metric = self.attend(hidden_states, **attention)
-        return self.think(hidden_states, None, None), metric
+        return self.feed_forward(hidden_states, None, None), metric
 
 
 class STAVideoMAEEncoder(RLTVideoMAEEncoder):
@@ -167,7 +167,7 @@ class STAVideoMAEEncoder(RLTVideoMAEEncoder):
     _layer_class = STAVideoMAELayer
 
     def forward(self, tokens: Tensor, layouts, options, trace: bool, spans: Tensor | None):  # type: ignore[override]
-        """Returns tokens, None for sizes (all count the same), and places, see `ReducingVideoMAEModel`."""
+        """Returns tokens, None for sizes (all count the same), and places, see `TokenReductionVideoMAEModel`."""
         stages, source = self.config.stages(), None
         visits = list(stages)
         for block, (layer, (before, after, attention, _)) in enumerate(
@@ -192,7 +192,7 @@ def left(stays: Tensor, before: PackedLayout, after: PackedLayout) -> Tensor:
     return places
 
 
-class STAVideoMAEModel(ReducingVideoMAEModel):
+class STAVideoMAEModel(TokenReductionVideoMAEModel):
     """VideoMAE's encoder with semantic-aware temporal accumulation. All clips must be dense.
 
     Source: Ding et al., ICCV 2023. Where the paper is silent: tokens that stay are ordered by their score.

@@ -31,7 +31,7 @@ class KeyedSelfAttention(RLTVideoMAESelfAttention):
         return *self.attend(query, key, value, **kwargs), metric
 
 
-class KeyedAttention(RLTVideoMAEAttention):
+class KeyMetricAttention(RLTVideoMAEAttention):
     """VideoMAE's attention block; returns its output and the metric."""
 
     _self_attention_class = KeyedSelfAttention
@@ -42,10 +42,10 @@ class KeyedAttention(RLTVideoMAEAttention):
         return self.output(context, hidden_states), metric
 
 
-class KeyedLayer(RLTVideoMAELayer):
+class KeyMetricLayer(RLTVideoMAELayer):
     """VideoMAE's block in two halves, between which tokens may leave."""
 
-    _attention_class = KeyedAttention
+    _attention_class = KeyMetricAttention
 
     def attend(
         self, hidden_states: Tensor, clip_ids: Tensor | None = None, clips: int | None = None, **kwargs
@@ -55,7 +55,7 @@ class KeyedLayer(RLTVideoMAELayer):
         return self._drop_clips(attended, clip_ids, clips) + hidden_states, metric
 
 
-class ReducingVideoMAEModel(RLTVideoMAEModel):
+class TokenReductionVideoMAEModel(RLTVideoMAEModel):
     """VideoMAE's encoder with blocks that lose tokens; base of ToMe and STA.
 
     An encoder takes the tokens, the layouts before each block and after the last, the attention's arguments for each layout,
@@ -69,7 +69,7 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
         self,
         pixel_values: Tensor,
         run_lengths: Tensor | None = None,
-        fill_back: bool = True,
+        return_last_hidden_state: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEModelOutput:
         """Returns the tokens on the grid, their pool, and the run lengths used; as `RLTVideoMAEModel.forward`.
@@ -93,9 +93,9 @@ class ReducingVideoMAEModel(RLTVideoMAEModel):
         options = [self._packed_arguments(tokens.new_empty(1, each.total, 1), each) for each in layouts]
         counted = self.config.proportional_attention and not layout.is_dense
         spans = pack(run_lengths, layout)[0].float() if counted else None
-        tokens, sizes, source = self.encoder(tokens, layouts, options, trace=fill_back, spans=spans)
+        tokens, sizes, source = self.encoder(tokens, layouts, options, trace=return_last_hidden_state, spans=spans)
         filled = None
-        if fill_back:
+        if return_last_hidden_state:
             flat = tokens.flatten(0, 1)
             if source is not None:
                 flat = flat[source.clamp(min=0)].masked_fill((source < 0)[:, None], 0)

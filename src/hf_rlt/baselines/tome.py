@@ -14,9 +14,9 @@ from ..models.layers_rlt_videomae import RLTVideoMAEEncoder
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..models.packing import PackedLayout, layout_of_lengths, unpack
 from .token_reduction import (
-    KeyedLayer,
     KeyedSelfAttention,
-    ReducingVideoMAEModel,
+    KeyMetricLayer,
+    TokenReductionVideoMAEModel,
     blockwise,
     check_pooling,
     compose,
@@ -153,7 +153,7 @@ def pairs(metric: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
     return best.argsort(dim=1, descending=True, stable=True), partner
 
 
-class ToMeVideoMAELayer(KeyedLayer):
+class ToMeVideoMAELayer(KeyMetricLayer):
     """VideoMAE's block that merges tokens between attention and MLP."""
 
     def forward(  # type: ignore[override]
@@ -174,7 +174,7 @@ class ToMeVideoMAELayer(KeyedLayer):
         went = None
         if after.total < before.total:
             hidden_states, sizes, went = merge(hidden_states, sizes, metric, before, after)
-        return self.think(hidden_states, **mlp), sizes, went
+        return self.feed_forward(hidden_states, **mlp), sizes, went
 
 
 class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
@@ -183,7 +183,7 @@ class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
     _layer_class = ToMeVideoMAELayer
 
     def forward(self, tokens: Tensor, layouts, options, trace: bool, spans: Tensor | None):  # type: ignore[override]
-        """Returns tokens, sizes and places, see `ReducingVideoMAEModel`."""
+        """Returns tokens, sizes and places, see `TokenReductionVideoMAEModel`."""
         sizes = None if spans is None else torch.stack([torch.ones_like(spans), spans], dim=1)
         source = None
         for layer, (before, after, attention, mlp) in zip(self.layer, blockwise(layouts, options), strict=True):
@@ -202,7 +202,7 @@ class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
         return tokens, sizes, source
 
 
-class ToMeVideoMAEModel(ReducingVideoMAEModel):
+class ToMeVideoMAEModel(TokenReductionVideoMAEModel):
     """VideoMAE's encoder with token merging; merged tokens stand for k, and count k times in the pool.
 
     Source: Bolya et al., Token Merging, ICLR 2023. Departures: similarities and weighted means are computed in float32 at

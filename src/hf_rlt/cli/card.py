@@ -12,7 +12,7 @@ from rich.progress import track
 from ..data.text_files import json_name
 from ..errors import HfRltError, printable
 from ..hub import parse_widget, read_card, read_evaluation, write_card
-from ..inference.loading import open_model
+from ..inference.loading import load
 from .console import one_line_errors
 
 ADVICE = {
@@ -96,7 +96,7 @@ def _add_outputs(examples: list[dict[str, Any]], model: str) -> None:
     local = [example for example in examples if not example["src"].startswith(("http://", "https://"))]
     if not local:
         raise HfRltError("--widget-outputs: expected --widget with a file in the model's folder, received none.")
-    network, processor = open_model(model)
+    network, processor = load(model)
     network.eval()
     for example in track(local, "Classifying the examples", console=Console(stderr=True), transient=True):
         inputs = processor(str(Path(model) / example["src"]), return_tensors="pt")

@@ -11,11 +11,12 @@ from rich.console import Console
 from ..data.text_files import json_name
 from ..errors import one_line, printable
 from ..inference.classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
-from ..jobs.worker_pool import Failed
+from ..jobs.worker_pool import Failure
 from ..tokens.count_many import problem_of
 from .console import one_line_errors, say, spinner
 from .evaluate import rate
 from .options import FrameStride
+from .thresholds import parse_threshold
 
 
 def classify(
@@ -40,7 +41,7 @@ def classify(
     with one_line_errors():
         for clip in clips:
             check_exists(clip)
-        network, processor = open_classifier(model, threshold, num_frames, rate(frame_stride, fps))
+        network, processor = open_classifier(model, parse_threshold(threshold), num_frames, rate(frame_stride, fps))
         with spinner(console) as progress:
             task = progress.add_task("")
             for number, clip in enumerate(clips, start=1):
@@ -49,7 +50,7 @@ def classify(
                     found = classify_video(clip, network, processor, top_k)
                 except (ValueError, OSError) as error:
                     bad += 1
-                    problem = problem_of(Failed(one_line(error)), clip)
+                    problem = problem_of(Failure(one_line(error)), clip)
                     say(progress.console, f"{clip}: {problem}")
                     if as_json:
                         print(json.dumps({"video": json_name(clip), "error": problem}), flush=True)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from ..data.text_files import json_name
 from ..errors import HfRltError, printable
-from ..inference.loading import finite
 from .console import one_line_errors, spinner
+from .thresholds import finite
 
 if TYPE_CHECKING:
     from ..conversion import Conversion

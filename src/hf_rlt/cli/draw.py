@@ -15,10 +15,10 @@ from ..drawing import draw_clip, draw_video, write_drawing
 from ..drawing.animation import SUFFIXES
 from ..drawing.sheets import check_suffix
 from ..errors import HfRltError, printable
-from ..inference.loading import finite
 from ..models.video_reader import index_video
 from .console import one_line_errors, spinner
 from .options import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
+from .thresholds import finite
 
 THRESHOLDS = [0.1]
 
@@ -71,7 +71,7 @@ def draw(
             clips = draw_video(video, processor, start=start or 0.0, seconds=seconds, **settings)
         else:
             clips = (draw_clip(video, processor, start=start, **settings) for _ in range(1))
-        tally = Tally(threshold)
+        tally = Totals(threshold)
         write_drawing(tally.watched(clips), output, columns, heat)
         result = {"output": str(output), **tally.result()}
         if whole:
@@ -79,7 +79,7 @@ def draw(
     print(json.dumps({**result, "output": json_name(str(output))})) if as_json else _show(result)
 
 
-class Tally:
+class Totals:
     """What has been drawn so far."""
 
     def __init__(self, thresholds: list[float]) -> None:

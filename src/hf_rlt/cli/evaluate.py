@@ -13,8 +13,9 @@ from rich.table import Table
 from transformers import TrainingArguments
 
 from ..errors import HfRltError, printable
-from ..inference.loading import open_clips, open_model
+from ..inference.loading import load, open_clips
 from .console import one_line_errors
+from .thresholds import parse_threshold
 
 Attn = Annotated[
     str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
@@ -56,7 +57,13 @@ def evaluate(
     """
     with one_line_errors():
         evaluation = _evaluation()
-        network, processor = open_model(model, threshold, num_frames, rate(frame_stride, fps), attn)
+        network, processor = load(
+            model,
+            threshold=parse_threshold(threshold),
+            num_frames=num_frames,
+            sampling=rate(frame_stride, fps),
+            attn_implementation=attn,
+        )
         names = [network.config.id2label[index] for index in range(network.config.num_labels)]
         clips = open_clips(data, names, video_dir, split)
         with tempfile.TemporaryDirectory() as scratch:

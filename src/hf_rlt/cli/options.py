@@ -7,8 +7,8 @@ import typer
 from transformers import AutoConfig
 
 from ..errors import HfRltError
+from ..families import family_of
 from ..hub.repo_config import read_config
-from ..inference.loading import KINDS
 from ..models.runs import grid_size
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from .evaluate import rate
@@ -67,7 +67,6 @@ def make_processor(
 def _of_model(model: str, changes: dict[str, Any]) -> RLTVideoProcessor:
     read_config(model)
     config = AutoConfig.from_pretrained(model)
-    if config.model_type not in KINDS:
-        raise HfRltError(f"{model}: expected an RLT-VideoMAE or VideoMAE model, found {config.model_type}.")
+    processor = family_of(config.model_type, model).processor
     own = {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
-    return RLTVideoProcessor.from_pretrained(model, **{**own, **changes})
+    return processor.from_pretrained(model, **{**own, **changes})

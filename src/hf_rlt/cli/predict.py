@@ -15,13 +15,14 @@ import torch
 import typer
 from rich.console import Console
 
-from ..inference import Options, Predicted, Share, predict
-from ..inference.loading import open_encoder, open_model
+from ..inference import Options, Predicted, Rank, predict
+from ..inference.loading import load
 from ..inference.results import LINES
 from ..jobs.worker_pool import start_server
 from .console import one_line_errors, say, spinner
 from .evaluate import Attn, rate
 from .options import FrameStride
+from .thresholds import parse_threshold
 from .tokens import INTERRUPTED
 
 
@@ -64,8 +65,14 @@ def predict_command(
     with one_line_errors():
         start_server()  # it gets ready while the model is opened
         share, device = _share()
-        open_one = open_model if features is None else open_encoder
-        network, processor = open_one(model, threshold, num_frames, rate(frame_stride, fps), attn)
+        network, processor = load(
+            model,
+            threshold=parse_threshold(threshold),
+            num_frames=num_frames,
+            sampling=rate(frame_stride, fps),
+            attn_implementation=attn,
+            head=features is None,
+        )
         network.to(device, torch.bfloat16 if bf16 else None)  # type: ignore[arg-type]
         try:
             with closing(predict(videos, network, processor, output, options, share)) as found:
@@ -92,17 +99,17 @@ class Count:
     start: float = field(default_factory=time.monotonic)
 
 
-def _share() -> tuple[Share, torch.device]:
+def _share() -> tuple[Rank, torch.device]:
     """Returns which of the launched processes this is, and its device."""
     gpu = torch.accelerator.is_available()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         accelerator = torch.accelerator.current_accelerator() if gpu else None
-        return Share(), accelerator or torch.device("cpu")
+        return Rank(), accelerator or torch.device("cpu")
     from accelerate import PartialState
 
     # One that is done early waits for the others, however long they take.
     state = PartialState(cpu=not gpu, timeout=timedelta(days=30))
-    return Share(state.process_index, state.num_processes, state.wait_for_everyone), state.device
+    return Rank(state.process_index, state.num_processes, state.wait_for_everyone), state.device
 
 
 def _watch(found: Iterable[Predicted], count: Count, console: Console) -> None:

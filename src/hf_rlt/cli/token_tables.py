@@ -9,15 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import printable
-from ..tokens import Question
-from ..tokens.summary import Tally
+from ..tokens import CountConfig
+from ..tokens.summary import Totals
 
 ROWS = 40  # more videos than that are only summed up
 WIDTH = 160  # of a table that does not go to a terminal
 NAMES = 20  # characters in which a name can be folded
 
 
-def show(tally: Tally, question: Question) -> None:
+def show(tally: Totals, question: CountConfig) -> None:
     """Returns nothing; prints a row for each video, unless there are too many, and what they come to."""
     if not tally.read:
         return
@@ -57,7 +57,7 @@ def _table(*columns: str, names: int = 1) -> Table:
     return table
 
 
-def _videos(tally: Tally, question: Question) -> Table:
+def _videos(tally: Totals, question: CountConfig) -> Table:
     table = _table("video", "sampling", "threshold", "before", "after", "share", "longest run")
     for video in tally.rows:
         name = printable(video.video) + (" *" if any(count.repeated_frames for count in video.counts) else "")
@@ -75,7 +75,7 @@ def _videos(tally: Tally, question: Question) -> Table:
     return table
 
 
-def _shares(tally: Tally, question: Question) -> Table:
+def _shares(tally: Totals, question: CountConfig) -> Table:
     titles = ("sampling", "threshold", "videos", "mean share", "quartiles", "lowest", "highest", "longest run")
     table = _table(*titles)
     for summary in tally.summaries.values():
@@ -94,7 +94,7 @@ def _shares(tally: Tally, question: Question) -> Table:
     return table
 
 
-def _ends(tally: Tally, question: Question) -> Table:
+def _ends(tally: Totals, question: CountConfig) -> Table:
     table = _table("lowest and highest shares", "sampling", "threshold", "share")
     for summary in tally.summaries.values():
         result = summary.result()
@@ -105,7 +105,7 @@ def _ends(tally: Tally, question: Question) -> Table:
     return table
 
 
-def _sampling(fps: float | None, question: Question) -> str:
+def _sampling(fps: float | None, question: CountConfig) -> str:
     processor = question.processor
     if fps is None and processor.sampling == "uniform":
         return "uniform"

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from ..data.video_list import none_found
 from ..errors import HfRltError
-from ..inference.loading import finite
-from ..tokens import Counted, CountFile, Question, count_videos, find
+from ..tokens import CountConfig, CountFile, VideoCounts, count_videos, find
 from ..tokens.count_many import written_name
-from ..tokens.summary import Tally
+from ..tokens.summary import Totals
 from .console import one_line_errors, say, spinner
 from .options import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
+from .thresholds import finite
 from .token_tables import ROWS, show
 
 THRESHOLDS = [0.1]
@@ -51,10 +51,10 @@ def tokens(
     with one_line_errors():
         rates, threshold = _rates(fps, frame_stride), list(map(finite, threshold))
         processor = make_processor(model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size)
-        question = Question(processor, rates, tuple(dict.fromkeys(threshold)), clips)
-        problems: list[Counted] = []
+        question = CountConfig(processor, rates, tuple(dict.fromkeys(threshold)), clips)
+        problems: list[VideoCounts] = []
         found = find(videos, problems)
-        console, tally = Console(stderr=True), Tally(ROWS + 1)
+        console, tally = Console(stderr=True), Totals(ROWS + 1)
         interrupted = False
         with CountFile(output, question) if output is not None else nullcontext() as store:
             try:
@@ -87,7 +87,9 @@ def _rates(fps: list[float] | None, frame_stride: int | None) -> tuple[float | N
     return tuple(dict.fromkeys(fps))
 
 
-def _watch(counted: Iterable[Counted], question: Question, tally: Tally, console: Console, as_json: bool) -> None:
+def _watch(
+    counted: Iterable[VideoCounts], question: CountConfig, tally: Totals, console: Console, as_json: bool
+) -> None:
     """Takes in the counts as they come, and says on a terminal how many there are."""
     with spinner(console) as progress:
         task = progress.add_task("starting")
@@ -102,14 +104,14 @@ def _watch(counted: Iterable[Counted], question: Question, tally: Tally, console
             progress.update(task, description=f"{tally.read:,} videos{known}, {tally.bad:,} cannot be read")
 
 
-def _report_bad(video: Counted, tally: Tally, console: Console, as_json: bool) -> None:
+def _report_bad(video: VideoCounts, tally: Totals, console: Console, as_json: bool) -> None:
     tally.add(video)
     say(console, f"{video.video}: {video.problem}")
     if as_json:
         print(json.dumps({"video": written_name(video.video), "error": video.problem}), flush=True)
 
 
-def _say_how_it_ended(console: Console, tally: Tally, output: Path | None, interrupted: bool) -> None:
+def _say_how_it_ended(console: Console, tally: Totals, output: Path | None, interrupted: bool) -> None:
     lines = []
     if interrupted:
         kept = f"; what was found is in {output}, and the same command goes on" if output is not None else ""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..errors import HfRltError
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from ..models.runs import sides
-from .source import Opened, listed
+from ..models.runs import to_2tuple
+from .source import LoadedSource, listed
 
 
 def check_clip(frames: int, height: int, width: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def check_clip(frames: int, height: int, width: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def check(opened: Opened, folder: Path) -> list[str]:
+def check(opened: LoadedSource, folder: Path) -> list[str]:
     """Returns what was found to be equal, in words.
 
     Args:
@@ -55,7 +55,7 @@ def check(opened: Opened, folder: Path) -> list[str]:
             f"Processor and model disagree: threshold {processor.threshold} and {written.config.threshold}, frames "
             f"{processor.num_frames} and {written.config.num_frames}."
         )
-    clip = check_clip(written.config.num_frames, *sides(written.config.image_size))
+    clip = check_clip(written.config.num_frames, *to_2tuple(written.config.image_size))
     inputs = processor(clip, return_tensors="pt")
     pixel_values, lengths = inputs["pixel_values"].to(written.dtype), inputs["run_lengths"]
     share = f"{(lengths > 0).float().mean():.0%} of the tokens computed"

@@ -11,8 +11,8 @@ from ..hub.repo_config import is_hub_id
 from .checks import check
 from .from_original import open_original
 from .from_transformers import open_folder
-from .output_folder import check_out, written_whole
-from .source import ConversionSettings, Opened
+from .output_folder import atomic_dir, check_out
+from .source import ConversionSettings, LoadedSource
 
 SHAPE = [
     *("num_frames", "image_size", "tubelet_size", "patch_size", "hidden_size", "num_hidden_layers"),
@@ -86,7 +86,7 @@ def convert(
     target = check_out(out, Path(source), overwrite)
     progress("Reading the source")
     opened = _open(str(source), settings or ConversionSettings())
-    with written_whole(target) as written:
+    with atomic_dir(target) as written:
         progress("Writing")
         opened.model.save_pretrained(written)
         opened.processor.save_pretrained(written)
@@ -101,7 +101,7 @@ def convert(
 WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 
-def _open(source: str, settings: ConversionSettings) -> Opened:
+def _open(source: str, settings: ConversionSettings) -> LoadedSource:
     path = Path(source)
     if path.is_file():
         return open_original(path, settings)
@@ -117,7 +117,7 @@ def _open(source: str, settings: ConversionSettings) -> Opened:
     return open_folder(source, settings)
 
 
-def _report(source: str, out: str, opened: Opened, checks: list[str]) -> Conversion:
+def _report(source: str, out: str, opened: LoadedSource, checks: list[str]) -> Conversion:
     config, model = opened.model.config, opened.model
     return Conversion(
         source=source,

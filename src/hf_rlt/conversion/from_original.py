@@ -16,8 +16,8 @@ from ..models.modeling_rlt_videomae import (
 )
 from ..models.video_processing_rlt import RLTVideoProcessor
 from .infer_config import infer_config, is_rlt
-from .key_names import Layout, Named, find_layout, plain_names, translate
-from .source import DTYPES, ConversionSettings, Opened, check_finite, listed
+from .key_names import Layout, NamedWeights, find_layout, plain_names, translate
+from .source import DTYPES, ConversionSettings, LoadedSource, check_finite, listed
 from .weight_files import WeightFile, read_weights
 
 LENGTHS = (
@@ -26,7 +26,7 @@ LENGTHS = (
 )
 
 
-def open_original(path: str | Path, settings: ConversionSettings) -> Opened:
+def open_original(path: str | Path, settings: ConversionSettings) -> LoadedSource:
     """Returns the model in a file of weights, with a processor that normalises as the source's own loaders do.
 
     Args:
@@ -50,11 +50,11 @@ def open_original(path: str | Path, settings: ConversionSettings) -> Opened:
     check_finite(file.path, named.weights)
     model, dropped = build(file.path, layout, named, config, settings.dtype)
     notes = [*file.notes, *assumed, *dropped, *_remarks(file, named, layout, model)]
-    return Opened(_kind(file, named, layout), model, _processor(file, config, settings), notes)
+    return LoadedSource(_kind(file, named, layout), model, _processor(file, config, settings), notes)
 
 
 def build(
-    source: Path, layout: Layout, named: Named, config: RLTVideoMAEConfig, dtype: str | None = None
+    source: Path, layout: Layout, named: NamedWeights, config: RLTVideoMAEConfig, dtype: str | None = None
 ) -> tuple[RLTVideoMAEPreTrainedModel, list[str]]:
     """Returns a model of the configuration that holds the weights, in evaluation mode, and the names it has no place for."""
     classifies = layout.kind == "classifier"
@@ -100,13 +100,13 @@ def _processor(file: WeightFile, config: RLTVideoMAEConfig, settings: Conversion
     )
 
 
-def _kind(file: WeightFile, named: Named, layout: Layout) -> str:
+def _kind(file: WeightFile, named: NamedWeights, layout: Layout) -> str:
     origin = "RLT Lightning checkpoint" if is_rlt(file, layout) else "original VideoMAE or VideoMAEv2 checkpoint"
     what = {"classifier": "classifier", "encoder": "encoder without a head", "pre-trained": "pre-trained encoder"}
     return f"{origin}, {what[layout.kind]}{' with its decoder' if named.pretraining else ''}"
 
 
-def _remarks(file: WeightFile, named: Named, layout: Layout, model: RLTVideoMAEPreTrainedModel) -> list[str]:
+def _remarks(file: WeightFile, named: NamedWeights, layout: Layout, model: RLTVideoMAEPreTrainedModel) -> list[str]:
     notes = []
     if named.pretraining:
         notes.append(

@@ -16,18 +16,18 @@ from ..models.modeling_rlt_videomae import (
     RLTVideoMAEModel,
     RLTVideoMAEPreTrainedModel,
 )
-from ..models.runs import sides
+from ..models.runs import to_2tuple
 from ..models.video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
 from .pickle_bombs import check_size
-from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, Opened, check_finite, listed, refuse_misfits
+from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, LoadedSource, check_finite, check_keys, listed
 from .weight_files import reason
 
 KINDS = ("videomae", "rlt_videomae")
 PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
 
 
-def open_folder(name: str, settings: ConversionSettings) -> Opened:
+def open_folder(name: str, settings: ConversionSettings) -> LoadedSource:
     """Return the model and processor of a folder or Hub repository.
 
     Args:
@@ -56,7 +56,7 @@ def open_folder(name: str, settings: ConversionSettings) -> Opened:
     kind = "RLT-VideoMAE" if raw["model_type"] == "rlt_videomae" else "VideoMAE"
     what = "classifier" if classifies else "encoder"
     own_class = _own_class(raw["model_type"], classifies)
-    return Opened(
+    return LoadedSource(
         f"{kind} folder, {what}",
         model,
         processor,
@@ -111,7 +111,7 @@ def _load(
         dropped |= {key for key in unexpected if key.removeprefix("videomae.").startswith("layernorm.")}
     wrong = [f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in loading["mismatched_keys"]]
     missing = set(loading["missing_keys"]) - {key for key, *_ in loading["mismatched_keys"]}
-    refuse_misfits(name, {"missing": missing, "unexpected": unexpected - dropped, "of another shape": wrong})
+    check_keys(name, {"missing": missing, "unexpected": unexpected - dropped, "of another shape": wrong})
     return model.eval(), sorted(dropped)
 
 
@@ -157,7 +157,7 @@ def _processor(
 ) -> RLTVideoProcessor:
     shared = ("num_frames", "tubelet_size", "patch_size", "threshold")
     agreed = {field: getattr(config, field) for field in shared} | settings.sampling_changes()
-    height, width = sides(config.image_size)
+    height, width = to_2tuple(config.image_size)
     try:
         processor = RLTVideoProcessor.from_pretrained(name, **agreed)
     except OSError:

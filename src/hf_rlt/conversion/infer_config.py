@@ -9,7 +9,7 @@ import torch
 from ..errors import HfRltError
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.layers_rlt_videomae import sinusoid_table
-from .key_names import PATCHES, Layout, Named
+from .key_names import PATCHES, Layout, NamedWeights
 from .labels import read_labels
 from .source import ConversionSettings
 from .weight_files import WeightFile
@@ -27,7 +27,7 @@ def is_rlt(file: WeightFile, layout: Layout) -> bool:
 
 
 def infer_config(
-    file: WeightFile, named: Named, layout: Layout, settings: ConversionSettings
+    file: WeightFile, named: NamedWeights, layout: Layout, settings: ConversionSettings
 ) -> tuple[RLTVideoMAEConfig, list[str]]:
     """Returns the configuration, and notes on what was assumed.
 
@@ -69,7 +69,7 @@ def infer_config(
     return config, notes
 
 
-def _sizes(source: Path, named: Named, name: str, dimensions: int) -> tuple[int, ...]:
+def _sizes(source: Path, named: NamedWeights, name: str, dimensions: int) -> tuple[int, ...]:
     shape = tuple(named.weights[name].shape)
     if len(shape) != dimensions or min(shape) < 1:
         raise HfRltError(f"{source}: expected {name} to have {dimensions} dimensions, found shape {shape}.")
@@ -100,7 +100,7 @@ def _mean_pooling(layout: Layout, settings: ConversionSettings, source: Path) ->
 
 def _clip(
     file: WeightFile,
-    named: Named,
+    named: NamedWeights,
     layout: Layout,
     settings: ConversionSettings,
     tubelet: tuple[int, int],
@@ -139,7 +139,7 @@ def _frames(arguments: dict[str, Any]) -> int | None:
     return frames * segments if isinstance(frames, int) and isinstance(segments, int) else None
 
 
-def _check_positions(source: Path, named: Named, config: RLTVideoMAEConfig) -> None:
+def _check_positions(source: Path, named: NamedWeights, config: RLTVideoMAEConfig) -> None:
     """Returns nothing; raises unless the checkpoint's positions, if it holds any, are the fixed table to rounding."""
     table = named.positions
     if table is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import HfRltError
-from .source import PRETRAINING_ONLY, listed, refuse_misfits
+from .source import PRETRAINING_ONLY, check_keys, listed
 
 # Put in front of a name by DDP, torch.compile, Lightning or VideoMAEv2's Hub classes, and other people's frameworks.
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
@@ -72,7 +72,7 @@ OUR_NORM = {"fc_norm": "fc_norm", "norm": "layernorm"}
 
 
 @dataclass
-class Named:
+class NamedWeights:
     """Weights under their plain names, and what was set aside.
 
     Attributes:
@@ -86,7 +86,7 @@ class Named:
     positions: Tensor | None = None
 
 
-def plain_names(source: Path, weights: dict[str, Tensor]) -> Named:
+def plain_names(source: Path, weights: dict[str, Tensor]) -> NamedWeights:
     """Returns the weights without the prefixes that trainers and wrappers put before their names.
 
     Raises:
@@ -96,7 +96,7 @@ def plain_names(source: Path, weights: dict[str, Tensor]) -> Named:
         raise HfRltError(
             f"{source}: these are the weights of a Hugging Face folder: pass the folder with its config.json."
         )
-    named = Named({})
+    named = NamedWeights({})
     for name, value in weights.items():
         plain = name
         while prefix := next((p for p in PREFIXES if plain.startswith(p)), ""):
@@ -111,7 +111,7 @@ def plain_names(source: Path, weights: dict[str, Tensor]) -> Named:
     return named
 
 
-def find_layout(source: Path, named: Named) -> Layout:
+def find_layout(source: Path, named: NamedWeights) -> Layout:
     """Returns the layout that the names tell.
 
     Raises:
@@ -138,7 +138,7 @@ def find_layout(source: Path, named: Named) -> Layout:
         length_embedding="length_embed" in names,
     )
     expected = set(layout.names())
-    refuse_misfits(source, {"missing": expected - names, "unexpected": names - expected})
+    check_keys(source, {"missing": expected - names, "unexpected": names - expected})
     return layout
 
 
@@ -171,5 +171,5 @@ def translate(
             continue
         parts = value.chunk(3) if len(ours) == 3 else (value[0] if name == "length_embed" else value,)
         found |= {our: part for our, part in zip(ours, parts, strict=True) if our}
-    refuse_misfits(source, {"of another shape": wrong})
+    check_keys(source, {"of another shape": wrong})
     return found

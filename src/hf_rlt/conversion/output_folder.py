@@ -60,7 +60,7 @@ def _no_model(folder: Path) -> str:
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
+def atomic_dir(target: Path) -> Iterator[Path]:
     """Yield a folder to write to, whose files are moved to `target` at the end; after an error, none is.
 
     Files of the same names and weights of another model are replaced; all others stay.

@@ -75,7 +75,7 @@ class ConversionSettings:
 
 
 @dataclass
-class Opened:
+class LoadedSource:
     """A source, read and understood.
 
     Attributes:
@@ -102,7 +102,7 @@ def listed(names: Iterable[str], shown: int = SHOWN_KEYS) -> str:
     return ", ".join(ordered[:shown]) + more
 
 
-def refuse_misfits(source: object, misfits: dict[str, Iterable[str]]) -> None:
+def check_keys(source: object, misfits: dict[str, Iterable[str]]) -> None:
     """Returns nothing; raises a ValueError that counts and names the keys of each kind of misfit, if there are any."""
     found = {kind: list(names) for kind, names in misfits.items()}
     parts = [f"{len(names)} {kind}: {listed(names)}" for kind, names in found.items() if names]

@@ -5,23 +5,23 @@ from .annotations import from_file, read_annotations
 from .augmentation import ClipAugmentation, ClipMix
 from .collator import ClipCollator
 from .digits import DigitsSettings, render_digits
-from .eval_dataset import ViewDataset
+from .eval_dataset import EvalDataset
 from .hub_datasets import ClipStream, from_hub
-from .streams import StreamedClips
-from .train_dataset import ClipDataset, UnreadableClipError
-from .video_list import ClipList, from_folder, split_clips
+from .streams import TrainStream
+from .train_dataset import TrainDataset, UnreadableClipError
+from .video_list import VideoList, from_folder, split_clips
 
 __all__ = [
     "ClipAugmentation",
     "ClipCollator",
-    "ClipDataset",
-    "ClipList",
     "ClipMix",
     "ClipStream",
     "DigitsSettings",
-    "StreamedClips",
+    "EvalDataset",
+    "TrainDataset",
+    "TrainStream",
     "UnreadableClipError",
-    "ViewDataset",
+    "VideoList",
     "from_file",
     "from_folder",
     "from_hub",

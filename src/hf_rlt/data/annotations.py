@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import HfRltError
 from .text_files import read_json, read_text
-from .video_list import ClipList, find_videos, label_indices, shorten
+from .video_list import VideoList, find_videos, label_indices, shorten
 
 KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 SEPARATORS = (",", "\t", ";")
@@ -40,7 +40,7 @@ def from_file(
     video_dir: str | Path | None = None,
     names: list[str] | None = None,
     label_file: str | Path | None = None,
-) -> ClipList:
+) -> VideoList:
     """List the clips of an annotation file, whose kind is recognised by its columns or keys.
 
     - CSV with the columns `path,label`: paths are relative to `video_dir`, or to the file.
@@ -72,7 +72,7 @@ def from_file(
         names = _names(Path(label_file))
     _refuse_contradictions(rows, sources)
     indices, names = label_indices([row.label for row in rows], names, str(path))
-    return ClipList(sources, indices, names)
+    return VideoList(sources, indices, names)
 
 
 def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path], list[str]]:

@@ -2,6 +2,7 @@
 """From items to a batch: mixing, targets, and then, on the final pixels, the runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from ..errors import HfRltError
-from ..models.runs import find_runs, keep_random
+from ..models.runs import drop_random
 from .augmentation import ClipMix
 from .train_dataset import IGNORED
 
@@ -18,7 +19,7 @@ from .train_dataset import IGNORED
 class ClipCollator:
     """Makes `pixel_values` (B, F, C, H, W), `run_lengths` (B, N) and `labels` of a list of training items.
 
-    Runs are found after mixing, in float32. Items that carry their runs (those of `ViewDataset`) are only stacked, so that
+    Runs are found after mixing, in float32. Items that carry their runs (those of `EvalDataset`) are only stacked, so that
     one collator serves training and evaluation.
 
     Args:
@@ -64,7 +65,7 @@ class ClipCollator:
             return default_collate(items)
         if "seeds" not in items[0]:
             raise HfRltError(
-                f"Expected items with seeds, those of ClipDataset, received {sorted(items[0])}: pass "
+                f"Expected items with seeds, those of TrainDataset, received {sorted(items[0])}: pass "
                 "remove_unused_columns=False to TrainingArguments."
             )
         # Repeat by repeat: neighbours, which are mixed, are different clips.
@@ -88,14 +89,13 @@ class ClipCollator:
         return clips, targets
 
     def _runs(self, clips: Tensor, seeds: Tensor) -> Tensor:
-        settings = self.processor
-        sizes = settings.tubelet_size, settings.patch_size
+        rule = self.processor.rule
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         if self.threshold_range is None:
-            lengths = find_runs(clips, settings.threshold, *sizes)
+            lengths = rule.find(clips)
         else:
             low, high = self.threshold_range
             draws = [low + (high - low) * float(torch.rand((), generator=generator)) for generator in generators]
             pairs = zip(clips, draws, strict=True)
-            lengths = torch.cat([find_runs(clip[None], threshold, *sizes) for clip, threshold in pairs])
-        return lengths if self.token_keep_ratio is None else keep_random(lengths, self.token_keep_ratio, generators)
+            lengths = torch.cat([replace(rule, threshold=threshold).find(clip[None]) for clip, threshold in pairs])
+        return lengths if self.token_keep_ratio is None else drop_random(lengths, self.token_keep_ratio, generators)

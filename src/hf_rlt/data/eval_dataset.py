@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from ..errors import HfRltError
-from ..models.runs import find_runs, keep_random
+from ..models.runs import drop_random
 from ..models.sampling import view_crops, view_positions
-from .train_dataset import IGNORED, ReadClips, blank_clip, clip_seed, normalised
-from .video_list import ClipList
+from .train_dataset import IGNORED, ReadClips, blank_clip, clip_seed
+from .video_list import VideoList
 
 logger = logging.getLogger(__name__)
 
 
-class ViewDataset(ReadClips):
+class EvalDataset(ReadClips):
     """Map-style evaluation set: item i is `pixel_values` and `run_lengths` of all views of clip i, and `labels`.
 
     Shapes are (V, F, C, H, W) and (V, N), without the V for a single view: the model averages over views, so a clip is
@@ -25,7 +25,7 @@ class ViewDataset(ReadClips):
     is a blank clip with label -100.
 
     Args:
-        clips, processor, on_bad_video, cache_bytes: as for `ClipDataset`.
+        clips, processor, on_bad_video, cache_bytes: as for `TrainDataset`.
         num_clips: temporal clips per video.
         num_crops: crops along the longer side; 1 is the processor's own.
         token_keep_ratio: share of the computed tokens that each view keeps, drawn at random, the same in each pass.
@@ -35,7 +35,7 @@ class ViewDataset(ReadClips):
 
     def __init__(
         self,
-        clips: ClipList,
+        clips: VideoList,
         processor: Any,
         num_clips: int = 1,
         num_crops: int = 1,
@@ -62,11 +62,10 @@ class ViewDataset(ReadClips):
         return self._item(index, torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED)
 
     def _item(self, index: int, views: Tensor, label: int) -> dict[str, Tensor]:
-        settings = self.processor
-        lengths = find_runs(views, settings.threshold, settings.tubelet_size, settings.patch_size)
+        lengths = self.processor.rule.find(views)
         if self.token_keep_ratio is not None:
             seeds = [clip_seed(0, 0, index, view) for view in range(self.num_views)]
-            lengths = keep_random(lengths, self.token_keep_ratio, [torch.Generator().manual_seed(s) for s in seeds])
+            lengths = drop_random(lengths, self.token_keep_ratio, [torch.Generator().manual_seed(s) for s in seeds])
         if self.num_views == 1:
             views, lengths = views[0], lengths[0]
         return {"pixel_values": views, "run_lengths": lengths, "labels": torch.tensor(label)}
@@ -81,14 +80,14 @@ def cut_views(processor: Any, frames: np.ndarray, num_crops: int, **changes: Any
 
     Args:
         processor: an `RLTVideoProcessor`.
-        frames: of one video, as `RLTVideoProcessor.read_clips(..., resized=True)` returns them.
+        frames: of one video, as `RLTVideoProcessor.decode(..., resized=True)` returns them.
         num_crops: crops along the longer side; 1 is the processor's own.
         **changes: settings of the processor for this call.
     """
     changes["do_resize"] = False
     if num_crops == 1:
-        return normalised(processor, list(frames), **changes)
-    clips = normalised(processor, list(frames), do_center_crop=False, **changes)
+        return processor.pixels(frames, **changes)
+    clips = processor.pixels(frames, do_center_crop=False, **changes)
     height, width = processor.crop_size["height"], processor.crop_size["width"]
     corners = view_crops(clips.shape[-2], clips.shape[-1], height, width, num_crops)
     crops = [clips[..., top : top + height, left : left + width] for top, left in corners]

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import HfRltError
-from .video_list import ClipList, label_indices, shorten
+from .video_list import VideoList, label_indices, shorten
 
 
-def from_hub(dataset_name: str, split: str, config_name: str | None = None, names: list[str] | None = None) -> ClipList:
+def from_hub(
+    dataset_name: str, split: str, config_name: str | None = None, names: list[str] | None = None
+) -> VideoList:
     """Returns the clips of one split of a Hub data set (or a local folder that `datasets` can read).
 
     Args:
@@ -27,10 +29,10 @@ def from_hub(dataset_name: str, split: str, config_name: str | None = None, name
     # The column is sliced lazily: the videos' bytes are not read before they are asked for.
     sources: Sequence[Any] = rows[video]
     if _is_class(feature) and names is None:
-        return ClipList(sources, values, list(feature.names))
+        return VideoList(sources, values, list(feature.names))
     texts = [feature.int2str(v) if _is_class(feature) else str(v) for v in values]
     labels, names = label_indices(texts, names, dataset_name)
-    return ClipList(sources, labels, names)
+    return VideoList(sources, labels, names)
 
 
 class ClipStream:

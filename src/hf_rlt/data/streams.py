@@ -14,11 +14,11 @@ from .hub_datasets import ClipStream
 from .train_dataset import IGNORED, ItemMaker, check_on_bad_video, make_or_skip, read_clips, source_name
 
 
-class StreamedClips(IterableDataset):
-    """Endless iterable training set over a `ClipStream`; its items are those of `ClipDataset`.
+class TrainStream(IterableDataset):
+    """Endless iterable training set over a `ClipStream`; its items are those of `TrainDataset`.
 
     One pass follows the other, each in an order of its own, so that a place in the stream is a number of items: what a
-    resumed training skips. Arguments are those of `ClipDataset`.
+    resumed training skips. Arguments are those of `TrainDataset`.
 
     Attributes:
         bad_count: videos that could not be read so far, in all loading processes; each was reported once.

@@ -201,7 +201,7 @@ def batches_within(
     Nothing is counted before. The lists depend on the items alone, not on when they come.
 
     Args:
-        items: in the order that is kept, such as those of a `DataLoader(ViewDataset(...), batch_size=None)`.
+        items: in the order that is kept, such as those of a `DataLoader(EvalDataset(...), batch_size=None)`.
         max_tokens: of a list; an item that has more stands alone.
         tokens: how many an item has; those that its `run_lengths` computes unless given.
         max_items: how many items a list holds at most.

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ..errors import HfRltError, one_line
 from ..models.downloads import MAX_BYTES, is_address
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
-from .video_list import ClipList
+from .video_list import VideoList
 
 IGNORED = -100  # the label of a clip that could not be read; losses and metrics leave it out
 ON_BAD_VIDEO = ("raise", "skip")
@@ -34,10 +34,10 @@ def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
 
 
 def read_clips(processor: Any, source: Any, positions: Sequence[Any], resized: bool = False) -> np.ndarray:
-    """Return `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row, see `RLTVideoProcessor.read_clips`."""
+    """Return `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row, see `RLTVideoProcessor.decode`."""
     if isinstance(source, dict) and source.get("bytes") is None and isinstance(source.get("path"), str):
         source = _fetched(source["path"])
-    return processor.read_clips(source, positions, resized)
+    return processor.decode(source, positions, resized)
 
 
 def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: str, known: bool) -> Item | None:
@@ -96,11 +96,11 @@ def blank_clip(processor: Any) -> Tensor:
 
 
 class ReadClips(Dataset):
-    """Reads the clips of a `ClipList`; remembers, across loading processes, which cannot be read."""
+    """Reads the clips of a `VideoList`; remembers, across loading processes, which cannot be read."""
 
     resized = False  # whether frames are kept as the processor resizes them
 
-    def __init__(self, clips: ClipList, processor: Any, cache_bytes: int = 0, on_bad_video: str = "raise") -> None:
+    def __init__(self, clips: VideoList, processor: Any, cache_bytes: int = 0, on_bad_video: str = "raise") -> None:
         check_on_bad_video(on_bad_video)
         self.clips = clips
         self.processor = processor
@@ -146,12 +146,6 @@ class ReadClips(Dataset):
         return frames
 
 
-def normalised(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
-    """Return `(len(clips), F, C, H, W)`: what the processor makes of the frames."""
-    changes.update(do_sample_frames=False, threshold=None)  # they have been sampled; runs are not asked for
-    return processor(clips, input_data_format="channels_last", return_tensors="pt", **changes)["pixel_values"]
-
-
 class ItemMaker:
     """From the frames of one video to a training item."""
 
@@ -178,7 +172,7 @@ class ItemMaker:
         if frames is None:
             clips, label = [blank_clip(self.processor)] * len(seeds), IGNORED
         elif self.augmentation is None:
-            clips = list(normalised(self.processor, [frames] * len(seeds)))
+            clips = list(self.processor.pixels([frames] * len(seeds)))
         else:
             clips = [self._augmented(frames, seed) for seed in seeds]
         labels = torch.full((len(seeds),), label)
@@ -190,7 +184,7 @@ class ItemMaker:
             return self.augmentation(frames)
 
 
-class ClipDataset(ReadClips):
+class TrainDataset(ReadClips):
     """Map-style training set: item i is `pixel_values` (R, F, C, H, W), `labels` (R,) and `seeds` (R,).
 
     R is `repeats`: the video is decoded once and augmented R times. `ClipCollator` makes a batch of items and finds the
@@ -213,7 +207,7 @@ class ClipDataset(ReadClips):
 
     def __init__(
         self,
-        clips: ClipList,
+        clips: VideoList,
         processor: Any,
         augmentation: Callable[[np.ndarray], Tensor] | None = None,
         random_clips: bool = False,

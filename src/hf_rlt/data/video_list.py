@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ClipList:
+class VideoList:
     """Videos and their classes.
 
     Attributes:
@@ -150,7 +150,7 @@ def _warn_once(line: str) -> None:
     logger.warning(line)
 
 
-def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
+def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList:
     """List the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
 
     Args:
@@ -179,10 +179,10 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> ClipList:
             f"{str(folder)!r}: no videos in the subfolders {shorten(empty)}, which are no classes therefore."
         )
     labels, names = label_indices(classes, names, str(folder))
-    return ClipList(videos, labels, names)
+    return VideoList(videos, labels, names)
 
 
-def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipList, ClipList]:
+def split_clips(clips: VideoList, fraction: float, seed: int = 0) -> tuple[VideoList, VideoList]:
     """Return (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
 
     Raises:
@@ -194,7 +194,7 @@ def split_clips(clips: ClipList, fraction: float, seed: int = 0) -> tuple[ClipLi
     random.Random(seed).shuffle(order)
     held = min(max(round(len(order) * fraction), 1), len(order) - 1)
     parts = sorted(order[held:]), sorted(order[:held])
-    first, second = (ClipList(_Part(clips.sources, p), [clips.labels[i] for i in p], clips.names) for p in parts)
+    first, second = (VideoList(_Part(clips.sources, p), [clips.labels[i] for i in p], clips.names) for p in parts)
     return first, second
 
 

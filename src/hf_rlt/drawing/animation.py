@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from ..errors import HfRltError
-from ..jobs.atomic import whole_file
+from ..jobs.atomic import atomic_write
 
 SUFFIXES = (".gif", ".mp4")
 GIF_FPS = 50  # browsers show a GIF whose frames are shorter than 1/50 s at a tenth of its speed
@@ -43,7 +43,7 @@ def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) 
     if not (math.isfinite(fps) and fps > 0):
         raise HfRltError(f"Expected frames per second above 0, received {fps}.")
     checked = _checked(frames)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(checked, part, fps)
     return path
 

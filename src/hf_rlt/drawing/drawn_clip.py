@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import HfRltError
-from ..models.runs import find_runs, grid_size
+from ..models.runs import grid_size
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from ..models.video_reader import VideoIndex, index_video, read_frames
 from ..tokens.timing import clip_indices, clip_rate
@@ -77,7 +77,7 @@ def draw_frames(
     tubelet, patch = processor.tubelet_size, processor.patch_size
     pixels = _processed(processor, frames)
     grid = grid_size(pixels.shape, tubelet, patch)
-    run_lengths = torch.cat([find_runs(pixels, threshold, tubelet, patch) for threshold in thresholds])
+    run_lengths = torch.cat([replace(processor.rule, threshold=threshold).find(pixels) for threshold in thresholds])
     shown = _shown(processor, frames, scale, pixels.shape[-2:])
     sides = [scale * side for side in ([patch, patch] if isinstance(patch, int) else patch)]
     greyed = [grey_dropped(shown, lengths, tubelet, sides) for lengths in run_lengths]

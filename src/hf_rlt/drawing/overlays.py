@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import HfRltError
-from ..models.runs import fill_runs, grid_size, sides
+from ..models.runs import fill_runs, grid_size, to_2tuple
 
 GAP, MARGIN, TEXT = 4, 132, 15  # pixels: between frames, for the labels on the left, height of the letters
 COLORMAP = "plasma_r"  # bright is what moves
@@ -206,7 +206,7 @@ def _on_grid(
 ) -> torch.Tensor:
     """Returns the run lengths as `(T, H', W')`; raises unless they are those of the frames."""
     count, height, width, _ = frames.shape
-    tubelets, rows, columns = grid_size((count, 3, height, width), tubelet_size, sides(patch_size))
+    tubelets, rows, columns = grid_size((count, 3, height, width), tubelet_size, to_2tuple(patch_size))
     if run_lengths.numel() != tubelets * rows * columns:
         raise HfRltError(
             f"Expected {tubelets * rows * columns} run lengths for {count} frames of {height}x{width}, received "
@@ -216,7 +216,7 @@ def _on_grid(
 
 
 def _to_pixels(grid: np.ndarray, tubelet_size: int, patch_size: int | Sequence[int]) -> np.ndarray:
-    height, width = sides(patch_size)
+    height, width = to_2tuple(patch_size)
     return grid.repeat(tubelet_size, 0).repeat(height, 1).repeat(width, 2)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import HfRltError
-from ..jobs.atomic import whole_file
+from ..jobs.atomic import atomic_write
 from .animation import SUFFIXES, write_animation
 from .drawn_clip import DrawnClip
 from .overlays import GAP, MARGIN, TEXT, label_rows, run_legend, threshold_label
@@ -73,7 +73,7 @@ def write_drawing(
         return write_animation(frames, path, clip.fps if fps is None else fps)
     if next(rest, None) is not None:
         raise HfRltError(f"{path}: expected one clip for a sheet, received several: draw a .gif or .mp4.")
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         kind = "PNG" if suffix == ".png" else "JPEG"
         draw_sheet(clip, columns, heat).save(part, kind, **SHEETS[suffix])
     return path

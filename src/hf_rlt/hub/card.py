@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import HfRltError
-from ..jobs.atomic import write_whole
+from ..jobs.atomic import write_text_atomic
 from .card_metadata import CardSettings, build_metadata
 from .card_text import card_text
 from .endpoint import handler_files
@@ -78,7 +78,7 @@ def _write_all(files: Mapping[Path, str]) -> Path:
             content.encode()
         except UnicodeEncodeError as error:
             raise HfRltError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.") from error
-    return [write_whole(path, content) for path, content in files.items()][-1]
+    return [write_text_atomic(path, content) for path, content in files.items()][-1]
 
 
 def render(data: RLTCardData, text: str, repo_id: str | None = None, around: tuple[str, str] = ("", "\n")) -> str:

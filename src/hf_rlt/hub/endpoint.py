@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from ..errors import HfRltError
-from ..jobs.atomic import write_whole
+from ..jobs.atomic import write_text_atomic
 from .model_facts import read_facts
 
 SOURCE = Path(__file__).with_name("handler.py")
@@ -22,7 +22,7 @@ def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
     Raises:
         ValueError: if there is no such model, it does not carry its code, or other files are in the way.
     """
-    return [write_whole(path, content) for path, content in handler_files(folder, overwrite).items()]
+    return [write_text_atomic(path, content) for path, content in handler_files(folder, overwrite).items()]
 
 
 def handler_files(folder: str | Path, overwrite: bool = False) -> dict[Path, str]:

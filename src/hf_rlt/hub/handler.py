@@ -146,7 +146,7 @@ class EndpointHandler:
         watch = _Watch(self.limits)
         self.opener.check(video, self.limits)
         limits = {"max_pixels": _decoder_pixels(self.limits), "on_frame": watch.see}
-        return self.processor.read_clips(_Video(video, watch), resized=True, **limits)[0]
+        return self.processor.decode(_Video(video, watch), resized=True, **limits)[0]
 
     def _scores(self, frames: Any, top_k: int, settings: dict[str, Any]) -> list[dict[str, Any]]:
         import torch

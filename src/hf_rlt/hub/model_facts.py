@@ -9,7 +9,7 @@ from typing import Any
 
 from ..data.text_files import read_json
 from ..errors import HfRltError
-from ..models.runs import sides
+from ..models.runs import to_2tuple
 from .repo_config import check_config
 from .results import NUMBERS, TITLES, check_numbers
 
@@ -60,7 +60,7 @@ class ModelFacts:
     def clip(self) -> tuple[int, int, int]:
         """Frames, height and width of a clip."""
         side = self.config.get("image_size", 224)
-        height, width = sides(side)
+        height, width = to_2tuple(side)
         return self.config.get("num_frames", 16), height, width
 
     @property
@@ -68,7 +68,7 @@ class ModelFacts:
         """Tubelets of a clip in time, height and width."""
         frames, height, width = self.clip
         patch = self.config.get("patch_size", 16)
-        rows, columns = sides(patch)
+        rows, columns = to_2tuple(patch)
         return frames // self.config.get("tubelet_size", 2), height // rows, width // columns
 
 

@@ -3,7 +3,7 @@
 
 from ..data.text_files import path_of
 from .pipeline import Options, Predicted
-from .predict import Share, predict
+from .predict import Rank, predict
 from .results import read_features
 
-__all__ = ["Options", "Predicted", "Share", "path_of", "predict", "read_features"]
+__all__ = ["Options", "Predicted", "Rank", "path_of", "predict", "read_features"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import HfRltError
-from .loading import open_model
+from .loading import load
 
 DEFAULT_MODEL = "outputs/digits"
 MERGING = ("tome_videomae", "sta_videomae")
@@ -35,14 +35,14 @@ class Classified:
 
 def open_classifier(
     name: str = DEFAULT_MODEL,
-    threshold: str = "model",
+    threshold: Any = "model",
     num_frames: int | None = None,
     rate: dict[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Returns a classifier ready to use, on the accelerator if there is one, and the processor that fits it.
 
     Args:
-        name, threshold, num_frames, rate: see `hf_rlt.inference.loading.open_model`.
+        name, threshold, num_frames, rate: see `load`.
 
     Raises:
         ValueError, OSError: if there is no such model; one that was meant as a folder is not looked for on the Hub.
@@ -51,7 +51,7 @@ def open_classifier(
         raise HfRltError(
             f"{name}: expected a model folder or a Hub id, found no such folder: train one with examples/finetune.py."
         )
-    network, processor = open_model(name, threshold, num_frames, rate)
+    network, processor = load(name, threshold=threshold, num_frames=num_frames, sampling=rate)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     return network.to(device).eval(), processor
 

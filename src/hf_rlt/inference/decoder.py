@@ -16,14 +16,14 @@ from torch import Tensor
 
 from ..data.eval_dataset import cut_views
 from ..errors import HfRltError
-from ..jobs.worker_pool import Task, in_processes
-from ..models.runs import find_runs, grid_size
+from ..jobs.worker_pool import Task, map_ordered
+from ..models.runs import grid_size
 from ..models.sampling import view_positions
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
 
 @dataclass(frozen=True)
-class Views:
+class ViewConfig:
     """How a video becomes a model's input.
 
     Attributes:
@@ -71,10 +71,10 @@ class Views:
         """
         settings = self.processor
         positions = [settings.position] if self.num_clips == 1 else view_positions(self.num_clips, settings.sampling)
-        frames = settings.read_clips(video, positions, resized=True)
-        plain = {"do_rescale": False, "do_normalize": False, "threshold": None}
+        frames = settings.decode(video, positions, resized=True)
+        plain = {"do_rescale": False, "do_normalize": False}
         pixels = cut_views(settings, frames, self.num_crops, **plain)
-        runs = find_runs(self.normalised(pixels), settings.threshold, settings.tubelet_size, settings.patch_size)
+        runs = settings.rule.find(self.normalised(pixels))
         return pixels, runs
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Views:
 
 
 @dataclass
-class Clip:
+class VideoJob:
     """A video on its way.
 
     Attributes:
@@ -105,14 +105,14 @@ class Clip:
     record: dict[str, Any] | None = None
 
 
-class Slots:
+class SharedBuffers:
     """Memory that the decoding processes write to and this one reads: as many videos as may be under way at once.
 
     A clip of 16 x 224 x 224 pixels takes 2.6 ms to the batch this way, 5.0 ms through a pipe, 6.5 ms in shared memory
     for it alone. Bytes are normalised where the model is: float32 takes 10 ms through a pipe, and four times the room.
     """
 
-    def __init__(self, views: Views, number: int) -> None:
+    def __init__(self, views: ViewConfig, number: int) -> None:
         pixels, runs = views.shapes()
         self.number, self.shapes = number, (pixels, runs)
         needed = number * (math.prod(pixels) + 8 * math.prod(runs))
@@ -139,11 +139,11 @@ class Slots:
 class Reader:
     """What a decoding process does with a clip: fills its slot, and returns how many tokens are to be computed."""
 
-    views: Views
-    slots: Slots
+    views: ViewConfig
+    slots: SharedBuffers
     cores: tuple[int, ...] | None = None
 
-    def __call__(self, clip: Clip) -> int:
+    def __call__(self, clip: VideoJob) -> int:
         if self.cores is not None:
             os.sched_setaffinity(0, self.cores)
         assert clip.slot is not None
@@ -171,24 +171,28 @@ class Decoder:
         cores: that the processes are to keep to.
     """
 
-    def __init__(self, views: Views, workers: int, ahead: int, held: int, cores: Iterable[int] | None = None) -> None:
+    def __init__(
+        self, views: ViewConfig, workers: int, ahead: int, held: int, cores: Iterable[int] | None = None
+    ) -> None:
         self.workers, self.queued = workers, -(-ahead // workers) + 1
         self.window = workers * self.queued
-        self.slots = Slots(views, self.window + held + 1)
+        self.slots = SharedBuffers(views, self.window + held + 1)
         self.free = list(range(self.slots.number))
         self._reader = Reader(views, self.slots, None if cores is None else tuple(cores))
 
     def decoded(self, clips: Iterable[Task]) -> Iterator[Task]:
-        """Returns tasks whose thing is a `Clip`; the result: its tokens (its slot is filled then), or `Failed`."""
+        """Returns tasks whose thing is a `VideoJob`; the result: its tokens (its slot is filled then), or `Failure`."""
         # Several tasks queue at each process, since this one gives out no others while it computes.
         tasks = map(self._placed, clips)
-        found = in_processes(tasks, self._reader, self.workers, window=self.window, queued=self.queued, pass_on=False)
+        found = map_ordered(
+            tasks, self._reader, self.workers, window=self.window, queued=self.queued, drain_on_interrupt=False
+        )
         for task in found:
             if not isinstance(task.result, int):
                 self.release(task.thing)
             yield task
 
-    def release(self, clip: Clip) -> None:
+    def release(self, clip: VideoJob) -> None:
         """Returns nothing; the slot may be used for another clip."""
         if clip.slot is not None:
             self.free.append(clip.slot)

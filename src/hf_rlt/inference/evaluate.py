@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
-from ..data import ClipCollator, ClipList, UnreadableClipError, ViewDataset
+from ..data import ClipCollator, EvalDataset, UnreadableClipError, VideoList
 from ..data.token_budget import batches_within
 from .metrics import VideoAccuracy
 
@@ -67,7 +67,7 @@ class ClipMetrics:
 def evaluate_model(
     model: PreTrainedModel,
     processor: Any,
-    clips: ClipList,
+    clips: VideoList,
     num_clips: int = 1,
     num_crops: int = 1,
     on_bad_video: str = "raise",
@@ -101,7 +101,7 @@ def evaluate_model(
     args = args or TrainingArguments(report_to=[])
     args.dataloader_drop_last = False  # or the last clips would not be evaluated
     metrics = ClipMetrics(clips.names)
-    data = ViewDataset(clips, processor, num_clips, num_crops, on_bad_video, token_keep_ratio=token_keep_ratio)
+    data = EvalDataset(clips, processor, num_clips, num_crops, on_bad_video, token_keep_ratio=token_keep_ratio)
     trainer = Trainer(
         model=model,
         args=args,
@@ -124,7 +124,7 @@ def evaluate_model(
     return result
 
 
-def _evaluate_within(trainer: Trainer, data: ViewDataset, max_tokens: int) -> dict[str, float]:
+def _evaluate_within(trainer: Trainer, data: EvalDataset, max_tokens: int) -> dict[str, float]:
     """Return what `Trainer.evaluate` does, from batches within a budget of tokens.
 
     Trainer's own loop gathers batch by batch and wants as many, of the same size, from each process.

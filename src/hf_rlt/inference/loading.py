@@ -1,92 +1,54 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Load a command line's MODEL and DATA: trained classifiers and labelled clips."""
+"""Load a model with a processor that fits it, and the labelled videos of a command line."""
 
-import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig
 
-from ..baselines import (
-    RandomMaskingVideoMAEForVideoClassification,
-    STAVideoMAEForVideoClassification,
-    ToMeVideoMAEForVideoClassification,
-)
-from ..data import ClipList, from_file, from_folder, from_hub
+from .. import baselines  # noqa: F401  registers their model families
+from ..data import VideoList, from_file, from_folder, from_hub
 from ..errors import HfRltError
+from ..families import family_of
 from ..hub.repo_config import read_config
-from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-from ..models.video_processing_rlt import RLTVideoProcessor
-
-KINDS: dict[str, type[RLTVideoMAEForVideoClassification]] = {
-    "videomae": RLTVideoMAEForVideoClassification,
-    "rlt_videomae": RLTVideoMAEForVideoClassification,
-    "random_masking_videomae": RandomMaskingVideoMAEForVideoClassification,
-    "tome_videomae": ToMeVideoMAEForVideoClassification,
-    "sta_videomae": STAVideoMAEForVideoClassification,
-}
 
 
-def open_model(
+def load(
     name: str,
-    threshold: str = "model",
+    *,
+    threshold: float | Literal["model"] | None = "model",
     num_frames: int | None = None,
-    rate: dict[str, Any] | None = None,
-    attn: str | None = None,
-) -> tuple[RLTVideoMAEForVideoClassification, RLTVideoProcessor]:
-    """Return a trained classifier, a VideoMAE one as an RLT model, and a processor that fits it.
+    sampling: dict[str, Any] | None = None,
+    attn_implementation: str | None = None,
+    head: bool = True,
+) -> tuple[Any, Any]:
+    """Load a model, a stock one as its RLT counterpart, and a processor that fits it.
 
     Args:
-        name: folder or Hub id of a classifier: RLT-VideoMAE, VideoMAE or a baseline.
-        threshold: a number, "none" (dense), or "model": the model's own.
+        name: folder or Hub id of a classifier or encoder of any family, see `hf_rlt.families`.
+        threshold: RLT's; None for dense, "model" for the model's own.
         num_frames: frames of a clip; the model's own if not given, else positions are interpolated.
-        rate: settings of the processor that say how frames are sampled.
-        attn: attention backend, such as "flash_attention_2"; transformers' default if not given.
+        sampling: settings of the processor that say how frames are sampled.
+        attn_implementation: attention backend, such as "flash_attention_2"; transformers' default if not given.
+        head: whether a trained head is needed; if not, a model without one is returned as its encoder alone.
 
     Raises:
-        ValueError: if there is no such folder, it holds something else, or a classifier without a trained head.
+        HfRltError: if `name` holds something else, or a needed head is missing.
+        OSError: if there is no such model.
     """
-    network, missing, processor = _open(name, threshold, num_frames, rate or {}, attn)
-    if missing:
-        raise HfRltError(
-            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
-        )
-    return network, processor
-
-
-def open_encoder(
-    name: str,
-    threshold: str = "model",
-    num_frames: int | None = None,
-    rate: dict[str, Any] | None = None,
-    attn: str | None = None,
-) -> tuple[RLTVideoMAEForVideoClassification | RLTVideoMAEModel, RLTVideoProcessor]:
-    """Return a classifier, or of a model without a trained head the encoder alone, and a processor that fits it.
-
-    Args, errors: see `open_model`.
-    """
-    network, missing, processor = _open(name, threshold, num_frames, rate or {}, attn)
-    return network.videomae if missing else network, processor
-
-
-def _open(
-    name: str, threshold: str, num_frames: int | None, rate: dict[str, Any], attn: str | None
-) -> tuple[RLTVideoMAEForVideoClassification, list[str], RLTVideoProcessor]:
-    """Return a classifier, the names of the weights that its head lacks, and a processor."""
-    changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
-    if attn is not None:
-        changes["attn_implementation"] = attn
-    if threshold != "model":
-        try:
-            changes["threshold"] = None if threshold.lower() == "none" else finite(float(threshold))
-        except ValueError:
-            raise HfRltError(f"--threshold: expected a number, none or model, received {threshold!r}.") from None
     read_config(name)
-    kind = AutoConfig.from_pretrained(name).model_type
-    if kind not in KINDS:
-        raise HfRltError(f"{name}: expected an RLT-VideoMAE or VideoMAE classifier, found {kind}.")
+    changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
+    if attn_implementation is not None:
+        changes["attn_implementation"] = attn_implementation
+    if threshold != "model":
+        changes["threshold"] = threshold
+    family = family_of(AutoConfig.from_pretrained(name).model_type, name)
     try:
-        network, loading = KINDS[kind].from_pretrained(name, output_loading_info=True, **changes)
+        model, loading = family.classifier.from_pretrained(name, output_loading_info=True, **changes)
+    except (StrictDataclassError, SafetensorError) as error:
+        raise HfRltError(f"{name}: {error}") from error
     except RuntimeError as error:
         if "mismatched" not in str(error):
             raise
@@ -94,7 +56,19 @@ def _open(
             f"{name}: expected weights of the shapes that its config.json says (classes, width, ...), found others: was the "
             "file edited?"
         ) from error
-    missing = sorted(key for key in loading["missing_keys"] if key.startswith(("classifier.", "fc_norm.")))
+    missing = _missing_head(name, model, loading)
+    if missing and head:
+        raise HfRltError(
+            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
+        )
+    config = model.config
+    settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
+    processor = family.processor.from_pretrained(name, **settings, **(sampling or {}), threshold=config.threshold)
+    return model.base_model if missing else model, processor
+
+
+def _missing_head(name: str, model: Any, loading: dict[str, Any]) -> list[str]:
+    """Return the head's weights that the files lack; raise HfRltError if the encoder's blocks do not fit."""
     keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
     odd = [key for key in keys if ".layer." in key and "decoder" not in key]
     if odd:
@@ -102,20 +76,12 @@ def _open(
             f"{name}: expected weights for the blocks that its config.json says, found others ({len(odd)} missing or too "
             f"many, such as {min(odd)}): was the file edited?"
         )
-    config = network.config
-    settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
-    processor = RLTVideoProcessor.from_pretrained(name, **settings, **rate, threshold=config.threshold)
-    return network, missing, processor
+    return sorted(key for key in loading["missing_keys"] if not key.startswith(f"{model.base_model_prefix}."))
 
 
-def finite(threshold: float) -> float:
-    """Return a threshold; raise HfRltError unless it is a number."""
-    if not math.isfinite(threshold):
-        raise HfRltError(f"--threshold: expected a number, received {threshold}.")
-    return threshold
-
-
-def open_clips(data: str, names: list[str], video_dir: str | Path | None = None, split: str = "validation") -> ClipList:
+def open_clips(
+    data: str, names: list[str], video_dir: str | Path | None = None, split: str = "validation"
+) -> VideoList:
     """Return the clips of a folder, annotation file (CSV, JSON) or Hub data set, with a model's classes."""
     if Path(data).is_dir():
         return from_folder(data, names)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..data.token_budget import batches_within
 from ..errors import HfRltError
-from ..jobs.worker_pool import Failed, Task
+from ..jobs.worker_pool import Failure, Task
 from ..tokens.count_many import problem_of, written_name
-from .decoder import Decoder, Views
-from .runner import Answer, Launched, Runner
+from .decoder import Decoder, ViewConfig
+from .runner import PendingBatch, Prediction, Runner
 
 UNLIMITED = 1 << 62
 Record = dict[str, Any]
@@ -75,7 +75,7 @@ class Predicted:
     features: Tensor | None = None
 
 
-def decoder_for(views: Views, options: Options, ranks: int = 1) -> Decoder:
+def decoder_for(views: ViewConfig, options: Options, ranks: int = 1) -> Decoder:
     """Return a decoder that has two batches ready while one is computed, and one that is filled besides."""
     workers = options.workers or max((os.cpu_count() or 1) // ranks, 1)
     return Decoder(views, workers, 2 * options.videos, 2 * options.videos, options.cores)
@@ -106,14 +106,14 @@ def batches(decoded: Iterable[Task], options: Options) -> Iterator[Batch]:
 
 def _readable(tasks: Iterable[Task], bad: list[Task]) -> Iterator[Task]:
     for task in tasks:
-        if isinstance(task.result, Failed):
+        if isinstance(task.result, Failure):
             bad.append(task)
         else:
             yield task
 
 
 @dataclass(frozen=True)
-class Done:
+class BatchResult:
     """Results of one batch."""
 
     block: int
@@ -121,9 +121,9 @@ class Done:
     last: bool
 
 
-def computed(planned: Iterable[Batch], decoder: Decoder, runner: Runner) -> Iterator[Done]:
+def computed(planned: Iterable[Batch], decoder: Decoder, runner: Runner) -> Iterator[BatchResult]:
     """Yield the results of each batch, in order, when the device has been given `runner.delay` further batches."""
-    under_way: deque[tuple[Batch, Launched | None]] = deque()
+    under_way: deque[tuple[Batch, PendingBatch | None]] = deque()
     for batch in planned:
         under_way.append((batch, _launch(batch, decoder, runner)))
         while under_way and (
@@ -134,7 +134,7 @@ def computed(planned: Iterable[Batch], decoder: Decoder, runner: Runner) -> Iter
         yield _fetched(batch, launched, runner)
 
 
-def _launch(batch: Batch, decoder: Decoder, runner: Runner) -> Launched | None:
+def _launch(batch: Batch, decoder: Decoder, runner: Runner) -> PendingBatch | None:
     clips = [task.thing for task in batch.tasks if task.thing.slot is not None]
     if not clips:
         return None
@@ -144,23 +144,23 @@ def _launch(batch: Batch, decoder: Decoder, runner: Runner) -> Launched | None:
     return launched
 
 
-def _fetched(batch: Batch, launched: Launched | None, runner: Runner) -> Done:
+def _fetched(batch: Batch, launched: PendingBatch | None, runner: Runner) -> BatchResult:
     answers = iter(runner.fetch(launched) if launched is not None else ())
-    return Done(batch.block, [_predicted_of(task, answers) for task in batch.tasks], batch.last)
+    return BatchResult(batch.block, [_predicted_of(task, answers) for task in batch.tasks], batch.last)
 
 
-def _predicted_of(task: Task, answers: Iterator[Answer]) -> Predicted:
+def _predicted_of(task: Task, answers: Iterator[Prediction]) -> Predicted:
     clip, result = task.thing, task.result
     if clip.record is not None:
         return Predicted(clip.record, known=True)
     file = {"video": written_name(clip.video), "size": clip.size, "mtime_ns": clip.mtime_ns}
-    if isinstance(result, Failed):
+    if isinstance(result, Failure):
         return Predicted({**file, "error": problem_of(result, clip.video)})
     answer = next(answers)
     return Predicted({**file, **_said(answer)}, features=answer.features)
 
 
-def _said(answer: Answer) -> Record:
+def _said(answer: Prediction) -> Record:
     tokens = {"tokens_computed": answer.tokens_computed, "tokens": answer.tokens}
     if answer.scores is None:
         return tokens

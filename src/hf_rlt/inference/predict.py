@@ -12,10 +12,10 @@ from ..data import read_annotations
 from ..data.annotations import read_paths
 from ..data.video_list import none_found
 from ..errors import HfRltError
-from ..jobs.worker_pool import Failed, Task
+from ..jobs.worker_pool import Failure, Task
 from ..tokens import find
-from ..tokens.count_many import Counted, file_state
-from .decoder import Clip, Views
+from ..tokens.count_many import VideoCounts, file_state
+from .decoder import VideoJob, ViewConfig
 from .pipeline import Options, Predicted, Record, batches, computed, decoder_for
 from .results import Folder, digest
 from .runner import Runner
@@ -24,7 +24,7 @@ BLOCK = 8  # batches: so many videos are dealt out, and their features written, 
 
 
 @dataclass(frozen=True)
-class Share:
+class Rank:
     """The number of this process among several; `wait` returns when all of them have called it."""
 
     rank: int = 0
@@ -32,7 +32,7 @@ class Share:
     wait: Callable[[], None] = field(default=lambda: None)
 
 
-ALONE = Share()
+ALONE = Rank()
 
 
 def predict(
@@ -41,7 +41,7 @@ def predict(
     processor: Any,
     folder: str | Path,
     options: Options | None = None,
-    share: Share = ALONE,
+    share: Rank = ALONE,
 ) -> Generator[Predicted, None, None]:
     """Yield a record for each video that this process takes, as it becomes known; write them to a folder.
 
@@ -52,7 +52,7 @@ def predict(
     Args:
         videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) of one path
             a line.
-        network, processor: as `hf_rlt.inference.loading.open_model` or `open_encoder` returns them, on the device.
+        network, processor: as `hf_rlt.inference.loading.load` returns them, on the device.
         folder: where predictions are written.
         options: see `Options`.
         share: of several processes, which one this is.
@@ -62,13 +62,13 @@ def predict(
         OSError: if the folder cannot be written to.
     """
     options, paths = options or Options(), [os.fspath(path) for path in videos]
-    problems: list[Counted] = []
+    problems: list[VideoCounts] = []
     found = listed(paths, problems)
     first = next(found, None)
     if first is None:
         raise HfRltError(none_found(", ".join(paths)))
     found = chain([first], found)
-    views = Views(processor, options.num_clips, options.num_crops)
+    views = ViewConfig(processor, options.num_clips, options.num_crops)
     runner = Runner(network, views, options.top_k, options.features)
     with Folder(folder, _settings(runner, options), share.rank) as store:
         share.wait()  # all have read what there was before any writes
@@ -83,7 +83,7 @@ def predict(
         store.clear()
 
 
-def listed(paths: Iterable[str], problems: list[Counted] | None = None) -> Iterator[str]:
+def listed(paths: Iterable[str], problems: list[VideoCounts] | None = None) -> Iterator[str]:
     """Return the videos among paths (see `hf_rlt.tokens.find`), and those listed in annotation and text files."""
 
     def among(path: str) -> Iterable[Any]:
@@ -103,7 +103,7 @@ def _settings(runner: Runner, options: Options) -> Record:
 
 
 def _predicted(
-    videos: Iterable[str], runner: Runner, options: Options, store: Folder, share: Share
+    videos: Iterable[str], runner: Runner, options: Options, store: Folder, share: Rank
 ) -> Iterator[Predicted]:
     decoder = decoder_for(runner.views, options, share.ranks)
     decoded = decoder.decoded(_tasks(videos, options, store, share))
@@ -127,13 +127,13 @@ def _write(found: list[Predicted], block: int, store: Folder) -> None:
     store.add([video.record for video in found if not video.known])
 
 
-def _tasks(videos: Iterable[str], options: Options, store: Folder, share: Share) -> Iterator[Task]:
+def _tasks(videos: Iterable[str], options: Options, store: Folder, share: Rank) -> Iterator[Task]:
     for number, video in enumerate(videos):
         block = number // (BLOCK * options.videos)
         if block % share.ranks != share.rank:
             continue
-        clip, state = Clip(video, block=block), file_state(video)
-        if isinstance(state, Failed):
+        clip, state = VideoJob(video, block=block), file_state(video)
+        if isinstance(state, Failure):
             yield Task(clip, state)
             continue
         clip.size, clip.mtime_ns = state

@@ -23,11 +23,11 @@ from transformers import PreTrainedModel
 
 from ..data.text_files import path_of
 from ..errors import HfRltError
-from ..jobs.atomic import whole_file, write_whole
-from ..jobs.jsonl import RecordFile
-from ..jobs.worker_pool import Failed
+from ..jobs.atomic import atomic_write, write_text_atomic
+from ..jobs.jsonl import JsonlStore
+from ..jobs.worker_pool import Failure
 from ..tokens.count_many import file_state, written_name
-from .decoder import Clip
+from .decoder import VideoJob
 from .pipeline import Record
 
 LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
@@ -37,7 +37,7 @@ OWN = {
 }
 
 
-class _Lines(RecordFile):
+class _Lines(JsonlStore):
     """Lines about videos, and which files of features they name."""
 
     def __init__(self, path: Path, alone: bool = True) -> None:
@@ -72,7 +72,7 @@ class Folder:
                 (self.path / PARTS).mkdir(parents=True, exist_ok=True)
                 self._mine = stack.enter_context(_Lines(self.path / PARTS / f"{rank}.jsonl"))
                 self._check(settings)  # of a run that began at the same time, and came first
-                write_whole(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
+                write_text_atomic(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
             except OSError as error:
                 raise OSError(
                     f"{path}: expected a folder to write to ({error.strerror}): choose another one."
@@ -88,7 +88,7 @@ class Folder:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def known(self, clip: Clip) -> Record | None:
+    def known(self, clip: VideoJob) -> Record | None:
         """Return the record of an unchanged video that could be read; else None."""
         record = self._current(clip.video, (clip.size, clip.mtime_ns))
         return None if record is None or "error" in record or self._lost(record) else record
@@ -104,7 +104,7 @@ class Folder:
         while (self.path / name).exists() or name in self._gone:  # of an earlier run, whose lines still name it
             name, number = f"{FEATURES}/{block:06}-{number}.safetensors", number + 1
         try:
-            with whole_file(self.path / name) as part:
+            with atomic_write(self.path / name) as part:
                 save_file({"features": torch.stack(features)}, part)
         except (OSError, SafetensorError) as error:
             raise OSError(
@@ -123,7 +123,7 @@ class Folder:
                 self._files = [self._mine, *self._others(stack)]  # what the others have written is in there now
                 for video in videos:
                     state = file_state(video)
-                    record = self._current(video, (0, 0) if isinstance(state, Failed) else state) or _missing(video)
+                    record = self._current(video, (0, 0) if isinstance(state, Failure) else state) or _missing(video)
                     used.add(record.get("features"))
                     lines.write(json.dumps(record).encode() + b"\n")
         except OSError as error:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ..errors import HfRltError
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from .decoder import Views
+from .decoder import ViewConfig
 
 FEATURES = ("pooled", "tokens")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a model says of a video.
 
     Attributes:
@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Launched:
+class PendingBatch:
     """A batch that the device may be working on still."""
 
     tensors: dict[str, Tensor]
@@ -58,7 +58,7 @@ class Runner:
         ValueError: if neither scores nor features would come out.
     """
 
-    def __init__(self, network: Any, views: Views, top_k: int = 5, features: str | None = None) -> None:
+    def __init__(self, network: Any, views: ViewConfig, top_k: int = 5, features: str | None = None) -> None:
         if features not in (None, *FEATURES):
             raise HfRltError(f"Expected features to be one of {', '.join(FEATURES)} or None, received {features!r}.")
         self.network, self.views, self.top_k, self.features = network.eval(), views, top_k, features
@@ -70,18 +70,18 @@ class Runner:
         self.delay = int(self.asynchronous)
 
     @torch.inference_mode()
-    def launch(self, clips: Sequence[tuple[Tensor, Tensor]]) -> Launched:
+    def launch(self, clips: Sequence[tuple[Tensor, Tensor]]) -> PendingBatch:
         """Returns a batch under way; the memory of the clips may be used again."""
         pixels, runs = (self._batch(parts) for parts in zip(*clips, strict=True))
         tensors = self._compute(self.views.normalised(pixels).to(self.dtype), runs)
         if not self.asynchronous:
-            return Launched({name: tensor.cpu() for name, tensor in tensors.items()}, runs[0].numel())
+            return PendingBatch({name: tensor.cpu() for name, tensor in tensors.items()}, runs[0].numel())
         on_host = {name: tensor.to("cpu", non_blocking=True) for name, tensor in tensors.items()}  # pinned
         event = torch.cuda.Event()
         event.record()
-        return Launched(on_host, runs[0].numel(), event)
+        return PendingBatch(on_host, runs[0].numel(), event)
 
-    def fetch(self, launched: Launched) -> list[Answer]:
+    def fetch(self, launched: PendingBatch) -> list[Prediction]:
         """Returns an answer for each clip of a batch; waits for it."""
         if launched.event is not None:
             launched.event.synchronize()
@@ -94,7 +94,7 @@ class Runner:
             scores = [[(names[i], score) for i, score in zip(*row, strict=True)] for row in rows]
         features = found["features"].unbind() if self.features else [None] * len(computed)
         answers = zip(scores, computed, features, strict=True)
-        return [Answer(score, tokens, launched.tokens, feature) for score, tokens, feature in answers]
+        return [Prediction(score, tokens, launched.tokens, feature) for score, tokens, feature in answers]
 
     def _batch(self, parts: Sequence[Tensor]) -> Tensor:
         """Returns a batch on the device."""
@@ -106,7 +106,7 @@ class Runner:
         batch, views = runs.shape[:2]
         encoder = self.network.videomae if self.classifies else self.network
         flat = {"pixel_values": pixels.flatten(0, 1), "run_lengths": runs.flatten(0, 1)}
-        outputs = encoder(**flat, fill_back=self.features == "tokens")
+        outputs = encoder(**flat, return_last_hidden_state=self.features == "tokens")
         tensors = {"computed": (outputs.run_lengths > 0).view(batch, -1).sum(1)}
         if self.classifies:
             best = self._probabilities(outputs.pooler_output, views).topk(min(self.top_k, self.network.num_labels))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Returns a context with a name beside `path` to write to; renamed to `path` at its end, removed after an error.
 
     Raises:
@@ -29,8 +29,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: str) -> Path:
-    """Returns the path, after its file was replaced at once: nobody ever finds half of it. Raises as `whole_file` does."""
-    with whole_file(path) as part:
+def write_text_atomic(path: Path, content: str) -> Path:
+    """Returns the path, after its file was replaced at once: nobody ever finds half of it. Raises as `atomic_write` does."""
+    with atomic_write(path) as part:
         part.write_text(content, encoding="utf-8", newline="")
     return path

@@ -18,10 +18,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 BEGINNING = b'{"video": '
-Self = TypeVar("Self", bound="RecordFile")
+Self = TypeVar("Self", bound="JsonlStore")
 
 
-class RecordFile:
+class JsonlStore:
     """JSON lines, each about one video. Only places in the file are held in memory. Use as a context.
 
     Args:

@@ -19,7 +19,7 @@ TRIES = 2  # a process may be killed for the memory that another one takes
 
 
 @dataclass(frozen=True)
-class Failed:
+class Failure:
     """What stands for a result that could not be had: the reason, in one line."""
 
     reason: str
@@ -31,7 +31,7 @@ class Task:
 
     Attributes:
         thing: what the function gets; can be pickled.
-        result: what the function returned, or `Failed`. A task that comes with one is only passed on.
+        result: what the function returned, or `Failure`. A task that comes with one is only passed on.
     """
 
     thing: Any
@@ -39,14 +39,14 @@ class Task:
     tries: int = field(default=0, repr=False)
 
 
-def in_processes(
+def map_ordered(
     tasks: Iterable[Task],
     function: Callable[[Any], Any],
     workers: int,
     found: Callable[[Task], None] | None = None,
     window: int | None = None,
     queued: int = 1,
-    pass_on: bool = True,
+    drain_on_interrupt: bool = True,
 ) -> Iterator[Task]:
     """Returns the tasks with their results, in the order in which they came.
 
@@ -62,12 +62,12 @@ def in_processes(
         found: called with each task worked on as soon as it is finished, in whatever order.
         window: 16 for each worker unless given.
         queued: tasks that a worker has at once: more than one keep it busy while nobody asks for results.
-        pass_on: whether after Ctrl-C what is finished is passed on before KeyboardInterrupt is raised.
+        drain_on_interrupt: whether after Ctrl-C what is finished is passed on before KeyboardInterrupt is raised.
 
     Raises:
         ChildProcessError: if the processes cannot start.
     """
-    crew, waiting, source = _Crew(function, workers, queued), deque[Task](), iter(tasks)
+    crew, waiting, source = _Pool(function, workers, queued), deque[Task](), iter(tasks)
     size, more = window or 16 * workers, True
     try:
         while more or waiting:
@@ -85,7 +85,7 @@ def in_processes(
                 if found is not None:
                     found(task)
     except KeyboardInterrupt:
-        yield from (task for task in waiting if pass_on and task.result is not None)
+        yield from (task for task in waiting if drain_on_interrupt and task.result is not None)
         raise
     finally:
         crew.dismiss()
@@ -102,7 +102,7 @@ class _Worker:
         theirs.close()  # or the end of the process would not be seen here
 
 
-class _Crew:
+class _Pool:
     """Processes, started as they are needed, and what each works on."""
 
     def __init__(self, function: Callable[[Any], Any], workers: int, queued: int) -> None:
@@ -159,7 +159,7 @@ class _Crew:
                 "The processes that read videos cannot start, see above: a script has to do its work below `if __name__ == "
                 '"__main__":`.'
             )
-        first.result = Failed(f"the process that read it ended, twice ({_ending(worker.process.exitcode)}).")
+        first.result = Failure(f"the process that read it ended, twice ({_ending(worker.process.exitcode)}).")
         return [first]
 
     def dismiss(self) -> None:
@@ -203,19 +203,19 @@ def _serve(connection: Any, function: Callable[[Any], Any]) -> None:
     try:
         while True:
             thing = connection.recv()
-            connection.send(attempt(function, thing))
+            connection.send(call_safely(function, thing))
     except (EOFError, OSError):
         return
 
 
-def attempt(function: Callable[[Any], Any], thing: Any) -> Any:
-    """Returns what the function returns; `Failed` with the reason for whatever it raises."""
+def call_safely(function: Callable[[Any], Any], thing: Any) -> Any:
+    """Returns what the function returns; `Failure` with the reason for whatever it raises."""
     try:
         return function(thing)
     except (ValueError, OSError) as error:
-        return Failed(one_line(error))
+        return Failure(one_line(error))
     except Exception as error:  # a library's surprise at a damaged file must not end the rest
-        return Failed(f"{type(error).__name__}: {one_line(error)}")
+        return Failure(f"{type(error).__name__}: {one_line(error)}")
 
 
 def _ending(code: int | None) -> str:

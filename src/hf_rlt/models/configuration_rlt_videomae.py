@@ -10,7 +10,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import VideoMAEConfig
 
 from .errors import HfRltError
-from .runs import grid_size, sides
+from .runs import RunRule, grid_size, to_2tuple
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
 # Upper bounds for sizes in config.json: above any model's, but low enough that a wrong number costs nothing.
@@ -30,7 +30,7 @@ MOST_POSITIONS = 1 << 26  # numbers in a position table; reached by ViT-B at 890
 
 
 def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
-    return grid_size((num_frames, 1, *sides(image_size)), tubelet_size, patch_size)
+    return grid_size((num_frames, 1, *to_2tuple(image_size)), tubelet_size, patch_size)
 
 
 def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") -> None:
@@ -58,7 +58,7 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
             "pixels, or None for the model's own."
         )
     frames, image, tubelet, patch = (values.get(name, getattr(VideoMAEConfig, name)) for name in GRID_FIELDS)
-    (height, width), (rows, columns) = sides(image), sides(patch)
+    (height, width), (rows, columns) = to_2tuple(image), to_2tuple(patch)
     tokens = max((frames // tubelet) * (height // rows) * (width // columns), math.prod(trained or [0]))
     width = values.get("hidden_size", VideoMAEConfig.hidden_size)
     if tokens * width > MOST_POSITIONS:
@@ -100,6 +100,25 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     proportional_attention: bool = False
     drop_path_rate: float | int = 0.0
     position_grid: list[int] | tuple[int, ...] | None = None
+
+    @property
+    def rule(self) -> RunRule:
+        """The rule by which the model finds runs when it is called without `run_lengths`."""
+        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """Frames, channels, height and width of a clip."""
+        return (self.num_frames, self.num_channels, *to_2tuple(self.image_size))
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """The grid (T, H', W') of tubelets of a clip."""
+        return grid_size(self.clip_shape, self.tubelet_size, self.patch_size)
+
+    def token_counts(self, computed: int) -> list[int]:
+        """Return the tokens of a clip before the first block and after each block, if `computed` tokens are computed."""
+        return [computed] * (self.num_hidden_layers + 1)
 
     def __init_subclass__(cls, *args, **kwargs) -> None:
         super().__init_subclass__(*args, **kwargs)

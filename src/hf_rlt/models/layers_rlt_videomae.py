@@ -171,9 +171,9 @@ class RLTVideoMAELayer(VideoMAELayer):
     ) -> Tensor:
         """Returns the block's output. `clip_ids` `(L,)` and `clips` say which clip a packed token belongs to."""
         attended = self.attention(self.layernorm_before(hidden_states), **kwargs)
-        return self.think(self._drop_clips(attended, clip_ids, clips) + hidden_states, clip_ids, clips)
+        return self.feed_forward(self._drop_clips(attended, clip_ids, clips) + hidden_states, clip_ids, clips)
 
-    def think(self, hidden_states: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
+    def feed_forward(self, hidden_states: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
         """Returns the tokens after the MLP, the block's second half."""
         branch = self.output.dense(self.intermediate(self.layernorm_after(hidden_states)))
         return self._drop_clips(self.output.dropout(branch), clip_ids, clips) + hidden_states

@@ -31,7 +31,7 @@ from .layers_rlt_videomae import (
     RLTVideoMAERunLengthEmbedding,
 )
 from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpack
-from .runs import check_run_lengths, fill_runs, find_runs, grid_size
+from .runs import check_run_lengths, fill_runs, grid_size
 
 CAPTURABLE = ("hidden_states", "attentions")
 AUTO_CLASSES = {"AutoModel": "RLTVideoMAEModel", "AutoModelForVideoClassification": "RLTVideoMAEForVideoClassification"}
@@ -112,7 +112,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         self,
         pixel_values: Tensor,
         run_lengths: Tensor | None = None,
-        fill_back: bool = True,
+        return_last_hidden_state: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEModelOutput:
         """Return the tokens on the grid, their pool, and the run lengths used.
@@ -120,7 +120,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         Args:
             pixel_values: `(B, F, C, H, W)` normalised clips.
             run_lengths: `(B, N)` int64 from the processor; None finds runs in float32 with `config.threshold`.
-            fill_back: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
+            return_last_hidden_state: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
             **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
 
         Raises:
@@ -146,7 +146,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             tokens = self.layernorm(tokens)
         packed = pack(tokens, layout) if on_grid else tokens
         return RLTVideoMAEModelOutput(
-            last_hidden_state=self._on_grid(packed, run_lengths, layout) if fill_back else None,
+            last_hidden_state=self._on_grid(packed, run_lengths, layout) if return_last_hidden_state else None,
             pooler_output=self._pool(packed, layout),
             run_lengths=run_lengths,
         )
@@ -173,7 +173,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             )
         if run_lengths is None:
             with torch.no_grad():
-                return find_runs(pixel_values, self.config.threshold, embed.tubelet_size, embed.patch_size)
+                return self.config.rule.find(pixel_values)
         check_run_lengths(run_lengths, pixel_values.shape[0], embed.grid)
         return run_lengths.to(device=pixel_values.device, dtype=torch.int64)
 

@@ -8,6 +8,7 @@ and stands for k tubelets at the same place, itself included.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor
 from .errors import HfRltError
 
 
-def sides(size: int | Sequence[int]) -> tuple[int, int]:
+def to_2tuple(size: int | Sequence[int]) -> tuple[int, int]:
     """Returns height and width of a configuration's image_size or patch_size."""
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
@@ -29,7 +30,7 @@ def grid_size(
     Raises:
         ValueError: if a size is not positive, or the clip is smaller than one tubelet.
     """
-    height_p, width_p = sides(patch_size)
+    height_p, width_p = to_2tuple(patch_size)
     if min(tubelet_size, height_p, width_p) < 1:
         raise HfRltError(f"tubelet_size and patch_size must be >= 1, got {tubelet_size} and {patch_size}.")
     frames, _, height, width = pixel_values_shape[-4:]
@@ -91,31 +92,8 @@ def tubelet_differences(
     # This copy is the only full-size buffer: the subtraction and the absolute value happen inside it.
     difference = last.to(torch.float32, copy=True)
     difference.sub_(first.float() if first.dtype == torch.float64 else first).abs_()
-    pooled = F.avg_pool2d(difference.flatten(0, 1), sides(patch_size))  # (B * (T - 1), C, H', W')
+    pooled = F.avg_pool2d(difference.flatten(0, 1), to_2tuple(patch_size))  # (B * (T - 1), C, H', W')
     return pooled.view(batch, tubelets - 1, channels, rows, columns).mean(2)
-
-
-def run_starts(
-    pixel_values: Tensor,
-    threshold: float,
-    tubelet_size: int = 2,
-    patch_size: int | list[int] | tuple[int, ...] = 16,
-) -> Tensor:
-    """Returns `(B, T, H', W')` bool: True where a run starts, that is, where a token is computed.
-
-    The first tubelet of every place starts a run at any threshold; a later one does if its difference is strictly above
-    `threshold`. A NaN difference starts a run: what cannot be compared is not dropped.
-
-    Raises:
-        ValueError: for a NaN threshold, or as `tubelet_differences` does.
-        TypeError: if the threshold is not a number.
-
-    Source: arXiv 2411.05222 section 3.1. Departure: no sentinel value for the first tubelet.
-    """
-    _check_threshold(threshold)
-    differences = tubelet_differences(pixel_values, tubelet_size, patch_size)
-    starts = ~(differences <= threshold)
-    return torch.cat([starts.new_ones((starts.shape[0], 1, *starts.shape[2:])), starts], dim=1)
 
 
 def lengths_from_starts(starts: Tensor) -> Tensor:
@@ -132,33 +110,69 @@ def lengths_from_starts(starts: Tensor) -> Tensor:
     return ((next_start - time) * starts).flatten(1)
 
 
+@dataclass(frozen=True)
+class RunRule:
+    """The rule that decides which tubelets are computed, and how many each stands for.
+
+    Configuration and processor own one (`config.rule`, `processor.rule`). The first tubelet of every place starts a run; a
+    later one does if it differs from the one before it by more than `threshold`. A NaN difference starts a run: what cannot
+    be compared is not dropped.
+
+    Attributes:
+        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
+        tubelet_size: frames in a tubelet.
+        patch_size: side of a patch in pixels, or `(height, width)`.
+
+    Source: arXiv 2411.05222 section 3; default threshold from section 4. Departure: no sentinel for the first tubelet.
+    """
+
+    threshold: float | None = 0.1
+    tubelet_size: int = 2
+    patch_size: int | tuple[int, ...] | list[int] = 16
+
+    def differences(self, pixel_values: Tensor) -> Tensor:
+        """Measure how much each tubelet but the first differs from the one before it; see `tubelet_differences`."""
+        return tubelet_differences(pixel_values, self.tubelet_size, self.patch_size)
+
+    def run_lengths(self, differences: Tensor) -> Tensor:
+        """Find `run_lengths` `(B, N)` int64 from the `(B, T - 1, H', W')` differences of tubelets.
+
+        Raises:
+            HfRltError: if the threshold is NaN.
+            TypeError: if it is not a number.
+        """
+        if self.threshold is None:
+            starts = torch.ones_like(differences, dtype=torch.bool)
+        else:
+            _check_threshold(self.threshold)
+            starts = ~(differences <= self.threshold)
+        first = starts.new_ones((starts.shape[0], 1, *starts.shape[2:]))
+        return lengths_from_starts(torch.cat([first, starts], dim=1))
+
+    def find(self, pixel_values: Tensor) -> Tensor:
+        """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones without a threshold.
+
+        Raises:
+            HfRltError: for a wrong shape, a NaN threshold, or clips smaller than one tubelet.
+        """
+        if self.threshold is None:  # needs no differences
+            _check_clips(pixel_values)
+            tokens = math.prod(grid_size(pixel_values.shape, self.tubelet_size, self.patch_size))
+            return torch.ones((pixel_values.shape[0], tokens), dtype=torch.int64, device=pixel_values.device)
+        return self.run_lengths(self.differences(pixel_values))
+
+
 def find_runs(
     pixel_values: Tensor,
     threshold: float | None = 0.1,
     tubelet_size: int = 2,
     patch_size: int | list[int] | tuple[int, ...] = 16,
 ) -> Tensor:
-    """Returns `run_lengths` `(B, N)` int64 of normalised clips; all ones for `threshold=None`.
-
-    Args:
-        pixel_values: `(B, F, C, H, W)` normalised clips.
-        threshold: mean absolute difference of normalised pixels above which a tubelet is new; None keeps everything.
-        tubelet_size: frames in a tubelet.
-        patch_size: side of a patch in pixels, or `(height, width)`.
-
-    Raises:
-        ValueError: for a wrong shape, a NaN threshold, or clips smaller than one tubelet.
-
-    Source: arXiv 2411.05222 section 3; default threshold from section 4.
-    """
-    if threshold is None:
-        _check_clips(pixel_values)
-        tokens = math.prod(grid_size(pixel_values.shape, tubelet_size, patch_size))
-        return torch.ones((pixel_values.shape[0], tokens), dtype=torch.int64, device=pixel_values.device)
-    return lengths_from_starts(run_starts(pixel_values, threshold, tubelet_size, patch_size))
+    """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`: `RunRule(...).find(pixel_values)`."""
+    return RunRule(threshold, tubelet_size, patch_size).find(pixel_values)
 
 
-def keep_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+def drop_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
     """Returns `run_lengths` of which each clip keeps `round(ratio * computed tokens)`, at least one, drawn at random.
 
     Of a dense clip (all ones) this is random masking; of runs it is RLT with random masking: a run that is not kept

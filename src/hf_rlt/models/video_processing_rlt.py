@@ -24,7 +24,7 @@ from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
 from .errors import HfRltError
-from .runs import find_runs
+from .runs import RunRule
 from .sampling import fps_indices, strided_indices, uniform_indices
 from .video_frames import check_channels, check_pixels, numbered
 from .video_inputs import as_metadata, as_videos, is_file, source_of, warn_of_ignored_rate
@@ -132,7 +132,35 @@ class RLTVideoProcessor(BaseVideoProcessor):
         elif settings["video_metadata"] is not None:
             lengths = [len(video) for video in videos]
             kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
-        return super().preprocess(videos, **kwargs)
+        return_tensors = kwargs.pop("return_tensors", None)
+        features = super().preprocess(videos, **kwargs)
+        clips = features["pixel_values"]
+        if return_tensors == "pt" and not isinstance(clips, Tensor):
+            shapes = sorted({tuple(clip.shape) for clip in clips})
+            raise HfRltError(
+                f"Cannot stack clips of shapes {shapes}: pass do_sample_frames=True with num_frames, and leave "
+                "do_center_crop on."
+            )
+        rule, run_lengths = RunRule(settings["threshold"], settings["tubelet_size"], settings["patch_size"]), []
+        for place, clip in enumerate(clips):
+            try:
+                run_lengths.append(rule.find(clip[None])[0])
+            except ValueError as error:
+                raise HfRltError(f"{numbered(place, len(clips))}{error}") from error
+        if return_tensors == "pt":
+            return BatchFeature({**features, "run_lengths": torch.stack(run_lengths)})
+        data = {**features, "pixel_values": list(clips), "run_lengths": run_lengths}
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def pixels(self, frames: np.ndarray | Sequence[np.ndarray], **changes: Any) -> Tensor:
+        """Turn frames `(clips, F, H, W, 3)` uint8 into pixels `(clips, F, C, H, W)` float32. The second of three steps.
+
+        Args:
+            frames: as `decode` returns them.
+            **changes: settings of the processor, for this call only.
+        """
+        changes.update(do_sample_frames=False, input_data_format="channels_last")
+        return super().preprocess(list(frames), **changes)["pixel_values"]
 
     def _settings(self) -> dict:
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
@@ -183,7 +211,12 @@ class RLTVideoProcessor(BaseVideoProcessor):
             frames = reader.read(indices, each)
         return frames.reshape(len(clips), -1, *frames.shape[1:]), metadata
 
-    def read_clips(
+    @property
+    def rule(self) -> RunRule:
+        """The rule by which runs are found."""
+        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
+
+    def decode(
         self,
         video,
         positions: Sequence[float | np.ndarray] = (0.5,),
@@ -192,12 +225,14 @@ class RLTVideoProcessor(BaseVideoProcessor):
         max_pixels: int | None = None,
         on_frame: Callable[[Any], None] | None = None,
     ) -> np.ndarray:
-        """Read clips `(len(positions), F, H, W, 3)` uint8 of one video, which is decoded in one pass.
+        """Decode clips `(len(positions), F, H, W, 3)` uint8 of one video, in one pass. The first of three steps.
+
+        `preprocess` composes `decode`, `pixels` and `rule.find`.
 
         Args:
             video: a path, URL, bytes or binary file.
             positions: where each clip lies, see `sample_frames`.
-            resized: as the processor resizes (pass them on with `do_resize=False`), instead of in the video's size.
+            resized: as the processor resizes (call `pixels` with `do_resize=False` then), instead of in the video's size.
             max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
             on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
 
@@ -288,42 +323,16 @@ class RLTVideoProcessor(BaseVideoProcessor):
             prepared += prepare([video], input_data_format=layout, device=device, **kwargs)
         return prepared
 
-    def _preprocess(
-        self,
-        videos,
-        do_resize,
-        size,
-        resample,
-        do_center_crop,
-        crop_size,
-        threshold,
-        tubelet_size,
-        patch_size,
-        return_tensors=None,
-        **kwargs,
-    ) -> BatchFeature:
+    def _preprocess(self, videos, do_resize, size, resample, do_center_crop, crop_size, **kwargs) -> dict:
+        """Resize, crop, scale and normalise: `(B, F, C, H, W)`, or a list of clips of different shapes."""
         check_pixels(videos, kwargs["do_rescale"], kwargs["rescale_factor"])
         if kwargs["do_normalize"]:
             check_channels(videos, kwargs["image_mean"])
         clips = [self.resize(video, size=size, resample=resample) if do_resize else video for video in videos]
         clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
-        shapes = {tuple(clip.shape) for clip in clips}
-        if return_tensors == "pt" and len(shapes) > 1:
-            raise HfRltError(
-                f"Cannot stack clips of shapes {sorted(shapes)}: pass do_sample_frames=True with num_frames, and leave "
-                "do_center_crop on."
-            )
         clips = self._scaled(clips, **kwargs)
-        run_lengths = []
-        for place, clip in enumerate(clips):
-            try:
-                run_lengths.append(find_runs(clip[None], threshold, tubelet_size, patch_size)[0])
-            except ValueError as error:
-                raise HfRltError(f"{numbered(place, len(clips))}{error}") from error
-        if return_tensors == "pt":
-            batch = clips if isinstance(clips, Tensor) else torch.stack(clips)
-            return BatchFeature({"pixel_values": batch, "run_lengths": torch.stack(run_lengths)})
-        return BatchFeature({"pixel_values": list(clips), "run_lengths": run_lengths}, tensor_type=return_tensors)
+        alike = not isinstance(clips, Tensor) and len({tuple(clip.shape) for clip in clips}) == 1
+        return {"pixel_values": torch.stack(clips) if alike else clips}
 
     def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
         """Scale and normalise clips to exactly the base class's values: `(B, F, C, H, W)`, or a list of clips."""

@@ -19,7 +19,7 @@ import numpy as np
 from .downloads import Download, download, is_address
 from .errors import HfRltError
 from .video_index import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
-from .video_stream import NO_LIMITS, REPAIR, Decoded, Limits, Source, decode, name_of, open_stream, to_rgb
+from .video_stream import NO_LIMITS, REENCODE_HINT, Decoded, Limits, Source, decode, name_of, open_stream, to_rgb
 
 Each = Callable[[np.ndarray], np.ndarray]
 _readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
@@ -32,7 +32,7 @@ class VideoReader:
         source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose
             file is downloaded once.
         index: the index of the same source, if known.
-        remember: cache the index of a file on disk for later reads in this process. The cache is keyed by path, inode,
+        use_cache: cache the index of a file on disk for later reads in this process. The cache is keyed by path, inode,
             size and time stamps; a file that changed less than two seconds ago is not cached.
         limits: see `Limits`.
     """
@@ -42,12 +42,12 @@ class VideoReader:
         source: Source,
         index: VideoIndex | None = None,
         *,
-        remember: bool = True,
+        use_cache: bool = True,
         limits: Limits = NO_LIMITS,
     ) -> None:
         self._source, self._index = source, index
         self._download: Download | None = None
-        self._key = cache.key(source) if remember and index is None else None
+        self._key = cache.key(source) if use_cache and index is None else None
         self._limits = limits
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
@@ -98,7 +98,7 @@ class VideoReader:
             opened, self._at_start = self._open(at_start=True), False
             found = index_frames(*opened, self._limits)
         if found is None:
-            raise HfRltError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REPAIR}")
+            raise HfRltError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REENCODE_HINT}")
         return found
 
     def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
@@ -126,7 +126,7 @@ class VideoReader:
             decoded = decode(*opened, self._limits)
             problem = _fill(_count(decoded, index), index, wanted, frames, each)
             if problem:
-                raise HfRltError(f"{name_of(self._source)}: {problem}. {REPAIR}")
+                raise HfRltError(f"{name_of(self._source)}: {problem}. {REENCODE_HINT}")
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
     def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
@@ -218,7 +218,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
+def index_video(source: Source, *, use_cache: bool = True) -> VideoIndex:
     """Return the `VideoIndex` of a video.
 
     Reads the packets once and decodes one frame. If packets do not reliably give the frames and their order (decoding
@@ -228,18 +228,18 @@ def index_video(source: Source, *, remember: bool = True) -> VideoIndex:
 
     Args:
         source: see `VideoReader`.
-        remember: see `VideoReader`.
+        use_cache: see `VideoReader`.
 
     Raises:
         OSError: the path cannot be opened.
         ValueError: the source holds no video that can be decoded.
     """
-    with VideoReader(source, remember=remember) as reader:
+    with VideoReader(source, use_cache=use_cache) as reader:
         return reader.index
 
 
 def read_frames(
-    source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None, remember: bool = True
+    source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None, use_cache: bool = True
 ) -> np.ndarray:
     """Return the frames at `indices`: (len(indices), height, width, 3) uint8, RGB.
 
@@ -252,14 +252,14 @@ def read_frames(
         source: as for `index_video`.
         indices: frames in any order, with repeats, each in [0, num_frames).
         index: the index of the same source, if known.
-        remember: see `VideoReader`.
+        use_cache: see `VideoReader`.
 
     Raises:
         IndexError: an index is out of range.
         OSError: the path cannot be opened.
         ValueError: the source cannot be decoded, or a wanted frame is damaged or missing.
     """
-    with VideoReader(source, index, remember=remember) as reader:
+    with VideoReader(source, index, use_cache=use_cache) as reader:
         return reader.read(indices)
 
 

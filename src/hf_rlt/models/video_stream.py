@@ -21,7 +21,7 @@ from .errors import HfRltError
 
 Source = str | os.PathLike | bytes | BinaryIO
 
-REPAIR = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
+REENCODE_HINT = "Re-encode it, e.g. with `ffmpeg -i in -c:v libx264 out.mp4`, or leave it out."
 _ONE_THREAD = 1 << 17  # pixels of a frame below which handing it to a thread costs more than it saves
 # Formats that open files or addresses they name, run scripts, or draw text: a request for a video must not do that.
 _REFUSED = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "tty"}
@@ -77,7 +77,7 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
         ) from error
     except (av.error.FFmpegError, IndexError) as error:  # IndexError: PyAV's, for a stream that appears late
         reason = getattr(error, "strerror", None) or error
-        raise HfRltError(f"{name_of(source)}: not a video that can be opened ({reason}). {REPAIR}") from error
+        raise HfRltError(f"{name_of(source)}: not a video that can be opened ({reason}). {REENCODE_HINT}") from error
     with container:
         stream = _video_stream(container, source)
         for other in container.streams:
@@ -135,7 +135,7 @@ def _video_stream(container: Any, source: Source) -> Any:
     streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
     if not streams:
         found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
-        raise HfRltError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REPAIR}")
+        raise HfRltError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REENCODE_HINT}")
     best = container.streams.best("video")
     return next((s for s in streams if best is not None and s.index == best.index), streams[0])
 

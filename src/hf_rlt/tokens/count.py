@@ -4,7 +4,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.runs import lengths_from_starts, tubelet_differences
 from ..models.sampling import view_positions
 from ..models.video_processing_rlt import RLTVideoProcessor
 from ..models.video_reader import VideoIndex, index_video, read_frames
@@ -23,7 +22,7 @@ PIXEL_BYTES = 128 << 20  # of decoded frames held at once; each is resized befor
 
 
 @dataclass(frozen=True)
-class Question:
+class CountConfig:
     """What is to be counted.
 
     Attributes:
@@ -84,7 +83,7 @@ class TokenCount:
         return self.tokens_after / self.tokens_before
 
 
-def count_video(video: str | Path, question: Question) -> list[TokenCount]:
+def count_video(video: str | Path, question: CountConfig) -> list[TokenCount]:
     """Returns a count for each of `question.parts`; the video is indexed once and each frame decoded once.
 
     Args:
@@ -103,19 +102,20 @@ def count_video(video: str | Path, question: Question) -> list[TokenCount]:
     for rate, clips in zip(question.fps, views, strict=True):
         differences = [_differences(pixels[torch.from_numpy(next(rows))], question.processor) for _ in clips]
         counts += [
-            _count(index, question, rate, threshold, clips, [runs_of(each, threshold) for each in differences])
+            _count(
+                index,
+                question,
+                rate,
+                threshold,
+                clips,
+                [replace(question.processor.rule, threshold=threshold).run_lengths(each) for each in differences],
+            )
             for threshold in question.thresholds
         ]
     return counts
 
 
-def runs_of(differences: Tensor, threshold: float) -> Tensor:
-    """Returns the `run_lengths` `(B, N)` that `find_runs` finds, from the `(B, T - 1, H', W')` differences of tubelets."""
-    later = ~(differences <= threshold)
-    return lengths_from_starts(torch.cat([later.new_ones((later.shape[0], 1, *later.shape[2:])), later], dim=1))
-
-
-def _views(index: VideoIndex, question: Question, rate: float | None) -> list[np.ndarray]:
+def _views(index: VideoIndex, question: CountConfig, rate: float | None) -> list[np.ndarray]:
     """Returns the frames of each clip of a video at a rate."""
     processor = question.processor
     changes: dict[str, Any] = {} if rate is None else {"fps": rate, "sampling": "clip"}
@@ -135,12 +135,12 @@ def _processed(video: Any, index: VideoIndex, processor: Any, wanted: np.ndarray
 
 
 def _differences(clip: Tensor, processor: Any) -> Tensor:
-    return tubelet_differences(clip[None], processor.tubelet_size, processor.patch_size)
+    return processor.rule.differences(clip[None])
 
 
 def _count(
     index: VideoIndex,
-    question: Question,
+    question: CountConfig,
     rate: float | None,
     threshold: float,
     clips: list[np.ndarray],

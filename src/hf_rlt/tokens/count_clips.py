@@ -12,13 +12,13 @@ import numpy as np
 from torch.utils.data import DataLoader, Subset
 
 from ..data.digits import default_folder
-from ..data.eval_dataset import ViewDataset
+from ..data.eval_dataset import EvalDataset
 from ..data.train_dataset import IGNORED
-from ..data.video_list import ClipList
+from ..data.video_list import VideoList
 
 
 def count_tokens(
-    clips: ClipList,
+    clips: VideoList,
     processor: Any,
     num_workers: int = 0,
     on_bad_video: str = "raise",
@@ -52,7 +52,7 @@ def count_tokens(
     keys = [_key(source) for source in clips.sources]
     # A bad video is read again: to be reported, to stop the count, or because it has been mended.
     missing = [index for index, key in enumerate(keys) if not known.get(key)]
-    data = ViewDataset(clips, processor, on_bad_video=on_bad_video)
+    data = EvalDataset(clips, processor, on_bad_video=on_bad_video)
     loader = DataLoader(Subset(data, missing), batch_size=None, num_workers=num_workers)
     with path.open("a") as stream:
         stream.write("\n")  # ends a line that an interruption tore

@@ -10,19 +10,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import without_name
 from ..data.text_files import json_name
 from ..data.video_list import walk_videos
-from ..errors import HfRltError
-from ..jobs.jsonl import RecordFile
-from ..jobs.worker_pool import Failed, Task, attempt, in_processes
-from .count import Question, TokenCount, count_video
+from ..errors import HfRltError, without_name
+from ..jobs.jsonl import JsonlStore
+from ..jobs.worker_pool import Failure, Task, call_safely, map_ordered
+from .count import CountConfig, TokenCount, count_video
 
 KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
 
 
 @dataclass
-class Counted:
+class VideoCounts:
     """What is known of one video.
 
     Attributes:
@@ -40,21 +39,21 @@ class Counted:
     problem: str | None = None
     reused: bool = False
 
-    def records(self, question: Question) -> list[dict[str, Any]]:
+    def records(self, question: CountConfig) -> list[dict[str, Any]]:
         """Return the counts as they are written: one dictionary for each part of the question."""
         file = {"video": written_name(self.video), "size": self.size, "mtime_ns": self.mtime_ns}
         asked = {"settings": question.digest}
         return [{**file, **asked, **asdict(count), "share": count.share} for count in self.counts]
 
 
-class CountFile(RecordFile):
+class CountFile(JsonlStore):
     """A file of JSON lines, one for each video, rate and threshold; appended to as counts are found."""
 
-    def __init__(self, path: str | Path, question: Question) -> None:
+    def __init__(self, path: str | Path, question: CountConfig) -> None:
         self.question = question
         super().__init__(path, KEYS, TokenCount.__dataclass_fields__, "counts")
 
-    def known(self, video: Counted) -> list[TokenCount] | None:
+    def known(self, video: VideoCounts) -> list[TokenCount] | None:
         """Return the counts of an unchanged video if every part of the question has been answered; else None."""
         file = {"video": written_name(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
         asked = {**file, "settings": self.question.digest}
@@ -62,12 +61,12 @@ class CountFile(RecordFile):
         counts = [_count_in(record) for record in found if record is not None]
         return counts if len(counts) == len(found) else None
 
-    def append(self, video: Counted) -> None:
+    def append(self, video: VideoCounts) -> None:
         """Write those of the counts that are not in the file yet."""
         self.add(record for record in video.records(self.question) if record not in self)
 
 
-def find(paths: Iterable[str | Path], problems: list[Counted] | None = None) -> Iterator[str]:
+def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None) -> Iterator[str]:
     """Return the videos among paths: files as they are given, folders with all video files anywhere below them.
 
     Folders are read as they are needed, each in the order of names; linked ones are entered, but not in circles.
@@ -87,8 +86,8 @@ def find(paths: Iterable[str | Path], problems: list[Counted] | None = None) -> 
 
 
 def count_videos(
-    videos: Iterable[str], question: Question, workers: int = 1, store: CountFile | None = None
-) -> Generator[Counted, None, None]:
+    videos: Iterable[str], question: CountConfig, workers: int = 1, store: CountFile | None = None
+) -> Generator[VideoCounts, None, None]:
     """Return what is known of each video, in their order, as it becomes known; a single one is read in this process.
 
     Neither a video that cannot be read nor one that ends the process that reads it ends the count.
@@ -96,7 +95,7 @@ def count_videos(
     Args:
         videos: paths; taken as they can be worked on.
         question: what to count.
-        workers: processes, see `in_processes`.
+        workers: processes, see `map_ordered`.
         store: what is in it already is not counted again; the rest is written to it as it is found.
     """
     source = iter(videos)
@@ -104,20 +103,20 @@ def count_videos(
     work = partial(_count, question)
     if len(first) == 1:
         task = _task(first[0], store)
-        task.result = task.result or attempt(work, task.thing)
+        task.result = task.result or call_safely(work, task.thing)
         _keep(task, store)
         yield _outcome(task)
         return
     paths = (path for part in (first, source) for path in part)
     tasks = (_task(path, store) for path in paths)
-    for task in in_processes(tasks, work, workers, lambda task: _keep(task, store)):
+    for task in map_ordered(tasks, work, workers, lambda task: _keep(task, store)):
         yield _outcome(task)
 
 
-def _below(folder: str, problems: list[Counted] | None) -> Iterator[str]:
+def _below(folder: str, problems: list[VideoCounts] | None) -> Iterator[str]:
     def cannot(error: OSError) -> None:
         if problems is not None:
-            problems.append(Counted(str(error.filename), problem=f"cannot be listed ({error.strerror})."))
+            problems.append(VideoCounts(str(error.filename), problem=f"cannot be listed ({error.strerror})."))
 
     return map(str, walk_videos(folder, cannot))
 
@@ -127,26 +126,26 @@ def written_name(path: str) -> str:
     return json_name(os.path.abspath(path))
 
 
-def problem_of(failed: Failed, path: str) -> str:
+def problem_of(failed: Failure, path: str) -> str:
     """Return why a video cannot be read, without its name, and with other bytes replaced so that JSON can hold it."""
     return without_name(failed.reason, path).encode(errors="surrogateescape").decode(errors="replace")
 
 
-def file_state(path: str) -> tuple[int, int] | Failed:
+def file_state(path: str) -> tuple[int, int] | Failure:
     """Return (size, modification time in ns) of a file, or why it cannot be read."""
     try:
         status = os.stat(path)
     except OSError as error:
-        return Failed(f"cannot be found ({error.strerror}).")
+        return Failure(f"cannot be found ({error.strerror}).")
     if not stat.S_ISREG(status.st_mode):
-        return Failed("expected a file, found something else.")  # reading a pipe might never end
+        return Failure("expected a file, found something else.")  # reading a pipe might never end
     return status.st_size, status.st_mtime_ns
 
 
 def _task(path: str, store: CountFile | None) -> Task:
     """Return the task to count a video; it is already done if there is no such file, or nothing new to count."""
-    video, state = Counted(path), file_state(path)
-    if isinstance(state, Failed):
+    video, state = VideoCounts(path), file_state(path)
+    if isinstance(state, Failure):
         return Task(video, state)
     video.size, video.mtime_ns = state
     counts = None if store is None else store.known(video)
@@ -154,7 +153,7 @@ def _task(path: str, store: CountFile | None) -> Task:
     return Task(video, counts)
 
 
-def _count(question: Question, video: Counted) -> list[TokenCount]:
+def _count(question: CountConfig, video: VideoCounts) -> list[TokenCount]:
     return count_video(video.video, question)
 
 
@@ -164,9 +163,9 @@ def _keep(task: Task, store: CountFile | None) -> None:
         store.append(video)
 
 
-def _outcome(task: Task) -> Counted:
-    video: Counted = task.thing
-    if isinstance(task.result, Failed):
+def _outcome(task: Task) -> VideoCounts:
+    video: VideoCounts = task.thing
+    if isinstance(task.result, Failure):
         video.problem = problem_of(task.result, video.video)
     else:
         video.counts = task.result

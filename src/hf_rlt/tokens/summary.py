@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .count import TokenCount
-from .count_many import Counted
+from .count_many import VideoCounts
 
 ENDS = 5  # videos named at either end
 
@@ -61,7 +61,7 @@ class Summary:
 
 
 @dataclass
-class Tally:
+class Totals:
     """All that is kept of a count over many videos.
 
     Attributes:
@@ -71,13 +71,13 @@ class Tally:
     """
 
     limit: int
-    rows: list[Counted] = field(default_factory=list)
+    rows: list[VideoCounts] = field(default_factory=list)
     summaries: dict[tuple[float | None, float], Summary] = field(default_factory=dict)
     read: int = 0
     reused: int = 0
     bad: int = 0
 
-    def add(self, video: Counted) -> None:
+    def add(self, video: VideoCounts) -> None:
         """Returns nothing; takes in what is known of a video."""
         if video.problem is not None:
             self.bad += 1

@@ -34,12 +34,12 @@ from transformers.utils import check_min_version
 
 from ..baselines import ToMeVideoMAEForVideoClassification
 from ..data import (
-    ClipDataset,
-    ClipList,
     ClipStream,
-    StreamedClips,
+    EvalDataset,
+    TrainDataset,
+    TrainStream,
     UnreadableClipError,
-    ViewDataset,
+    VideoList,
     from_file,
     from_folder,
     from_hub,
@@ -59,7 +59,7 @@ from .checkpoints import CheckpointError, check_output_dir
 from .recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
 from .resume import FinishedError, begin, find_start, finish
 from .settings import Settings, training_settings
-from .trainer import BY_TOKENS, RLTTrainer, gather_bad, scaled_learning_rate
+from .trainer import TOKEN_BALANCED_STRATEGIES, RLTTrainer, scaled_learning_rate, sync_unreadable
 
 check_min_version("5.18.0")
 logger = logging.getLogger("finetune")
@@ -98,7 +98,7 @@ def read_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, Reci
     return parse(argv, lambda get: defaults(get, given), stop)
 
 
-def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[ClipList | ClipStream, ClipList, str]:
+def load_clips(args: DataArguments, training_args: TrainingArguments) -> tuple[VideoList | ClipStream, VideoList, str]:
     """Return training clips, validation clips and the data set's name."""
     if args.source == "hub":
         hub = partial(from_hub, args.dataset_name, config_name=args.dataset_config_name)
@@ -228,8 +228,8 @@ def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
 
 def find_job(
     groups: tuple[ModelArguments, DataArguments, RecipeArguments, TrainingArguments],
-    train: ClipList | ClipStream,
-    validation: ClipList,
+    train: VideoList | ClipStream,
+    validation: VideoList,
     label_smoothing: float,
 ) -> Settings:
     """Return the settings that the result depends on, and set `resume_from_checkpoint` to the checkpoint found."""
@@ -244,7 +244,7 @@ def find_job(
     return settings
 
 
-def count(clips: ClipList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
+def count(clips: VideoList, processor: RLTVideoProcessor, data: DataArguments, args: TrainingArguments) -> np.ndarray:
     """Return the tokens of each training clip."""
     workers = max(args.dataloader_num_workers, 1) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
@@ -290,7 +290,7 @@ def report_batches(trainer: RLTTrainer) -> None:
         logger.warning(f"{not_read} of {len(sampler.sizes)} training videos cannot be read: they are left out.")
 
 
-def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelArguments]:
+def make_trainer(argv: list[str]) -> tuple[RLTTrainer, EvalDataset, str, ModelArguments]:
     """Return the trainer, the final evaluation's data set, the set's name and the model arguments.
 
     Users' mistakes show here, before anything is trained.
@@ -308,7 +308,7 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
     augmentation = make_augmentation(recipe_args, processor)
     changes = (augmentation, recipe_args.random_clips, recipe_args.repeated_augmentation, args.seed, bad)
     budget = data_args.max_tokens_per_batch
-    balanced = args.train_sampling_strategy in BY_TOKENS
+    balanced = args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES
     total = args.train_batch_size * args.world_size
     if isinstance(train, ClipStream):
         if balanced:
@@ -317,17 +317,17 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
             )
         if budget is not None:
             raise HfRltError("--max_tokens_per_batch needs the tokens of each clip, a stream tells none: leave it out.")
-        train_data: Any = StreamedClips(train, processor, *changes)
+        train_data: Any = TrainStream(train, processor, *changes)
     else:
         if args.dataloader_drop_last and budget is None and len(train) < total:
             raise HfRltError(
                 f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass a smaller "
                 "--per_device_train_batch_size or --dataloader_drop_last False."
             )
-        train_data = ClipDataset(train, processor, *changes, cache_bytes=cache)
+        train_data = TrainDataset(train, processor, *changes, cache_bytes=cache)
     views = (data_args.num_clips, data_args.num_crops)
-    eval_data = ViewDataset(validation, processor, on_bad_video=bad, cache_bytes=cache)
-    final_data = eval_data if views == (1, 1) else ViewDataset(validation, processor, *views, on_bad_video=bad)
+    eval_data = EvalDataset(validation, processor, on_bad_video=bad, cache_bytes=cache)
+    final_data = eval_data if views == (1, 1) else EvalDataset(validation, processor, *views, on_bad_video=bad)
     tokens = None
     if balanced or budget is not None:
         tokens = count(train, processor, data_args, args)
@@ -357,7 +357,7 @@ def make_trainer(argv: list[str]) -> tuple[RLTTrainer, ViewDataset, str, ModelAr
     return trainer, final_data, name, model_args
 
 
-def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: ModelArguments) -> None:
+def run(trainer: RLTTrainer, final_data: EvalDataset, dataset: str, model_args: ModelArguments) -> None:
     """Train, evaluate, save and report."""
     args = trainer.args
     if trainer.is_world_process_zero():
@@ -379,7 +379,7 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
     metrics = trainer.evaluate(final_data, ignore_keys=IGNORED_OUTPUTS)
     trainer.log_metrics("eval", metrics)
     for data in (trainer.train_dataset, final_data):
-        gather_bad(data, args)
+        sync_unreadable(data, args)
     with trainer.saving():
         trainer.save_metrics("eval", metrics)
         if trainer.is_world_process_zero():
@@ -395,7 +395,7 @@ def run(trainer: RLTTrainer, final_data: ViewDataset, dataset: str, model_args: 
 
 
 def make_card(
-    trainer: RLTTrainer, final_data: ViewDataset, dataset: str, metrics: dict[str, float], model_args: ModelArguments
+    trainer: RLTTrainer, final_data: EvalDataset, dataset: str, metrics: dict[str, float], model_args: ModelArguments
 ) -> None:
     """Write the model's card, unless there is one that we did not write."""
     views = {"num_clips": len(final_data.positions), "num_crops": final_data.num_crops}
@@ -408,7 +408,7 @@ def make_card(
         logger.warning(f"The model is saved, its card is not: {one_line(error)}")
 
 
-def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrainer, final_data: ViewDataset) -> None:
+def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrainer, final_data: EvalDataset) -> None:
     """Print a summary of the results."""
     folder, example = trainer.args.output_dir, final_data.clips.sources[0]
     views = f", {final_data.num_views} views each" if final_data.num_views > 1 else ""
@@ -418,8 +418,8 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
         print(f"Training speed                    {train['train_samples_per_second']:.1f} clips/s", end="")
         print(f", {1 / max(train['train_steps_per_second'], 1e-9):.3f} s/step")
     for title, data in {"training": trainer.train_dataset, "validation": final_data}.items():
-        bad = data.unreadable() if isinstance(data, (ClipDataset, ViewDataset)) else []
-        if isinstance(data, StreamedClips) and data.bad_count:
+        bad = data.unreadable() if isinstance(data, (TrainDataset, EvalDataset)) else []
+        if isinstance(data, TrainStream) and data.bad_count:
             print(f"Skipped, cannot be read           {int(data.bad_count)} videos of the stream, named above")
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""

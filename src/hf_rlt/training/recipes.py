@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from ..data import ClipAugmentation, ClipCollator, ClipMix
 from ..errors import HfRltError
 from .arguments import RecipeArguments
-from .trainer import BY_TOKENS, scaled_learning_rate
+from .trainer import TOKEN_BALANCED_STRATEGIES, scaled_learning_rate
 
 # The recipe of the job without arguments.
 DIGITS = {
@@ -133,7 +133,7 @@ def settle(args: RecipeArguments, training: TrainingArguments) -> float:
     if args.base_learning_rate is not None:
         total = training.train_batch_size * training.world_size * training.gradient_accumulation_steps
         training.learning_rate = scaled_learning_rate(args.base_learning_rate, total)
-    if args.threshold_range is not None and training.train_sampling_strategy in BY_TOKENS:
+    if args.threshold_range is not None and training.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES:
         raise HfRltError(
             f"--train_sampling_strategy {training.train_sampling_strategy} balances by the tokens at one threshold, "
             "--threshold_range draws another for each clip: leave one out."

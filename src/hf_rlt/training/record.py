@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HfRltError
-from ..jobs.atomic import write_whole
+from ..jobs.atomic import write_text_atomic
 
 # The underscore keeps Trainer from pushing the record, which names local folders.
 RECORD = "_training_record.json"
@@ -60,7 +60,7 @@ def write_record(
     folder = Path(folder)
     told = {str(path.relative_to(folder).as_posix()): [path.stat().st_size, file_digest(path)] for path in files}
     content = {"settings": settings, "step": step, "files": told}
-    write_whole(folder / RECORD, json.dumps({**content, "digest": _digest(content)}, indent=1) + "\n")
+    write_text_atomic(folder / RECORD, json.dumps({**content, "digest": _digest(content)}, indent=1) + "\n")
 
 
 def read_record(folder: str | Path) -> TrainingRecord | None:

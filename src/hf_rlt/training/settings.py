@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from ..data import ClipList, ClipStream
+from ..data import ClipStream, VideoList
 from .arguments import DataArguments, ModelArguments, RecipeArguments
 from .record import file_digest
 
@@ -53,8 +53,8 @@ def training_settings(
     data: DataArguments,
     recipe: RecipeArguments,
     args: TrainingArguments,
-    train: ClipList | ClipStream,
-    validation: ClipList,
+    train: VideoList | ClipStream,
+    validation: VideoList,
     label_smoothing: float,
 ) -> Settings:
     """Collect what a training's result depends on, in the form that JSON gives back.
@@ -154,7 +154,7 @@ def other_split(found: Settings, wanted: Settings) -> str | None:
     return f"{' x '.join(SPLIT)} was {was}, is {now}"
 
 
-def _videos(clips: ClipList | ClipStream, hub: Any) -> str:
+def _videos(clips: VideoList | ClipStream, hub: Any) -> str:
     """Return the number of videos and a digest that identifies them."""
     if isinstance(clips, ClipStream):
         return f"a stream ({_digest(hub)})"

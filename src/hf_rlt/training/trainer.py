@@ -15,13 +15,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from ..data import ClipList
+from ..data import VideoList
 from ..data.token_budget import TokenBudgetSampler
 from ..data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
 from ..errors import HfRltError, one_line
 from .checkpoints import CheckpointError, complete_checkpoint, delete_old_checkpoints, newest_checkpoint
 
-BY_TOKENS = ("group_by_length", "batch_rebalance")
+TOKEN_BALANCED_STRATEGIES = ("group_by_length", "batch_rebalance")
 
 
 def scaled_learning_rate(base: float, total_batch: int) -> float:
@@ -174,7 +174,7 @@ class RLTTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         strategy = "max_tokens" if self.max_tokens is not None else self.args.train_sampling_strategy
-        if strategy not in ("max_tokens", *BY_TOKENS):
+        if strategy not in ("max_tokens", *TOKEN_BALANCED_STRATEGIES):
             return super()._get_train_sampler(train_dataset)
         if self.token_counts is None:
             asked = strategy if strategy == "max_tokens" else f"train_sampling_strategy={strategy!r}"
@@ -300,15 +300,15 @@ class _EpochCallback(TrainerCallback):
                 target.set_epoch(int(state.epoch or 0))
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs) -> None:
-        gather_bad(self.trainer.train_dataset, args)
+        sync_unreadable(self.trainer.train_dataset, args)
 
     on_train_end = on_epoch_end
 
 
-def gather_bad(dataset: Any, args: Any) -> None:
+def sync_unreadable(dataset: Any, args: Any) -> None:
     """Share the bad videos that any rank met with all ranks, so that none is reported again."""
     clips = getattr(dataset, "clips", None)
-    if args.world_size > 1 and isinstance(clips, ClipList):
+    if args.world_size > 1 and isinstance(clips, VideoList):
         from accelerate.utils import gather
 
         clips.bad.copy_(gather(clips.bad.to(args.device)[None]).any(0).cpu())
