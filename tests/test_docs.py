@@ -10,7 +10,7 @@ import pytest
 import typer
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
 
-from conftest import randomise
+from helpers.tiny import randomise
 from hf_rlt.cli import app
 
 ROOT = Path(__file__).parents[1]

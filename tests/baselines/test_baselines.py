@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForVideoClassification, VideoMAEConfig, VideoMAEForVideoClassification
 
-from conftest import TINY, moving_clips, randomise
+from helpers.reference_baselines import embedded, head, sta, tome
+from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.baselines import (
     RandomMaskingVideoMAEForVideoClassification,
@@ -18,7 +19,6 @@ from hf_rlt.baselines import (
     ToMeVideoMAEForVideoClassification,
 )
 from hf_rlt.models.attention_rlt_videomae import with_key_bias
-from reference_baselines import embedded, head, sta, tome
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="flex_attention on the CPU needs a C++ compiler."

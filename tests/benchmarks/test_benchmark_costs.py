@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from benchmarks import processing, ratios
 from benchmarks.__main__ import app
-from conftest import FRAMES, SIDE, ramp, randomise, write_video
+from helpers.tiny import FRAMES, SIDE, randomise
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.inference.measure import analytic_flops
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from benchmarks import methods, speed, speed_tables
 from benchmarks.__main__ import app
 from benchmarks.accuracy import Setting, curve, dense_tokens, evaluate, matched, rlt_settings
-from conftest import FRAMES, SIDE, TINY, moving_clips, randomise, write_video
+from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
+from helpers.videos import write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
 from hf_rlt.data import EvalDataset, from_folder

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks import reading, record
 from benchmarks.__main__ import app
-from test_reading import decode_all, write
+from helpers.videos import decode_all, write
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@
 import csv
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,12 @@ from benchmarks import grey, paper, record, report, tokens
 from benchmarks.__main__ import app
 from benchmarks.finetune import Job, train
 from benchmarks.finetune_timing import OpenedScript, time_steps
-from conftest import ramp, write_video
+from helpers.paths import ROOT
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.data import EvalDataset, VideoList, from_folder
 from hf_rlt.drawing.overlays import pixels_to_frames
 
-ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
     "date": "2026-01-02",
     "machine": {"cpu": "a CPU", "cores": 2, "threads": 1},

@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 
 from benchmarks import record, throughput
 from benchmarks.__main__ import app
-from conftest import write_video
+from helpers.tiny import make_model
+from helpers.videos import noise, write_video
 from hf_rlt.inference import Options
-from test_classify import make_model
-from test_counting import noise
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from helpers.paths import ROOT
 from hf_rlt.cli import app, token_tables
 from hf_rlt.cli.console import one_line_errors
 from hf_rlt.errors import printable
 
-SPACE = Path(__file__).parents[1] / "examples" / "space"
+SPACE = ROOT / "examples" / "space"
 CLIP = SPACE / "clips" / "city_at_night.mp4"
 
 

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
 
-import reference_layouts as layouts
-from conftest import FRAMES, SIDE, moving_clips, randomise
-from conftest import TINY as HF_TINY
+from helpers import reference_layouts as layouts
+from helpers.tiny import FRAMES, SIDE, moving_clips, randomise
+from helpers.tiny import TINY as HF_TINY
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor
 from hf_rlt.conversion import ConversionSettings, convert
 from hf_rlt.conversion.from_original import build

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_conversion import ASKED, HEADS, prefixed, save, save_stock, settings
 from transformers import VideoMAEForVideoClassification
 from typer.testing import CliRunner
 
-import reference_layouts as layouts
-from conftest import FRAMES, SIDE
+from helpers import reference_layouts as layouts
+from helpers.tiny import FRAMES, SIDE
 from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.conversion import ConversionSettings, convert
 from hf_rlt.conversion.checks import check, check_clip
 from hf_rlt.conversion.from_transformers import open_folder
-from test_conversion import ASKED, HEADS, prefixed, save, save_stock, settings
 
 
 @pytest.fixture(scope="module", autouse=True)

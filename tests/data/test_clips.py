@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from conftest import ramp, write_video
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoProcessor, find_runs
 from hf_rlt.data import (
     ClipAugmentation,
@@ -22,11 +22,11 @@ from hf_rlt.data import (
     TrainStream,
     UnreadableClipError,
     VideoList,
-    count_tokens,
     from_folder,
     split_clips,
 )
 from hf_rlt.data.train_dataset import read_clips
+from hf_rlt.tokens.count_clips import count_tokens
 
 AUGMENTATION = {"crop_scale": 0.3, "horizontal_flip": 0.5, "rand_augment_ops": 4, "erasing": 0.5}
 

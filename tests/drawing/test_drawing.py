@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageSequence
 from typer.testing import CliRunner
 
-from conftest import ramp, write_video
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.drawing import (

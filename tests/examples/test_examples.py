@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.paths import ROOT
 from hf_rlt.data import DigitsSettings, render_digits
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 

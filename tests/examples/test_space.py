@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
+from helpers.paths import ODD, ROOT
 from hf_rlt.inference.loading import load
 
-SPACE = Path(__file__).parents[1] / "examples" / "space"
-ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
+SPACE = ROOT / "examples" / "space"
 CITY = SPACE / "clips" / "city_at_night.mp4"
 BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

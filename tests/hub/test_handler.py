@@ -25,14 +25,14 @@ import pytest
 import torch
 from transformers import pipeline
 
-from conftest import FRAMES, SIDE, TINY, ramp, randomise, write_video
+from helpers.paths import ODD, ROOT
+from helpers.tiny import FRAMES, SIDE, TINY, randomise
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.hub import write_handler
 from hf_rlt.hub.endpoint import REQUIREMENTS, SOURCE
 
-ROOT = Path(__file__).parents[1]
-ODD = ROOT.parent / "shared" / "clips" / "odd"
 LABELS = {k: f"act {k}" for k in range(5)}
 SENTENCES = {
     "audio_only.m4a": "received a file without a video stream",

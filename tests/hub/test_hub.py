@@ -18,13 +18,14 @@ from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from benchmarks.paper import fine_tuning
-from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
+from helpers.paths import ROOT
+from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, baselines
 from hf_rlt.cli import app
 from hf_rlt.hub import parse_widget, read_card, read_evaluation, read_facts, write_card
 from hf_rlt.hub.results import RLTCardData, own_results
 
-ROOT = Path(__file__).parents[1]
 BASE = "MCG-NJU/videomae-base"
 LABELS = {k: f"act {k}" for k in range(5)}
 EVALUATION = {

@@ -6,39 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from typer.testing import CliRunner
 
-from conftest import TINY, randomise
-from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.baselines import (
-    RandomMaskingVideoMAEConfig,
-    RandomMaskingVideoMAEForVideoClassification,
-    STAVideoMAEConfig,
-    STAVideoMAEForVideoClassification,
-    ToMeVideoMAEConfig,
-    ToMeVideoMAEForVideoClassification,
-)
+from helpers.tiny import NAMES, make_model
+from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.cli import app
-
-NAMES = ["falls", "grows", "hops", "rolls", "waits"]
-SIZE = {"height": 64, "width": 64}
-SETTINGS = {**TINY, "image_size": 64, "num_frames": 16, "id2label": dict(enumerate(NAMES))}
-KINDS = {
-    "rlt": (RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, {"length_embedding": True}),
-    "videomae": (VideoMAEConfig, VideoMAEForVideoClassification, {}),
-    "random": (RandomMaskingVideoMAEConfig, RandomMaskingVideoMAEForVideoClassification, {"token_keep_ratio": 0.25}),
-    "tome": (ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification, {"r": 60}),
-    "sta": (STAVideoMAEConfig, STAVideoMAEForVideoClassification, {"r": 10}),
-}
-
-
-def make_model(folder: Path, kind: str = "rlt") -> Path:
-    config, model, settings = KINDS[kind]
-    randomise(model(config(**{**SETTINGS, **settings}))).save_pretrained(folder)
-    processor = RLTVideoProcessor(num_frames=16, frame_stride=2, patch_size=8, size=SIZE, crop_size=SIZE)
-    processor.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

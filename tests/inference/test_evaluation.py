@@ -6,7 +6,6 @@ import json
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import evaluate
 import numpy as np
@@ -16,14 +15,15 @@ from transformers import TrainingArguments
 from typer.testing import CliRunner
 
 import hf_rlt.inference.metrics
-from conftest import TINY, randomise
+from helpers.paths import ROOT
+from helpers.tiny import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.data import EvalDataset, VideoList, from_folder
 from hf_rlt.inference.evaluate import evaluate_model, write_per_class
 from hf_rlt.inference.metrics import VideoAccuracy
 
-TWO_PROCESSES = Path(__file__).parents[1] / "examples" / "accelerate_configs" / "cpu.yaml"
+TWO_PROCESSES = ROOT / "examples" / "accelerate_configs" / "cpu.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from conftest import moving_clips
+from helpers.tiny import moving_clips
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.baselines import (
     RandomMaskingVideoMAEForVideoClassification,

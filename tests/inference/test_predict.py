@@ -18,7 +18,9 @@ import torch
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-from conftest import write_video
+from helpers.paths import ODD, ROOT
+from helpers.tiny import make_model
+from helpers.videos import noise, write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.data import EvalDataset, VideoList
@@ -28,15 +30,12 @@ from hf_rlt.inference.loading import load
 from hf_rlt.inference.results import Folder, digest
 from hf_rlt.inference.runner import Runner
 from hf_rlt.jobs.worker_pool import Failure, Task
-from test_classify import make_model
-from test_counting import noise
 
-ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
 REAL = ODD.parent / "real"
 BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
 
 
-TWO = Path(__file__).parents[1] / "examples" / "accelerate_configs" / "cpu.yaml"
+TWO = ROOT / "examples" / "accelerate_configs" / "cpu.yaml"
 LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--config_file", str(TWO), "-m", "hf_rlt"]
 LITTLE_ROOM = """
 import resource, sys

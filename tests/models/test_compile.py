@@ -6,7 +6,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
-from conftest import moving_clips, randomise
+from helpers.tiny import moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.models.runs import drop_random
 

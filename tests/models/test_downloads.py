@@ -10,7 +10,8 @@ from threading import Thread
 import pytest
 import torch
 
-from hf_rlt import RLTVideoProcessor, downloads
+from hf_rlt import RLTVideoProcessor
+from hf_rlt.models import downloads
 
 
 class Server(BaseHTTPRequestHandler):

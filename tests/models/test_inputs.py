@@ -12,7 +12,8 @@ from transformers import VideoClassificationPipeline
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
-from conftest import SIDE, ramp, write_video
+from helpers.tiny import SIDE
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 
 SIZES = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}

@@ -25,7 +25,8 @@ from transformers import (
 )
 
 import hf_rlt
-from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
+from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
 from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification as RandomMasking
 from hf_rlt.baselines import STAVideoMAEForVideoClassification as STA

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
-from conftest import FRAMES, SIDE, TINY, randomise
+from helpers.tiny import FRAMES, SIDE, TINY, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification
 
 TOKENS, LENGTHS = 64, (40, 10, 64)

@@ -3,7 +3,6 @@
 
 import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +10,11 @@ import torch.nn.functional as F
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
+from helpers.paths import REAL
+from helpers.tiny import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
 from hf_rlt.models.layers_rlt_videomae import sinusoid_table
 
-REAL = Path(__file__).parents[2] / "shared" / "clips" / "real"
 TOKENS = GRID[0] * GRID[1] * GRID[2]
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="flex_attention on the CPU needs a C++ compiler."

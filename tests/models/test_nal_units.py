@@ -7,8 +7,8 @@ from itertools import pairwise
 import av
 import pytest
 
+from helpers.videos import picture
 from hf_rlt.models.nal_units import PictureScan
-from test_reading import picture
 
 X265 = "keyint=8:bframes=2:log-level=none"
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import reference
+from helpers import reference
 from hf_rlt.models.packing import mean_per_sequence, pack, packed_layout, unpack
 
 

@@ -19,8 +19,9 @@ from transformers import (
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 from typer.testing import CliRunner
 
-import reference
-from conftest import FRAMES, GRID, SIDE, TINY, moving_clips, ramp, randomise, write_video
+from helpers import reference
+from helpers.tiny import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
 from hf_rlt.cli import app
 from hf_rlt.cli.evaluate import rate

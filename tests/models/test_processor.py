@@ -14,7 +14,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoVideoProcessor, VideoMAEImageProcessor
 from transformers.video_utils import VideoMetadata
 
-from conftest import SIDE, ramp, write_video
+from helpers.tiny import SIDE
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoProcessor, find_runs
 
 

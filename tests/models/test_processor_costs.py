@@ -15,11 +15,12 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.video_processing_utils import BaseVideoProcessor
 
-from conftest import write_video
+from helpers.paths import REAL
+from helpers.videos import write_video
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.models.runs import find_runs
 
-REAL = Path(__file__).parents[2] / "shared" / "clips" / "real" / "webcam_face_vfr_vp8.webm"
+WEBCAM = REAL / "webcam_face_vfr_vp8.webm"
 FRAMES = 4
 COPIES = ("copy_", "clone", "_to_copy", "stack", "cat", "contiguous", "index", "index_select")
 SETTINGS = {
@@ -122,10 +123,10 @@ class Written(TorchDispatchMode):
         return out
 
 
-@pytest.mark.skipif(not REAL.exists(), reason=f"needs {REAL.name}")
+@pytest.mark.skipif(not WEBCAM.exists(), reason=f"needs {WEBCAM.name}")
 def test_pixels_are_resized_from_the_reader_s_bytes_and_copied_once():
     processor = RLTVideoProcessor(num_frames=16)
-    clips = list(processor.decode(REAL, [0, 0.5, 1]))
+    clips = list(processor.decode(WEBCAM, [0, 0.5, 1]))
     with Written() as written:
         out = processor(clips, return_tensors="pt", input_data_format="channels_last")
     pixels = out["pixel_values"].nbytes

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from conftest import TINY, moving_clips, randomise
+from helpers.reference_baselines import embedded, proportional_rlt
+from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
-from reference_baselines import embedded, proportional_rlt
 
 
 def make(backend="sdpa", kind=RLTVideoMAEForVideoClassification, **changes):

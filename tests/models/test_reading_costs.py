@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from hf_rlt import RLTVideoProcessor, indexing, reading, video_stream
+from helpers.videos import decode_all, number, remux, write
+from hf_rlt import RLTVideoProcessor
+from hf_rlt.models import video_index as indexing
+from hf_rlt.models import video_reader as reading
+from hf_rlt.models import video_stream
 from hf_rlt.models.sampling import strided_indices
 from hf_rlt.models.video_reader import VideoReader, index_video, read_frames
-from test_reading import decode_all, number, remux, write
 
 NO_B_FRAMES = {"bf": "0", "g": "12", "sc_threshold": "0"}
 

@@ -14,9 +14,10 @@ import av
 import numpy as np
 import pytest
 
-from hf_rlt import indexing
+from helpers.paths import CLIPS
+from helpers.videos import H264, decode_all, number, picture, remux, rgb, write
+from hf_rlt.models import video_index as indexing
 from hf_rlt.models.video_reader import VideoReader, index_video, read_frames
-from test_reading import CLIPS, H264, decode_all, number, picture, remux, rgb, write
 
 RIGHT = {  # number of frames that decoding the whole file returns
     "cam.MTS": 100,

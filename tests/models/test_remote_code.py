@@ -26,14 +26,16 @@ from transformers import TrainingArguments as Arguments
 from transformers.utils import logging
 
 import hf_rlt
-from conftest import FRAMES, SIDE, TINY, moving_clips, ramp, randomise, write_video
+from helpers.paths import ODD
+from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
+from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
 from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification
 from hf_rlt.training.trainer import RLTTrainer
-from test_layers import CORE
 
-REAL = Path(__file__).parents[2] / "shared" / "clips" / "odd" / "base.mp4"
-PACKAGE = Path(hf_rlt.__file__).parent
+REAL = ODD / "base.mp4"
+PACKAGE = Path(hf_rlt.__file__).parent / "models"
+MODELS = [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
 
 # Runs where hf_rlt cannot be imported. Opens FOLDER_OR_ID with and without leave to run its code.
 STRANGER = """
@@ -179,7 +181,7 @@ def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
 
 def test_a_folder_carries_the_packages_files_unchanged(folder):
     carried = sorted(folder.glob("*.py"))
-    assert [path.stem for path in carried] == sorted(CORE)
+    assert [path.stem for path in carried] == sorted(MODELS)
     for path in carried:
         assert path.read_bytes() == (PACKAGE / path.name).read_bytes()
     entries = json.loads((folder / "config.json").read_text())["auto_map"]
@@ -255,7 +257,7 @@ def test_trainers_checkpoints_carry_the_code(folder, tmp_path):
     trainer.train()
     trainer.save_model(str(tmp_path / "final"))
     for saved in (tmp_path / "checkpoint-1", tmp_path / "final"):
-        assert sorted(path.stem for path in saved.glob("*.py")) == sorted(CORE)
+        assert sorted(path.stem for path in saved.glob("*.py")) == sorted(MODELS)
         assert len(json.loads((saved / "config.json").read_text())["auto_map"]) == 3
 
 
@@ -295,4 +297,4 @@ def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
     trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
     trainer.train()
     assert pushed
-    assert {f"{name}.py" for name in CORE} <= pushed[-1]
+    assert {f"{name}.py" for name in MODELS} <= pushed[-1]

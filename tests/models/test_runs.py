@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import reference
+from helpers import reference
 from hf_rlt.models.runs import (
     check_run_lengths,
     drop_random,

@@ -18,16 +18,18 @@ from rich.console import Console
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from typer.testing import CliRunner
 
-from conftest import TINY, randomise, write_video
+from helpers.paths import ODD
+from helpers.tiny import TINY, randomise
+from helpers.videos import noise, write_video
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.cli import app
 from hf_rlt.cli.console import spinner
 from hf_rlt.data.text_files import path_of
 from hf_rlt.jobs.worker_pool import Failure, Task, map_ordered
-from hf_rlt.tokens import CountConfig, CountFile, TokenCount, VideoCounts, count_video, count_videos, find, videos
+from hf_rlt.tokens import CountConfig, CountFile, TokenCount, VideoCounts, count_video, count_videos, find
+from hf_rlt.tokens import count as videos
 from hf_rlt.tokens.summary import Totals
 
-ODD = Path(__file__).parents[2] / "shared" / "clips" / "odd"
 REFUSED = {
     "audio_only.m4a": "no video stream to decode",
     "corrupt_bytes.mp4": "is damaged",
@@ -55,14 +57,6 @@ class Fatal(RLTVideoProcessor):
 def small(kind=RLTVideoProcessor, **settings):
     size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     return kind(**{"num_frames": 4, "frame_stride": 2, "patch_size": 16, **size, **settings})
-
-
-def noise(frames: int, seed: int = 0) -> np.ndarray:
-    """Returns frames of which the left half stands still, and the right half is new in every third one."""
-    rng = np.random.default_rng(seed)
-    pixels = np.repeat(rng.integers(0, 256, (-(-frames // 3), 6, 8, 3), np.uint8), 3, axis=0)[:frames]
-    pixels[:, :, :4] = pixels[:1, :, :4]
-    return pixels.repeat(8, 1).repeat(8, 2)
 
 
 @pytest.fixture

@@ -19,13 +19,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import TINY, randomise
+from helpers.paths import CLIPS, ROOT
+from helpers.tiny import TINY, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification
 from hf_rlt.training.checkpoints import checkpoint_folders, checkpoint_problem
 from hf_rlt.training.record import RECORD
-from test_reading import CLIPS
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "finetune.py"
 TWO_PROCESSES = ROOT / "examples" / "accelerate_configs" / "cpu.yaml"
 LAUNCH = (str(Path(sys.executable).with_name("accelerate")), "launch", "--config_file", str(TWO_PROCESSES))

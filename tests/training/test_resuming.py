@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
+from helpers.paths import ROOT
 from hf_rlt.data import VideoList
 from hf_rlt.training.arguments import DataArguments, ModelArguments, RecipeArguments
 from hf_rlt.training.checkpoints import CheckpointError, checkpoint_problem, complete_checkpoint
@@ -36,7 +37,7 @@ def one_thread():
 def finetune():
     """The script as a module."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+        patch.syspath_prepend(str(ROOT / "examples"))
         yield importlib.import_module("finetune")
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainingArguments
 
-from conftest import TINY, randomise
+from helpers.tiny import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
 from hf_rlt.data.token_samplers import TokenRebalanceSampler, quadratic_cost, waited_share

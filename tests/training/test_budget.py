@@ -15,17 +15,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from test_finetuning import AUGMENTED, LAUNCH, SCRIPT, difference, finish, losses, start, train, words
+from test_training import CONFIG, arguments, trainer
 from torch.utils.data import DataLoader
 
-from conftest import randomise
+from helpers.paths import CLIPS
+from helpers.tiny import randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
 from hf_rlt.data.token_budget import TokenBudgetSampler, batches_within
 from hf_rlt.inference.measure import peak_bytes
 from hf_rlt.tokens.count_clips import count_tokens
-from test_finetuning import AUGMENTED, LAUNCH, SCRIPT, difference, finish, losses, start, train, words
-from test_reading import CLIPS
-from test_training import CONFIG, arguments, trainer
 
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=120)
 SPLITS = st.tuples(st.integers(1, 3), st.integers(1, 3))  # ranks, accumulation
