@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hf_rlt.cli.console import one_line_errors
+from hf_rlt.cli.console import user_errors
 from hf_rlt.tokens import find
 
 from . import report as reports
@@ -32,7 +32,7 @@ Workers = Annotated[int, typer.Option(help="Loading processes.", min=0)]
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def report(
     files: Annotated[list[Path], typer.Argument(help="Records that the other commands wrote.")],
     output_dir: Annotated[Path | None, typer.Option(help="Instead of each file's own folder.")] = None,
@@ -43,7 +43,7 @@ def report(
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def tokens(
     data: Annotated[list[Path], typer.Argument(help="Folders of videos, nested or flat, or annotation files.")],
     fps: Annotated[list[float], typer.Option(help="Frames a second of a clip; may be given several times.")] = FPS,
@@ -68,7 +68,7 @@ def tokens(
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def grey(
     clip: Annotated[Path, typer.Argument(help="A video.")],
     threshold: Annotated[list[float], typer.Option(help="RLT's; may be given several times.")] = THRESHOLDS,
@@ -84,7 +84,7 @@ def grey(
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def reading(
     files: Annotated[list[Path], typer.Argument(help="Videos.")],
     clips: Annotated[list[int], typer.Option(help="Clips of each; may be given several times.", min=1)] = CLIPS,
@@ -101,7 +101,7 @@ def reading(
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def throughput(
     model: Annotated[str, typer.Argument(help="Folder or Hub id; or base, large, huge: random weights of this shape.")],
     videos: Annotated[list[str], typer.Argument(help="Videos, or folders of videos.")],
@@ -131,7 +131,7 @@ def _fine_tuning(kind: str, text: str) -> None:
     """Adds the command for a kind of fine-tuning table."""
 
     @app.command(kind, help=text, context_settings={"allow_extra_args": True})
-    @one_line_errors()
+    @user_errors()
     def command(
         context: typer.Context,
         train: Annotated[Path | None, typer.Option(help="Folder or annotation file; the digits if not given.")] = None,

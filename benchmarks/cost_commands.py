@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_rlt.cli.console import one_line_errors
+from hf_rlt.cli.console import user_errors
 
 from .commands import OUTPUT_DIR, OutputDir, say, show
 from .model_commands import (
@@ -29,7 +29,7 @@ SHARES = [1.0, 0.6, 0.3, 0.15]
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def processing(
     files: Annotated[list[Path], typer.Argument(help="Videos.")],
     clips: Annotated[int, typer.Option(help="Clips of each, in one batch.", min=1)] = 8,
@@ -45,7 +45,7 @@ def processing(
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def ratios(
     clips: Clips,
     shape: Shape = "base",

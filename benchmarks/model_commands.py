@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from hf_rlt.cli.console import one_line_errors
+from hf_rlt.cli.console import user_errors
 
 from .commands import OUTPUT_DIR, OnBadVideo, OutputDir, VideoDir, Workers, say, show
 from .record import save
@@ -72,7 +72,7 @@ def fitting_processor(base: Any, checkpoint: str | None, **settings: Any) -> Any
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def speed(
     clips: Clips,
     shape: Shape = "base",
@@ -110,7 +110,7 @@ def speed(
 
 
 @app.command()
-@one_line_errors()
+@user_errors()
 def frames(
     clip: Annotated[Path, typer.Argument(help="A video of a high frame rate, such as 60 frames a second.")],
     shape: Shape = "base",
@@ -181,7 +181,7 @@ def _accuracy(name: str, text: str, choose: Callable[..., list[Any]]) -> None:
     """Adds a command that evaluates settings, which `choose(base, data, wish)` returns."""
 
     @app.command(name, help=text)
-    @one_line_errors()
+    @user_errors()
     def command(
         model: Annotated[str, typer.Argument(help="Folder or Hub id of a trained classifier.")],
         data: Annotated[str, typer.Argument(help="Folder with a subfolder per class, annotation file, or Hub id.")],

@@ -2,10 +2,12 @@
 """The error class of users' mistakes, and text that fits on one line of any terminal."""
 
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 from .models.errors import HfRltError
 
-__all__ = ["HfRltError", "one_line", "printable", "without_name"]
+__all__ = ["HfRltError", "join_limited", "one_line", "printable", "truncate", "without_name"]
 
 
 def one_line(error: BaseException) -> str:
@@ -36,3 +38,16 @@ def _shown(character: str) -> str:
         return "\ufffd"
     turns = unicodedata.bidirectional(character) in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return ascii(character)[1:-1] if turns or kind in {"Cc", "Zl", "Zp"} else character
+
+
+def join_limited(names: Iterable[Any], limit: int = 8) -> str:
+    """Join names by commas; of more than `limit`, name the first ones and count the others."""
+    names = list(map(str, names))
+    others = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + others
+
+
+def truncate(value: Any, limit: int = 120) -> str:
+    """Return a value as `repr` prints it, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

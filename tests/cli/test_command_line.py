@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from helpers.paths import ROOT
 from hf_rlt.cli import app, token_tables
-from hf_rlt.cli.console import one_line_errors
+from hf_rlt.cli.console import user_errors
 from hf_rlt.errors import printable
 
 SPACE = ROOT / "examples" / "space"
@@ -130,11 +130,11 @@ def test_too_few_labels_for_the_weights_are_one_line(tmp_path):
     "allocate", [lambda: np.empty(1 << 60, np.uint8), lambda: torch.empty(1 << 50), lambda: (1 << 5000) / 3.0]
 )
 def test_no_memory_is_one_line(capsys, allocate):
-    with pytest.raises(SystemExit) as stopped, one_line_errors():
+    with pytest.raises(SystemExit) as stopped, user_errors():
         allocate()
     assert stopped.value.code == 2
     assert re.fullmatch(r"hf-rlt: error: not enough memory \(.+\): ask for less\.\n", capsys.readouterr().err)
-    with pytest.raises(RuntimeError, match="shapes"), one_line_errors():
+    with pytest.raises(RuntimeError, match="shapes"), user_errors():
         raise RuntimeError("shapes differ")
 
 

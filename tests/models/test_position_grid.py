@@ -24,7 +24,7 @@ from helpers.tiny import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
 from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, find_runs
 from hf_rlt.cli import app
-from hf_rlt.cli.evaluate import rate
+from hf_rlt.cli.options import sampling_settings as rate
 from hf_rlt.inference.loading import load
 from hf_rlt.models.layers_rlt_videomae import position_table
 

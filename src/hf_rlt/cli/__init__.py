@@ -1,39 +1,44 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The command line, `hf-rlt`: one file for each command."""
+"""The command line, `hf-rlt`: one file for each command.
+
+Files of commands import torch and transformers inside functions only, so that `--help` answers at once.
+"""
 
 import logging
+import os
+from typing import Annotated
 
 import typer
-from transformers.utils import logging as transformers_logging
 
 from .card import card
 from .classify import classify
-from .console import one_line_errors
+from .console import TRACEBACK, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
-from .predict import predict_command
+from .predict import predict
 from .tokens import tokens
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
-app.command()(card)
-app.command()(classify)
-app.command()(convert)
-app.command()(draw)
-app.command()(evaluate)
-app.command("predict")(predict_command)
-app.command()(tokens)
+for command in (classify, predict, evaluate, tokens, draw, convert, card):
+    app.command()(user_errors()(command))
 
 
 @app.callback()
-def options() -> None:
+def setup(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of every error.")] = False,
+) -> None:
     """Run-Length Tokenization for video transformers."""
+    from transformers.utils import logging as transformers_logging
+
+    if traceback:
+        os.environ[TRACEBACK] = "1"
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def main() -> None:
-    """Returns never; runs the command line."""
-    with one_line_errors():  # printing a result can fail, too
+    """Run the command line."""
+    with user_errors():  # printing help can fail, too
         app()

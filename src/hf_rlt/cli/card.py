@@ -13,7 +13,6 @@ from ..data.text_files import json_name
 from ..errors import HfRltError, printable
 from ..hub import parse_widget, read_card, read_evaluation, write_card
 from ..inference.loading import load
-from .console import one_line_errors
 
 ADVICE = {
     "base_model": "--base-model: what it was made from.",
@@ -54,24 +53,23 @@ def card(
 
     What is not given stays as the card there has it; text outside hf_rlt's marks and other metadata stay as they are.
     """
-    with one_line_errors():
-        examples: list[dict[str, Any]] = [dict(parse_widget(text, model)) for text in widget or []]
-        evaluations = [read_evaluation(path) for path in evaluation or []]
-        if widget_outputs:
-            _add_outputs(examples, model)
-        path = write_card(
-            model,
-            repo_id=repo_id,
-            base_model=base_model,
-            license=license,
-            dataset=dataset,
-            evaluations=evaluations,
-            widget=examples,
-            output=output,
-            handler=handler,
-            overwrite=overwrite,
-        )
-        data = read_card(path).data
+    examples: list[dict[str, Any]] = [dict(parse_widget(text, model)) for text in widget or []]
+    evaluations = [read_evaluation(path) for path in evaluation or []]
+    if widget_outputs:
+        _add_outputs(examples, model)
+    path = write_card(
+        model,
+        repo_id=repo_id,
+        base_model=base_model,
+        license=license,
+        dataset=dataset,
+        evaluations=evaluations,
+        widget=examples,
+        output=output,
+        handler=handler,
+        overwrite=overwrite,
+    )
+    data = read_card(path).data
     files = [Path(model) / name for name in ("handler.py", "requirements.txt")] if handler else []
     missing = [name for name in ADVICE if not data.get(name)]
     if as_json:

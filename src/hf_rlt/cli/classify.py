@@ -13,10 +13,8 @@ from ..errors import one_line, printable
 from ..inference.classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
 from ..jobs.worker_pool import Failure
 from ..tokens.count_many import problem_of
-from .console import one_line_errors, say, spinner
-from .evaluate import rate
-from .options import FrameStride
-from .thresholds import parse_threshold
+from .console import print_line, spinner
+from .options import FrameStride, parse_threshold, sampling_settings
 
 
 def classify(
@@ -38,24 +36,25 @@ def classify(
     A video that cannot be read is one line; the others are classified, and the exit code is 1.
     """
     console, bad = Console(stderr=True), 0
-    with one_line_errors():
-        for clip in clips:
-            check_exists(clip)
-        network, processor = open_classifier(model, parse_threshold(threshold), num_frames, rate(frame_stride, fps))
-        with spinner(console) as progress:
-            task = progress.add_task("")
-            for number, clip in enumerate(clips, start=1):
-                progress.update(task, description=f"{number} of {len(clips)}: {printable(clip)}")
-                try:
-                    found = classify_video(clip, network, processor, top_k)
-                except (ValueError, OSError) as error:
-                    bad += 1
-                    problem = problem_of(Failure(one_line(error)), clip)
-                    say(progress.console, f"{clip}: {problem}")
-                    if as_json:
-                        print(json.dumps({"video": json_name(clip), "error": problem}), flush=True)
-                    continue
-                _show(found, len(clips) > 1, as_json)
+    for clip in clips:
+        check_exists(clip)
+    network, processor = open_classifier(
+        model, parse_threshold(threshold), num_frames, sampling_settings(frame_stride, fps)
+    )
+    with spinner(console) as progress:
+        task = progress.add_task("")
+        for number, clip in enumerate(clips, start=1):
+            progress.update(task, description=f"{number} of {len(clips)}: {printable(clip)}")
+            try:
+                found = classify_video(clip, network, processor, top_k)
+            except (ValueError, OSError) as error:
+                bad += 1
+                problem = problem_of(Failure(one_line(error)), clip)
+                print_line(progress.console, f"{clip}: {problem}")
+                if as_json:
+                    print(json.dumps({"video": json_name(clip), "error": problem}), flush=True)
+                continue
+            _show(found, len(clips) > 1, as_json)
     if bad:
         raise typer.Exit(1)
 

@@ -11,16 +11,19 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ..errors import HfRltError, one_line, printable
+TRACEBACK = "HF_RLT_TRACEBACK"
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 
 
-def say(console: Console, line: str) -> None:
-    """Returns nothing; prints a line that may name files as it is, however long and whatever is in it."""
+def print_line(console: Console, line: str) -> None:
+    """Print a line that may name files as it is, however long and whatever is in it."""
+    from ..errors import printable
+
     console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def spinner(console: Console) -> Progress:
-    """Returns a progress line of a description and the time, gone when it ends; nothing where no terminal is.
+    """Return a progress line of a description and the time, gone when it ends; nothing where no terminal is.
 
     Args:
         console: of stderr, so that results on stdout can be piped.
@@ -37,33 +40,44 @@ def spinner(console: Console) -> Progress:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Returns a context, also a decorator, in which a user's mistake ends the program with one line and exit code 2.
+def user_errors() -> Iterator[None]:
+    """CLI error handling: for a user's mistake, or what the system says, print one line and exit with code 2.
 
-    What was printed is on its way when it ends, so that a full disk is such a mistake, too.
+    Anything else is a bug and shows its traceback. With HF_RLT_TRACEBACK=1 or `--traceback` everything does.
     """
     try:
         try:
             yield
         finally:
             if sys.stdout is not None:  # as after `>&-`
-                sys.stdout.flush()
+                sys.stdout.flush()  # here, so that a full disk is reported in one line, too
     except BrokenPipeError:  # `hf-rlt ... | head`: whoever read has seen enough
         _give_up_stdout()
         raise SystemExit(1) from None
-    except (MemoryError, OverflowError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
-            raise  # torch's own errors have no class of their own
-        typer.echo(f"hf-rlt: error: not enough memory ({printable(one_line(error))[:160]}): ask for less.", err=True)
-        raise SystemExit(2) from error
-    except (HfRltError, OSError, ImportError) as error:
-        typer.echo(f"hf-rlt: error: {printable(one_line(error))}", err=True)
+    except Exception as error:
+        line = _one_line_of(error)
+        if line is None or os.environ.get(TRACEBACK, "0") not in ("", "0"):
+            raise
+        typer.echo(f"hf-rlt: error: {line}", err=True)
         _give_up_stdout()
         raise SystemExit(2) from error
 
 
+def _one_line_of(error: Exception) -> str | None:
+    """Return what to tell the user about an error; None for a bug."""
+    from ..errors import HfRltError, one_line, printable
+
+    text = printable(one_line(error))
+    # torch's own errors have no class of their own
+    if isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error)):
+        return f"not enough memory ({text[:160]}): ask for less."
+    if isinstance(error, (MemoryError, OverflowError)):
+        return f"not enough memory ({text[:160]}): ask for less."
+    return text if isinstance(error, (HfRltError, OSError, ImportError)) else None
+
+
 def _give_up_stdout() -> None:
-    """Returns nothing; drops what cannot be written, or the interpreter would try again and complain at its end."""
+    """Drop what cannot be written, or the interpreter would try again and complain at its end."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

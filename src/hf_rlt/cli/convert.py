@@ -10,8 +10,8 @@ from rich.table import Table
 
 from ..data.text_files import json_name
 from ..errors import HfRltError, printable
-from .console import one_line_errors, spinner
-from .thresholds import finite
+from .console import spinner
+from .options import finite
 
 if TYPE_CHECKING:
     from ..conversion import Conversion
@@ -60,24 +60,23 @@ def convert(
 
     Files are read without running code in them. Nothing is written unless every weight found its place.
     """
-    with one_line_errors():
-        from ..conversion import ConversionSettings
-        from ..conversion import convert as run
+    from ..conversion import ConversionSettings
+    from ..conversion import convert as run
 
-        settings = ConversionSettings(
-            labels=labels,
-            num_frames=num_frames,
-            image_size=image_size,
-            num_attention_heads=num_attention_heads,
-            threshold=_threshold(threshold),
-            frame_stride=frame_stride,
-            sampling=sampling,
-            pooling=pooling,
-            dtype=dtype,
-        )
-        with spinner(Console(stderr=True)) as line:
-            task = line.add_task("", total=None)
-            done = run(source, out, settings, overwrite, lambda step: line.update(task, description=step))
+    settings = ConversionSettings(
+        labels=labels,
+        num_frames=num_frames,
+        image_size=image_size,
+        num_attention_heads=num_attention_heads,
+        threshold=_threshold(threshold),
+        frame_stride=frame_stride,
+        sampling=sampling,
+        pooling=pooling,
+        dtype=dtype,
+    )
+    with spinner(Console(stderr=True)) as line:
+        task = line.add_task("", total=None)
+        done = run(source, out, settings, overwrite, lambda step: line.update(task, description=step))
     names = {"source": json_name(done.source), "out": json_name(done.out)}
     print(json.dumps({**done.to_dict(), **names}, indent=2)) if as_json else _show(done)
 

@@ -16,9 +16,8 @@ from ..drawing.animation import SUFFIXES
 from ..drawing.sheets import check_suffix
 from ..errors import HfRltError, printable
 from ..models.video_reader import index_video
-from .console import one_line_errors, spinner
-from .options import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
-from .thresholds import finite
+from .console import spinner
+from .options import FrameStride, ImageSize, NumFrames, OptionalModel, PatchSize, TubeletSize, finite, make_processor
 
 THRESHOLDS = [0.1]
 
@@ -45,7 +44,7 @@ def draw(
             help="Draw on frames so many times larger than the model's; decisions stay its own.", min=1, max=64
         ),
     ] = 1,
-    model: Model = None,
+    model: OptionalModel = None,
     num_frames: NumFrames = None,
     frame_stride: FrameStride = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
@@ -55,27 +54,26 @@ def draw(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was drawn as JSON.")] = False,
 ) -> None:
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
-    with one_line_errors():
-        suffix, threshold = check_suffix(output), list(map(finite, threshold))
-        if video.exists() and not video.is_file():
-            raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
-        if output.exists() and video.exists() and output.samefile(video):
-            raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
-        if whole and suffix not in SUFFIXES:
-            raise HfRltError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
-        if not seconds > 0:
-            raise HfRltError(f"--seconds: expected more than 0, received {seconds:g}.")
-        processor = make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
-        settings: dict[str, Any] = {"thresholds": threshold, "scale": scale, "heat": heat}
-        if whole:
-            clips = draw_video(video, processor, start=start or 0.0, seconds=seconds, **settings)
-        else:
-            clips = (draw_clip(video, processor, start=start, **settings) for _ in range(1))
-        tally = Totals(threshold)
-        write_drawing(tally.watched(clips), output, columns, heat)
-        result = {"output": str(output), **tally.result()}
-        if whole:
-            result["seconds_of_video"] = index_video(video).duration - (start or 0.0)
+    suffix, threshold = check_suffix(output), list(map(finite, threshold))
+    if video.exists() and not video.is_file():
+        raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
+    if output.exists() and video.exists() and output.samefile(video):
+        raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
+    if whole and suffix not in SUFFIXES:
+        raise HfRltError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
+    if not seconds > 0:
+        raise HfRltError(f"--seconds: expected more than 0, received {seconds:g}.")
+    processor = make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
+    settings: dict[str, Any] = {"thresholds": threshold, "scale": scale, "heat": heat}
+    if whole:
+        clips = draw_video(video, processor, start=start or 0.0, seconds=seconds, **settings)
+    else:
+        clips = (draw_clip(video, processor, start=start, **settings) for _ in range(1))
+    tally = Totals(threshold)
+    write_drawing(tally.watched(clips), output, columns, heat)
+    result = {"output": str(output), **tally.result()}
+    if whole:
+        result["seconds_of_video"] = index_video(video).duration - (start or 0.0)
     print(json.dumps({**result, "output": json_name(str(output))})) if as_json else _show(result)
 
 

@@ -12,14 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainingArguments
 
-from ..errors import HfRltError, printable
+from ..errors import printable
 from ..inference.loading import load, open_clips
-from .console import one_line_errors
-from .thresholds import parse_threshold
-
-Attn = Annotated[
-    str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
-]
+from .options import AttnImplementation, parse_threshold, sampling_settings
 
 
 def evaluate(
@@ -47,7 +42,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="Loading processes per process.", min=0)] = 2,
     on_bad_video: Annotated[str, typer.Option(help="raise, or skip and count.")] = "raise",
     bf16: Annotated[bool, typer.Option(help="bfloat16 mixed precision.")] = False,
-    attn: Attn = None,
+    attn_implementation: AttnImplementation = None,
     output_dir: Annotated[str | None, typer.Option(help="Write evaluation.json and per_class.csv here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -55,33 +50,32 @@ def evaluate(
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate MODEL DATA
     """
-    with one_line_errors():
-        evaluation = _evaluation()
-        network, processor = load(
-            model,
-            threshold=parse_threshold(threshold),
-            num_frames=num_frames,
-            sampling=rate(frame_stride, fps),
-            attn_implementation=attn,
+    evaluation = _evaluation()
+    network, processor = load(
+        model,
+        threshold=parse_threshold(threshold),
+        num_frames=num_frames,
+        sampling=sampling_settings(frame_stride, fps),
+        attn_implementation=attn_implementation,
+    )
+    names = [network.config.id2label[index] for index in range(network.config.num_labels)]
+    clips = open_clips(data, names, video_dir, split)
+    with tempfile.TemporaryDirectory() as scratch:
+        args = TrainingArguments(
+            output_dir=scratch,
+            per_device_eval_batch_size=batch_size,
+            dataloader_num_workers=workers,
+            bf16_full_eval=bf16,
+            use_cpu=not torch.accelerator.is_available(),
+            report_to=[],
+            disable_tqdm=as_json,
         )
-        names = [network.config.id2label[index] for index in range(network.config.num_labels)]
-        clips = open_clips(data, names, video_dir, split)
-        with tempfile.TemporaryDirectory() as scratch:
-            args = TrainingArguments(
-                output_dir=scratch,
-                per_device_eval_batch_size=batch_size,
-                dataloader_num_workers=workers,
-                bf16_full_eval=bf16,
-                use_cpu=not torch.accelerator.is_available(),
-                report_to=[],
-                disable_tqdm=as_json,
-            )
-            result = evaluation.evaluate_model(
-                network, processor, clips, num_clips, num_crops, on_bad_video, token_keep_ratio, args, max_tokens
-            )
-            first = args.process_index == 0
-        if first and output_dir is not None:
-            evaluation.write_report(result, output_dir)
+        result = evaluation.evaluate_model(
+            network, processor, clips, num_clips, num_crops, on_bad_video, token_keep_ratio, args, max_tokens
+        )
+        first = args.process_index == 0
+    if first and output_dir is not None:
+        evaluation.write_report(result, output_dir)
     if first:
         print(json.dumps(result, indent=2)) if as_json else _show(result, output_dir)
 
@@ -92,18 +86,6 @@ def _evaluation() -> Any:
     except ImportError as error:
         raise ImportError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
     return evaluation
-
-
-def rate(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
-    if frame_stride is not None and fps is not None:
-        raise HfRltError(
-            f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps:g}): leave one out."
-        )
-    if fps is not None and not fps > 0:
-        raise HfRltError(f"--fps: expected frames per second above 0, received {fps:g}.")
-    if frame_stride is not None:
-        return {"sampling": "clip", "frame_stride": frame_stride, "fps": None}
-    return {} if fps is None else {"sampling": "clip", "fps": fps}
 
 
 def _show(result: dict[str, Any], output_dir: str | None) -> None:

@@ -1,28 +1,73 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Options of commands that look at clips without computing a model, and the processor they make."""
+"""Options that several commands share, and what they mean."""
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 import typer
-from transformers import AutoConfig
 
-from ..errors import HfRltError
-from ..families import family_of
-from ..hub.repo_config import read_config
-from ..models.runs import grid_size
-from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
-from .evaluate import rate
+Model = Annotated[str, typer.Option("--model", "-m", help="Folder or Hub id of a model.")]
+OptionalModel = Annotated[
+    str | None, typer.Option("--model", "-m", help="Use this model's frame sampling and patch size.")
+]
+Threshold = Annotated[str, typer.Option(help='RLT threshold: a number, "none" (dense), or "model" (the model\'s own).')]
+Thresholds = Annotated[list[float], typer.Option("--threshold", help="RLT threshold. May be repeated.", min=0)]
+NumFrames = Annotated[int | None, typer.Option(help="Frames per clip. Default: the model's own, or 16.", min=1)]
+FrameStride = Annotated[int | None, typer.Option(help="Take every Nth frame. Default: the model's own, or 4.", min=1)]
+Fps = Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of --frame-stride.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of a frame in pixels. Default: 224.", min=1)]
+PatchSize = Annotated[int | None, typer.Option(help="Side of a patch in pixels. Default: 16.", min=1)]
+TubeletSize = Annotated[int | None, typer.Option(help="Frames per tubelet. Default: 2.", min=1)]
+NumClips = Annotated[int, typer.Option(help="Temporal clips per video.", min=1)]
+NumCrops = Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)]
+BatchSize = Annotated[int, typer.Option(help="Videos per batch and process, at most.", min=1)]
+MaxTokens = Annotated[int | None, typer.Option(help="Tokens per batch and process, at most.", min=1)]
+NumWorkers = Annotated[int | None, typer.Option(help="Decoding processes. Default: one per core.", min=0)]
+VideoDir = Annotated[str | None, typer.Option(help="Folder with the videos of an annotation file.")]
+OnBadVideo = Annotated[str, typer.Option(help='"raise", or "skip" and count.')]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")]
+AttnImplementation = Annotated[
+    str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-Model = Annotated[
-    str | None, typer.Option(help="Folder or Hub id of a model: its processor says how clips are made and cut up.")
-]
-NumFrames = Annotated[int | None, typer.Option(help="Frames in a clip. Default: 16, or the model's own.", min=1)]
-FrameStride = Annotated[
-    int | None, typer.Option(help="Distance of a clip's frames. Default: 4, or the processor's own.", min=1)
-]
-ImageSize = Annotated[int | None, typer.Option(help="Side of a frame, in pixels. Default: 224.", min=1)]
-PatchSize = Annotated[int | None, typer.Option(help="Side of a patch, in pixels. Default: 16.", min=1)]
-TubeletSize = Annotated[int | None, typer.Option(help="Frames in a tubelet. Default: 2.", min=1)]
+
+def parse_threshold(text: str) -> float | Literal["model"] | None:
+    """Return the value of `--threshold`: a number, None for "none" (dense), or "model"."""
+    from ..errors import HfRltError
+
+    if text.lower() == "model":
+        return "model"
+    if text.lower() == "none":
+        return None
+    try:
+        return finite(float(text))
+    except ValueError:
+        raise HfRltError(f"--threshold: expected a number, none or model, received {text!r}.") from None
+
+
+def finite(threshold: float) -> float:
+    """Return a threshold; raise HfRltError unless it is a finite number."""
+    from ..errors import HfRltError
+
+    if not math.isfinite(threshold):
+        raise HfRltError(f"--threshold: expected a number, received {threshold}.")
+    return threshold
+
+
+def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
+    """Return the processor's settings for `--frame-stride` or `--fps`; none if neither is given."""
+    from ..errors import HfRltError
+
+    if frame_stride is not None and fps is not None:
+        raise HfRltError(
+            f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps:g}): leave one out."
+        )
+    if fps is not None and not fps > 0:
+        raise HfRltError(f"--fps: expected frames per second above 0, received {fps:g}.")
+    if frame_stride is not None:
+        return {"sampling": "clip", "frame_stride": frame_stride, "fps": None}
+    return {} if fps is None else {"sampling": "clip", "fps": fps}
 
 
 def make_processor(
@@ -33,18 +78,18 @@ def make_processor(
     image_size: int | None = None,
     patch_size: int | None = None,
     tubelet_size: int | None = None,
-) -> RLTVideoProcessor:
+) -> Any:
     """Return the processor of a model, or one for the sizes given.
 
-    Args:
-        model: folder or Hub id, if any.
-        num_frames, frame_stride, fps: of a clip, also instead of the model's own.
-        image_size, patch_size, tubelet_size: without a model.
-
     Raises:
-        ValueError, OSError: if there is no such model, options contradict each other, or no tubelet fits into a clip.
+        HfRltError, OSError: if there is no such model, options contradict each other, or no tubelet fits into a clip.
     """
-    changes: dict[str, Any] = rate(frame_stride, fps)
+    from ..errors import HfRltError
+    from ..inference.loading import load_processor
+    from ..models.runs import grid_size
+    from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
+
+    changes: dict[str, Any] = sampling_settings(frame_stride, fps)
     sizes = {"--image-size": image_size, "--patch-size": patch_size, "--tubelet-size": tubelet_size}
     given = [name for name, value in sizes.items() if value is not None]
     if model is not None and given:
@@ -52,7 +97,7 @@ def make_processor(
     if num_frames is not None:
         changes["num_frames"] = num_frames
     if model is not None:
-        processor = _of_model(model, changes)
+        processor = load_processor(model, **changes)
     else:
         side = image_size or 224
         changes |= {"patch_size": patch_size or 16, "tubelet_size": tubelet_size or 2}
@@ -62,11 +107,3 @@ def make_processor(
     shape = (processor.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
     grid_size(shape, processor.tubelet_size, processor.patch_size)  # raises now rather than at each video
     return processor
-
-
-def _of_model(model: str, changes: dict[str, Any]) -> RLTVideoProcessor:
-    read_config(model)
-    config = AutoConfig.from_pretrained(model)
-    processor = family_of(config.model_type, model).processor
-    own = {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
-    return processor.from_pretrained(model, **{**own, **changes})

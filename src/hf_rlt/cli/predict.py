@@ -15,18 +15,16 @@ import torch
 import typer
 from rich.console import Console
 
-from ..inference import Options, Predicted, Rank, predict
+from .. import inference
+from ..inference import Options, Predicted, Rank
 from ..inference.loading import load
 from ..inference.results import LINES
 from ..jobs.worker_pool import start_server
-from .console import one_line_errors, say, spinner
-from .evaluate import Attn, rate
-from .options import FrameStride
-from .thresholds import parse_threshold
-from .tokens import INTERRUPTED
+from .console import INTERRUPTED, print_line, spinner
+from .options import AttnImplementation, FrameStride, parse_threshold, sampling_settings
 
 
-def predict_command(
+def predict(
     videos: Annotated[
         list[str],
         typer.Argument(help="Videos, folders with videos anywhere below them, lists of videos (CSV, JSON, TXT)."),
@@ -53,7 +51,7 @@ def predict_command(
     frame_stride: FrameStride = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
-    attn: Attn = None,
+    attn_implementation: AttnImplementation = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines of predictions.jsonl at the end.")] = False,
 ) -> None:
     """Scores and features of VIDEOS: decoded and computed at the same time, in batches, into a folder.
@@ -62,30 +60,29 @@ def predict_command(
     """
     options = Options(num_clips, num_crops, batch_size, max_tokens, workers, top_k, features)
     console, count, interrupted = Console(stderr=True), Count(), False
-    with one_line_errors():
-        start_server()  # it gets ready while the model is opened
-        share, device = _share()
-        network, processor = load(
-            model,
-            threshold=parse_threshold(threshold),
-            num_frames=num_frames,
-            sampling=rate(frame_stride, fps),
-            attn_implementation=attn,
-            head=features is None,
-        )
-        network.to(device, torch.bfloat16 if bf16 else None)  # type: ignore[arg-type]
-        try:
-            with closing(predict(videos, network, processor, output, options, share)) as found:
-                _watch(found, count, console)
-        except KeyboardInterrupt:
-            interrupted = True
-        if interrupted:
-            kept = f"what was found is in {output}, and the same command goes on"
-            say(console, f"Interrupted after {count.videos:,} videos; {kept}.")
-            raise typer.Exit(INTERRUPTED)
-        # A launcher takes any other exit code of a process for a crash, of which it prints a traceback.
-        if share.rank == 0 and _report(output / LINES, count, console, as_json) and share.ranks == 1:
-            raise typer.Exit(1)
+    start_server()  # it gets ready while the model is opened
+    share, device = _share()
+    network, processor = load(
+        model,
+        threshold=parse_threshold(threshold),
+        num_frames=num_frames,
+        sampling=sampling_settings(frame_stride, fps),
+        attn_implementation=attn_implementation,
+        head=features is None,
+    )
+    network.to(device, torch.bfloat16 if bf16 else None)  # type: ignore[arg-type]
+    try:
+        with closing(inference.predict(videos, network, processor, output, options, share)) as found:
+            _watch(found, count, console)
+    except KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
+        kept = f"what was found is in {output}, and the same command goes on"
+        print_line(console, f"Interrupted after {count.videos:,} videos; {kept}.")
+        raise typer.Exit(INTERRUPTED)
+    # A launcher takes any other exit code of a process for a crash, of which it prints a traceback.
+    if share.rank == 0 and _report(output / LINES, count, console, as_json) and share.ranks == 1:
+        raise typer.Exit(1)
 
 
 @dataclass
@@ -138,13 +135,13 @@ def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
             videos += 1
             if "error" in record:
                 bad += 1
-                say(console, f"{record['video']}: {record['error']}")
+                print_line(console, f"{record['video']}: {record['error']}")
             else:
                 done, tokens = done + record["tokens_computed"], tokens + record["tokens"]
     for record in count.folders:
-        say(console, f"{record['video']}: {record['error']}")
+        print_line(console, f"{record['video']}: {record['error']}")
     if bad:
-        say(console, f"{bad:,} of {videos + len(count.folders):,} videos cannot be read, see above.")
+        print_line(console, f"{bad:,} of {videos + len(count.folders):,} videos cannot be read, see above.")
     if not as_json:
         seconds, known = time.monotonic() - count.start, f", {count.known:,} known before" if count.known else ""
         share = f", {done / tokens:.1%} of the tokens computed" if tokens else ""

@@ -16,13 +16,11 @@ from ..errors import HfRltError
 from ..tokens import CountConfig, CountFile, VideoCounts, count_videos, find
 from ..tokens.count_many import written_name
 from ..tokens.summary import Totals
-from .console import one_line_errors, say, spinner
-from .options import FrameStride, ImageSize, Model, NumFrames, PatchSize, TubeletSize, make_processor
-from .thresholds import finite
+from .console import INTERRUPTED, print_line, spinner
+from .options import FrameStride, ImageSize, NumFrames, OptionalModel, PatchSize, TubeletSize, finite, make_processor
 from .token_tables import ROWS, show
 
 THRESHOLDS = [0.1]
-INTERRUPTED = 130  # as shells call a program that Ctrl-C ended
 
 
 def tokens(
@@ -35,7 +33,7 @@ def tokens(
     clips: Annotated[
         int, typer.Option(help="Clips of each video, evenly spread over it. One is its middle.", min=1)
     ] = 1,
-    model: Model = None,
+    model: OptionalModel = None,
     num_frames: NumFrames = None,
     frame_stride: FrameStride = None,
     image_size: ImageSize = None,
@@ -48,24 +46,23 @@ def tokens(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines as they come.")] = False,
 ) -> None:
     """Tokens of VIDEOS before and after RLT: nothing is trained, no model is run."""
-    with one_line_errors():
-        rates, threshold = _rates(fps, frame_stride), list(map(finite, threshold))
-        processor = make_processor(model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size)
-        question = CountConfig(processor, rates, tuple(dict.fromkeys(threshold)), clips)
-        problems: list[VideoCounts] = []
-        found = find(videos, problems)
-        console, tally = Console(stderr=True), Totals(ROWS + 1)
-        interrupted = False
-        with CountFile(output, question) if output is not None else nullcontext() as store:
-            try:
-                with closing(count_videos(found, question, workers or os.cpu_count() or 1, store)) as counted:
-                    _watch(counted, question, tally, console, as_json)
-            except KeyboardInterrupt:
-                interrupted = True
-        for problem in problems:
-            _report_bad(problem, tally, console, as_json)
-        if not tally.read and not tally.bad and not interrupted:
-            raise HfRltError(none_found(", ".join(videos)))
+    rates, threshold = _rates(fps, frame_stride), list(map(finite, threshold))
+    processor = make_processor(model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size)
+    question = CountConfig(processor, rates, tuple(dict.fromkeys(threshold)), clips)
+    problems: list[VideoCounts] = []
+    found = find(videos, problems)
+    console, tally = Console(stderr=True), Totals(ROWS + 1)
+    interrupted = False
+    with CountFile(output, question) if output is not None else nullcontext() as store:
+        try:
+            with closing(count_videos(found, question, workers or os.cpu_count() or 1, store)) as counted:
+                _watch(counted, question, tally, console, as_json)
+        except KeyboardInterrupt:
+            interrupted = True
+    for problem in problems:
+        _report_bad(problem, tally, console, as_json)
+    if not tally.read and not tally.bad and not interrupted:
+        raise HfRltError(none_found(", ".join(videos)))
     if not as_json:
         show(tally, question)
     _say_how_it_ended(console, tally, output, interrupted)
@@ -106,7 +103,7 @@ def _watch(
 
 def _report_bad(video: VideoCounts, tally: Totals, console: Console, as_json: bool) -> None:
     tally.add(video)
-    say(console, f"{video.video}: {video.problem}")
+    print_line(console, f"{video.video}: {video.problem}")
     if as_json:
         print(json.dumps({"video": written_name(video.video), "error": video.problem}), flush=True)
 
@@ -121,4 +118,4 @@ def _say_how_it_ended(console: Console, tally: Totals, output: Path | None, inte
     if tally.bad:
         lines.append(f"{tally.bad:,} of {tally.read + tally.bad:,} videos cannot be read, see above.")
     for line in lines:
-        say(console, line)
+        print_line(console, line)

@@ -67,6 +67,22 @@ def load(
     return model.base_model if missing else model, processor
 
 
+def load_processor(name: str, **changes: Any) -> Any:
+    """Load the processor that fits a model, without its weights.
+
+    Args:
+        name: folder or Hub id.
+        **changes: settings of the processor instead of the model's own.
+
+    Raises:
+        HfRltError, OSError: as `load` does.
+    """
+    read_config(name)
+    config = AutoConfig.from_pretrained(name)
+    own = {field: getattr(config, field) for field in ("num_frames", "tubelet_size", "patch_size")}
+    return family_of(config.model_type, name).processor.from_pretrained(name, **{**own, **changes})
+
+
 def _missing_head(name: str, model: Any, loading: dict[str, Any]) -> list[str]:
     """Return the head's weights that the files lack; raise HfRltError if the encoder's blocks do not fit."""
     keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
