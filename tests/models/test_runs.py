@@ -18,7 +18,7 @@ from hf_rlt.models.runs import (
     find_runs,
     grid_size,
     lengths_from_starts,
-    tubelet_differences,
+    RunRule,
 )
 
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -81,7 +81,7 @@ def test_fill_leaves_positions_of_removed_runs_zero(tubelets, places, seed):
 @pytest.mark.parametrize(("tubelet", "patch"), [(1, 8), (2, 8), (2, 16), (4, 8)])
 def test_differences_equal_the_authors_formulation_bit_for_bit(tubelet, patch):
     clips = torch.randn(2, 16, 3, 64, 48, generator=torch.Generator().manual_seed(tubelet))
-    ours = tubelet_differences(clips, tubelet, patch)
+    ours = RunRule(0.1, tubelet, patch).differences(clips)
     assert torch.equal(ours, reference.authors_differences(clips, tubelet, patch))
     literal = reference.differences(clips, tubelet, patch)[:, 1:]
     np.testing.assert_allclose(ours.numpy(), literal, rtol=1e-5)
@@ -99,13 +99,13 @@ def test_threshold_is_strict():
 def test_unsigned_pixels_do_not_wrap_around():
     clips = torch.zeros(1, 4, 3, 8, 8, dtype=torch.uint8)
     clips[:, :2] = 3
-    assert tubelet_differences(clips, 2, 8).tolist() == [[[[3.0]]]]
+    assert RunRule(0.1, 2, 8).differences(clips).tolist() == [[[[3.0]]]]
 
 
 def test_half_precision_is_compared_in_float32():
     clips = torch.zeros(1, 4, 1, 16, 16, dtype=torch.float16)
     clips[:, 0], clips[:, 3] = 60000, -60000  # the difference is infinite in float16
-    difference = tubelet_differences(clips, 2, 16)
+    difference = RunRule(0.1, 2, 16).differences(clips)
     assert difference.dtype == torch.float32
     assert difference.item() == pytest.approx(119968, abs=100)
 
@@ -144,7 +144,7 @@ def test_one_full_size_float_copy_and_no_more():
     clips = torch.zeros(2, 16, 3, 32, 32, dtype=torch.uint8)
     full, kept = 2 * 7 * 3 * 32 * 32, []
     with Largest() as counter:
-        tubelet_differences(clips, 2, 8)
+        RunRule(0.1, 2, 8).differences(clips)
     assert len(counter.storages) == 1
 
 
