@@ -89,7 +89,7 @@ def make_processor() -> RLTVideoProcessor:
 
 
 def save(folder: Path) -> Path:
-    """Writes model and processor as a user does."""
+    """Write model and processor as a user does."""
     randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY))).save_pretrained(folder)
     make_processor().save_pretrained(folder)
     return folder
@@ -132,6 +132,7 @@ def stranger(request, folder, clip, tmp_path_factory):
     return request.param, out, *run_stranger("org/rlt-tiny", clip, out, HF_HUB_CACHE=str(out / "hub"))
 
 
+@pytest.mark.slow
 def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, folder, clip):
     _, _, report, tensors = stranger
     assert all(module.startswith("transformers_modules.") for module in report["modules"])
@@ -152,6 +153,7 @@ def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, fol
         assert [a["score"] for a in answers] == pytest.approx([a["score"] for a in ours], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(stranger, folder):
     _, _, report, tensors = stranger
     assert set(report["refused"]) == {
@@ -169,6 +171,7 @@ def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(
     assert not torch.equal(tensors["dense"], tensors["logits"])
 
 
+@pytest.mark.slow
 def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
     _, out, _, _ = stranger
     again = {path.name for path in (out / "again").iterdir()}
@@ -249,18 +252,6 @@ def test_code_can_be_left_out(folder, tmp_path):
     assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is RLTVideoMAEForVideoClassification
 
 
-def test_trainers_checkpoints_carry_the_code(folder, tmp_path):
-    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
-    data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
-    args = Arguments(output_dir=str(tmp_path), max_steps=1, save_steps=1, use_cpu=True, report_to=[], disable_tqdm=True)
-    trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
-    trainer.train()
-    trainer.save_model(str(tmp_path / "final"))
-    for saved in (tmp_path / "checkpoint-1", tmp_path / "final"):
-        assert sorted(path.stem for path in saved.glob("*.py")) == sorted(MODELS)
-        assert len(json.loads((saved / "config.json").read_text())["auto_map"]) == 3
-
-
 def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monkeypatch):
     uploaded = []
 
@@ -279,6 +270,7 @@ def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monk
     assert {"video_preprocessor_config.json", "preprocessor_config.json", "video_processing_rlt.py"} <= files
 
 
+@pytest.mark.slow
 def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
     pushed = []
 
@@ -296,5 +288,7 @@ def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
     data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
     trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
     trainer.train()
+    assert sorted(path.stem for path in (tmp_path / "checkpoint-1").glob("*.py")) == sorted(MODELS)
+    assert len(json.loads((tmp_path / "checkpoint-1" / "config.json").read_text())["auto_map"]) == 3
     assert pushed
     assert {f"{name}.py" for name in MODELS} <= pushed[-1]

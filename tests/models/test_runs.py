@@ -8,17 +8,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import reference
+from helpers.op_counts import OpCounts
 from hf_rlt.models.runs import (
+    RunRule,
     check_run_lengths,
     drop_random,
     fill_runs,
     find_runs,
     grid_size,
     lengths_from_starts,
-    RunRule,
 )
 
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -129,23 +129,12 @@ def test_a_run_does_not_cross_places_and_lengths_stay_on_the_grid():
 
 
 def test_one_full_size_float_copy_and_no_more():
-    class Largest(TorchDispatchMode):
-        """Counts the results of the size of the used frames that are not views."""
-
-        storages: set[int] = set()  # noqa: RUF012
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor) and result.numel() >= full and result.dtype == torch.float32:
-                self.storages.add(result.untyped_storage().data_ptr())
-                kept.append(result)
-            return result
-
     clips = torch.zeros(2, 16, 3, 32, 32, dtype=torch.uint8)
-    full, kept = 2 * 7 * 3 * 32 * 32, []
-    with Largest() as counter:
+    with OpCounts() as ops:
         RunRule(0.1, 2, 8).differences(clips)
-    assert len(counter.storages) == 1
+    full = 4 * 2 * 7 * 3 * 32 * 32  # bytes
+    whole = {name: size for name, size in ops.written.items() if size >= full and not name.endswith("_")}
+    assert whole == {"_to_copy": full}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import HfRltError
 from ..models.attention_rlt_videomae import RLTVideoMAESelfAttention
-from ..models.configuration_rlt_videomae import VIDEOMAE_LINK, RLTVideoMAEConfig
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAEEncoder, RLTVideoMAELayer
 from ..models.modeling_rlt_videomae import RLTVideoMAEModel
 from ..models.packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack
@@ -17,7 +17,7 @@ from ..models.packing import PackedLayout, layout_of_lengths, mean_per_sequence,
 
 def baseline_sentence(name: str, detail: str) -> str:
     """Write a baseline's `card_sentence`."""
-    return f"{VIDEOMAE_LINK} with {name}, a baseline that RLT is compared with, not an RLT model. {detail}"
+    return f"{RLTVideoMAEConfig.network} with {name}, a baseline that RLT is compared with, not an RLT model. {detail}"
 
 
 def after_rlt(config: RLTVideoMAEConfig) -> str:

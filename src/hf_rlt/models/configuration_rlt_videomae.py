@@ -10,7 +10,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import VideoMAEConfig
 
 from .errors import HfRltError
-from .runs import RunRule, grid_size, to_2tuple
+from .rlt_config import RLTConfigMixin
+from .runs import grid_size, to_2tuple
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
 # Upper bounds for sizes in config.json: above any model's, but low enough that a wrong number costs nothing.
@@ -26,8 +27,6 @@ SIZE_LIMITS = {
     "num_attention_heads": 1 << 10,
     "num_labels": 1 << 17,
 }
-VIDEOMAE_LINK = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
-RLT_LINK = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
 MAX_TABLE_SIZE = 1 << 26  # numbers in a position table; reached by ViT-B at 890 frames of 224 pixels
 
 
@@ -69,7 +68,7 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
 
 
 @strict
-class RLTVideoMAEConfig(VideoMAEConfig):
+class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
     """Configuration of an RLT-VideoMAE model: every field of `VideoMAEConfig`, and these.
 
     Args:
@@ -93,55 +92,13 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     """
 
     model_type = "rlt_videomae"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions", "run_lengths"]
+    network: ClassVar[str] = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
 
     threshold: float | int | None = 0.1
     length_embedding: bool = False
     proportional_attention: bool = False
     drop_path_rate: float | int = 0.0
     position_grid: list[int] | tuple[int, ...] | None = None
-
-    method: ClassVar[str] = "RLT"
-    card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
-
-    @property
-    def card_sentence(self) -> str:
-        """What a model card says about the model's method, in Markdown."""
-        if self.threshold is None:
-            return f"{VIDEOMAE_LINK} as an RLT model with threshold none: every token is computed."
-        height, width = to_2tuple(self.patch_size)
-        return (
-            f"{VIDEOMAE_LINK} with Run-Length Tokenization (RLT, {RLT_LINK}). A tubelet, {height} x {width} pixels of "
-            f"{self.tubelet_size} frames, is not computed if it hardly differs from the one "
-            f"before it at the same place (threshold {self.threshold:g}): what stands still costs nothing."
-        )
-
-    @property
-    def rule(self) -> RunRule:
-        """The rule by which the model finds runs when it is called without `run_lengths`."""
-        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
-
-    @property
-    def clip_shape(self) -> tuple[int, int, int, int]:
-        """Frames, channels, height and width of a clip."""
-        return (self.num_frames, self.num_channels, *to_2tuple(self.image_size))
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """The grid (T, H', W') of tubelets of a clip."""
-        return grid_size(self.clip_shape, self.tubelet_size, self.patch_size)
-
-    def token_counts(self, computed: int) -> list[int]:
-        """List the tokens of a clip before the first block and after each block, if `computed` tokens are computed."""
-        return [computed] * (self.num_hidden_layers + 1)
-
-    def block_tokens(self, computed: int) -> list[tuple[int, int]]:
-        """List the tokens in attention and in the MLP of each block."""
-        return [(count, count) for count in self.token_counts(computed)[:-1]]
-
-    def choice_flops(self, computed: int) -> int:
-        """Count the operations of the matrix products that choose which tokens of a clip to merge or discard."""
-        return 0
 
     def __init_subclass__(cls, *args, **kwargs) -> None:
         super().__init_subclass__(*args, **kwargs)

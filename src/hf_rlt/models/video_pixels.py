@@ -15,12 +15,24 @@ from transformers.image_utils import (
 )
 from transformers.video_processing_utils import BaseVideoProcessor
 
+from .errors import HfRltError
 from .video_frames import check_channels, check_pixels
 
 PIXEL_SETTINGS = (  # those that image processors have, too
     *("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor"),
     *("do_normalize", "image_mean", "image_std"),
 )
+
+
+def stacked(clips: Tensor | list[Tensor]) -> Tensor:
+    """Stack clips to `(B, F, C, H, W)`; raise HfRltError if their shapes differ."""
+    if isinstance(clips, Tensor):
+        return clips
+    shapes = sorted({tuple(clip.shape) for clip in clips})
+    if len(shapes) > 1:
+        to_do = "pass do_sample_frames=True with num_frames, and leave do_center_crop on"
+        raise HfRltError(f"Cannot stack clips of shapes {shapes}: {to_do}.")
+    return torch.stack(clips)
 
 
 class PixelProcessor(BaseVideoProcessor):
@@ -68,15 +80,13 @@ class PixelProcessor(BaseVideoProcessor):
         return prepared
 
     def _preprocess(self, videos, do_resize, size, resample, do_center_crop, crop_size, **kwargs) -> dict:
-        """Resize, crop, scale and normalise: `(B, F, C, H, W)`, or a list of clips of different shapes."""
+        """Resize, crop, scale and normalise: `(B, F, C, H, W)`, or a list of clips."""
         check_pixels(videos, kwargs["do_rescale"], kwargs["rescale_factor"])
         if kwargs["do_normalize"]:
             check_channels(videos, kwargs["image_mean"])
         clips = [self.resize(video, size=size, resample=resample) if do_resize else video for video in videos]
         clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
-        clips = self._scaled(clips, **kwargs)
-        alike = not isinstance(clips, Tensor) and len({tuple(clip.shape) for clip in clips}) == 1
-        return {"pixel_values": torch.stack(clips) if alike else clips}
+        return {"pixel_values": self._scaled(clips, **kwargs)}
 
     def _scaled(self, clips, do_rescale, rescale_factor, do_normalize, image_mean, image_std, **kwargs):
         """Scale and normalise clips to exactly the base class's values: `(B, F, C, H, W)`, or a list of clips."""

@@ -20,7 +20,7 @@ from .runs import RunRule
 from .sampling import array_indices, clip_indices
 from .video_frames import numbered
 from .video_inputs import as_metadata, as_videos, is_file, source_of, warn_of_ignored_rate
-from .video_pixels import PIXEL_SETTINGS, PixelProcessor
+from .video_pixels import PIXEL_SETTINGS, PixelProcessor, stacked
 from .video_reader import VideoReader
 from .video_stream import NO_LIMITS, Limits
 
@@ -107,11 +107,7 @@ class RLTVideoProcessor(PixelProcessor):
             lengths = [len(video) for video in videos]
             kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
         features = super().preprocess(videos, **kwargs)
-        clips = features["pixel_values"]
-        if return_tensors == "pt" and not isinstance(clips, Tensor):
-            shapes = sorted({tuple(clip.shape) for clip in clips})
-            to_do = "pass do_sample_frames=True with num_frames, and leave do_center_crop on"
-            raise HfRltError(f"Cannot stack clips of shapes {shapes}: {to_do}.")
+        clips = stacked(features["pixel_values"]) if return_tensors == "pt" else features["pixel_values"]
         rule, run_lengths = RunRule(settings["threshold"], settings["tubelet_size"], settings["patch_size"]), []
         for place, clip in enumerate(clips):
             try:
@@ -119,7 +115,7 @@ class RLTVideoProcessor(PixelProcessor):
             except HfRltError as error:
                 raise HfRltError(f"{numbered(place, len(clips))}{error}") from error
         if return_tensors == "pt":
-            return BatchFeature({**features, "run_lengths": torch.stack(run_lengths)})
+            return BatchFeature({**features, "pixel_values": clips, "run_lengths": torch.stack(run_lengths)})
         data = {**features, "pixel_values": list(clips), "run_lengths": run_lengths}
         return BatchFeature(data, tensor_type=return_tensors)
 
@@ -162,7 +158,7 @@ class RLTVideoProcessor(PixelProcessor):
         `changes` are settings of the processor for this call only.
         """
         changes.update(do_sample_frames=False, input_data_format="channels_last")
-        return super().preprocess(list(frames), **changes)["pixel_values"]
+        return stacked(super().preprocess(list(frames), **changes)["pixel_values"])
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
         """Read the frames and metadata of a file, or both as tuples of a list of files.
