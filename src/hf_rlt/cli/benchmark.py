@@ -107,7 +107,7 @@ def _show(rows: list[dict[str, Any]], repeats: int) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("clips", "method", "tokens", "GFLOPs", "forward", "", "file to logits", "", "peak memory"):
-        table.add_column(title, justify="left" if title == "method" else "right")
+        table.add_column(title, justify="left" if title == "method" else "right", no_wrap=True)
     for dense, row in zip([rows[i - i % 2] for i in range(len(rows))], rows, strict=True):
         forward, whole = row["forward_seconds"], row["file_to_logits_seconds"]
         table.add_row(
