@@ -9,6 +9,8 @@ import typer
 from hf_rlt.cli.console import user_errors
 
 from .accuracy import accuracy, inference, thresholds
+from .augmentation import augmentation
+from .balance import balance
 from .common import record
 from .finetune import ablation, finetune
 from .processing import processing
@@ -36,19 +38,9 @@ def report(
         record.report(file, output)
 
 
-for command in (
-    tokens,
-    reading,
-    processing,
-    ratios,
-    throughput,
-    speed,
-    frames,
-    accuracy,
-    thresholds,
-    inference,
-    report,
-):
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
+MODELS = (speed, frames, accuracy, thresholds, inference)
+for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))
 for command in (finetune, ablation):
     app.command(context_settings={"allow_extra_args": True})(user_errors()(command))

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Accuracy of every method on one trained model, nothing fine-tuned: curves, RLT's thresholds, the paper's inference table."""
+"""Accuracy of every method on one trained model: curves, RLT's thresholds, the paper's inference table."""
 
 import math
 from collections.abc import Callable
@@ -18,19 +18,25 @@ from .common.options import OUTPUT, Attention, Device, Dtype, NumWorkers, OnBadV
 from .common.record import report, save
 
 THRESHOLDS = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]
-Choose = Callable[[Any, EvalDataset, float, dict[str, Any]], list[Setting]]
+Choose = Callable[[Any, EvalDataset, float, list[float], dict[str, Any]], list[Setting]]
 
 
-def _choose_curve(config: Any, data: EvalDataset, threshold: float, options: dict[str, Any]) -> list[Setting]:
+def _choose_curve(
+    config: Any, data: EvalDataset, threshold: float, sweep: list[float], options: dict[str, Any]
+) -> list[Setting]:
     return curve(config, math.prod(config.grid), threshold)
 
 
-def _choose_thresholds(config: Any, data: EvalDataset, threshold: float, options: dict[str, Any]) -> list[Setting]:
-    proportional = rlt_settings(THRESHOLDS, "RLT, proportional")
-    return [Setting(STANDARD, "dense"), *rlt_settings(THRESHOLDS), *proportional]
+def _choose_thresholds(
+    config: Any, data: EvalDataset, threshold: float, sweep: list[float], options: dict[str, Any]
+) -> list[Setting]:
+    proportional = rlt_settings(sweep, "RLT, proportional")
+    return [Setting(STANDARD, "dense"), *rlt_settings(sweep), *proportional]
 
 
-def _choose_equal(config: Any, data: EvalDataset, threshold: float, options: dict[str, Any]) -> list[Setting]:
+def _choose_equal(
+    config: Any, data: EvalDataset, threshold: float, sweep: list[float], options: dict[str, Any]
+) -> list[Setting]:
     target = round(mean_tokens(data, threshold, **options))
     return equal_token_settings(config, math.prod(config.grid), target, threshold)
 
@@ -44,6 +50,7 @@ def _command(name: str, text: str, choose: Choose) -> Callable[..., None]:
         num_clips: Annotated[int, typer.Option(help="Temporal clips per video.", min=1)] = 1,
         num_crops: Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)] = 1,
         threshold: Threshold = 0.1,
+        sweep: Annotated[list[float], typer.Option(help="Thresholds of `thresholds`. May be repeated.")] = THRESHOLDS,
         video_dir: VideoDir = None,
         split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
         batch_size: Annotated[int, typer.Option(help="Videos per batch.", min=1)] = 8,
@@ -65,7 +72,7 @@ def _command(name: str, text: str, choose: Choose) -> Callable[..., None]:
         names = [base.config.id2label[index] for index in range(base.config.num_labels)]
         views = EvalDataset(open_clips(data, names, video_dir, split), processor, num_clips, num_crops, on_bad_video)
         options = {"batch_size": batch_size, "workers": num_workers}
-        rows = evaluate(base, views, choose(base.config, views, threshold, options), seed=seed, **options)
+        rows = evaluate(base, views, choose(base.config, views, threshold, sweep, options), seed=seed, **options)
         fields = ("hidden_size", "num_hidden_layers", "num_frames", "image_size")
         settings = {"checkpoint": model, "data": data, "num_clips": num_clips, "num_crops": num_crops, "seed": seed}
         settings["trained"] = "trained dense, as VideoMAE" if dense else "trained with RLT"

@@ -23,13 +23,11 @@ from .common.record import report, save, say
 
 LAUNCH = f"{shlex.quote(sys.executable)} -m hf_rlt.training.finetune"
 SEEDS = [0, 1, 2]
-DIGITS_RECIPE = tuple(
-    (
-        "--num_train_epochs 2.5 --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 50 --weight_decay 0.05 "
-        "--adam_beta2 0.98 --per_device_train_batch_size 16 --per_device_eval_batch_size 32 --logging_steps 50 "
-        "--save_strategy no --dataloader_num_workers 0 --disable_tqdm True --report_to none"
-    ).split()  # noqa: SIM905
-)
+RECIPE = """
+    --num_train_epochs 2.5 --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 50 --weight_decay 0.05
+    --adam_beta2 0.98 --per_device_train_batch_size 16 --per_device_eval_batch_size 32 --logging_steps 50
+    --save_strategy no --dataloader_num_workers 0 --disable_tqdm True --report_to none
+"""
 
 
 def _command(kind: str, text: str) -> Callable[..., None]:
@@ -94,9 +92,9 @@ def _digits(job: Job, settings: DigitsSettings, model: str | None, extra: tuple[
     about = f"Built-in digits, {settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
     say(f"{about}, in {job.folder / 'digits'}")
     clips = render_digits(job.folder / "digits", settings)
-    words = ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
+    words: tuple[str, ...] = ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
     words += ("--model_name_or_path", model) if model is not None else ()
-    return replace(job, about=about, data=words, extra=(*DIGITS_RECIPE, *extra), digits=True)
+    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *extra), digits=True)
 
 
 def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int | None) -> Job:

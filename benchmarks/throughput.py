@@ -123,8 +123,8 @@ def _linked(files: Sequence[Path], repeat: int, folder: Path) -> list[str]:
     names = []
     for number in range(repeat):
         (folder / str(number)).mkdir(parents=True)
-        for place, file in enumerate(files):
-            link = folder / str(number) / f"{place:06}{file.suffix}"
+        for order, file in enumerate(files):
+            link = folder / str(number) / f"{order:06}{file.suffix}"
             link.symlink_to(file.resolve())
             names.append(str(link))
     return names

@@ -39,6 +39,7 @@ class OpenedJob:
     def __init__(self, job: Job) -> None:
         self.job = job
         _, data, _, args = self.arguments("RLT")
+        self.train: Any
         self.train, self.validation, _ = finetune.load_clips(data, args)
 
     def arguments(self, name: str) -> Any:

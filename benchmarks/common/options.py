@@ -46,13 +46,7 @@ def place(model: Any, dtype: str, device: str) -> Any:
 def model_and_processor(
     shape: str, checkpoint: str | None, attention: str, dtype: str, device: str, sampling: dict[str, Any], **config: Any
 ) -> tuple[Any, Any]:
-    """Make the model whose weights all methods share, and a processor that fits it.
-
-    Args:
-        shape, checkpoint, attention, dtype, device: options of the command.
-        sampling: settings of the processor.
-        **config: settings of the model's configuration.
-    """
+    """Make the model whose weights all methods share, and a processor that fits it, of a command's options."""
     base = place(make_base(shape, checkpoint, attention, **config), dtype, device)
     fields = {name: getattr(base.config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
     if checkpoint is not None:

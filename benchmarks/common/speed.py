@@ -234,6 +234,3 @@ def settings(options: Options, base: RLTVideoMAEForVideoClassification, **more: 
     dtype = str(base.dtype).removeprefix("torch.")
     found = {"device": base.device.type, "dtype": dtype, "attention": base.config._attn_implementation}
     return {**asdict(options), "model": model, **found, **more}
-
-
-__all__ = ["MIXED", "RLT", "STANDARD", "Options", "Workload", "measure", "settings", "workloads"]
