@@ -135,12 +135,14 @@ class TestSampling:
 
 
 class TestRuns:
-    @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5, None])
-    def test_run_lengths_are_those_of_the_pixel_values(self, threshold):
-        frames = np.random.default_rng(0).integers(100, 110, (8, SIDE, SIDE, 3), dtype=np.uint8)
-        frames[:, :16] = frames[:1, :16]
-        output = make(threshold=threshold)(frames, return_tensors="pt")
-        assert torch.equal(output["run_lengths"], find_runs(output["pixel_values"], threshold, 2, 8))
+    @pytest.mark.parametrize("threshold", [0.0, 0.1, None])
+    def test_preprocess_is_its_three_steps(self, video_file, threshold):
+        processor, path = make(threshold=threshold, num_frames=8), video_file(frames=30)
+        output = processor(path, return_tensors="pt")
+        pixels = processor.pixels(processor.decode(path))
+        assert torch.equal(output["pixel_values"], pixels)
+        assert torch.equal(output["run_lengths"], processor.rule.find(pixels))
+        assert torch.equal(output["run_lengths"], find_runs(pixels, threshold, 2, 8))
 
     def test_a_still_video_costs_one_tubelet_in_time(self):
         output = make()(np.full((8, SIDE, SIDE, 3), 90, np.uint8), return_tensors="pt")
