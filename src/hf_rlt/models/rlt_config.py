@@ -17,6 +17,7 @@ class RLTConfigMixin:
         num_frames, num_channels, image_size: shape of a clip; image_size is a number or (height, width).
         tubelet_size, patch_size: shape of a tubelet.
         num_hidden_layers: number of blocks.
+        length_embedding, proportional_attention, position_grid: see `RLTVideoMAEConfig`.
         network: on model cards, what RLT is built into, in Markdown.
         method: name of the way in which tokens are saved.
         card_tags: of model cards.
@@ -26,6 +27,11 @@ class RLTConfigMixin:
     method: ClassVar[str] = "RLT"
     card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions", "run_lengths"]
+
+    # What not every family has.
+    length_embedding: bool = False
+    proportional_attention: bool = False
+    position_grid: Sequence[int] | None = None
 
     threshold: float | int | None
     num_frames: int

@@ -130,6 +130,7 @@ class RLTVideoProcessor(PixelProcessor):
         positions: Sequence[float | np.ndarray] = (0.5,),
         resized: bool = False,
         *,
+        indices: np.ndarray | None = None,
         max_pixels: int | None = None,
         on_frame: Callable[[Any], None] | None = None,
     ) -> np.ndarray:
@@ -138,9 +139,10 @@ class RLTVideoProcessor(PixelProcessor):
         `preprocess` composes `decode`, `pixels` and `rule.find`.
 
         Args:
-            video: a path, URL, bytes or binary file.
+            video: a path, URL, bytes or binary file; with `indices` an open `VideoReader`.
             positions: where each clip lies, from 0 to 1.
             resized: as the processor resizes (call `pixels` with `do_resize=False` then), instead of in the video's size.
+            indices: `(clips, F)` frames to decode, instead of those at `positions`.
             max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
             on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
 
@@ -148,23 +150,20 @@ class RLTVideoProcessor(PixelProcessor):
             HfRltError, OSError: if the video cannot be read.
         """
         settings = self._settings()
-        clips = [{**settings, "position": position} for position in positions]
         transform = self._resizing(settings) if resized else None
+        if indices is not None:
+            frames = video.read(indices.reshape(-1), transform)
+            return frames.reshape(*indices.shape, *frames.shape[1:])
+        clips = [{**settings, "position": position} for position in positions]
         return self._read_clips(video, clips, transform, Limits(max_pixels, on_frame))[0]
 
     def pixels(self, frames: np.ndarray | Sequence[np.ndarray], **changes: Any) -> Tensor:
-        """Turn frames `(clips, F, H, W, 3)` uint8 into pixels `(clips, F, C, H, W)` float32. The second of three steps.
-
-        `changes` are settings of the processor for this call only.
-        """
+        """Turn frames `(clips, F, H, W, 3)` into pixels `(clips, F, C, H, W)` float32. The second of three steps."""
         changes.update(do_sample_frames=False, input_data_format="channels_last")
         return stacked(super().preprocess(list(frames), **changes)["pixel_values"])
 
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
-        """Read the frames and metadata of a file, or both as tuples of a list of files.
-
-        `sample_indices_fn` is a partial of `sample_frames`; None samples with the processor's settings.
-        """
+        """Read the frames and metadata of a file, or both as tuples of a list of files, sampled by a partial or as set."""
         if isinstance(video_url_or_urls, (list, tuple)):
             pairs = [self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls]
             return list(zip(*pairs, strict=True))
