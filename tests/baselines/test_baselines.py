@@ -1,14 +1,15 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Random masking, ToMe and STA against literal references, against VideoMAE, and as models of the library."""
 
+import copy
 import shutil
-from itertools import pairwise
 
 import pytest
 import torch
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
 from helpers.family_tests import FamilyTests
+from helpers.flash import use_flash
 from helpers.reference_baselines import embedded, sta, tome
 from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
@@ -87,60 +88,52 @@ def test_that_keep_everything_they_are_videomae_bit_for_bit(stock, clips, kind, 
     model.set_attn_implementation("sdpa")
 
 
-@pytest.mark.parametrize("proportional", [False, True])
-@pytest.mark.parametrize("r", [5, 32, [0, 20, 3]], ids=str)
-def test_tome_is_the_literal_one(stock, noise, r, proportional):
-    model, folder = stock
-    ours = MERGED.from_pretrained(folder, r=r, proportional_attention=proportional).double()
-    clips, wide = noise.double(), model.double()
-    found = ours.videomae(clips)
-    logits = ours(clips).logits
-    schedule = r if isinstance(r, list) else [r] * 3
-    with torch.no_grad():
-        for clip in range(2):
-            wanted, groups, left = tome(wide, embedded(wide, clips[clip]), schedule, proportional)
-            torch.testing.assert_close(logits[clip], wanted)
-            assert len(groups) == ours.config.token_counts(64)[-1]
-            for group, token in zip(groups, left, strict=True):
-                for place in group:
-                    torch.testing.assert_close(found.last_hidden_state[clip, place], token)
-    model.float()
+@pytest.fixture
+def wide(stock):
+    """Stock VideoMAE in float64."""
+    return copy.deepcopy(stock[0]).double()
 
 
-def test_tome_on_runs_is_the_literal_one_on_the_computed_tokens(stock, clips):
-    model, folder = stock
+@pytest.mark.parametrize(("r", "proportional"), [(5, False), (5, True), (32, False), ([0, 20, 3], True)])
+@torch.no_grad()
+def test_tome_is_the_literal_one(stock, wide, noise, r, proportional):
+    ours = MERGED.from_pretrained(stock[1], r=r, proportional_attention=proportional).double()
+    found, logits = ours.videomae(noise.double()), ours(noise.double()).logits
+    for clip in range(2):
+        schedule = r if isinstance(r, list) else [r] * 3
+        wanted, groups, left = tome(wide, embedded(wide, noise[clip].double()), schedule, proportional)
+        torch.testing.assert_close(logits[clip], wanted)
+        assert len(groups) == ours.config.token_counts(64)[-1]
+        for group, token in zip(groups, left, strict=True):
+            for place in group:
+                torch.testing.assert_close(found.last_hidden_state[clip, place], token)
+
+
+@torch.no_grad()
+def test_tome_on_runs_is_the_literal_one_on_the_computed_tokens(stock, wide, clips):
     # No two tubelets alike, but rows that RLT is told are static: clips of unequal length without ties.
     pixels = torch.randn(clips.shape, generator=torch.Generator().manual_seed(3)).double()
-    run_lengths = find_runs(clips, 0.1, 2, 8)
-    assert len(set((run_lengths > 0).sum(1).tolist())) == 4
-    ours, wide = (
-        MERGED.from_pretrained(folder, r=6, proportional_attention=True, threshold=0.1).double(),
-        model.double(),
-    )
-    logits = ours(pixels, run_lengths=run_lengths).logits
-    with torch.no_grad():
-        for clip in range(4):
-            tokens = embedded(wide, pixels[clip])[run_lengths[clip] > 0]
-            spans = [float(length) for length in run_lengths[clip] if length > 0]
-            torch.testing.assert_close(logits[clip], tome(wide, tokens, [6, 6, 6], True, spans)[0])
-    model.float()
+    runs = find_runs(clips, 0.1, 2, 8)
+    ours = MERGED.from_pretrained(stock[1], r=6, proportional_attention=True, threshold=0.1).double()
+    logits = ours(pixels, run_lengths=runs).logits
+    for clip in range(4):
+        tokens = embedded(wide, pixels[clip])[runs[clip] > 0]
+        spans = [float(length) for length in runs[clip] if length > 0]
+        torch.testing.assert_close(logits[clip], tome(wide, tokens, [6, 6, 6], True, spans)[0])
 
 
-@pytest.mark.parametrize("r", [1, 4, 6])
-def test_sta_is_the_literal_one(stock, noise, r):
-    model, folder = stock
-    ours = STAVideoMAEForVideoClassification.from_pretrained(folder, r=r).double()
-    clips, wide = noise.double(), model.double()
-    logits, states = ours(clips).logits, ours.videomae(clips).last_hidden_state
-    with torch.no_grad():
-        for clip in range(2):
-            wanted, places, left = sta(wide, embedded(wide, clips[clip]), 4, r)
-            torch.testing.assert_close(logits[clip], wanted)
-            assert len(places) == 64 - 7 * r == ours.config.token_counts(64)[-1]
-            torch.testing.assert_close(states[clip, places], left)
-            others = sorted(set(range(64)) - set(places))
-            assert (states[clip, others] == 0).all()
-    model.float()
+@pytest.mark.parametrize("r", [1, 6])
+@torch.no_grad()
+def test_sta_is_the_literal_one(stock, wide, noise, r):
+    ours = STAVideoMAEForVideoClassification.from_pretrained(stock[1], r=r).double()
+    logits, states = ours(noise.double()).logits, ours.videomae(noise.double()).last_hidden_state
+    for clip in range(2):
+        wanted, places, left = sta(wide, embedded(wide, noise[clip].double()), 4, r)
+        torch.testing.assert_close(logits[clip], wanted)
+        assert len(places) == 64 - 7 * r == ours.config.token_counts(64)[-1]
+        torch.testing.assert_close(states[clip, places], left)
+        others = sorted(set(range(64)) - set(places))
+        assert (states[clip, others] == 0).all()
 
 
 @pytest.mark.parametrize("threshold", [None, 0.1])
@@ -178,33 +171,14 @@ def test_key_bias_through_wider_heads_is_the_additive_bias():
 
 
 def test_flash_attention_gets_lengths_of_every_block_and_the_bias(stock, monkeypatch):
-    """A stand-in computes what a variable-length flash kernel would, from the arguments it is given."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    _, folder = stock
-    seen = []
-
-    def flash(module, query, key, value, attention_mask, scaling=None, cu_seq_lens_q=None, max_length_q=None, **kwargs):
-        assert attention_mask is None
-        bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
-        seen.append(bounds)
-        pieces = []
-        for start, end in pairwise(bounds):
-            assert max_length_q is None or end - start <= max_length_q
-            q, k, v = (each[:, :, start:end] for each in (query, key, value))
-            pieces.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2))
-        return torch.cat(pieces, dim=1), None
-
     pixels = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     runs = find_runs(moving_clips(3), 0.1, 2, 8)
-    model = MERGED.from_pretrained(folder, r=5, proportional_attention=True)
+    model = MERGED.from_pretrained(stock[1], r=5, proportional_attention=True)
     wanted = model(pixels, run_lengths=runs).logits
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
-    model.config._attn_implementation = "flash_attention_2"
+    calls = use_flash(monkeypatch, model)
     torch.testing.assert_close(model(pixels, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
-    lengths = [16, 28, 40]
-    expected = [[0, *torch.tensor([n - 5 * block for n in lengths]).cumsum(0).tolist()] for block in range(3)]
-    assert seen == expected
+    expected = [[0, *torch.tensor([n - 5 * block for n in (16, 28, 40)]).cumsum(0).tolist()] for block in range(3)]
+    assert [call["bounds"] for call in calls] == expected
 
 
 def test_old_checkpoints_keep_their_biases(stock, tmp_path):

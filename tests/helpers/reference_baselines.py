@@ -17,13 +17,11 @@ def keys_and_attention(block, x: Tensor, sizes: list[float] | None) -> tuple[Ten
     heads, width = inner.num_attention_heads, inner.attention_head_size
     q, k, v = (layer(normed).view(-1, heads, width) for layer in (inner.query, inner.key, inner.value))
     out = torch.zeros_like(q)
+    counts = torch.tensor(sizes or [1.0] * len(x), dtype=x.dtype)
     for h in range(heads):
-        for i in range(len(x)):
-            logits = [float(q[i, h] @ k[j, h]) / math.sqrt(width) for j in range(len(x))]
-            counts = sizes or [1.0] * len(x)
-            weights = [count * math.exp(logit - max(logits)) for count, logit in zip(counts, logits, strict=True)]
-            for j, weight in enumerate(weights):
-                out[i, h] += weight / sum(weights) * v[j, h]
+        logits = q[:, h] @ k[:, h].T / math.sqrt(width)
+        weights = counts * torch.exp(logits - logits.max())
+        out[:, h] = weights / weights.sum(1, keepdim=True) @ v[:, h]
     attended = block.attention.output.dense(out.flatten(1))
     mean = k.mean(1)
     return x + attended, torch.stack([row / row.norm() for row in mean])

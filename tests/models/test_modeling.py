@@ -2,14 +2,13 @@
 """The model: equal to VideoMAE when dense, equal to clips one by one when packed."""
 
 import shutil
-from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from helpers.flash import use_flash
 from helpers.tiny import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, find_runs
 from hf_rlt.models.layers_rlt_videomae import sinusoid_table
@@ -124,33 +123,20 @@ class TestPacked:
 
     @torch.no_grad()
     def test_flash_attention_receives_the_packed_sequence(self, make_model, clips, monkeypatch):
-        calls = []
-
-        def stand_in(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
-            calls.append((query.shape, attention_mask, dropout, kwargs))
-            offsets = kwargs["cu_seq_lens_q"].tolist()
-            context = torch.zeros_like(query)
-            for start, end in pairwise(offsets):
-                scores = query[:, :, start:end] @ key[:, :, start:end].transpose(-1, -2) * scaling
-                context[:, :, start:end] = scores.softmax(-1) @ value[:, :, start:end]
-            return context.transpose(1, 2), None
-
         model = make_model()
         expected, lengths = model(clips).logits, (runs_of(clips) > 0).sum(1)
-        monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", stand_in)
-        monkeypatch.setattr(model.config, "_attn_implementation", "flash_attention_2")
+        calls = use_flash(monkeypatch, model)
         torch.testing.assert_close(model(clips).logits, expected, atol=1e-5, rtol=1e-5)
         assert len(calls) == TINY["num_hidden_layers"]
-        for shape, mask, dropout, kwargs in calls:
-            assert shape == (1, 4, int(lengths.sum()), 12)
-            assert mask is None
-            assert dropout == 0.0
-            assert kwargs["is_causal"] is False
+        for call in calls:
+            assert call["shape"] == (1, 4, int(lengths.sum()), 12)
+            assert call["dropout"] == 0.0
+            assert call["is_causal"] is False
             for side in "qk":
-                assert kwargs[f"cu_seq_lens_{side}"].dtype == torch.int32
-                assert kwargs[f"cu_seq_lens_{side}"].tolist() == [0, *lengths.cumsum(0).tolist()]
-                assert type(kwargs[f"max_length_{side}"]) is int
-                assert kwargs[f"max_length_{side}"] == int(lengths.max())
+                assert call[f"cu_seq_lens_{side}"].dtype == torch.int32
+                assert call[f"cu_seq_lens_{side}"].tolist() == [0, *lengths.cumsum(0).tolist()]
+                assert type(call[f"max_length_{side}"]) is int
+                assert call[f"max_length_{side}"] == int(lengths.max())
 
     @torch.no_grad()
     def test_pixels_of_dropped_tubelets_are_never_read(self, make_model, clips):

@@ -1,14 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Proportional attention: a token that stands for k tubelets is k keys."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 import torch.nn.functional as F
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from helpers.flash import use_flash
 from helpers.reference_baselines import embedded, proportional_rlt
 from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
@@ -80,17 +79,7 @@ def test_variable_length_kernels_get_it_through_wider_heads(batch, monkeypatch):
     clips, runs = batch
     model = make()
     wanted = model(clips, run_lengths=runs).logits
-
-    def flash(module, query, key, value, attention_mask, scaling=None, cu_seq_lens_q=None, **kwargs):
-        assert attention_mask is None
-        pieces = []
-        for start, end in pairwise(cu_seq_lens_q.tolist()):
-            q, k, v = (each[:, :, start:end] for each in (query, key, value))
-            pieces.append(F.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2))
-        return torch.cat(pieces, dim=1), None
-
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
-    model.config._attn_implementation = "flash_attention_2"
+    assert use_flash(monkeypatch, model) == []
     torch.testing.assert_close(model(clips, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
 
 
