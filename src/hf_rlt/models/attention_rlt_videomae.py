@@ -78,12 +78,8 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
         """
         backend = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(backend, eager_attention_forward)
-        options = {
-            "is_causal": self.is_causal,
-            "scaling": self.scaling,
-            "dropout": self.dropout_prob if self.training else 0.0,
-            **kwargs,
-        }
+        dropout = self.dropout_prob if self.training else 0.0
+        options = {"is_causal": self.is_causal, "scaling": self.scaling, "dropout": dropout, **kwargs}
         if key_bias is not None and backend not in MASKED_BACKENDS:
             query, key, value = with_key_bias(query, key, value, key_bias, self.scaling)
         elif key_bias is not None:
