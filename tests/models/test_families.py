@@ -22,13 +22,17 @@ NAMES = ["falls", "grows", "hops"]
 
 class TestRLTVideoMAE(FamilyTests):
     family = "rlt_videomae"
-    settings = {**TINY, "length_embedding": True}  # noqa: RUF012
-
-
-class TestRLTVideoMAEAsVideoMAE(FamilyTests):
-    family = "rlt_videomae"
-    settings = {**TINY, "use_mean_pooling": False}  # noqa: RUF012
+    settings = TINY
     stock = VideoMAEForVideoClassification
+
+
+class TestRLTVideoMAEThatPoolsTheFirstToken(TestRLTVideoMAE):
+    settings = {**TINY, "use_mean_pooling": False}  # noqa: RUF012
+
+
+class TestRLTVideoMAEThatUsesRunLengths(FamilyTests):
+    family = "rlt_videomae"
+    settings = {**TINY, "length_embedding": True, "proportional_attention": True}  # noqa: RUF012
 
 
 class TestToy(FamilyTests):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
+from transformers import VideoMAEConfig, VideoMAEModel
 
 from helpers.flash import use_flash
 from helpers.tiny import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
@@ -48,26 +48,6 @@ def assert_same_gradients(left, right, tolerance=1e-4):
 
 
 class TestDense:
-    @pytest.mark.parametrize("backend", ["sdpa", "eager"])
-    @pytest.mark.parametrize("mean_pooling", [True, False])
-    @torch.no_grad()
-    def test_threshold_none_is_videomae_bit_for_bit(self, make_model, clips, backend, mean_pooling):
-        stock_config = VideoMAEConfig(**TINY, use_mean_pooling=mean_pooling)
-        stock_config._attn_implementation = backend
-        stock = randomise(VideoMAEForVideoClassification(stock_config))
-        model = make_model(threshold=None, use_mean_pooling=mean_pooling, attn_implementation=backend)
-        model.load_state_dict(stock.state_dict())
-        expected = stock(clips, labels=torch.tensor([0, 1, 2, 3]))
-        got = model(clips, labels=torch.tensor([0, 1, 2, 3]))
-        assert torch.equal(got.logits, expected.logits)
-        assert torch.equal(got.loss, expected.loss)
-        states = stock.videomae(clips).last_hidden_state
-        assert torch.equal(model.videomae(clips).last_hidden_state, states)
-        ones = torch.ones(len(clips), TOKENS, dtype=torch.int64)
-        model.config.threshold = 0.1
-        assert torch.equal(model(clips, run_lengths=ones).logits, expected.logits)
-        assert not torch.equal(model(clips).logits, expected.logits)
-
     @torch.no_grad()
     def test_hidden_states_and_attentions_of_a_dense_batch_are_videomaes(self, make_model, clips):
         config = VideoMAEConfig(**TINY)
