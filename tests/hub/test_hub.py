@@ -24,7 +24,8 @@ from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, baselines
 from hf_rlt.cli import app
 from hf_rlt.hub import parse_widget, read_card, read_evaluation, read_facts, write_card
-from hf_rlt.hub.results import RLTCardData, own_results
+from hf_rlt.hub.card_metadata import RLTCardData
+from hf_rlt.hub.results import own_results
 
 BASE = "MCG-NJU/videomae-base"
 LABELS = {k: f"act {k}" for k in range(5)}
@@ -74,7 +75,7 @@ def nulls(value: object) -> bool:
 
 
 def run(*words: str | Path):
-    return CliRunner().invoke(app, ["card", *map(str, words)])
+    return CliRunner().invoke(app, ["card", "--model", *map(str, words)])
 
 
 def test_metadata_is_what_the_hub_reads(folder):

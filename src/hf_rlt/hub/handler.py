@@ -126,7 +126,8 @@ class EndpointHandler:
             self.opener.check(video)
             return self.processor.decode(upload, resized=True, **limits)
         except READING_ERRORS as error:
-            raise ValueError(f"inputs: {_sentence(error)}") from error
+            text = " ".join(str(error).removeprefix("inputs: ").split()) or type(error).__name__
+            raise ValueError(f"inputs: {text}") from error
 
     def _scores(self, frames: Any, top_k: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
         import torch
@@ -175,20 +176,14 @@ class _Opener:
     def __init__(self, reader: Path, limits: Mapping[str, float]) -> None:
         self.seconds = limits["DECODING_SECONDS"]
         self.memory = math.ceil(128 + limits["MEGABYTES"] + limits["PIXELS"] * 24 / 2**20)  # 16 frames, 12 bits a pixel
-        self.command = [
-            sys.executable,
-            str(Path(__file__).resolve()),
-            str(reader),
-            str(self.memory),
-            json.dumps(limits),
-        ]
+        self.arguments = [str(reader), str(self.memory), json.dumps({**limits, "DECODING_SECONDS": math.inf})]
         self.process: Any = None
 
     def check(self, video: bytes) -> None:
         """Raise ValueError as `check_limits` does, or if opening the video exceeds the limits of memory or time."""
         if self.process is None or self.process.poll() is not None:
-            pipe = subprocess.PIPE
-            self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, start_new_session=True)
+            command, pipe = [sys.executable, str(Path(__file__).resolve()), *self.arguments], subprocess.PIPE
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
         answer, process = b"", self.process
         timer = threading.Timer(min(self.seconds, threading.TIMEOUT_MAX), process.kill)
         timer.start()
@@ -220,7 +215,7 @@ def _open_videos(folder: str, megabytes: str, limits: str) -> None:
             with reader.open_stream(upload, reader.Limits(decoder_pixels(maxima))) as (container, stream):
                 check_limits(container, stream, len(upload.getbuffer()), maxima)
         except READING_ERRORS as error:
-            answer = _sentence(error)
+            answer = str(error) or type(error).__name__
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
@@ -308,13 +303,15 @@ def _parameters(given: Any) -> tuple[int, dict[str, Any]]:
     top_k = 5 if given.get("top_k") is None else _as_number(given["top_k"], int)
     if not top_k >= 1:
         raise ValueError(f"parameters: expected top_k to be an integer above 0, received {_short(given['top_k'])}.")
-    threshold = given.get("threshold", math.nan)
-    if str(threshold).lower() == "none":
-        return int(top_k), {"threshold": None}
-    value = _as_number(threshold, float)
-    if "threshold" in given and not 0 <= value < math.inf:
-        raise ValueError(f"parameters: expected threshold to be a number from 0 or none, received {_short(threshold)}.")
-    return int(top_k), {"threshold": value} if "threshold" in given else {}
+    if "threshold" not in given:
+        return int(top_k), {}
+    text = str(given["threshold"]).lower()
+    threshold = None if text == "none" else _as_number(given["threshold"], float)
+    if threshold is not None and not 0 <= threshold < math.inf:
+        raise ValueError(
+            f"parameters: expected threshold to be a number from 0 or none, received {_short(given['threshold'])}."
+        )
+    return int(top_k), {"threshold": threshold}
 
 
 def _as_number(given: Any, kind: type) -> float:
@@ -327,11 +324,6 @@ def _as_number(given: Any, kind: type) -> float:
 
 def _short(value: Any) -> str:
     return reprlib.repr(value)[:60]
-
-
-def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).removeprefix("inputs: ").split())
-    return text or f"the video cannot be read ({type(error).__name__})."
 
 
 if __name__ == "__main__":
