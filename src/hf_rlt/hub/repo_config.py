@@ -32,7 +32,7 @@ def check_found(name: str) -> None:
     Asks the Hub only once. Without a network, transformers would retry six times, for 23 seconds, and not say what for.
 
     Raises:
-        ValueError: if the name is neither a folder nor a possible Hub id.
+        HfRltError: if the name is neither a folder nor a possible Hub id.
         OSError: if there is no such model.
     """
     if Path(name).is_dir():
@@ -72,7 +72,7 @@ def read_config(name: str) -> dict[str, Any]:
     """Return the content of a model's config.json.
 
     Raises:
-        ValueError: if no model can be built from one of its fields, or the name cannot be a Hub id.
+        HfRltError: if no model can be built from one of its fields, or the name cannot be a Hub id.
         OSError: if there is no such model.
     """
     check_found(name)
@@ -87,7 +87,7 @@ def read_config(name: str) -> dict[str, Any]:
 
 
 def check_config(name: object, raw: Mapping[str, Any]) -> None:
-    """Raise ValueError unless sizes, threshold, labels and dtype in a config.json make sense.
+    """Raise HfRltError unless sizes, threshold, labels and dtype in a config.json make sense.
 
     Args:
         name: of the model, for the message.
