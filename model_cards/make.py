@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Write the cards of the checkpoints to be published: `python model_cards/make.py`.
+"""Write the cards of the checkpoints to be published: `python -m model_cards.make`.
 
-Nothing on them was measured here; the numbers are those of `benchmarks.paper`, with their sources.
+Nothing on them was measured here; the numbers are those of `benchmarks.common.paper`, with their sources.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult
 
-from benchmarks.paper import INFERENCE, FineTuning, Inference, fine_tuning
+from benchmarks.common.paper import INFERENCE, FineTuning, Inference, fine_tuning
 from hf_rlt import RLTVideoMAEConfig
 from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, render
 from hf_rlt.hub.card_metadata import RLTCardData
