@@ -415,7 +415,7 @@ def test_reading_ends_when_its_time_is_over(limited, handler, clip, monkeypatch)
 
 def test_containers_that_are_not_listed_are_not_opened(limited):
     raw = b"YUV4MPEG2 W16 H16 F10:1 C420\n" + (b"FRAME\n" + bytes(384)) * 20
-    refused(limited(), raw, r"expected a video file \(mp4, .*, received one of the format yuv4mpegpipe")
+    refused(limited(), raw, r"expected a video file \(mp4, .*, received the format yuv4mpegpipe")
 
 
 @pytest.mark.parametrize(

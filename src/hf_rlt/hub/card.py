@@ -4,10 +4,10 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ..errors import HfRltError
 from ..jobs.atomic import write_text_atomic
@@ -36,35 +36,25 @@ MOST_CLASSES = 20  # more are not listed
 def write_card(
     folder: str | Path,
     *,
-    repo_id: str | None = None,
-    base_model: str | None = None,
-    license: str | None = None,
-    dataset: str | None = None,
-    evaluations: Sequence[Mapping[str, Any]] = (),
-    widget: Sequence[Mapping[str, Any]] = (),
     output: str | Path | None = None,
     handler: bool = False,
     overwrite: bool = False,
+    **settings: Any,
 ) -> Path:
     """Write the card of a model folder and return its path; what is not given stays as the card there has it.
 
     Args:
         folder: of the model.
-        repo_id: see `CardSettings`, as the next five.
-        base_model: as above.
-        license: as above.
-        dataset: as above.
-        evaluations: as above; they replace those of our own on the card.
-        widget: as above.
         output: where to write, README.md in the folder if not given.
         handler: whether to write the handler of Inference Endpoints, too, see `write_handler`.
         overwrite: whether a card or handler that hf_rlt did not write may go; a card's metadata stay.
+        **settings: fields of `CardSettings`; results in `evaluations` replace those of our own on the card.
 
     Raises:
         HfRltError: if the folder holds no such model, a setting does not fit, or another's file is in the way. Then nothing
             is written.
     """
-    settings = CardSettings(repo_id, base_model, license, dataset, evaluations, widget)
+    said = CardSettings(**settings)
     path = Path(folder) / "README.md" if output is None else Path(output)
     facts, files = read_facts(folder), handler_files(folder, overwrite) if handler else {}
     facts = replace(facts, has_handler=True) if files else facts
@@ -74,12 +64,12 @@ def write_card(
         raise HfRltError(
             f"{path}: expected no card or one that hf_rlt wrote, found another: pass --overwrite to lose its text."
         )
-    settings = replace(settings, repo_id=repo_id or (ours.group("repo_id") if ours else None))
-    data = build_metadata(facts, settings, None if existing is None else cast(RLTCardData, existing.data))
+    said = replace(said, repo_id=said.repo_id or (ours.group("repo_id") if ours else None))
+    data = build_metadata(facts, said, None if existing is None else existing.data)
     around = ("", "\n")
     if existing is not None and ours is not None:
         around = existing.text[: ours.start()], existing.text[ours.end() :]
-    return _write_all({**files, path: render(facts, data, settings.repo_id, around)})
+    return _write_all({**files, path: render(facts, data, said.repo_id, around)})
 
 
 def _write_all(files: Mapping[Path, str]) -> Path:

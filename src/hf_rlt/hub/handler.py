@@ -14,16 +14,14 @@ import io
 import json
 import math
 import os
-import reprlib
-import string
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as short
 from types import ModuleType
 from typing import Any
 
@@ -67,8 +65,8 @@ class EndpointHandler:
         self.turn = threading.Lock()  # one video at a time, so that the limits bound the total memory and time
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True).to(device).eval()
-        frames = self.model.config.num_frames
-        self.processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True, num_frames=frames)
+        self.processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True)
+        self.processor.num_frames = self.model.config.num_frames
         self.opener = _Opener(Path(inspect.getfile(type(self.processor))).parent, self.limits)
 
     @staticmethod
@@ -107,24 +105,23 @@ class EndpointHandler:
         if text[:5].lower() == "data:":
             prefix, _, text = text.partition(",")
             if not prefix[-7:].lower() == ";base64":
-                raise ValueError(f"inputs: expected a data URL with ;base64, received {_short(prefix)}.")
+                raise ValueError(f"inputs: expected a data URL with ;base64, received {short(prefix)}.")
         try:
-            coded = text.encode("ascii").translate(None, string.whitespace.encode())
+            coded = "".join(text.split()).encode("ascii")
             _compare(self.limits, "MEGABYTES", len(coded) * 3 / 4 / 2**20, "inputs: the file holds {} MiB")
             return base64.b64decode(coded, validate=True)
         except (UnicodeEncodeError, binascii.Error) as error:
             raise ValueError(
-                f"inputs: expected the base64 of a video file, received {_short(text)} ({error}): send the file itself, "
+                f"inputs: expected the base64 of a video file, received {short(text)} ({error}): send the file itself, "
                 "addresses are not fetched."
             ) from error
 
     def _decode(self, video: bytes) -> Any:
         """Return the frames of the clip, resized."""
-        upload = _Upload(video, self.limits)
-        limits = {"max_pixels": decoder_pixels(self.limits), "on_frame": upload.count}
+        upload, most = _Upload(video, self.limits), decoder_pixels(self.limits)
         try:
             self.opener.check(video)
-            return self.processor.decode(upload, resized=True, **limits)
+            return self.processor.decode(upload, resized=True, max_pixels=most, on_frame=upload.count)
         except READING_ERRORS as error:
             text = " ".join(str(error).removeprefix("inputs: ").split()) or type(error).__name__
             raise ValueError(f"inputs: {text}") from error
@@ -146,7 +143,7 @@ class _Upload(io.BytesIO):
 
     name = "inputs"  # its name in error messages
 
-    def __init__(self, video: bytes, limits: Mapping[str, float]) -> None:
+    def __init__(self, video: bytes, limits: dict[str, float]) -> None:
         super().__init__(video)
         self.limits, self.began, self.pixels = limits, time.monotonic(), 0
 
@@ -173,7 +170,7 @@ class _Opener:
     FFmpeg trusts headers: 2 kB can make it take 5 GB and 9 s before it returns.
     """
 
-    def __init__(self, reader: Path, limits: Mapping[str, float]) -> None:
+    def __init__(self, reader: Path, limits: dict[str, float]) -> None:
         self.seconds = limits["DECODING_SECONDS"]
         self.memory = math.ceil(128 + limits["MEGABYTES"] + limits["PIXELS"] * 24 / 2**20)  # 16 frames, 12 bits a pixel
         self.arguments = [str(reader), str(self.memory), json.dumps({**limits, "DECODING_SECONDS": math.inf})]
@@ -235,28 +232,16 @@ def _memory() -> int:
         return 0
 
 
-def check_limits(container: Any, stream: Any, size: int, limits: Mapping[str, float]) -> None:
-    """Check a video's headers and packets against the limits, without decoding it.
-
-    Args:
-        container: of the video, as the reader's `open_stream` yields it.
-        stream: that was chosen.
-        size: of the file in bytes.
-        limits: see `EndpointHandler.read_limits`; only those of the video itself are checked.
-
-    Raises:
-        ValueError: saying what the video has, and the limit.
-    """
+def check_limits(container: Any, stream: Any, size: int, limits: dict[str, float]) -> None:
+    """Raise ValueError if an open video of `size` bytes exceeds the limits by its headers or packets; decode nothing."""
     form = container.format.name
     if form.split(",")[0] not in CONTAINERS.split():
-        raise ValueError(
-            f"expected a video file (mp4, mov, webm, mkv, avi, gif, ...), received one of the format {form}."
-        )
+        raise ValueError(f"expected a video file (mp4, mov, webm, mkv, avi, gif, ...), received the format {form}.")
     ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens frames by this
     pixels = stream.height * round(stream.width * (ratio if 1 / 8 <= ratio <= 8 else 1))
     if not pixels:  # probing was not allowed to decode a frame
-        limit = f"the limit of {limits['PIXELS']:,.15g} pixels"
-        raise ValueError(f"the video's frames have no known size, or more than {limit}.")
+        most = f"{limits['PIXELS']:,.15g} pixels"
+        raise ValueError(f"the video's frames have no known size, or more than the limit of {most}.")
     _check_size(limits, stream.width, stream.height, pixels)
     frames, total, first, last = 0, 0, math.inf, -math.inf
     rate = stream.average_rate or stream.guessed_rate or 25
@@ -274,12 +259,12 @@ def check_limits(container: Any, stream: Any, size: int, limits: Mapping[str, fl
                 )
 
 
-def decoder_pixels(limits: Mapping[str, float]) -> int:
+def decoder_pixels(limits: dict[str, float]) -> int:
     """Return the limit for FFmpeg, which is larger: it counts decoders' padding, up to 256 pixels per side, too."""
     return int(limits["PIXELS"] + 256 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5) * limits["PIXELS"] ** 0.5 + 256**2)
 
 
-def _check_size(limits: Mapping[str, float], width: int, height: int, pixels: int = 0) -> None:
+def _check_size(limits: dict[str, float], width: int, height: int, pixels: int = 0) -> None:
     _compare(limits, "PIXELS", pixels or width * height, f"a frame of {width} x {height} has {{}} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ValueError(
@@ -287,7 +272,7 @@ def _check_size(limits: Mapping[str, float], width: int, height: int, pixels: in
         )
 
 
-def _compare(limits: Mapping[str, float], name: str, value: float, sentence: str) -> None:
+def _compare(limits: dict[str, float], name: str, value: float, sentence: str) -> None:
     if value > limits[name]:
         found = sentence.format(f"{value:,.0f}" if value >= 1000 else f"{value:.4g}")
         raise ValueError(
@@ -299,17 +284,17 @@ def _parameters(given: Any) -> tuple[int, dict[str, Any]]:
     """Return `top_k`, and the threshold if there is one, of a request's parameters."""
     given = {} if given is None else given
     if not isinstance(given, dict) or set(given) - {"top_k", "threshold"}:
-        raise ValueError(f"parameters: expected an object with top_k and threshold, received {_short(given)}.")
+        raise ValueError(f"parameters: expected an object with top_k and threshold, received {short(given)}.")
     top_k = 5 if given.get("top_k") is None else _as_number(given["top_k"], int)
     if not top_k >= 1:
-        raise ValueError(f"parameters: expected top_k to be an integer above 0, received {_short(given['top_k'])}.")
+        raise ValueError(f"parameters: expected top_k to be an integer above 0, received {short(given['top_k'])}.")
     if "threshold" not in given:
         return int(top_k), {}
     text = str(given["threshold"]).lower()
     threshold = None if text == "none" else _as_number(given["threshold"], float)
     if threshold is not None and not 0 <= threshold < math.inf:
         raise ValueError(
-            f"parameters: expected threshold to be a number from 0 or none, received {_short(given['threshold'])}."
+            f"parameters: expected threshold to be a number from 0 or none, received {short(given['threshold'])}."
         )
     return int(top_k), {"threshold": threshold}
 
@@ -320,10 +305,6 @@ def _as_number(given: Any, kind: type) -> float:
         return kind(str(given)) if isinstance(given, (int, float, str)) else math.nan
     except ValueError:
         return math.nan
-
-
-def _short(value: Any) -> str:
-    return reprlib.repr(value)[:60]
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class ModelFacts:
     @property
     def dense_type(self) -> str | None:
         """The model type of transformers that opens the same weights as a dense model, if there is one."""
-        parents = (c for c in type(self.config).__mro__ if c.__module__.startswith("transformers.models."))
-        return next((parent.model_type for parent in parents), None)
+        parents: Any = type(self.config).__mro__
+        return next((each.model_type for each in parents if each.__module__.startswith("transformers.models.")), None)
 
     @property
     def dense_class(self) -> str | None:
