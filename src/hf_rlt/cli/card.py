@@ -22,34 +22,16 @@ WANTED = {
 
 def card(
     model: Annotated[str, typer.Option("--model", "-m", help="Folder of a model saved by hf_rlt.")],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write the card here. Default: README.md in the folder.")
-    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Default: README.md in the folder.")] = None,
     repo_id: Annotated[str | None, typer.Option(help="The model's id on the Hub, user/name.")] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="Hub id of the model it was made from, or a folder whose card says.")
-    ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="License id on the Hub. Models made from VideoMAE's weights inherit theirs.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Hub id or name of the data set it was trained and evaluated on.")
-    ] = None,
-    evaluation: Annotated[
-        list[str] | None, typer.Option(help="evaluation.json of hf-rlt evaluate. May be repeated.")
-    ] = None,
-    widget: Annotated[
-        list[str] | None, typer.Option(help="Example, URL[=TITLE] or FILE[=TITLE] in the folder. May be repeated.")
-    ] = None,
-    widget_outputs: Annotated[
-        bool, typer.Option("--widget-outputs", help="Classify the examples that are files and show the result.")
-    ] = False,
-    handler: Annotated[
-        bool, typer.Option("--handler", help="Also write handler.py and requirements.txt for Inference Endpoints.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a card or handler that hf_rlt did not write.")
-    ] = False,
+    base_model: Annotated[str | None, typer.Option(help="Hub id or folder of the model it was made from.")] = None,
+    license: Annotated[str | None, typer.Option(help="License id. VideoMAE's weights pass on theirs.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Hub id or name of the data set of the results.")] = None,
+    evaluation: Annotated[list[str] | None, typer.Option(help="An evaluation.json. May be repeated.")] = None,
+    widget: Annotated[list[str] | None, typer.Option(help="URL[=TITLE] or FILE[=TITLE]. May be repeated.")] = None,
+    widget_outputs: Annotated[bool, typer.Option("--widget-outputs", help="Show predictions for these clips.")] = False,
+    handler: Annotated[bool, typer.Option("--handler", help="Add the handler of Inference Endpoints.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files not written by hf_rlt.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write or update the model card of a folder.
@@ -63,18 +45,9 @@ def card(
     evaluations = [read_evaluation(path) for path in evaluation or []]
     if widget_outputs:
         _add_outputs(examples, model)
-    path = write_card(
-        model,
-        repo_id=repo_id,
-        base_model=base_model,
-        license=license,
-        dataset=dataset,
-        evaluations=evaluations,
-        widget=examples,
-        output=output,
-        handler=handler,
-        overwrite=overwrite,
-    )
+    said: dict[str, Any] = {"repo_id": repo_id, "base_model": base_model, "license": license, "dataset": dataset}
+    said |= {"evaluations": evaluations, "widget": examples}
+    path = write_card(model, output=output, handler=handler, overwrite=overwrite, **said)
     data, files = read_card(path).data, [path]
     if handler:
         files += [Path(model) / "handler.py", Path(model) / "requirements.txt"]
