@@ -13,6 +13,7 @@ import torch
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, metadata_load
 from markdown_it import MarkdownIt
+from transformers import VivitConfig
 from typer.testing import CliRunner
 
 from helpers.model_folders import LABELS, save_model
@@ -20,6 +21,7 @@ from helpers.tiny import FRAMES, TINY, moving_clips
 from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, baselines
 from hf_rlt.cli import app
+from hf_rlt.families import FAMILIES, Family
 from hf_rlt.hub import parse_widget, read_card, read_evaluation, read_facts, write_card
 from hf_rlt.hub.card_metadata import RLTCardData
 from hf_rlt.hub.results import own_results
@@ -201,6 +203,20 @@ def test_a_baseline_s_card_says_what_it_is(tmp_path, kind, changes, says, tags):
     assert ("## Threshold" in card.text) == ("rlt" in tags)
     assert card.data.tags == ["video-classification", "videomae", *tags]
     assert "trust_remote_code" not in card.text
+
+
+def test_a_new_family_s_card_asks_its_configuration(tmp_path, monkeypatch):
+    class RLTVivitConfig(VivitConfig):
+        model_type, method, card_tags = "rlt_vivit", "RLT", ["rlt", "vivit-tag"]
+        card_sentence, threshold, clip_shape, grid = "ViViT with RLT.", 0.2, (32, 3, 224, 224), (16, 14, 14)
+
+    monkeypatch.setitem(FAMILIES, "rlt_vivit", Family(RLTVivitConfig, object, object, stock="vivit"))
+    RLTVivitConfig(num_labels=3).save_pretrained(tmp_path)
+    card = read_card(write_card(tmp_path))
+    for said in ("3 classes: ViViT with RLT.", "per clip: 3,136 (16 x 14 x 14)", "Default threshold: 0.2."):
+        assert said in card.text
+    assert "VivitForVideoClassification.from_pretrained(name)" in card.text
+    assert card.data.tags == ["video-classification", "vivit", "rlt", "vivit-tag", "run-length-tokenization"]
 
 
 def test_the_licence_is_inherited(folder, tmp_path):

@@ -31,6 +31,11 @@ TEMPLATE = Path(__file__).with_name("model_card_template.md")
 BEGIN, END = "<!-- hf_rlt: begin", "<!-- hf_rlt: end -->"
 OURS = re.compile(rf"{BEGIN}(?: repo_id=(?P<repo_id>\S+))? -->.*?{END}", re.DOTALL)
 MOST_CLASSES = 20  # more are not listed
+# By what settings a dense model with the same weights differs
+DIFFERENCES = {
+    "length_embedding": "the run-length embedding is left out",
+    "position_grid": "positions are not interpolated",
+}
 
 
 def write_card(
@@ -90,10 +95,6 @@ def render(
     # neither our marker nor the end of the code block
     folder = json.dumps(facts.name).replace("<", "\\u003c").replace("`", "\\u0060")
     few = config.num_labels <= MOST_CLASSES
-    differences = {
-        "the run-length embedding is left out": config.length_embedding,
-        "positions are not interpolated": config.position_grid,
-    }
     return str(
         RLTModelCard.from_template(
             data,
@@ -111,7 +112,7 @@ def render(
             tokens=math.prod(config.grid),
             classes=[cell(config.id2label[k]) for k in range(config.num_labels)] if few else [],
             name_line=f'name = "{repo_id}"' if repo_id else f"name = {folder}  # the folder, or its id on the Hub",
-            differences=[text for text, differs in differences.items() if differs],
+            differences=[text for name, text in DIFFERENCES.items() if getattr(config, name, None)],
             limits=LIMITS,
             results=results_table(results) if results else "",
             measured=any(not result.source_url for result in results),
