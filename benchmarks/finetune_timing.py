@@ -19,7 +19,7 @@ import torch
 from hf_rlt.data import TrainDataset, VideoList
 from hf_rlt.inference.measure import interleaved_seconds
 from hf_rlt.models.runs import grid_size
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 from .finetune import Job, start
 

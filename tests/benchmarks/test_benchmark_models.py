@@ -16,7 +16,7 @@ from helpers.videos import write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
 from hf_rlt.data import EvalDataset, from_folder
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 SIZE = {"height": SIDE, "width": SIDE}
 

@@ -26,7 +26,7 @@ from hf_rlt.data import (
     split_clips,
 )
 from hf_rlt.data.train_dataset import read_clips
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 AUGMENTATION = {"crop_scale": 0.3, "horizontal_flip": 0.5, "rand_augment_ops": 4, "erasing": 0.5}
 

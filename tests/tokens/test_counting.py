@@ -206,24 +206,24 @@ class TestProcesses:
         results = map_ordered(endless, late, 2, found.append, window=6)
         for expected in range(30):
             task = next(results)
-            assert (task.thing, task.result) == (expected, 10 * expected)
+            assert (task.item, task.result) == (expected, 10 * expected)
             assert len(pulled) <= expected + 7
         results.close()
-        assert found[0].thing != 0
+        assert found[0].item != 0
         assert multiprocessing.active_children() == []
 
     def test_errors_and_deaths_concern_one_task(self):
         tasks = list(map_ordered(map(Task, range(4)), fragile, 2))
-        assert [task.thing for task in tasks] == list(range(4))
+        assert [task.item for task in tasks] == list(range(4))
         for task in tasks:
-            if task.thing % 4 == 1:
+            if task.item % 4 == 1:
                 assert task.result == Failure(
                     "the process that read it ended, twice (SIGKILL, perhaps for lack of memory)."
                 )
-            elif task.thing % 4 == 2:
+            elif task.item % 4 == 2:
                 assert task.result == Failure("ZeroDivisionError: a library's surprise")
             else:
-                assert task.result == task.thing + 1  # one thread in each process
+                assert task.result == task.item + 1  # one thread in each process
 
     def test_a_process_that_dies_by_chance_costs_nothing(self, tmp_path):
         (task,) = map_ordered([Task(str(tmp_path / "tried"))], once, 1)
@@ -232,17 +232,17 @@ class TestProcesses:
     def test_a_process_keeps_busy_while_nobody_asks(self, tmp_path):
         names = [str(tmp_path / f"{number}") for number in range(9)]
         results = map_ordered(map(Task, names), touch, 1, queued=4)
-        assert next(results).thing == names[0]
+        assert next(results).item == names[0]
         deadline = time.monotonic() + 20
         while not Path(names[3]).exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert sorted(path.name for path in tmp_path.iterdir())[:4] == ["0", "1", "2", "3"]
-        assert [task.thing for task in results] == names[1:]
+        assert [task.item for task in results] == names[1:]
 
     def test_tasks_that_wait_at_a_process_that_dies_are_done_once(self, tmp_path):
         names = [str(tmp_path / name) for name in ("a", "b", "kill", "c", "d", "e")]
         tasks = list(map_ordered(map(Task, names), touch, 1, queued=6))
-        assert [task.thing for task in tasks] == names
+        assert [task.item for task in tasks] == names
         assert [isinstance(task.result, Failure) for task in tasks] == [False, False, True, False, False, False]
         assert [task.tries for task in tasks] == [1, 1, 2, 1, 1, 1]
         assert {Path(name).read_text() for name in names if "kill" not in name} == {"once"}

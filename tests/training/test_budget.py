@@ -25,7 +25,7 @@ from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
 from hf_rlt.data.token_budget import TokenBudgetSampler, batches_within
 from hf_rlt.inference.measure import peak_bytes
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=120)
 SPLITS = st.tuples(st.integers(1, 3), st.integers(1, 3))  # ranks, accumulation

@@ -18,7 +18,7 @@ from ..errors import HfRltError
 from ..models.runs import grid_size
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from ..models.video_reader import VideoIndex, index_video, read_frames
-from ..tokens.timing import clip_indices, clip_rate
+from ..tokens.count import clip_indices, clip_rate
 from .overlays import colour_runs, grey_dropped
 
 

@@ -181,7 +181,7 @@ class Decoder:
         self._reader = Reader(views, self.slots, None if cores is None else tuple(cores))
 
     def decoded(self, clips: Iterable[Task]) -> Iterator[Task]:
-        """Returns tasks whose thing is a `VideoJob`; the result: its tokens (its slot is filled then), or `Failure`."""
+        """Returns tasks whose item is a `VideoJob`; the result: its tokens (its slot is filled then), or `Failure`."""
         # Several tasks queue at each process, since this one gives out no others while it computes.
         tasks = map(self._placed, clips)
         found = map_ordered(
@@ -189,7 +189,7 @@ class Decoder:
         )
         for task in found:
             if not isinstance(task.result, int):
-                self.release(task.thing)
+                self.release(task.item)
             yield task
 
     def release(self, clip: VideoJob) -> None:
@@ -200,5 +200,5 @@ class Decoder:
 
     def _placed(self, task: Task) -> Task:
         if task.result is None:
-            task.thing.slot = self.free.pop()
+            task.item.slot = self.free.pop()
         return task

@@ -222,6 +222,7 @@ class RLTVideoProcessor(BaseVideoProcessor):
         positions: Sequence[float | np.ndarray] = (0.5,),
         resized: bool = False,
         *,
+        indices: np.ndarray | None = None,
         max_pixels: int | None = None,
         on_frame: Callable[[Any], None] | None = None,
     ) -> np.ndarray:
@@ -230,9 +231,10 @@ class RLTVideoProcessor(BaseVideoProcessor):
         `preprocess` composes `decode`, `pixels` and `rule.find`.
 
         Args:
-            video: a path, URL, bytes or binary file.
+            video: a path, URL, bytes or binary file; with `indices` an open `VideoReader`.
             positions: where each clip lies, see `sample_frames`.
             resized: as the processor resizes (call `pixels` with `do_resize=False` then), instead of in the video's size.
+            indices: `(clips, F)` frames to decode, instead of those at `positions`.
             max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
             on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
 
@@ -241,6 +243,9 @@ class RLTVideoProcessor(BaseVideoProcessor):
         """
         settings = self._settings()
         each = self._resizing(settings) if resized else None
+        if indices is not None:
+            frames = video.read(indices.reshape(-1), each)
+            return frames.reshape(*indices.shape, *frames.shape[1:])
         clips = [{**settings, "position": position} for position in positions]
         return self._read_clips(video, clips, each, Limits(max_pixels, on_frame))[0]
 

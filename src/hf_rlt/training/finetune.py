@@ -53,7 +53,7 @@ from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..models.video_processing_rlt import RLTVideoProcessor
-from ..tokens.count_clips import count_tokens
+from ..tokens import count_tokens
 from .arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
 from .checkpoints import CheckpointError, check_output_dir
 from .recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
