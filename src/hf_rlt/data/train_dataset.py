@@ -35,7 +35,9 @@ def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
 
 def read_clips(processor: Any, source: Any, positions: Sequence[Any], resized: bool = False) -> np.ndarray:
     """Return `(len(positions), F, H, W, 3)` uint8 frames of a path or a Hub row, see `RLTVideoProcessor.decode`."""
-    return processor.decode(fetched(source), positions, resized)
+    if isinstance(source, dict) and source.get("bytes") is None and isinstance(source.get("path"), str):
+        source = _fetched(source["path"])
+    return processor.decode(source, positions, resized)
 
 
 def make_or_skip(make: Callable[[], Item], on_bad_video: str, what: str, name: str, known: bool) -> Item | None:
@@ -71,11 +73,10 @@ def source_name(source: Any, otherwise: str) -> str:
     return str(path) if path and isinstance(path, (str, os.PathLike)) else otherwise
 
 
-def fetched(source: Any) -> Any:
-    """Return the bytes of a file on the Hub or in an archive, as named by rows of a stream; else return the source."""
-    path = source.get("path") if isinstance(source, dict) and source.get("bytes") is None else None
-    if not isinstance(path, str) or "://" not in path or is_address(path):
-        return source
+def _fetched(path: str) -> str | bytes:
+    """Return the bytes of a file on the Hub or in an archive, as named by rows of a stream; else return the path."""
+    if "://" not in path or is_address(path):
+        return path
     import fsspec
 
     try:
