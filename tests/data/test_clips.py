@@ -25,7 +25,7 @@ from hf_rlt.data import (
     from_folder,
     split_clips,
 )
-from hf_rlt.data.train_dataset import read_clips
+from hf_rlt.data.video_dataset import fetch_remote
 from hf_rlt.tokens import count_tokens
 
 AUGMENTATION = {"crop_scale": 0.3, "horizontal_flip": 0.5, "rand_augment_ops": 4, "erasing": 0.5}
@@ -72,7 +72,7 @@ def test_everything_random_depends_on_seed_epoch_and_clip_only(train, digits_pro
     assert torch.equal(data[5]["pixel_values"], first)
     assert torch.equal(torch.random.get_rng_state(), state)
     for change in ({"epoch": 4}, {"index": 6}, {"seed": 8}):
-        other = TrainDataset(train, digits_processor, data.maker.augmentation, True, seed=change.get("seed", 7))
+        other = TrainDataset(train, digits_processor, data.builder.augmentation, True, seed=change.get("seed", 7))
         other.set_epoch(change.get("epoch", 3))
         assert not torch.equal(other[change.get("index", 5)]["pixel_values"], first)
 
@@ -227,7 +227,7 @@ def test_bad_videos_of_a_stream(rendered_digits, digits_processor, caplog):
         items = list(islice(stream, 12))  # three passes
     assert sorted(int(item["labels"]) for item in items) == [-100] * 6 + [0] * 3 + [1] * 3
     assert caplog.text.count("a/broken.mp4: ") == 1
-    assert int(stream.bad_count) == 2
+    assert int(stream.unreadable_count) == 2
     with pytest.raises(UnreadableClipError, match=r"broken\.mp4.* --on-bad-video skip"):
         list(islice(TrainStream(ClipStream(str(bad), "train"), digits_processor), 4))
 
@@ -236,11 +236,11 @@ def test_files_that_lie_elsewhere_are_fetched(rendered_digits, digits_processor)
     path = next(rendered_digits.rglob("*.mp4"))
     with fsspec.open("memory://set/clip.mp4", "wb") as file:
         file.write(path.read_bytes())
-    expected = read_clips(digits_processor, path, [0.5])
+    expected = digits_processor.decode(fetch_remote(path))
     row = {"path": "memory://set/clip.mp4", "bytes": None}
-    assert np.array_equal(read_clips(digits_processor, row, [0.5]), expected)
+    assert np.array_equal(digits_processor.decode(fetch_remote(row)), expected)
     with pytest.raises(OSError, match=r"memory://set/gone\.mp4: could not be fetched"):
-        read_clips(digits_processor, {"path": "memory://set/gone.mp4", "bytes": None}, [0.5])
+        digits_processor.decode(fetch_remote({"path": "memory://set/gone.mp4", "bytes": None}))
 
 
 def test_linked_folders_are_entered_and_parts_of_a_list_stay_unread(rendered_digits, tmp_path):
@@ -291,7 +291,7 @@ def test_tokens_are_counted_once_and_an_interrupted_count_goes_on(with_bad, digi
         count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path, progress=interrupt)
     read = []
     original = RLTVideoProcessor.decode
-    monkeypatch.setattr(RLTVideoProcessor, "decode", lambda *args: read.append(args[1]) or original(*args))
+    monkeypatch.setattr(RLTVideoProcessor, "decode", lambda *args, **kw: read.append(args[1]) or original(*args, **kw))
     file = next(tmp_path.glob("*.jsonl"))
     file.write_text(file.read_text() + '["torn')
     counts = count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path)
@@ -445,4 +445,4 @@ class TestSkippingIsOneRule:
 
         stream = TrainStream(Rows(), digits_processor, on_bad_video="skip")
         assert [int(item["labels"]) for item in islice(stream, 6)] == [-100, -100, 1] * 2
-        assert caplog.text.count("Skipped, it cannot be read") == int(stream.bad_count)
+        assert caplog.text.count("Skipped, it cannot be read") == int(stream.unreadable_count)

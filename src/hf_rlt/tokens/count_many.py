@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data.digits import default_folder
 from ..data.text_files import json_name
-from ..data.train_dataset import check_on_bad_video, fetched, make_or_skip, source_name
+from ..data.video_dataset import check_on_bad_video, fetch_remote, report_unreadable, source_name
 from ..data.video_list import VideoList, walk_videos
 from ..errors import HfRltError, without_name
 from ..jobs.jsonl import JsonlStore
@@ -164,16 +164,13 @@ def count_tokens(
             if video.problem is None:
                 counts[index] = video.counts[0].tokens_after
             else:
-                name, known = source_name(clips.sources[index], f"clip {index} of the data set"), bool(clips.bad[index])
-                make_or_skip(partial(_refuse, name, video.problem), on_bad_video, f"Clip {index}", name, known)
-                clips.bad[index] = True
+                name = source_name(clips.sources[index], f"clip {index} of the data set")
+                error, known = HfRltError(f"{name}: {video.problem}"), bool(clips.unreadable_mask[index])
+                report_unreadable(error, on_bad_video, f"Clip {index}", name, known)
+                clips.unreadable_mask[index] = True
             if progress is not None:
                 progress(index + 1, len(clips))
     return counts
-
-
-def _refuse(name: str, problem: str) -> None:
-    raise HfRltError(f"{name}: {problem}")
 
 
 def written_name(path: str) -> str:
@@ -217,7 +214,7 @@ def _task(source: Any, store: CountFile | None) -> Task:
 
 
 def _count(config: CountConfig, video: VideoCounts) -> list[TokenCount]:
-    return count_video(video.video if video.source is None else fetched(video.source), config)
+    return count_video(video.video if video.source is None else fetch_remote(video.source), config)
 
 
 def _finished(task: Task) -> VideoCounts:
