@@ -276,36 +276,6 @@ def test_frames_are_not_sampled_a_second_time(train, digits_processor):
     assert torch.equal(first["pixel_values"], second["pixel_values"])
 
 
-def test_tokens_are_counted_once_and_an_interrupted_count_goes_on(with_bad, digits_processor, tmp_path, monkeypatch):
-    expected = []
-    for index in range(8):
-        bad = index in (2, 5)
-        lengths = None if bad else digits_processor(str(with_bad.sources[index]), return_tensors="pt")["run_lengths"]
-        expected.append(0 if bad else int((lengths > 0).sum()))
-
-    def interrupt(done, total):
-        if done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path, progress=interrupt)
-    read = []
-    original = RLTVideoProcessor.decode
-    monkeypatch.setattr(RLTVideoProcessor, "decode", lambda *args, **kw: read.append(args[1]) or original(*args, **kw))
-    file = next(tmp_path.glob("*.jsonl"))
-    file.write_text(file.read_text() + '["torn')
-    counts = count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path)
-    assert counts.tolist() == expected
-    assert len(read) == 5  # the fourth to the last, and the bad one before
-    read.clear()
-    assert count_tokens(with_bad, digits_processor, on_bad_video="skip", cache_dir=tmp_path).tolist() == expected
-    assert len(read) == 2  # bad ones may have been mended
-    digits_processor_2 = RLTVideoProcessor(**digits_processor.to_dict() | {"threshold": 0.2})
-    assert (count_tokens(with_bad, digits_processor_2, on_bad_video="skip", cache_dir=tmp_path) <= expected).all()
-    with pytest.raises(UnreadableClipError, match=r"damaged\.mp4"):
-        count_tokens(with_bad, digits_processor, cache_dir=tmp_path)
-
-
 def test_mixing_happens_before_runs_are_found(train, digits_processor):
     data = TrainDataset(train, digits_processor)
     items = [data[i] for i in range(6)]
