@@ -101,7 +101,7 @@ class TestOneVideo:
             assert (count.fps, count.threshold) == (rate, threshold)
             assert (count.tokens_before, count.tokens_after) == (made.numel(), int((made > 0).sum()))
             assert (count.longest_run, count.share) == (int(made.max()), int((made > 0).sum()) / made.numel())
-        assert len({count.tokens_after for count in counts}) > 2
+        assert len({count.tokens_after for count in counts}) > 1
 
     def test_several_clips_are_spread_over_the_video_and_averaged(self, folder):
         (count,) = count_video(folder / "b.mp4", CountConfig(small(), clips=3))

@@ -62,7 +62,7 @@ def tokens(
     from ..tokens import CountConfig, CountFile, count_videos, find
     from ..tokens.summary import Totals
 
-    rates = tuple(dict.fromkeys(fps or [None]))
+    rates: tuple[float | None, ...] = tuple(dict.fromkeys(fps or ())) or (None,)
     for rate in rates:
         sampling_settings(frame_stride, rate)  # raises if they contradict each other
     thresholds = tuple(dict.fromkeys(map(finite, threshold)))
