@@ -10,20 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from . import options
 from .console import spinner
-from .options import (
-    AsJson,
-    Fps,
-    FrameStride,
-    ImageSize,
-    NumFrames,
-    OptionalModel,
-    PatchSize,
-    Thresholds,
-    TubeletSize,
-    finite,
-    make_processor,
-)
 
 THRESHOLDS = [0.1]
 
@@ -31,7 +19,7 @@ THRESHOLDS = [0.1]
 def draw(
     video: Annotated[Path, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .gif or .mp4, or a sheet: .png or .jpg.")],
-    threshold: Thresholds = THRESHOLDS,
+    threshold: options.Thresholds = THRESHOLDS,
     heat: Annotated[bool, typer.Option("--heat", help="Colour runs by their length. Needs matplotlib.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Draw the whole video, clip by clip (GIF and MP4).")] = False,
     seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.")] = 10.0,
@@ -43,43 +31,48 @@ def draw(
         int,
         typer.Option(help="Enlarge the drawing by this factor; which tokens are kept does not change.", min=1, max=64),
     ] = 1,
-    model: OptionalModel = None,
-    num_frames: NumFrames = None,
-    frame_stride: FrameStride = None,
-    fps: Fps = None,
-    image_size: ImageSize = None,
-    patch_size: PatchSize = None,
-    tubelet_size: TubeletSize = None,
-    as_json: AsJson = False,
+    model: options.OptionalModel = None,
+    num_frames: options.NumFrames = None,
+    frame_stride: options.FrameStride = None,
+    fps: options.Fps = None,
+    image_size: options.ImageSize = None,
+    patch_size: options.PatchSize = None,
+    tubelet_size: options.TubeletSize = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
     from ..data.text_files import json_name
     from ..drawing import draw_clip, draw_video, write_drawing
-    from ..errors import printable
     from ..models.video_reader import index_video
 
-    thresholds = list(map(finite, threshold))
+    thresholds = list(map(options.finite, threshold))
     _check(video, output, whole, seconds)
-    processor = make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
+    processor = options.make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
     if whole:
         clips = draw_video(video, processor, thresholds, scale, start or 0.0, seconds, heat)
     else:
         clips = (draw_clip(video, processor, thresholds, scale, start, heat) for _ in range(1))
     drawn: list[Any] = []
     write_drawing(_watched(clips, drawn), output, columns, heat)
-    result = _result(thresholds, drawn)
-    length = index_video(video).duration - (start or 0.0) if whole else None
+    result = {"output": str(output), **_result(thresholds, drawn)}
+    if whole:
+        result["seconds_of_video"] = index_video(video).duration - (start or 0.0)
     if as_json:
-        seconds_of_video = {} if length is None else {"seconds_of_video": length}
-        typer.echo(json.dumps({"output": json_name(str(output)), **result, **seconds_of_video}))
-        return
+        typer.echo(json.dumps({**result, "output": json_name(str(output))}))
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from ..errors import printable
+
     for row in result["thresholds"]:
         after, before = row["tokens_after"], row["tokens_before"]
         typer.echo(f"threshold {row['threshold']:g}: {after:,} of {before:,} tokens computed ({row['share']:.1%})")
-    typer.echo(f"Written: {printable(str(output))} ({result['frames']} frames, {result['fps']:.4g} per second)")
-    if length is not None and length > result["seconds"] + 0.1:
-        whole_video = f"--seconds {math.ceil(length)} for all of it"
-        typer.echo(f"Drawn: {result['seconds']:.1f} of {length:.1f} seconds; {whole_video}.")
+    typer.echo(f"Written: {printable(result['output'])} ({result['frames']} frames, {result['fps']:.4g} per second)")
+    drawn, whole = result["seconds"], result.get("seconds_of_video", 0.0)
+    if whole > drawn + 0.1:
+        typer.echo(f"Drawn: {drawn:.1f} of {whole:.1f} seconds; --seconds {math.ceil(whole)} for all of it.")
 
 
 def _check(video: Path, output: Path, whole: bool, seconds: float) -> None:
