@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -177,7 +176,7 @@ class TestManyVideos:
         write_video(folder / "a" / "15.mp4", noise(5))
         processor = small(Fatal)
         processor.main = os.getpid()
-        monkeypatch.setattr(sys.modules["hf_rlt.cli.tokens"], "make_processor", lambda *arguments: processor)
+        monkeypatch.setattr("hf_rlt.cli.options.make_processor", lambda *arguments: processor)
         output = tmp_path / "counts.jsonl"
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         try:

@@ -19,7 +19,7 @@ from ..models.runs import grid_size, to_2tuple
 from ..models.video_inputs import source_of
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from ..models.video_reader import VideoIndex, VideoReader
-from ..tokens.count import clip_indices, clip_rate
+from ..tokens.count import sample_clip, clip_rate
 from .overlays import colour_runs, grey_dropped
 
 
@@ -127,7 +127,7 @@ def draw_video(
         else:
             wanted = max(math.ceil(np.count_nonzero(times < seconds - 1e-6) / processor.frame_stride), 1)
         count = -(-wanted // size) * size  # of whole clips
-        indices = clip_indices(index, processor, first, num_frames=count, position=position)
+        indices = sample_clip(index, processor, first, num_frames=count, position=position)
         fps = clip_rate(index, indices[:wanted], processor)
         for done in range(0, count, size):
             frames = processor.decode(reader, indices=indices[None, done : done + size])[0]
@@ -147,7 +147,7 @@ def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = No
     """
     with VideoReader(source_of(video)) as reader:
         first, position = (0, None) if start is None else (_first_frame(reader.index, start), 0.0)
-        indices = clip_indices(reader.index, processor, first, position=position)
+        indices = sample_clip(reader.index, processor, first, position=position)
         return processor.decode(reader, indices=indices[None])[0], clip_rate(reader.index, indices, processor)
 
 
