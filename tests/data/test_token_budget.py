@@ -111,7 +111,7 @@ def test_a_clip_that_is_too_large_stands_alone_and_is_told_once(caplog):
     ]
     assert sum(batch in ([0], [5], [6]) for batch in batches) == 9
     with pytest.raises(
-        ValueError, match="3 of 7 clips have more than the 65 tokens .*: allow a batch at least as many"
+        ValueError, match=r"3 of 7 clips have more than the 65 tokens .*: allow a batch at least as many"
     ):
         TokenBudgetSampler(counts, 65, oversize="raise")
 
