@@ -20,12 +20,9 @@ class TokenRebalanceSampler(BatchRebalanceSampler):
     Args:
         counts: computed tokens of each clip.
         batch_size: mean clips per rank and batch; a batch may hold more or fewer, a step does not.
-        ranks: number of processes.
-        rank: this process.
-        accumulation: batches per optimiser step.
         quadratic: see `quadratic_cost`.
-        seed: shuffles, together with the epoch.
         drop_last: leave out the last, incomplete step.
+        ranks, rank, accumulation, seed: as for `TokenBudgetSampler`.
     """
 
     def __init__(
