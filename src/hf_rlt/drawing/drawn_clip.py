@@ -19,7 +19,7 @@ from ..models.runs import grid_size, to_2tuple
 from ..models.video_inputs import source_of
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from ..models.video_reader import VideoIndex, VideoReader
-from ..tokens.count import sample_clip, clip_rate
+from ..tokens.count import clip_rate, sample_clip
 from .overlays import colour_runs, grey_dropped
 
 
