@@ -276,6 +276,13 @@ class TestCache:
             count_tokens(clips, small(), cache_dir=skip["cache_dir"])
 
 
+    def test_training_counts_no_tokens_of_what_is_no_video(self, tmp_path):
+        sources = [None, 3, {}, {"path": "", "bytes": None}, {"bytes": b"x"}, "", "a\0b", {"path": "memory://gone.mp4"}]
+        clips = VideoList(sources, [0] * len(sources), ["a", "b"])
+        assert not count_tokens(clips, small(), on_bad_video="skip", cache_dir=tmp_path).any()
+        assert clips.unreadable_mask.all()
+
+
 def count_one_by_one(folder: Path, config: CountConfig) -> None:
     torch.set_num_threads(1)
     with CountFile(folder / "counts.jsonl", config) as store:
