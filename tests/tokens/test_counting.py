@@ -275,7 +275,6 @@ class TestCache:
         with pytest.raises(UnreadableClipError, match=r"Clip 1 of the data set cannot be read: .*damaged\.mp4: not a"):
             count_tokens(clips, small(), cache_dir=skip["cache_dir"])
 
-
     def test_training_counts_no_tokens_of_what_is_no_video(self, tmp_path):
         sources = [None, 3, {}, {"path": "", "bytes": None}, {"bytes": b"x"}, "", "a\0b", {"path": "memory://gone.mp4"}]
         clips = VideoList(sources, [0] * len(sources), ["a", "b"])
