@@ -82,7 +82,8 @@ def element_content(data: bytearray, rng: random.Random) -> None:
     part = _pick(elements(data), rng)
     if part.end == part.content:
         raise IndexError
-    data[rng.randrange(part.content, min(part.end, part.content + 8))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
+    at = rng.randrange(part.content, min(part.end, part.content + 8))
+    data[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
 
 
 def block_time(data: bytearray, rng: random.Random) -> None:
