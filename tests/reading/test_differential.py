@@ -37,7 +37,7 @@ DAMAGED, NO_VIDEO = ("corrupt_bytes", "mpeg4_times_moved"), ("audio_only", "empt
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
     """Read a case, and fail if any of its frames is wrong."""
-    with Reader(tmp_path_factory.mktemp("media"), seconds=60) as reader:
+    with Reader(tmp_path_factory.mktemp("media"), seconds=300) as reader:
 
         def checked(name):
             result = reader.read(name)
