@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .downloads import Download, download, is_address
+from .downloads import download, is_address
 from .errors import HfRltError
 from .video_index import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
 from .video_stream import NO_LIMITS, REENCODE_HINT, Decoded, Limits, Source, decode, name_of, open_stream, to_rgb
@@ -42,7 +42,7 @@ class VideoReader:
     ) -> None:
         self._source, self._index, self._limits = source, index, limits
         self._key = cache.key(source) if use_cache and index is None else None
-        self._download: Download | None = None
+        self._download: Any = None
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
         self._at_start = self._damaged = False
