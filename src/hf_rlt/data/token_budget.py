@@ -172,9 +172,6 @@ def batches_within(
         tokens: returns an item's tokens; by default those computed according to its `run_lengths`.
         max_items: largest length of a list.
         ahead: close a list after so many items did not fit; these come first in the next lists. 1 keeps the order.
-
-    Raises:
-        HfRltError: if a limit is not positive.
     """
     if max_tokens < 1 or (max_items is not None and max_items < 1):
         raise HfRltError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
