@@ -194,7 +194,7 @@ def test_two_processes_take_the_steps_of_one_that_accumulates_and_go_on_where_th
 
 
 def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupted(finetune, rendered_digits, tmp_path):
-    options = (*AUGMENTED, "--max_steps", "7", "--max_tokens_per_batch", "350", "--gradient_accumulation_steps", "2")
+    options = (*AUGMENTED, "--max_steps", "7", "--max_tokens_per_batch", "380", "--gradient_accumulation_steps", "2")
     options += ("--save_strategy", "steps", "--save_steps", "1", "--mixup", "0.8", "--drop_path_rate", "0.3")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     made = train(finetune, words(rendered_digits, whole, *options))

@@ -53,9 +53,7 @@ def from_file(
         label_file: JSON object from class name to index (Something-Something's `labels.json`), which fixes the order.
 
     Raises:
-        HfRltError: if a line cannot be parsed, a file, column, key or label is missing, a label is unknown, a video has
-            two labels, or none of the videos exists.
-        OSError: if a file cannot be read.
+        HfRltError: if the file cannot be understood, labels contradict each other, or none of the videos exists.
 
     Source: the annotation files of Kinetics-400/600/700 and Something-Something V2 as their authors publish them.
     """

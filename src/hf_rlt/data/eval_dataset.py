@@ -87,7 +87,7 @@ def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray
         cropped = processor.center_crop(torch.from_numpy(frames).movedim(-1, -3), size)
         return cropped.movedim(-3, -1).numpy()
     height, width = size["height"], size["width"]
-    corners = view_crops(*frames.shape[2:4], height, width, num_crops)
+    corners = view_crops(frames.shape[2], frames.shape[3], height, width, num_crops)
     crops = [frames[:, :, top : top + height, left : left + width] for top, left in corners]
     return np.stack(crops, axis=1).reshape(-1, *crops[0].shape[1:])
 

@@ -14,10 +14,10 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from ..errors import HfRltError
 
-# Clips are sorted as if each had up to this share more tokens, so that other clips meet in every epoch. Where they do
-# not fit that way, they are sorted more strictly; the number of batches is chosen so that strict sorting always fits.
+# Clips are sorted as if each had up to this share more tokens, so that other clips meet in every epoch. If they do not fit
+# that way, they are sorted more strictly; the number of batches is chosen so that strict sorting always fits.
 NOISE = (0.5, 0.2, 0.05, 0.0)
-MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # accepted for the sake of the most noise
+MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # accepted so that the most noise fits
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +172,6 @@ def batches_within(
         tokens: returns an item's tokens; by default those computed according to its `run_lengths`.
         max_items: largest length of a list.
         ahead: close a list after so many items did not fit; these come first in the next lists. 1 keeps the order.
-
-    Raises:
-        HfRltError: if a limit is not positive.
     """
     if max_tokens < 1 or (max_items is not None and max_items < 1):
         raise HfRltError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
