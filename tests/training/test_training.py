@@ -16,7 +16,7 @@ from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVide
 from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
 from hf_rlt.data.token_samplers import TokenRebalanceSampler, quadratic_cost, waited_share
 from hf_rlt.inference.measure import analytic_flops
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 from hf_rlt.training.checkpoints import CheckpointError, newest_checkpoint
 from hf_rlt.training.trainer import RLTTrainer, parameter_groups, scaled_learning_rate
 

@@ -53,7 +53,7 @@ from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..models.video_processing_rlt import RLTVideoProcessor
-from ..tokens.count_clips import count_tokens
+from ..tokens import count_tokens
 from .arguments import DataArguments, ModelArguments, RecipeArguments, given_names, parse
 from .checkpoints import CheckpointError, check_output_dir
 from .recipes import DIGITS, make_augmentation, make_collator, platform, recipe, settle
@@ -253,7 +253,7 @@ def count(clips: VideoList, processor: RLTVideoProcessor, data: DataArguments, a
             return count_tokens(clips, processor, workers, data.on_bad_video, progress=show)
 
     tokens = from_first_process(args, find)
-    clips.bad.copy_(torch.from_numpy(tokens == 0))
+    clips.unreadable_mask.copy_(torch.from_numpy(tokens == 0))
     return tokens
 
 
@@ -419,8 +419,8 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
         print(f", {1 / max(train['train_steps_per_second'], 1e-9):.3f} s/step")
     for title, data in {"training": trainer.train_dataset, "validation": final_data}.items():
         bad = data.unreadable() if isinstance(data, (TrainDataset, EvalDataset)) else []
-        if isinstance(data, TrainStream) and data.bad_count:
-            print(f"Skipped, cannot be read           {int(data.bad_count)} videos of the stream, named above")
+        if isinstance(data, TrainStream) and data.unreadable_count:
+            print(f"Skipped, cannot be read           {int(data.unreadable_count)} videos of the stream, named above")
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             print(
