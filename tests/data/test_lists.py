@@ -10,7 +10,7 @@ import pytest
 from hf_rlt.data import from_folder
 from hf_rlt.data.file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES
 from hf_rlt.data.video_list import find_videos, label_indices
-from hf_rlt.inference.predict import listed
+from hf_rlt.inference.predict import video_paths as listed
 from hf_rlt.tokens import find
 
 LEFT_BEHIND = [
