@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from hf_rlt.data import EvalDataset
+from hf_rlt.data.hub_datasets import load_videos
 from hf_rlt.errors import HfRltError
 from hf_rlt.hub.repo_config import read_config
-from hf_rlt.data.hub_datasets import load_videos
 from hf_rlt.inference.loading import load
 
 from .common.accuracy import Setting, curve, equal_token_settings, evaluate, mean_tokens, rlt_settings

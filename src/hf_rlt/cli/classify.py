@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from .console import print_line, spinner
-from .options import AsJson, FrameStride, Fps, Model, NumFrames, Threshold, TopK, load_model
+from .options import AsJson, Fps, FrameStride, Model, NumFrames, Threshold, TopK, load_model
 
 if TYPE_CHECKING:
     from ..inference.runner import Prediction

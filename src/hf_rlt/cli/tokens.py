@@ -40,7 +40,8 @@ def tokens(
     videos: Annotated[list[str], typer.Argument(help="Videos, and folders, searched with all their subfolders.")],
     threshold: Thresholds = THRESHOLDS,
     fps: Annotated[
-        list[float] | None, typer.Option(help="Frames per second of a clip, instead of --frame-stride. May be repeated.")
+        list[float] | None,
+        typer.Option(help="Frames per second of a clip, instead of --frame-stride. May be repeated."),
     ] = None,
     num_clips: NumClips = 1,
     model: OptionalModel = None,

@@ -151,15 +151,17 @@ class Reader:
     cores: tuple[int, ...] | None = None
 
     def __call__(self, job: VideoJob) -> int:
+        """Decode one video."""
         if self.cores is not None:
             os.sched_setaffinity(0, self.cores)
         assert job.slot is not None
         source = job.video if self.rows is None else self.rows[job.index]
+        name = job.video or f"video {job.index}"
         frames, runs = self.views.read(source, job.index)
         for slot, found in zip(self.slots[job.slot], (torch.as_tensor(frames), runs), strict=True):
             if found.shape != slot.shape or found.dtype != slot.dtype:
                 raise HfRltError(
-                    f"{job.video}: expected {slot.dtype} views of {tuple(slot.shape)}, the processor made {found.dtype} "
+                    f"{name}: expected {slot.dtype} views of {tuple(slot.shape)}, the processor made {found.dtype} "
                     f"of {tuple(found.shape)}: leave do_center_crop on, and its frames as they are."
                 )
             slot.copy_(found)
@@ -198,7 +200,7 @@ class Decoder:
         self._reader = Reader(views, self.slots, rows, cores)
 
     def decoded(self, tasks: Iterable[Task]) -> Iterator[Task]:
-        """Yield tasks, whose item is a `VideoJob`, with their results: computed tokens (its slot is filled), or `Failure`."""
+        """Yield tasks of `VideoJob`s with their results: the number of computed tokens (the slot is filled) or `Failure`."""
         decoded = map_ordered(
             map(self._placed, tasks),
             self._reader,

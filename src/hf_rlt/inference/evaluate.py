@@ -52,6 +52,7 @@ class ClipMetrics:
         self._metric = VideoAccuracy()
 
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Compute the metrics of (logits, shares of tokens) and labels."""
         scores, tokens = prediction.predictions
         labels = prediction.label_ids
         if (labels < 0).all():

@@ -96,4 +96,3 @@ def _missing_head(name: str, model: Any, loading: dict[str, Any]) -> list[str]:
             f"many, such as {min(odd)}): was the file edited?"
         )
     return sorted(key for key in loading["missing_keys"] if not key.startswith(f"{model.base_model_prefix}."))
-

@@ -91,9 +91,7 @@ def launched_rank() -> tuple[Rank, torch.device]:
     return Rank(state.process_index, state.num_processes, state.wait_for_everyone, gather_object), state.device
 
 
-def decoder_for(
-    views: ViewConfig, options: Options, ranks: int = 1, rows: Sequence[Any] | None = None
-) -> Decoder:
+def decoder_for(views: ViewConfig, options: Options, ranks: int = 1, rows: Sequence[Any] | None = None) -> Decoder:
     """Return a decoder that keeps two batches ready while one is computed and another one is filled."""
     workers = options.num_workers
     if workers is None:

@@ -57,7 +57,8 @@ def predict(
     Args:
         videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) with a path on
             each line.
-        network, processor: as `hf_rlt.inference.loading.load` returns them, on the device.
+        network: as `hf_rlt.inference.loading.load` returns it, on the device.
+        processor: of the model.
         folder: where to write predictions.
         options: see `Options`.
         share: which of several processes this is.

@@ -213,4 +213,3 @@ def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
 def _missing(video: str) -> Record:
     problem = "came or changed while the others were computed: run the same command again."
     return {"video": written_name(video), "size": 0, "mtime_ns": 0, "error": problem}
-

@@ -98,7 +98,7 @@ class Runner:
         scores = self._scores(found["logits"]) if self.classifies else nothing
         features = found["features"].unbind() if self.features else nothing
         rows = zip(scores, logits, computed, pending.tokens_left, features, strict=True)
-        return [Prediction(*first, pending.tokens, feature) for *first, feature in rows]
+        return [Prediction(*row[:4], pending.tokens, row[4]) for row in rows]
 
     def _batch(self, parts: Sequence[Tensor]) -> Tensor:
         """Stack tensors on the device."""
