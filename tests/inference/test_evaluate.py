@@ -158,9 +158,11 @@ def test_two_processes_give_the_result_of_one(folder, with_a_missing_video):
     assert (printed["clips"], printed["unreadable"]) == (8, 1)
 
 
-def test_rows_of_a_data_set_are_read_where_they_are_decoded(model, clips, digits_processor):
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_rows_of_a_data_set_are_read_where_they_are_decoded(model, clips, digits_processor, num_workers):
     rows = tuple({"path": None, "bytes": path.read_bytes()} for path in clips.sources)
-    result = evaluate_model(model, digits_processor, VideoList(rows, clips.labels, clips.names), Options(num_workers=1))
+    listed = VideoList(rows, clips.labels, clips.names)
+    result = evaluate_model(model, digits_processor, listed, Options(num_workers=num_workers))
     assert_same(result, evaluate_model(model, digits_processor, clips, HERE))
 
 
@@ -208,7 +210,9 @@ def test_a_threshold_and_bfloat16_can_be_chosen(folder, rendered_digits):
         (("DATA", "MODEL", "--on-bad-video", "ignore"), "Expected on_bad_video to be one of"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_code_2(folder, model, digits_processor, rendered_digits, tmp_path, words, message):
+def test_a_users_mistake_is_one_line_and_code_2(
+    folder, model, digits_processor, rendered_digits, tmp_path, words, message
+):
     for name in ("ENCODER", "TORN"):
         if name in words:
             model.base_model.save_pretrained(tmp_path / name)

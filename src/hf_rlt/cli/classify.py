@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from .console import print_line, spinner
-from .options import AsJson, Fps, FrameStride, Model, NumFrames, Threshold, TopK, load_model
+from .options import AsJson, Fps, FrameStride, Model, NumFrames, Threshold, TopK, load_model, sampling_settings
 
 if TYPE_CHECKING:
     from ..inference.runner import Prediction
@@ -42,6 +42,7 @@ def classify(
     for clip in clips:
         if not clip.startswith(("http://", "https://")) and not Path(clip).is_file():
             raise HfRltError(f"{clip}: expected a video file, found none: check the path.")
+    sampling_settings(frame_stride, fps)  # raises if they contradict each other
     _check_folder(model)
     network, processor = load_model(model, threshold, num_frames, frame_stride, fps)
     runner = Runner(network.to(launched_rank()[1]), ViewConfig(processor), top_k)

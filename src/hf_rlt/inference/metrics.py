@@ -5,7 +5,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from ..errors import HfRltError
+from hf_rlt.errors import HfRltError  # not relative: `evaluate.load` copies this file
 
 IGNORED = -100
 _DESCRIPTION = "Top-1, top-k and mean-class accuracy of class scores; references of -100 are left out."
