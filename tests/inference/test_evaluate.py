@@ -136,8 +136,8 @@ def test_a_token_budget_changes_batches_and_not_the_result(model, clips, digits_
 def test_each_of_two_ranks_gets_the_result_of_one(model, clips, digits_processor):
     wanted, shares = evaluate_model(model, digits_processor, clips, HERE), []
     for number in range(2):  # the first pass only records what each rank would send
+        rank = Rank(number, 2, gather=lambda rows: shares.append(rows) or [])
         with pytest.raises(ValueError, match="None of the 8 videos"):
-            rank = Rank(number, 2, gather=lambda rows: shares.append(rows) or [])
             evaluate_model(model, digits_processor, clips, HERE, rank=rank)
     assert [[row[0] for row in rows] for rows in shares] == [[0, 2, 4, 6], [1, 3, 5, 7]]
     rank = Rank(1, 2, gather=lambda rows: [*shares[0], *rows])
