@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from .benchmark import benchmark
 from .card import card
 from .classify import classify
 from .console import TRACEBACK, user_errors
@@ -20,7 +21,7 @@ from .predict import predict
 from .tokens import tokens
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
-for command in (classify, predict, evaluate, tokens, draw, convert, card):
+for command in (classify, predict, evaluate, tokens, draw, convert, card, benchmark):
     app.command()(user_errors()(command))
 
 
