@@ -189,7 +189,7 @@ The weights are VideoMAE's as published; nothing was trained. That [{checkpoint.
 until then the numbers above are about another file.
 
 ```bash
-hf-rlt convert {checkpoint.base} {name}{uniform}
+hf-rlt convert {checkpoint.base} --output {name}{uniform}
 cp model_cards/{name}/README.md {name}/
 hf-rlt evaluate {name} VALIDATION --num-clips {clips} --num-crops {crops} --output-dir {name}
 hf-rlt card {name} --repo-id USER/{name} --dataset "{benchmark.name}" --evaluation {name}/evaluation.json --handler
