@@ -46,8 +46,8 @@ class TestClassifiers:
         weights, clips = layouts.finetuned(**changes), moving_clips(2)
         done = convert_original(wrap(weights), tmp_path / "out")
         # fc_norm's eps is 1e-5 in transformers and here (next test); all else is as in the original.
-        for definition in (layouts.videomae_logits, layouts.videomae2_logits):
-            expected = definition(weights, clips, head_eps=1e-5)
+        for version in (1, 2):
+            expected = layouts.videomae_logits(weights, clips, head_eps=1e-5, version=version)
             assert expected.abs().max() > 1
             assert difference(dense_logits(tmp_path / "out", clips), expected) < ROUNDING
         assert done.config["use_mean_pooling"] == ("norm" not in changes)
@@ -168,7 +168,7 @@ class TestLightning:
         logits = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path / "out").eval()(clips).logits
         assert difference(logits, layouts.rlt_logits(weights, clips, 0.1)) < ROUNDING
         if embedding:  # The caveat is real: with the authors' order of lengths their model computes something else.
-            assert difference(logits, layouts.rlt_logits(weights, clips, 0.1, lengths_as_authors=True)) > 1e-2
+            assert difference(logits, layouts.rlt_logits(weights, clips, 0.1, lengths_as_authors=True)) > 3e-3
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_the_authors_training_settings_are_passed_over_unread(self, tmp_path, monkeypatch, zipped):
@@ -234,45 +234,3 @@ class TestPretrained:
         done = convert_original(weights, tmp_path / "out")
         assert done.kind.endswith("encoder without a head")
         assert any(note.startswith("Dropped fc_norm.bias, fc_norm.weight") for note in done.notes)
-
-
-class TestLabels:
-    @pytest.mark.parametrize(
-        ("name", "content"),
-        [
-            ("l.txt", "ä\nb c\nc\nd\ne\n"),
-            ("l.json", '["ä", "b c", "c", "d", "e"]'),
-            ("l.json", '{"1": "b c", "0": "ä", "2": "c", "3": "d", "4": "e"}'),
-            ("l.json", '{"b c": 1, "ä": "0", "c": 2, "d": 3, "e": 4}'),
-        ],
-        ids=["text", "list", "index to name", "name to index"],
-    )
-    def test_names_from_a_file(self, tmp_path, name, content):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-        done = convert_original({"model": WEIGHTS}, tmp_path / "out", labels=tmp_path / name)
-        config = RLTVideoMAEConfig.from_pretrained(tmp_path / "out")
-        assert config.id2label == {0: "ä", 1: "b c", 2: "c", 3: "d", 4: "e"}
-        assert config.label2id["b c"] == 1
-        assert not any("LABEL_" in note for note in done.notes)
-
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("l.txt", b"a\nb\n", "expected 5 class names.*found 2"),
-            ("l.txt", b"a\nb\nc\nd\na\n", "'a' 2 times"),
-            ("l.txt", b"a\nb\n\nd\ne\n", "an empty one"),
-            ("l.txt", b"\xff\xfe\x00", "expected text in UTF-8"),
-            ("l.json", b"{", "expected a JSON file"),
-            ("l.json", b'{"0": "a", "2": "b"}', "a dictionary from 0, 1, 2"),
-            ("l.json", b"3", "expected a JSON list"),
-            ("l.json", b'["a", "b", "c", "d", ["e"]]', "expected a JSON list of class names"),
-        ],
-    )
-    def test_other_files_are_refused(self, tmp_path, name, content, message):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=message):
-            convert_original({"model": WEIGHTS}, tmp_path / "out", labels=tmp_path / name)
-
-    def test_an_encoder_has_none(self, tmp_path):
-        with pytest.raises(ValueError, match="has no classifier"):
-            convert_original(layouts.pretrained(), tmp_path / "out", labels="l.txt")

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from helpers import reference_layouts as layouts
-from helpers.checkpoints import convert_original, prefixed, save, save_stock, settings
-from hf_rlt.conversion import ConversionSettings, convert
+from helpers.checkpoints import prefixed, save, save_stock, settings
+from hf_rlt.conversion import convert
 from hf_rlt.conversion.weight_files import read_weights
 
 WEIGHTS = layouts.finetuned()
@@ -141,27 +141,6 @@ def test_other_files_are_refused(tmp_path, make, message):
     assert os.listdir(tmp_path) == ["w.pth"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"num_attention_heads": None}, r"its width is 24.*--num-attention-heads"),
-        ({"num_attention_heads": 5}, "5 attention heads do not divide its width 24"),
-        ({"pooling": "first"}, "was trained with pooling 'mean'"),
-        ({"dtype": "float16"}, r"not finite: these weights overflow in torch\.float16"),
-    ],
-)
-def test_settings_that_are_needed_or_contradict(tmp_path, changes, message):
-    weights = {**WEIGHTS, "head.weight": WEIGHTS["head.weight"] * 1e6}
-    with pytest.raises(ValueError, match=message):
-        convert_original({"model": weights}, tmp_path / "out", **changes)
-
-
-def test_settings_of_no_meaning():
-    for name, value in {"num_frames": 0, "dtype": "int8", "pooling": "max", "threshold": "high"}.items():
-        with pytest.raises(ValueError, match=f"Expected {name} "):
-            ConversionSettings(**{name: value})
-
-
 LEGACY = b"".join(pickle.dumps(each, protocol=2) for each in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 NESTED = b"\x80\x02}K\x01" + b"q\x01h\x01\x86" * 60 + b"K\x01s."  # a key of 2^60 numbers
 COPIES = b"\x80\x02](" + b"N" * 100_000 + b"eq\x00\x85q\x010c__builtin__\nset\nq\x02" + b"h\x02h\x01R" * 100_000 + b"."
@@ -220,17 +199,17 @@ LONG = b"\x80\x02" + b"]" * (5 << 20)
 BOMBS = {
     "compressed pickle": (
         zipped(pickle.dumps([0] * 4_000_000, 2), compression=zipfile.ZIP_DEFLATED),
-        "files that are not compressed, as torch.save writes them, found archive/data.pkl of 8,",
+        "not compressed, .* found 8,.* bytes of files in",
     ),
     "compressed weight": (
         zipped(declaring(1 << 20), compression=zipfile.ZIP_BZIP2, weight=bytes(4 << 20)),
-        "files that are not compressed",
+        "not compressed",
     ),
-    "files over one another": (overlapping, "files of at most its own .* bytes in it"),
-    "endless directory": (longer_directory, "expected a list of at most 16 MiB"),
+    "files over one another": (overlapping, "each once"),
+    "endless directory": (longer_directory, "expected at most 16 MiB"),
     "storage beyond its file": (zipped(declaring(10**12), weight=b"1234"), "4,000,000,000,000 bytes"),
     "storage that is not there": (legacy(declaring(10**12)), "found 4,000,000,000,000"),
-    "long pickle": (zipped(LONG), "at most 1,048,576 bytes, found one of 5,"),
+    "long pickle": (zipped(LONG), "at most 1,048,576 bytes"),
     "long pickle, no archive": (legacy(LONG), "at most 1,048,576 b"),
     "nested key": (zipped(NESTED), "a pickle of more than 8,388,608 copies"),
     "nested key, no archive": (legacy(NESTED), "a pickle of more than 8,388,608 copies"),

@@ -27,11 +27,7 @@ def check_clip(frames: int, height: int, width: int) -> np.ndarray:
 
 @torch.no_grad()
 def check(opened: LoadedSource, folder: Path) -> list[str]:
-    """Return what was found to be equal, in words.
-
-    Args:
-        opened: the source, as it was written.
-        folder: what was written; it is opened again.
+    """Open a written folder again, compare it with its source, and return in words what is equal.
 
     Raises:
         HfRltError: if a weight or an output of the opened folder differs.

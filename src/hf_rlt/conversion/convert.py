@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+
 from ..errors import HfRltError
 from ..hub.repo_config import is_hub_id
 from .checks import check
@@ -85,7 +87,10 @@ def convert(
     """
     target = check_out(out, Path(source), overwrite)
     on_progress("Reading the source")
-    opened = _open(str(source), settings or ConversionSettings())
+    try:
+        opened = _open(str(source), settings or ConversionSettings())
+    except StrictDataclassError as error:  # a configuration's, around the reason
+        raise HfRltError(f"{source}: {error.__cause__ or error}") from error
     with model_dir(target) as written:
         on_progress("Writing")
         opened.model.save_pretrained(written)

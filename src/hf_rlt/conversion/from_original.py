@@ -29,10 +29,6 @@ LENGTH_EMBEDDING_NOTE = (
 def open_original(path: str | Path, settings: ConversionSettings) -> LoadedSource:
     """Return the model in a file of weights, with a processor that normalises as the source's own loaders do.
 
-    Args:
-        path: a `.pth`, `.ckpt`, `.bin`, `.pt` or `.safetensors` file.
-        settings: what the file does not tell.
-
     Raises:
         HfRltError: if the file cannot be read, holds code, or other weights than exactly those of one known layout.
         OSError: if there is no such file.

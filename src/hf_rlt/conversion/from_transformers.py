@@ -35,11 +35,7 @@ PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json",
 
 
 def open_folder(name: str, settings: ConversionSettings) -> LoadedSource:
-    """Return the model and processor of a folder or Hub repository.
-
-    Args:
-        name: folder or Hub id of a VideoMAE or RLT-VideoMAE: classifier, bare encoder, or pre-trained with decoder.
-        settings: what is to be changed.
+    """Return the model and processor of a folder or Hub id: classifier, bare encoder, or pre-trained with decoder.
 
     Raises:
         HfRltError: if it is something else, a setting contradicts it, or a weight is missing, unexpected or misshapen.

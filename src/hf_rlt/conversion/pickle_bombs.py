@@ -17,10 +17,8 @@ MAX_PICKLE = 1 << 20  # bytes; ViT-g's with its optimizer's state has 280,000
 MAX_DIRECTORY = 16 << 20  # bytes of an archive's directory, which lists one file per weight
 MAX_COPIES = 8 << 20  # numbers, characters, ... that the calls in a pickle are given
 LEGACY_PICKLES = 5  # at the start of files from before torch 1.6: three short ones, the content, a list of storages
-ITEM_SIZES = {
-    **{"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Long": 8, "Float": 4, "Int": 4},
-    **{"Half": 2, "BFloat16": 2, "Short": 2},
-}
+ITEM_SIZES = {"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Long": 8, "Float": 4, "Int": 4}
+ITEM_SIZES |= {"Half": 2, "BFloat16": 2, "Short": 2}
 
 
 def check_pickle(path: Path) -> set[str]:
@@ -49,28 +47,24 @@ def _check_archive(path: Path, stream: BinaryIO) -> set[str]:
     stream.seek(max(size - (1 << 16) - 22, 0))
     _, _, end = stream.read().rpartition(b"PK\x05\x06")
     if int.from_bytes(end[8:12], "little") > MAX_DIRECTORY:
-        raise _refused(
-            path, f"expected a list of at most {MAX_DIRECTORY >> 20} MiB of the files in it, found a longer one"
-        )
+        raise _refused(path, f"expected at most {MAX_DIRECTORY >> 20} MiB of names of the files in it, found more")
     names = set()
     with zipfile.ZipFile(stream) as archive:
-        listed = archive.infolist()
-        entries = {entry.filename: entry for entry in listed}
-        for entry in listed:
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                held = f"{entry.filename} of {entry.file_size:,} bytes in {entry.compress_size:,}"
-                raise _refused(path, f"expected files that are not compressed, as torch.save writes them, found {held}")
-        total = sum(entry.file_size for entry in listed)
-        if total > size or len(entries) < len(listed):
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        total = sum(entry.file_size for entry in archive.infolist())
+        compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values())
+        if total > size or compressed or len(entries) < len(archive.infolist()):
             raise _refused(
-                path, f"expected files of at most its own {size:,} bytes in it, found {total:,} in some twice"
+                path,
+                f"expected files in it that are not compressed, each once, as torch.save writes them, found {total:,} bytes "
+                f"of files in its own {size:,}",
             )
         for name in [name for name in entries if name.endswith("data.pkl")]:
             if entries[name].file_size > MAX_PICKLE:
-                raise _too_long(path, entries[name].file_size)
-            walked = _PickleWalk(path, io.BytesIO(archive.read(name)))
-            names |= walked.names
-            for key, needed in walked.storages.items():
+                raise _too_long(path)
+            walk = _PickleWalk(path, io.BytesIO(archive.read(name)))
+            names |= walk.names
+            for key, needed in walk.storages.items():
                 record = entries.get(f"{name.removesuffix('data.pkl')}data/{key}")
                 there = 0 if record is None else record.file_size
                 if needed > there:
@@ -85,20 +79,18 @@ def _check_legacy(path: Path, stream: BinaryIO) -> set[str]:
     size, needed, names = path.stat().st_size, 0, set()
     for _ in range(LEGACY_PICKLES):
         try:
-            walked = _PickleWalk(path, start)
-        except ValueError:  # pickletools' error at an early end
-            if size > MAX_PICKLE and not start.read(1):
-                raise _too_long(path, size) from None
-            raise
-        names |= walked.names
-        needed += sum(walked.storages.values())
+            walk = _PickleWalk(path, start)
+        except ValueError as error:  # pickletools' error at an early end
+            raise error if isinstance(error, HfRltError) or size <= MAX_PICKLE else _too_long(path) from None
+        names |= walk.names
+        needed += sum(walk.storages.values())
         if needed > size:
             raise _refused(path, f"expected weights of at most its own {size:,} bytes, found {needed:,}")
     return names
 
 
-def _too_long(path: Path, size: int) -> HfRltError:
-    return _refused(path, f"expected a list of weights of at most {MAX_PICKLE:,} bytes, found one of {size:,} or less")
+def _too_long(path: Path) -> HfRltError:
+    return _refused(path, f"expected a list of weights of at most {MAX_PICKLE:,} bytes, found a longer one")
 
 
 def _refused(path: Path, what: str) -> HfRltError:
@@ -111,7 +103,7 @@ class _Item:
     __slots__ = ("size", "value")
 
     def __init__(self, value: Any, size: int) -> None:
-        self.value, self.size = value, min(size, MAX_COPIES + 1)
+        self.value, self.size = value, size
 
 
 class _PickleWalk:
@@ -123,28 +115,30 @@ class _PickleWalk:
 
     def __init__(self, path: Path, stream: io.BytesIO) -> None:
         self.names: set[str] = set()
-        self.storages: dict[str, int] = {}
+        self.storages: dict[str, int] = {}  # bytes by key
         self.copies = 0
         stack: list[_Item] = []
         marks: list[int] = []
         memo: dict[Any, _Item] = {}
         for code, argument, _ in pickletools.genops(stream):
-            if code.name == "MARK":
+            before = code.stack_before
+            if argument is None and not before and code.name != "MARK":
+                stack.append(_Item(None, 1))
+            elif code.name == "MARK":
                 marks.append(len(stack))
             elif code.name in ("BINGET", "LONG_BINGET"):
                 stack.append(memo[argument])
             elif code.name in ("BINPUT", "LONG_BINPUT"):
                 memo[argument] = stack[-1]
-            elif not code.stack_before:
-                stack += [self._constant(code.name, argument)] if code.stack_after else []
-            else:
-                before = code.stack_before
+            elif before:
                 has_mark = pickletools.markobject in before
                 first = marks.pop() - before.index(pickletools.markobject) if has_mark else len(stack) - len(before)
                 taken = stack[first:]
                 stack[first:] = [self._combined(code.name, taken)] if code.stack_after else []
                 if self.copies > MAX_COPIES:
                     raise _refused(path, f"expected weights, found a pickle of more than {MAX_COPIES:,} copies")
+            elif code.stack_after:
+                stack.append(self._constant(code.name, argument))
         if "builtins.bytearray" in self.names:
             raise _refused(path, "expected weights, found a bytearray, which can have any size")
 
@@ -156,20 +150,18 @@ class _PickleWalk:
 
     def _combined(self, code: str, taken: list[_Item]) -> _Item:
         """Return what an instruction makes of the things that it takes from the stack."""
-        size = 1 + sum(item.size for item in taken)
+        size = min(1 + sum(item.size for item in taken), MAX_COPIES + 1)
         if code in ("REDUCE", "NEWOBJ"):
             self.copies += size
             return _Item(None, 3 * size)  # the most that _codecs.encode makes of bytes, for "quopri"
         if code == "BINPERSID":
-            self._add_storage(taken[0].value)
+            pid = [item.value for item in taken[0].value]
+            if len(pid) >= 5:  # "storage", type, key, device, number of items
+                kind = pid[1].removeprefix("torch.").removesuffix("Storage")
+                self.storages[str(pid[2])] = pid[4] * ITEM_SIZES.get(kind, 1)
         elif not code.startswith("TUPLE"):  # the first one is changed in place
             hashed_or_copied = {"SETITEM": taken[1::2], "SETITEMS": taken[1::2], "BUILD": taken[1:]}.get(code, [])
             self.copies += sum(item.size for item in hashed_or_copied)
-            taken[0].size = min(size, MAX_COPIES + 1)
+            taken[0].size = size
             return taken[0]
         return _Item(tuple(taken), size)
-
-    def _add_storage(self, pid: Any) -> None:
-        if isinstance(pid, tuple) and len(pid) >= 5 and isinstance(pid[4].value, int):
-            kind = str(pid[1].value).removeprefix("torch.").removesuffix("Storage")
-            self.storages[str(pid[2].value)] = pid[4].value * ITEM_SIZES.get(kind, 1)

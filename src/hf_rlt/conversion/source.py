@@ -58,7 +58,7 @@ class ConversionSettings:
         for name in ("num_frames", "image_size", "num_attention_heads", "frame_stride"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise HfRltError(f"Expected {name} >= 1, received {getattr(self, name)}.")
-        if isinstance(self.threshold, str) and self.threshold != "model":
+        if self.threshold != self.threshold or (isinstance(self.threshold, str) and self.threshold != "model"):  # NaN
             raise HfRltError(f'Expected threshold to be a number, None or "model", received {self.threshold!r}.')
 
     def changed_threshold(self) -> dict[str, Any]:

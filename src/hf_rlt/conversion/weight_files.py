@@ -42,8 +42,7 @@ class _Setting:
 def read_weights(path: str | Path) -> NamedWeights:
     """Return the weights of a `.safetensors` file or of one that `torch.save` wrote (`.pth`, `.ckpt`, `.bin`, ...).
 
-    `torch.load(weights_only=True)` reads tensors, containers, numbers and text. Training settings become empty
-    placeholders; a file with any other object is refused.
+    Training settings become empty placeholders; a file with any other object than tensors and containers is refused.
 
     Raises:
         HfRltError: if the file cannot be read, holds code, or no weights; nothing in it was executed.
