@@ -154,7 +154,7 @@ def test_an_edited_config_is_one_line(tmp_path, changes, message):
     for arguments in (
         ["classify", CLIP, "--model", folder],
         ["tokens", CLIP, "--model", folder],
-        ["convert", folder, tmp_path / "out"],
+        ["convert", folder, "--output", tmp_path / "out"],
         ["card", folder, "--output", tmp_path / "card.md"],
     ):
         done = CliRunner().invoke(app, list(map(str, arguments)))
