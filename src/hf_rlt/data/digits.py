@@ -35,20 +35,12 @@ NOISE = 1.5  # standard deviation of the sensor noise, in grey levels; RLT's def
 
 @dataclass(frozen=True)
 class DigitsSettings:
-    """What to render; the same settings always give the same pixels.
+    """What to render; the same settings always give the same pixels."""
 
-    Attributes:
-        train_clips: clips in `train/`, spread evenly over the classes.
-        validation_clips: clips in `validation/`.
-        frames: frames per clip, at 25 fps.
-        side: width and height of a frame in pixels, even.
-        seed: seeds everything random.
-    """
-
-    train_clips: int = 1600
+    train_clips: int = 1600  # spread evenly over the classes
     validation_clips: int = 320
-    frames: int = 32
-    side: int = 64
+    frames: int = 32  # per clip, at 25 fps
+    side: int = 64  # width and height of a frame, even
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,8 +74,7 @@ def render_digits(
     Raises:
         HfRltError: if the folder holds something else, or scikit-learn is missing.
     """
-    folder = Path(folder) if folder is not None else default_folder()
-    settings = settings or DigitsSettings()
+    folder, settings = Path(folder or default_folder()), settings or DigitsSettings()
     if _is_complete(folder, settings):
         return folder
     if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
@@ -117,8 +108,8 @@ def _signature(settings: DigitsSettings) -> dict:
 
 
 def _render_all(folder: Path, settings: DigitsSettings, progress: Callable[[int, int], None] | None) -> None:
-    counts = {"train": settings.train_clips, "validation": settings.validation_clips}
-    clips = [(split, index) for split in SPLITS for index in range(counts[split])]
+    counts = (settings.train_clips, settings.validation_clips)
+    clips = [(split, index) for split, number in zip(SPLITS, counts, strict=True) for index in range(number)]
     for done, (split, index) in enumerate(clips, start=1):
         name = CLASSES[index % len(CLASSES)]
         path = folder / split / name / f"{index:05d}.mp4"

@@ -82,10 +82,8 @@ def warn_of_equal_crops(processor: Any, num_crops: int) -> None:
 def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray:
     """Crop frames `(clips, F, H, W, 3)` uint8 to views `(clips x num_crops, F, H', W', 3)` uint8, clip by clip.
 
-    Args:
-        processor: an `RLTVideoProcessor`.
-        frames: as `processor.decode(..., resized=True)` returns them.
-        num_crops: crops along the longer side; 1 is the processor's own.
+    The frames are those of `processor.decode(..., resized=True)`. A single crop is the processor's own; several are spread
+    along the longer side.
     """
     size = processor.crop_size
     if num_crops == 1:

@@ -13,13 +13,9 @@ from .video_list import VideoList, from_folder, label_indices, quoted
 def from_hub(
     dataset_name: str, split: str, config_name: str | None = None, names: list[str] | None = None
 ) -> VideoList:
-    """List the videos of one split of a Hub data set.
+    """List the videos of one split of a Hub data set or local folder with a `Video` and a `label` column.
 
-    Args:
-        dataset_name: Hub id or local folder, with a `Video` column and a `label` column (text or `ClassLabel`).
-        split: name of the split.
-        config_name: the data set's configuration, if it has several.
-        names: class names to use, those of the training set.
+    Labels are text or a `ClassLabel`. `names` are the class names to use, those of the training set.
 
     Raises:
         HfRltError: if the data set cannot be loaded, or lacks the split or one of the columns.
@@ -36,21 +32,14 @@ def from_hub(
 
 
 class ClipStream:
-    """The videos of one split of a Hub data set, one after the other, without downloading it first.
+    """Streams what `from_hub` lists, without downloading it first; text labels need `names`.
 
     `datasets` divides the files among the workers of a `DataLoader`.
 
-    Attributes:
-        names: class names.
-
     Args:
-        dataset_name, split, config_name: as for `from_hub`.
-        names: as for `from_hub`; needed for text labels.
+        dataset_name, split, config_name, names: as for `from_hub`.
         shuffle_buffer: number of rows to draw from at random; 0 keeps the order.
         seed: seeds the shuffling.
-
-    Raises:
-        HfRltError: as `from_hub` does, and for text labels without `names`.
     """
 
     def __init__(

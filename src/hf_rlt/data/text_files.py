@@ -19,7 +19,7 @@ def read_text(path: str | Path, file_names: bool = False) -> str:
 
     Args:
         path: a regular file.
-        file_names: whether it lists file names, which need not be UTF-8: other bytes are kept, as by `os.fsdecode`.
+        file_names: keep bytes that are not UTF-8, as `os.fsdecode` does.
 
     Raises:
         HfRltError: if it is not such a text; names the line.
@@ -48,12 +48,7 @@ def read_text(path: str | Path, file_names: bool = False) -> str:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        HfRltError: if it is not JSON in UTF-8, or an object in it has a key twice.
-        OSError: if it cannot be read.
-    """
+    """Read a JSON file in which no object has a key twice; raises as `read_text` does."""
     text = read_text(path)
     try:
         return json.loads(text, object_pairs_hook=_unique)

@@ -3,6 +3,7 @@
 
 import heapq
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -24,12 +25,11 @@ logger = logging.getLogger(__name__)
 class TokenBudgetSampler(BatchRebalanceSampler):
     """Batch sampler for training: no batch computes more than `max_tokens`, each clip comes once per epoch.
 
-    Shuffle, sort by tokens with some noise, give each clip to the batch that has the fewest so far. Batches end up about
-    equally full:
+    Shuffle, sort by tokens with some noise, then give each clip to the emptiest batch so far; all end up about as full:
 
-        sorted     9 8 7 6 5 4 3 2        batch 0   9 4 2   = 15
-                                          batch 1   8 5 3   = 16
-                                          batch 2   7 6     = 13
+        sorted   9 8 7 6 5 4 3        batch 0   9 4 3  = 16
+                                      batch 1   8 5    = 13
+                                      batch 2   7 6    = 13
 
     The number of batches is the same in every epoch and a multiple of ranks x accumulation, so all ranks take equally
     many and every optimiser step is complete. The batches of a step are alike. One process that accumulates over n
@@ -77,7 +77,7 @@ class TokenBudgetSampler(BatchRebalanceSampler):
                 f"Expected at least {self.slots} readable clips, one for each of {ranks} processes x {accumulation} batches "
                 f"per step, received {len(self.clips)}: start fewer processes or accumulate less."
             )
-        self._check_oversize(oversize)
+        self._check_oversize(refuse=oversize == "raise")
         self.batches = self._number_of_batches()
         self.fill = float(np.minimum(self.sizes, max_tokens).sum() / (self.batches * max_tokens))
         self.clips_per_step = len(self.clips) * self.slots / self.batches
@@ -107,19 +107,13 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         ordered = [batch for step in steps for batch in batches[step * self.slots : (step + 1) * self.slots]]
         return [sorted(batch, key=place.__getitem__) for batch in ordered]
 
-    def _fill(self, order: np.ndarray, number: int, noise: float, generator: torch.Generator) -> list[list[int]] | None:
+    def _fill(self, clips: np.ndarray, number: int, noise: float, generator: torch.Generator) -> list[list[int]] | None:
         """Distribute clips over so many batches; None if a clip fits into none of them."""
-        ranking = self.sizes[order] * (1 + noise * torch.rand(len(order), generator=generator).numpy())
-        batches: list[list[int]] = [[] for _ in range(number)]
-        emptiest = [(0, batch) for batch in range(number)]
-        for clip in order[np.argsort(-ranking, kind="stable")].tolist():
-            total, batch = emptiest[0]
-            total += min(int(self.sizes[clip]), self.max_tokens)
-            if total > self.max_tokens:
-                return None
-            batches[batch].append(clip)
-            heapq.heapreplace(emptiest, (total, batch))
-        return batches
+        ranking = self.sizes[clips] * (1 + noise * torch.rand(len(clips), generator=generator).numpy())
+        clips = clips[np.argsort(-ranking, kind="stable")]
+        sizes = np.minimum(self.sizes[clips], self.max_tokens).tolist()
+        batches = balanced_groups(sizes, number, self.max_tokens)
+        return batches and [clips[batch].tolist() for batch in batches]
 
     def _number_of_batches(self) -> int:
         """Return the fewest batches that hold the clips however they are shuffled, or a few more for better shuffling."""
@@ -138,18 +132,29 @@ class TokenBudgetSampler(BatchRebalanceSampler):
     def _multiple(self, batches: int) -> int:
         return -(-batches // self.slots) * self.slots
 
-    def _check_oversize(self, oversize: str) -> None:
+    def _check_oversize(self, refuse: bool) -> None:
         large = np.flatnonzero(self.sizes > self.max_tokens)
-        if not len(large):
-            return
-        found = (
-            f"{len(large)} of {len(self.sizes)} clips have more than the {self.max_tokens} tokens of a batch, "
-            f"clip {large[0]} has {self.sizes[large[0]]}, the largest {self.sizes.max()}"
-        )
-        if oversize == "raise":
-            raise HfRltError(f"{found}: allow a batch at least as many.")
-        if self.rank == 0:
+        if len(large) and (refuse or self.rank == 0):
+            found = (
+                f"{len(large)} of {len(self.sizes)} clips have more than the {self.max_tokens} tokens of a batch, "
+                f"clip {large[0]} has {self.sizes[large[0]]}, the largest {self.sizes.max()}"
+            )
+            if refuse:
+                raise HfRltError(f"{found}: allow a batch at least as many.")
             logger.warning(f"{found}: each gets a batch of its own.")
+
+
+def balanced_groups(costs: Iterable[float], number: int, limit: float = math.inf) -> list[list[int]] | None:
+    """Put each item, in order, into the cheapest of `number` groups so far; None if one exceeds the limit there."""
+    groups: list[list[int]] = [[] for _ in range(number)]
+    cheapest = [(0.0, group) for group in range(number)]
+    for item, cost in enumerate(costs):
+        total, group = cheapest[0]
+        if total + cost > limit:
+            return None
+        groups[group].append(item)
+        heapq.heapreplace(cheapest, (total + cost, group))
+    return groups
 
 
 def batches_within(

@@ -1,12 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Trainer's balanced samplers, given token counts and the cost of packed clips, and a count of what batches compute."""
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
+
+from .token_budget import balanced_groups
 
 
 class TokenRebalanceSampler(BatchRebalanceSampler):
@@ -19,12 +20,9 @@ class TokenRebalanceSampler(BatchRebalanceSampler):
     Args:
         counts: computed tokens of each clip.
         batch_size: mean clips per rank and batch; a batch may hold more or fewer, a step does not.
-        ranks: number of processes.
-        rank: this process.
-        accumulation: batches per optimiser step.
         quadratic: see `quadratic_cost`.
-        seed: shuffles, together with the epoch.
         drop_last: leave out the last, incomplete step.
+        ranks, rank, accumulation, seed: as for `TokenBudgetSampler`.
     """
 
     def __init__(
@@ -49,13 +47,8 @@ class TokenRebalanceSampler(BatchRebalanceSampler):
         return sum(self._clip_cost(count) for _, count in group)
 
     def _balance_groups(self, sorted_pairs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-        groups: list[list[tuple[int, int]]] = [[] for _ in range(self.dp_size * self.grad_accum)]
-        cheapest = [(0.0, number) for number in range(len(groups))]
-        for index, count in sorted_pairs:
-            cost, number = cheapest[0]
-            groups[number].append((index, count))
-            heapq.heapreplace(cheapest, (cost + self._clip_cost(count), number))
-        return groups
+        groups = balanced_groups((self._clip_cost(count) for _, count in sorted_pairs), self.dp_size * self.grad_accum)
+        return [[sorted_pairs[item] for item in group] for group in groups or []]
 
 
 class TokenGroupedSampler(LengthGroupedSampler):

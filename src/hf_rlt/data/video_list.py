@@ -115,15 +115,10 @@ def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None =
 
     Links are followed, but each folder is entered only once. What file managers leave behind is skipped (see
     `file_names`), unless it is `folder` itself. Other files, except kinds that are common beside videos, are counted and
-    reported in one line at the end.
-
-    Args:
-        folder: where to begin.
-        on_error: called with the error of a folder that cannot be listed; such folders are skipped.
+    reported in one line at the end. Folders that cannot be listed are skipped; `on_error` gets the error.
     """
     entered: set[tuple[int, int]] = set()
-    found = False
-    hidden, skipped, example = "", 0, ""
+    found, hidden, skipped, example = False, "", 0, ""
     for where, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
         status = os.stat(where)
         if (status.st_dev, status.st_ino) in entered:
@@ -158,12 +153,9 @@ def _warn_once(line: str) -> None:
 def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList:
     """List the videos of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
 
-    Args:
-        folder: one subfolder per class.
-        names: class names to use instead, those of the training set.
-
     Raises:
-        HfRltError: if there is no such folder, no video, fewer than two classes, or a class that `names` lacks.
+        HfRltError: if there is no such folder, no video, fewer than two classes, or a class that `names`, those of the
+            training set, lacks.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -185,11 +177,7 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList
 
 
 def split_clips(clips: VideoList, fraction: float, seed: int = 0) -> tuple[VideoList, VideoList]:
-    """Hold out a random `fraction` of the videos, at least one; return (training, held-out), the same for a seed.
-
-    Raises:
-        HfRltError: if the fraction is not between 0 and 1, or there are fewer than two videos.
-    """
+    """Hold out a random `fraction` of the videos, at least one; return (training, held-out), the same for a seed."""
     if not 0 < fraction < 1 or len(clips) < 2:
         raise HfRltError(f"Expected 0 < fraction < 1 and two clips, received {fraction} and {len(clips)} clips.")
     order = list(range(len(clips)))

@@ -85,7 +85,7 @@ def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     first = next(frames)
     graph = av.filter.Graph()
     size = {"height": first.shape[0], "width": first.shape[1]}
-    source, split = graph.add_buffer(format="rgb24", time_base=HUNDREDTH, **size), graph.add("split")
+    source, split = graph.add_buffer(format=av.VideoFormat("rgb24"), time_base=HUNDREDTH, **size), graph.add("split")
     palette, sink = graph.add("palettegen", "stats_mode=full"), graph.add("buffersink")
     # Ordered dithering, unlike error diffusion, leaves what stands still as it is.
     mapper = graph.add("paletteuse", "dither=bayer:bayer_scale=4:diff_mode=rectangle")

@@ -95,12 +95,6 @@ def run_legend(tubelets: int, width: int, text: int = TEXT) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def threshold_label(threshold: float | None, computed: float) -> str:
-    """Return the label of a row: its threshold (None: dense) and the share of tokens it computes."""
-    name = "dense" if threshold is None else f"threshold {threshold:g}"
-    return f"{name}\n{100 * computed:.1f} % of\ntokens computed"
-
-
 def margin_for(text: int) -> int:
     """Return the width of the column of labels for letters of a height."""
     return MARGIN * text // TEXT

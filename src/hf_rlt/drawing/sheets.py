@@ -13,7 +13,7 @@ from ..errors import HfRltError
 from ..jobs.atomic import atomic_write
 from .animation import SUFFIXES, write_animation
 from .drawn_clip import DrawnClip
-from .overlays import GAP, TEXT, label_rows, run_legend, threshold_label
+from .overlays import GAP, TEXT, label_rows, run_legend
 
 SHEETS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG", "optimize": True},
@@ -82,7 +82,9 @@ def _labelled(clip: DrawnClip, shown: np.ndarray, heat: bool, count: str = "") -
     height, width = clip.frames.shape[1:3]
     text = min(max(height * TEXT // 224, 11), 3 * TEXT)
     rate = f"{count}\n{clip.fps:.4g} per second" if count else f"{clip.fps:.4g} frames\nper second"
-    labels = [threshold_label(*row) for row in zip(clip.thresholds, clip.computed, strict=True)]
+    names = ["dense" if threshold is None else f"threshold {threshold:g}" for threshold in clip.thresholds]
+    shares = [f"{100 * share:.1f} % of\ntokens computed" for share in clip.computed]
+    labels = [f"{name}\n{share}" for name, share in zip(names, shares, strict=True)]
     rows = [row[shown] for row in (clip.frames, *(clip.heat if heat else clip.greyed))]
     strip = min(len(shown) * (width + GAP) - GAP, 32 * text)
     legend = run_legend(clip.grid[0], strip, text) if heat else None

@@ -67,8 +67,7 @@ def map_ordered(
     """
     if not num_workers:
         return _map_here(tasks, function, on_done)
-    pool = _Pool(function, num_workers, queued)
-    return _map_in_pool(pool, tasks, on_done, window or 16 * num_workers, drain_on_interrupt)
+    return _Pool(function, num_workers, queued).map(tasks, on_done, window or 16 * num_workers, drain_on_interrupt)
 
 
 def _map_here(
@@ -79,31 +78,6 @@ def _map_here(
             task.result = call_safely(function, task.item)
             on_done(task)
         yield task
-
-
-def _map_in_pool(
-    pool: "_Pool", tasks: Iterable[Task], on_done: Callable[[Task], None], window: int, drain_on_interrupt: bool
-) -> Generator[Task, None, None]:
-    waiting, source, more = deque[Task](), iter(tasks), True
-    try:
-        while more or waiting:
-            while more and len(waiting) < window and pool.has_room():
-                task = next(source, None)
-                if task is None:
-                    more = False
-                    break
-                waiting.append(task)
-                if task.result is None:
-                    pool.start(task)
-            while waiting and waiting[0].result is not None:
-                yield waiting.popleft()
-            for task in pool.finished() if waiting else ():
-                on_done(task)
-    except KeyboardInterrupt:
-        yield from (task for task in waiting if drain_on_interrupt and task.result is not None)
-        raise
-    finally:
-        pool.close()
 
 
 class _Worker:
@@ -125,6 +99,30 @@ class _Pool:
         self.function, self.num_workers, self.queued = function, num_workers, queued
         self.workers: list[_Worker] = []
         self.answered = False
+
+    def map(
+        self, tasks: Iterable[Task], on_done: Callable[[Task], None], window: int, drain_on_interrupt: bool
+    ) -> Generator[Task, None, None]:
+        waiting, source, more = deque[Task](), iter(tasks), True
+        try:
+            while more or waiting:
+                while more and len(waiting) < window and self.has_room():
+                    task = next(source, None)
+                    if task is None:
+                        more = False
+                        break
+                    waiting.append(task)
+                    if task.result is None:
+                        self.start(task)
+                while waiting and waiting[0].result is not None:
+                    yield waiting.popleft()
+                for task in self.finished() if waiting else ():
+                    on_done(task)
+        except KeyboardInterrupt:
+            yield from (task for task in waiting if drain_on_interrupt and task.result is not None)
+            raise
+        finally:
+            self.close()
 
     def has_room(self) -> bool:
         return sum(len(worker.tasks) for worker in self.workers) < self.num_workers * self.queued

@@ -110,7 +110,7 @@ def count_video(video: Any, config: CountConfig) -> list[TokenCount]:
     return counts
 
 
-def clip_indices(index: VideoIndex, processor: RLTVideoProcessor, first: int = 0, **changes: Any) -> np.ndarray:
+def sample_clip(index: VideoIndex, processor: RLTVideoProcessor, first: int = 0, **changes: Any) -> np.ndarray:
     """Return the frames `(F,)` int64 that the processor, or one with `changes`, takes of a video from `first` on."""
     metadata = VideoMetadata(total_num_frames=index.num_frames - first, fps=index.fps)
     return processor.sample_frames(metadata, timestamps=index.timestamps[first:], **changes) + first
@@ -138,7 +138,7 @@ def _sample(index: VideoIndex, config: CountConfig, rate: float | None) -> np.nd
     changes: dict[str, Any] = {"sampling": processor.sampling} if rate is None else {"sampling": "clip", "fps": rate}
     one = [processor.position]
     positions = one if config.clips == 1 else view_positions(config.clips, changes["sampling"])
-    return np.stack([clip_indices(index, processor, position=position, **changes) for position in positions])
+    return np.stack([sample_clip(index, processor, position=position, **changes) for position in positions])
 
 
 def _count(

@@ -137,14 +137,13 @@ def count_tokens(
 ) -> np.ndarray:
     """Count the tokens computed of each video's clip, `(len(clips),)` int64; 0 for a video that cannot be read.
 
-    Counts are kept in a file of `cache_dir`: an interrupted count is resumed, and counts with the same processor settings
-    are never repeated for a file that has not changed (path, size, modification time). Augmentation is left out, so for
-    training these are estimates; they serve to balance batches.
+    Counts are kept in `cache_dir`: an interrupted count is resumed, and none is repeated with the same processor settings
+    for a file that has not changed (path, size, modification time). Without augmentation, so estimates for training.
 
     Args:
         clips: what to count.
-        processor: an `RLTVideoProcessor`.
-        num_workers: processes that decode.
+        processor: an `RLTVideoProcessor`; its threshold counts.
+        num_workers: decoding processes; 0 decodes in this one.
         on_bad_video: "raise" or "skip". A bad video is read again each time, as it may have been repaired.
         cache_dir: `~/.cache/hf_rlt/tokens` unless given.
         progress: called with (clips counted, clips in all).
