@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from hf_rlt.data import EvalDataset
+from hf_rlt.data.hub_datasets import load_videos
 from hf_rlt.errors import HfRltError
 from hf_rlt.hub.repo_config import read_config
-from hf_rlt.inference.loading import load, open_clips
+from hf_rlt.inference.loading import load
 
 from .common.accuracy import Setting, curve, equal_token_settings, evaluate, mean_tokens, rlt_settings
 from .common.methods import STANDARD
@@ -70,7 +71,7 @@ def _command(name: str, text: str, choose: Choose) -> Callable[..., None]:
         dense = read_config(model)["model_type"] == "videomae" or network.config.threshold is None
         base = place(network, dtype, device)
         names = [base.config.id2label[index] for index in range(base.config.num_labels)]
-        views = EvalDataset(open_clips(data, names, video_dir, split), processor, num_clips, num_crops, on_bad_video)
+        views = EvalDataset(load_videos(data, names, video_dir, split), processor, num_clips, num_crops, on_bad_video)
         options = {"batch_size": batch_size, "workers": num_workers}
         rows = evaluate(base, views, choose(base.config, views, threshold, sweep, options), seed=seed, **options)
         fields = ("hidden_size", "num_hidden_layers", "num_frames", "image_size")

@@ -61,9 +61,9 @@ def throughput(
         for name, cores in _arrangements(runner):
             say(f"{name}: {len(linked)} videos, {repeats} rounds")
             with _kept_to(cores[1]):
-                asked = replace(options, cores=cores[0], workers=num_workers or _number(cores[0]))
+                asked = replace(options, cores=cores[0], num_workers=num_workers or _number(cores[0]))
                 row = _row(linked, runner, asked, repeats, Path(scratch) / name)
-            rows.append({"cores": name, "workers": asked.workers, "threads": _number(cores[1]), **row})
+            rows.append({"cores": name, "workers": asked.num_workers, "threads": _number(cores[1]), **row})
     shape = {"batch_size": batch_size, "max_tokens": max_tokens, "views": 1}
     about = {"device": str(runner.device), "dtype": dtype, "files": [file.name for file in files]}
     settings = {"model": model, "repeat": repeat, "rounds": repeats, **shape, **about}

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What `hf-rlt` prints where: narrow terminals, full disks, closed pipes, and names that are no text."""
+"""What `hf-rlt` imports, and what it prints where: help, errors, narrow terminals, full disks, closed pipes."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from helpers.paths import ROOT
 from hf_rlt.cli import app, token_tables
-from hf_rlt.cli.console import user_errors
-from hf_rlt.errors import printable
+from hf_rlt.cli.console import TRACEBACK, user_errors
+from hf_rlt.errors import HfRltError, printable
 
 SPACE = ROOT / "examples" / "space"
 CLIP = SPACE / "clips" / "city_at_night.mp4"
@@ -27,6 +27,51 @@ def hf_rlt(shell: str, *arguments: object, **environment: str) -> subprocess.Com
     """Returns what a shell line came to; in it, "$@" is the command."""
     command = ["bash", "-c", shell, "bash", sys.executable, "-m", "hf_rlt", *map(str, arguments)]
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace")
+
+
+LAZY = """
+import sys
+sys.argv[:] = ["hf-rlt", *sys.argv[1:]]
+from hf_rlt.cli import main
+try:
+    main()
+finally:
+    print(sorted({"torch", "transformers", "numpy"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", [[], ["classify"], ["predict"], ["evaluate"], ["tokens"], ["benchmark"]])
+def test_help_imports_neither_torch_nor_transformers(command):
+    done = subprocess.run([sys.executable, "-c", LAZY, *command, "--help"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+    assert "Usage: hf-rlt" in done.stdout
+
+
+MISTAKES = [HfRltError("a mistake"), FileNotFoundError(2, "No such file", "a.mp4")]
+BUGS = [KeyError("name"), ValueError("of a library"), RuntimeError("shapes differ"), ImportError("a name")]
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=repr)
+def test_a_users_mistake_is_one_line_and_code_2(monkeypatch, capsys, error):
+    monkeypatch.delenv(TRACEBACK, raising=False)
+    with pytest.raises(SystemExit) as stopped, user_errors():
+        raise error
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"hf-rlt: error: {error}\n"
+
+
+@pytest.mark.parametrize("error", BUGS, ids=repr)
+def test_a_bug_shows_its_traceback(monkeypatch, error):
+    monkeypatch.delenv(TRACEBACK, raising=False)
+    with pytest.raises(type(error)), user_errors():
+        raise error
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_a_traceback_can_be_asked_for(monkeypatch, by_option):
+    monkeypatch.setenv(TRACEBACK, "0" if by_option else "1")
+    done = CliRunner().invoke(app, [*(["--traceback"] if by_option else []), "classify", "nowhere.mp4"])
+    assert isinstance(done.exception, HfRltError)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to /dev/full")
@@ -109,7 +154,7 @@ def test_an_edited_config_is_one_line(tmp_path, changes, message):
     for arguments in (
         ["classify", CLIP, "--model", folder],
         ["tokens", CLIP, "--model", folder],
-        ["convert", folder, tmp_path / "out"],
+        ["convert", folder, "--output", tmp_path / "out"],
         ["card", folder, "--output", tmp_path / "card.md"],
     ):
         done = CliRunner().invoke(app, list(map(str, arguments)))
@@ -134,8 +179,6 @@ def test_no_memory_is_one_line(capsys, allocate):
         allocate()
     assert stopped.value.code == 2
     assert re.fullmatch(r"hf-rlt: error: not enough memory \(.+\): ask for less\.\n", capsys.readouterr().err)
-    with pytest.raises(RuntimeError, match="shapes"), user_errors():
-        raise RuntimeError("shapes differ")
 
 
 @pytest.mark.parametrize("command", ["tokens", "draw", "classify"])

@@ -10,7 +10,7 @@ import pytest
 from hf_rlt.data import VideoList, from_folder, split_clips
 from hf_rlt.data.file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES
 from hf_rlt.data.video_list import find_videos, label_indices
-from hf_rlt.inference.predict import listed
+from hf_rlt.inference.predict import video_paths
 from hf_rlt.tokens import find
 
 LEFT_BEHIND = [
@@ -32,7 +32,7 @@ def make(folder: Path, names: list[str]) -> Path:
 def test_what_file_managers_leave_behind_is_neither_class_nor_video(tmp_path, caplog):
     folder = make(tmp_path, [*VIDEOS, *LEFT_BEHIND, "run/Thumbs.db", "run/desktop.ini", "run/.DS_Store"])
     wanted = sorted(str(folder / name) for name in VIDEOS)
-    assert list(map(str, find_videos(folder))) == sorted(find([folder])) == sorted(listed([str(folder)])) == wanted
+    assert list(map(str, find_videos(folder))) == sorted(find([folder])) == sorted(video_paths([str(folder)])) == wanted
     clips = from_folder(folder)
     assert clips.names == ["run", "walk"]
     assert sorted(map(str, clips.sources)) == wanted
@@ -44,7 +44,7 @@ def test_what_is_named_itself_is_taken(tmp_path):
     assert list(find([folder])) == [str(folder / "a.mp4")]
     assert list(find([folder / "b.xyz"])) == [str(folder / "b.xyz")]
     (tmp_path / "list.txt").write_text(f"{folder / 'b.xyz'}\n")
-    assert list(listed([str(tmp_path / "list.txt")])) == [str(folder / "b.xyz")]
+    assert list(video_paths([str(tmp_path / "list.txt")])) == [str(folder / "b.xyz")]
 
 
 def test_other_files_are_counted_in_one_line_and_usual_companions_are_not(tmp_path, caplog):

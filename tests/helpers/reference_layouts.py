@@ -18,39 +18,29 @@ SLOTS, CELLS = FRAMES // TINY["tubelet"], (SIDE // TINY["patch"]) ** 2
 def shapes(
     width, depth, hidden, patch, tubelet, classes, biases="q_bias", norm="fc_norm"
 ) -> dict[str, tuple[int, ...]]:
-    """Returns name and shape of each weight of a fine-tuned checkpoint, in the order of the original state dict.
+    """Return name and shape of each weight of a fine-tuned checkpoint.
 
     `biases`: "q_bias", "qkv.bias" or "none"; `norm`: "fc_norm" (mean pooling) or "norm" (first token).
     """
-    found: dict[str, tuple[int, ...]] = {}
-    found["patch_embed.proj.weight"] = (width, 3, tubelet, patch, patch)
+    found: dict[str, tuple[int, ...]] = {"patch_embed.proj.weight": (width, 3, tubelet, patch, patch)}
     found["patch_embed.proj.bias"] = (width,)
-    for i in range(depth):
-        found[f"blocks.{i}.norm1.weight"] = (width,)
-        found[f"blocks.{i}.norm1.bias"] = (width,)
-        if biases == "q_bias":
-            found[f"blocks.{i}.attn.q_bias"] = (width,)
-            found[f"blocks.{i}.attn.v_bias"] = (width,)
-        found[f"blocks.{i}.attn.qkv.weight"] = (3 * width, width)
-        if biases == "qkv.bias":
-            found[f"blocks.{i}.attn.qkv.bias"] = (3 * width,)
-        found[f"blocks.{i}.attn.proj.weight"] = (width, width)
-        found[f"blocks.{i}.attn.proj.bias"] = (width,)
-        found[f"blocks.{i}.norm2.weight"] = (width,)
-        found[f"blocks.{i}.norm2.bias"] = (width,)
-        found[f"blocks.{i}.mlp.fc1.weight"] = (hidden, width)
-        found[f"blocks.{i}.mlp.fc1.bias"] = (hidden,)
-        found[f"blocks.{i}.mlp.fc2.weight"] = (width, hidden)
-        found[f"blocks.{i}.mlp.fc2.bias"] = (width,)
-    found[f"{norm}.weight"] = (width,)
-    found[f"{norm}.bias"] = (width,)
-    found["head.weight"] = (classes, width)
-    found["head.bias"] = (classes,)
-    return found
+    attention = {"q_bias": {"q_bias": (width,), "v_bias": (width,)}, "qkv.bias": {"qkv.bias": (3 * width,)}}
+    for block in (f"blocks.{i}" for i in range(depth)):
+        found |= {f"{block}.{name}.{part}": (width,) for name in ("norm1", "norm2") for part in ("weight", "bias")}
+        found |= {f"{block}.attn.{name}": shape for name, shape in attention.get(biases, {}).items()}
+        found[f"{block}.attn.qkv.weight"] = (3 * width, width)
+        for name, (rows, columns) in {
+            "attn.proj": (width, width),
+            "mlp.fc1": (hidden, width),
+            "mlp.fc2": (width, hidden),
+        }.items():
+            found |= {f"{block}.{name}.weight": (rows, columns), f"{block}.{name}.bias": (rows,)}
+    found |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+    return found | {"head.weight": (classes, width), "head.bias": (classes,)}
 
 
 def random_weights(named_shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
-    """Returns float32 weights, none of them zero: norms around one, everything else small."""
+    """Return float32 weights, none of them zero: norms around one, everything else small."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for name, shape in named_shapes.items():
@@ -61,12 +51,12 @@ def random_weights(named_shapes: dict[str, tuple[int, ...]], seed: int = 0) -> d
 
 
 def finetuned(seed: int = 0, **changes) -> dict[str, Tensor]:
-    """Returns the bare state dict of a tiny fine-tuned model."""
+    """Return the bare state dict of a tiny fine-tuned model."""
     return random_weights(shapes(**{**TINY, **changes}), seed)
 
 
 def pretrained(seed: int = 0) -> dict[str, Tensor]:
-    """Returns the bare state dict of a tiny pre-training model: `encoder.*` with a norm, decoder, mask token."""
+    """Return the bare state dict of a tiny pre-training model: `encoder.*` with a norm, decoder, mask token."""
     encoder = {f"encoder.{name}": value for name, value in finetuned(seed, norm="norm").items() if "head" not in name}
     small = {**TINY, "width": 12, "depth": 1, "hidden": 16, "classes": 3 * 2 * 8 * 8}
     decoder = random_weights(shapes(**small, norm="norm"), seed + 1)
@@ -76,7 +66,7 @@ def pretrained(seed: int = 0) -> dict[str, Tensor]:
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
-    """Returns `(positions, width)` float64: the fixed table, entry by entry."""
+    """Return `(positions, width)` float64: the fixed table, entry by entry."""
     table = torch.zeros(positions, width, dtype=torch.float64)
     for position in range(positions):
         for column in range(width):
@@ -96,7 +86,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def tubelets(clip: Tensor, patch: int, tubelet: int) -> Tensor:
-    """Returns the tubelets `(N, 3 * tubelet * patch * patch)` of a clip `(F, 3, H, W)`, time first, then rows, columns."""
+    """Return the tubelets `(N, 3 * tubelet * patch * patch)` of a clip `(F, 3, H, W)`, time first, then rows, columns."""
     found = []
     for t in range(0, clip.shape[0], tubelet):
         for y in range(0, clip.shape[2], patch):
@@ -107,7 +97,7 @@ def tubelets(clip: Tensor, patch: int, tubelet: int) -> Tensor:
 
 
 def attention(w: dict[str, Tensor], block: str, x: Tensor, heads: int) -> Tensor:
-    """Returns what the attention of a block adds to its tokens `(n, D)`: fused projection, keys without a bias."""
+    """Return what the attention of a block adds to its tokens `(n, D)`: fused projection, keys without a bias."""
     width = x.shape[-1]
     qkv = x @ w[f"{block}.attn.qkv.weight"].T
     if f"{block}.attn.q_bias" in w:
@@ -125,7 +115,7 @@ def attention(w: dict[str, Tensor], block: str, x: Tensor, heads: int) -> Tensor
 
 
 def blocks(w: dict[str, Tensor], x: Tensor, heads: int, eps: float) -> Tensor:
-    """Returns tokens `(n, D)` after all blocks, norms before attention and MLP."""
+    """Return tokens `(n, D)` after all blocks, norms before attention and MLP."""
     depth = len({name.split(".")[1] for name in w if name.startswith("blocks.")})
     for i in range(depth):
         block = f"blocks.{i}"
@@ -137,7 +127,7 @@ def blocks(w: dict[str, Tensor], x: Tensor, heads: int, eps: float) -> Tensor:
 
 
 def embed(w: dict[str, Tensor], clip: Tensor) -> Tensor:
-    """Returns the tokens `(N, D)` of a clip, positions added."""
+    """Return the tokens `(N, D)` of a clip, positions added."""
     kernel = w["patch_embed.proj.weight"]
     tokens = tubelets(clip, kernel.shape[-1], kernel.shape[2]) @ kernel.flatten(1).T + w["patch_embed.proj.bias"]
     return tokens + sinusoids(*tokens.shape)
@@ -147,29 +137,21 @@ def doubled(w: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.double() for name, value in w.items()}
 
 
-def videomae_logits(w: dict[str, Tensor], clips: Tensor, eps: float = 1e-6, head_eps: float | None = None) -> Tensor:
-    """Returns VideoMAE's logits `(B, K)` in float64 for clips `(B, F, 3, H, W)`.
+def videomae_logits(
+    w: dict[str, Tensor], clips: Tensor, eps: float = 1e-6, head_eps: float | None = None, version: int = 1
+) -> Tensor:
+    """Return the logits `(B, K)` of VideoMAE or VideoMAEv2 in float64 for clips `(B, F, 3, H, W)`.
 
-    With `fc_norm` in the weights: norm of the mean over tokens. With `norm`: the first of the normed tokens.
+    With `fc_norm` in the weights: norm of the mean over tokens. With `norm`: VideoMAE takes the first of the normed
+    tokens, VideoMAEv2 norms the first token.
     """
     w, head_eps, found = doubled(w), eps if head_eps is None else head_eps, []
     for clip in clips.double():
         x = blocks(w, embed(w, clip), HEADS, eps)
         if "fc_norm.weight" in w:
             pooled = layer_norm(x.mean(0), w["fc_norm.weight"], w["fc_norm.bias"], head_eps)
-        else:
+        elif version == 1:
             pooled = layer_norm(x, w["norm.weight"], w["norm.bias"], eps)[0]
-        found.append(w["head.weight"] @ pooled + w["head.bias"])
-    return torch.stack(found)
-
-
-def videomae2_logits(w: dict[str, Tensor], clips: Tensor, eps: float = 1e-6, head_eps: float | None = None) -> Tensor:
-    """Returns VideoMAEv2's logits: as VideoMAE's, but that the first token is taken before its norm."""
-    w, head_eps, found = doubled(w), eps if head_eps is None else head_eps, []
-    for clip in clips.double():
-        x = blocks(w, embed(w, clip), HEADS, eps)
-        if "fc_norm.weight" in w:
-            pooled = layer_norm(x.mean(0), w["fc_norm.weight"], w["fc_norm.bias"], head_eps)
         else:
             pooled = layer_norm(x[0], w["norm.weight"], w["norm.bias"], eps)
         found.append(w["head.weight"] @ pooled + w["head.bias"])
@@ -177,14 +159,14 @@ def videomae2_logits(w: dict[str, Tensor], clips: Tensor, eps: float = 1e-6, hea
 
 
 def encoder_tokens(w: dict[str, Tensor], clips: Tensor, eps: float = 1e-6) -> Tensor:
-    """Returns the tokens `(B, N, D)` of a pre-training checkpoint's encoder when no token is masked."""
+    """Return the tokens `(B, N, D)` of a pre-training checkpoint's encoder when no token is masked."""
     w = {name.removeprefix("encoder."): value.double() for name, value in w.items() if name.startswith("encoder.")}
     found = [blocks(w, embed(w, clip), HEADS, eps) for clip in clips.double()]
     return torch.stack([layer_norm(x, w["norm.weight"], w["norm.bias"], eps) for x in found])
 
 
 def rlt_logits(w: dict[str, Tensor], clips: Tensor, threshold: float, lengths_as_authors: bool = False) -> Tensor:
-    """Returns the logits `(B, K)` of the RLT authors' model, clip by clip; its norms have eps 1e-5.
+    """Return the logits `(B, K)` of the RLT authors' model, clip by clip; its norms have eps 1e-5.
 
     A tubelet stays if the mean absolute difference of its last frame to the first frame of the one before is above the
     threshold; the first always stays. With `length_embed`, each token gets the embedding of its run length;
@@ -212,7 +194,7 @@ def rlt_logits(w: dict[str, Tensor], clips: Tensor, threshold: float, lengths_as
 
 
 def run_lengths(kept: Tensor, place_by_place: bool) -> Tensor:
-    """Returns the run length of each kept tubelet, in the order of the tokens (slot by slot) or place by place."""
+    """Return the run length of each kept tubelet, in the order of the tokens (slot by slot) or place by place."""
     slots, rows, columns = kept.shape
     by_place = {}
     for y in range(rows):

@@ -4,8 +4,9 @@
 Files of commands import torch and transformers inside functions only, so that `--help` answers at once.
 """
 
-import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -13,16 +14,27 @@ import typer
 from .benchmark import benchmark
 from .card import card
 from .classify import classify
-from .console import TRACEBACK, user_errors
+from .console import TRACEBACK, quiet_libraries, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
 from .predict import predict
 from .tokens import tokens
 
+COMMANDS = (classify, predict, evaluate, tokens, draw, convert, card, benchmark)
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
-for command in (classify, predict, evaluate, tokens, draw, convert, card, benchmark):
-    app.command()(user_errors()(command))
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Context of a command: libraries print no logs or progress bars, and errors are handled."""
+    with user_errors():
+        quiet_libraries()  # here, not in the callback: it imports transformers, which `hf-rlt COMMAND --help` does without
+        yield
+
+
+for command in COMMANDS:
+    app.command()(running()(command))
 
 
 @app.callback()
@@ -30,13 +42,8 @@ def setup(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of every error.")] = False,
 ) -> None:
     """Run-Length Tokenization for video transformers."""
-    from transformers.utils import logging as transformers_logging
-
     if traceback:
         os.environ[TRACEBACK] = "1"
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def main() -> None:

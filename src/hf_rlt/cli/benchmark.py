@@ -36,12 +36,12 @@ def benchmark(
 
     from ..errors import HfRltError
     from ..inference.loading import load
-    from ..inference.predict import listed
+    from ..inference.predict import video_paths
     from ..jobs.atomic import write_text_atomic
 
     if dtype not in ("float32", "bfloat16", "float16"):
         raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
-    videos = list(listed(map(str, clips)))
+    videos = list(video_paths(map(str, clips)))
     if not videos:
         raise HfRltError(f"{', '.join(map(str, clips))}: expected videos, found none.")
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")

@@ -1,73 +1,94 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""`hf-rlt classify`: names the action in videos, and says how many tokens that took."""
+"""`hf-rlt classify`: predict the action in a few videos, and print it."""
 
 import json
-from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from ..data.text_files import json_name
-from ..errors import one_line, printable
-from ..inference.classification import DEFAULT_MODEL, Classified, check_exists, classify_video, open_classifier
-from ..jobs.worker_pool import Failure
-from ..tokens.count_many import problem_of
 from .console import print_line, spinner
-from .options import FrameStride, parse_threshold, sampling_settings
+from .options import AsJson, Fps, FrameStride, Model, NumFrames, Threshold, TopK, load_model, sampling_settings
+
+if TYPE_CHECKING:
+    from ..inference.runner import Prediction
+
+DEFAULT_MODEL = "outputs/digits"
 
 
 def classify(
     clips: Annotated[list[str], typer.Argument(help="Videos: files or URLs.")],
-    model: Annotated[
-        str, typer.Option(help="Folder or Hub id of a classifier: RLT-VideoMAE, VideoMAE or a baseline.")
-    ] = DEFAULT_MODEL,
-    top_k: Annotated[int, typer.Option(help="How many classes to print.", min=1)] = 3,
-    threshold: Annotated[str, typer.Option(help="A number, none (dense), or model: the model's own.")] = "model",
-    num_frames: Annotated[
-        int | None, typer.Option(help="Frames per clip; positions are interpolated. Default: the model's own.", min=1)
-    ] = None,
+    model: Model = DEFAULT_MODEL,
+    top_k: TopK = 3,
+    threshold: Threshold = "model",
+    num_frames: NumFrames = None,
     frame_stride: FrameStride = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each video.")] = False,
+    fps: Fps = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Name the action in CLIPS, and say how many tokens that took.
+    """Name the action in CLIPS, and how many tokens that took.
 
-    A video that cannot be read is one line; the others are classified, and the exit code is 1.
+    A video that cannot be read is reported in one line; the others are classified, and the exit code is 1.
     """
-    console, bad = Console(stderr=True), 0
+    from ..data.text_files import json_name
+    from ..errors import HfRltError, printable
+    from ..inference.decoder import VideoJob, ViewConfig
+    from ..inference.pipeline import Options, launched_rank, run
+    from ..inference.runner import Runner
+    from ..jobs.worker_pool import Failure, Task
+    from ..tokens.count_many import problem_of
+
     for clip in clips:
-        check_exists(clip)
-    network, processor = open_classifier(
-        model, parse_threshold(threshold), num_frames, sampling_settings(frame_stride, fps)
-    )
+        if not clip.startswith(("http://", "https://")) and not Path(clip).is_file():
+            raise HfRltError(f"{clip}: expected a video file, found none: check the path.")
+    sampling_settings(frame_stride, fps)  # raises if they contradict each other
+    _check_folder(model)
+    network, processor = load_model(model, threshold, num_frames, frame_stride, fps)
+    runner = Runner(network.to(launched_rank()[1]), ViewConfig(processor), top_k)
+    console, done, bad = Console(stderr=True), 0, 0
+    tasks = (Task(VideoJob(clip, block=number)) for number, clip in enumerate(clips))
     with spinner(console) as progress:
-        task = progress.add_task("")
-        for number, clip in enumerate(clips, start=1):
-            progress.update(task, description=f"{number} of {len(clips)}: {printable(clip)}")
-            try:
-                found = classify_video(clip, network, processor, top_k)
-            except (ValueError, OSError) as error:
-                bad += 1
-                problem = problem_of(Failure(one_line(error)), clip)
-                print_line(progress.console, f"{clip}: {problem}")
-                if as_json:
-                    print(json.dumps({"video": json_name(clip), "error": problem}), flush=True)
-                continue
-            _show(found, len(clips) > 1, as_json)
+        line = progress.add_task(f"1 of {len(clips)}: {printable(clips[0])}")
+        for batch in run(tasks, runner, Options(batch_size=1, num_workers=0)):
+            for job, found in batch.results:
+                clip = str(job.video)
+                if isinstance(found, Failure):
+                    bad, problem = bad + 1, problem_of(found, clip)
+                    print_line(progress.console, f"{clip}: {problem}")
+                    if as_json:
+                        typer.echo(json.dumps({"video": json_name(clip), "error": problem}))
+                elif found is not None:
+                    typer.echo(_json(json_name(clip), found) if as_json else _text(clip, found, len(clips) > 1))
+                done += 1
+                progress.update(line, description=f"{done} of {len(clips)} done")
     if bad:
         raise typer.Exit(1)
 
 
-def _show(found: Classified, several: bool, as_json: bool) -> None:
-    if as_json:
-        scores = [{"label": label, "score": score} for label, score in found.scores]
-        print(json.dumps({**asdict(found), "video": json_name(found.video), "scores": scores}), flush=True)
-        return
-    if several:
-        print(printable(found.video))
-    for label, score in found.scores:
-        print(f"{score:6.1%}  {printable(label)}")
-    share = found.tokens_computed / found.tokens
+def _check_folder(model: str) -> None:
+    """Raise HfRltError if a model that was meant as a folder does not exist, before looking for it on the Hub."""
+    from ..errors import HfRltError
+
+    path = Path(model)
+    if not path.is_dir() and (model == DEFAULT_MODEL or path.is_absolute() or path.parent.is_dir()):
+        raise HfRltError(
+            f"{model}: expected a model folder or a Hub id, found no such folder: train one with examples/finetune.py."
+        )
+
+
+def _json(video: str, found: "Prediction") -> str:
+    scores = [{"label": label, "score": score} for label, score in found.scores or []]
+    counts = {name: getattr(found, name) for name in ("tokens_computed", "tokens_left", "tokens")}
+    return json.dumps({"video": video, "scores": scores, **counts})
+
+
+def _text(video: str, found: "Prediction", several: bool) -> str:
+    from ..errors import printable
+
+    lines = [printable(video)] if several else []
+    lines += [f"{score:6.1%}  {printable(label)}" for label, score in found.scores or []]
     left = f", {found.tokens_left} left at the end" if found.tokens_left < found.tokens_computed else ""
-    print(f"{found.tokens_computed} of {found.tokens} tokens computed ({share:.1%}){left}")
+    share = found.tokens_computed / found.tokens
+    lines.append(f"{found.tokens_computed} of {found.tokens} tokens computed ({share:.1%}){left}")
+    return "\n".join(lines)

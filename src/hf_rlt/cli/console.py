@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What a command prints beside its results: progress, and the one line of an error."""
 
+import logging
 import os
 import re
 import sys
@@ -16,20 +17,29 @@ INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 
 
 def print_line(console: Console, line: str) -> None:
-    """Print a line that may name files as it is, however long and whatever is in it."""
+    """Print a line as it is: not wrapped, no markup, and with control characters written out."""
     from ..errors import printable
 
     console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
+def quiet_libraries() -> None:
+    """Switch off the logs and progress bars of libraries, up to errors."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
 def spinner(console: Console) -> Progress:
-    """Return a progress line of a description and the time, gone when it ends; nothing where no terminal is.
+    """Return a progress line with a description and the time, which disappears at the end; nothing without a terminal.
 
     Args:
         console: of stderr, so that results on stdout can be piped.
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    # rich would send what is printed to this console, also when stdout is a file.
+    # otherwise rich sends what is printed to this console, even if stdout is a file
     return Progress(
         *columns,
         console=console,
@@ -41,7 +51,7 @@ def spinner(console: Console) -> Progress:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """CLI error handling: for a user's mistake, or what the system says, print one line and exit with code 2.
+    """CLI error handling: for a user's mistake or an error of the system print one line, and exit with code 2.
 
     Anything else is a bug and shows its traceback. With HF_RLT_TRACEBACK=1 or `--traceback` everything does.
     """
@@ -51,7 +61,7 @@ def user_errors() -> Iterator[None]:
         finally:
             if sys.stdout is not None:  # as after `>&-`
                 sys.stdout.flush()  # here, so that a full disk is reported in one line, too
-    except BrokenPipeError:  # `hf-rlt ... | head`: whoever read has seen enough
+    except BrokenPipeError:  # `hf-rlt ... | head` has read enough
         _give_up_stdout()
         raise SystemExit(1) from None
     except Exception as error:
@@ -69,15 +79,14 @@ def _one_line_of(error: Exception) -> str | None:
 
     text = printable(one_line(error))
     # torch's own errors have no class of their own
-    if isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error)):
+    of_torch = isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error))
+    if of_torch or isinstance(error, (MemoryError, OverflowError)):
         return f"not enough memory ({text[:160]}): ask for less."
-    if isinstance(error, (MemoryError, OverflowError)):
-        return f"not enough memory ({text[:160]}): ask for less."
-    return text if isinstance(error, (HfRltError, OSError, ImportError)) else None
+    return text if isinstance(error, (HfRltError, OSError)) else None
 
 
 def _give_up_stdout() -> None:
-    """Drop what cannot be written, or the interpreter would try again and complain at its end."""
+    """Discard unwritten output; otherwise the interpreter tries again at its end, and complains."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -20,9 +20,10 @@ PatchSize = Annotated[int | None, typer.Option(help="Side of a patch in pixels. 
 TubeletSize = Annotated[int | None, typer.Option(help="Frames per tubelet. Default: 2.", min=1)]
 NumClips = Annotated[int, typer.Option(help="Temporal clips per video.", min=1)]
 NumCrops = Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)]
-BatchSize = Annotated[int, typer.Option(help="Videos per batch and process, at most.", min=1)]
+BatchSize = Annotated[int, typer.Option(help="Clips (views of videos) per batch and process, at most.", min=1)]
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens per batch and process, at most.", min=1)]
 NumWorkers = Annotated[int | None, typer.Option(help="Decoding processes. Default: one per core.", min=0)]
+TopK = Annotated[int, typer.Option(help="Number of classes to report for each video.", min=1)]
 VideoDir = Annotated[str | None, typer.Option(help="Folder with the videos of an annotation file.")]
 OnBadVideo = Annotated[str, typer.Option(help='"raise", or "skip" and count.')]
 Bf16 = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")]
@@ -68,6 +69,28 @@ def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, 
     if frame_stride is not None:
         return {"sampling": "clip", "frame_stride": frame_stride, "fps": None}
     return {} if fps is None else {"sampling": "clip", "fps": fps}
+
+
+def load_model(
+    model: str,
+    threshold: str,
+    num_frames: int | None,
+    frame_stride: int | None,
+    fps: float | None,
+    attn_implementation: str | None = None,
+    head: bool = True,
+) -> tuple[Any, Any]:
+    """Load the model and processor that the options ask for, see `hf_rlt.inference.loading.load`."""
+    from ..inference.loading import load
+
+    return load(
+        model,
+        threshold=parse_threshold(threshold),
+        num_frames=num_frames,
+        sampling=sampling_settings(frame_stride, fps),
+        attn_implementation=attn_implementation,
+        head=head,
+    )
 
 
 def make_processor(

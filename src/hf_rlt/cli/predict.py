@@ -2,26 +2,37 @@
 """`hf-rlt predict`: scores and features of folders of videos."""
 
 import json
-import os
 import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 
-from .. import inference
-from ..inference import Options, Predicted, Rank
-from ..inference.loading import load
-from ..inference.results import LINES
-from ..jobs.worker_pool import start_server
 from .console import INTERRUPTED, print_line, spinner
-from .options import AttnImplementation, FrameStride, parse_threshold, sampling_settings
+from .options import (
+    AsJson,
+    AttnImplementation,
+    BatchSize,
+    Bf16,
+    Fps,
+    FrameStride,
+    MaxTokens,
+    Model,
+    NumClips,
+    NumCrops,
+    NumFrames,
+    NumWorkers,
+    Threshold,
+    TopK,
+    load_model,
+)
+
+if TYPE_CHECKING:
+    from ..inference import Predicted
 
 
 def predict(
@@ -29,48 +40,43 @@ def predict(
         list[str],
         typer.Argument(help="Videos, folders with videos anywhere below them, lists of videos (CSV, JSON, TXT)."),
     ],
-    model: Annotated[
-        str, typer.Option(help="Folder or Hub id: RLT-VideoMAE, VideoMAE or a baseline; for features also an encoder.")
-    ],
-    output: Annotated[Path, typer.Option(help="Folder for predictions.jsonl. Run again, the same command goes on.")],
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for predictions.jsonl; rerun to resume.")],
     features: Annotated[
-        str | None, typer.Option(help="pooled: a vector for each video; tokens: one for each token of the grid.")
+        str | None, typer.Option(help='"pooled": a vector for each video; "tokens": one for each token of the grid.')
     ] = None,
-    num_clips: Annotated[int, typer.Option(help="Temporal clips per video.", min=1)] = 1,
-    num_crops: Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)] = 1,
-    top_k: Annotated[int, typer.Option(help="Classes of each video.", min=1)] = 5,
-    batch_size: Annotated[int, typer.Option(help="Clips computed together, at most.", min=1)] = 8,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens computed together, at most.", min=1)] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Decoding processes per process. Default: all cores, shared out.", min=1)
-    ] = None,
-    threshold: Annotated[str, typer.Option(help="A number, none (dense), or model: the model's own.")] = "model",
-    num_frames: Annotated[
-        int | None, typer.Option(help="Frames per clip; positions are interpolated. Default: the model's own.", min=1)
-    ] = None,
+    num_clips: NumClips = 1,
+    num_crops: NumCrops = 1,
+    top_k: TopK = 5,
+    batch_size: BatchSize = 8,
+    max_tokens: MaxTokens = None,
+    num_workers: NumWorkers = None,
+    threshold: Threshold = "model",
+    num_frames: NumFrames = None,
     frame_stride: FrameStride = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
-    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+    fps: Fps = None,
+    bf16: Bf16 = False,
     attn_implementation: AttnImplementation = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the lines of predictions.jsonl at the end.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Scores and features of VIDEOS: decoded and computed at the same time, in batches, into a folder.
+    """Predict scores or features of VIDEOS, in batches, and write them to a folder.
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt predict VIDEOS --model MODEL --output FOLDER
     """
-    options = Options(num_clips, num_crops, batch_size, max_tokens, workers, top_k, features)
+    import torch
+
+    from .. import inference
+    from ..inference.pipeline import launched_rank
+    from ..inference.results import LINES
+    from ..jobs.worker_pool import start_server
+
+    options = inference.Options(num_clips, num_crops, batch_size, max_tokens, num_workers, top_k, features)
     console, count, interrupted = Console(stderr=True), Count(), False
-    start_server()  # it gets ready while the model is opened
-    share, device = _share()
-    network, processor = load(
-        model,
-        threshold=parse_threshold(threshold),
-        num_frames=num_frames,
-        sampling=sampling_settings(frame_stride, fps),
-        attn_implementation=attn_implementation,
-        head=features is None,
-    )
-    network.to(device, torch.bfloat16 if bf16 else None)  # type: ignore[arg-type]
+    start_server()  # it imports while the model is loaded
+    share, device = launched_rank()
+    settings = (threshold, num_frames, frame_stride, fps, attn_implementation)
+    network, processor = load_model(model, *settings, head=features is None)
+    network.to(device, torch.bfloat16 if bf16 else None)
     try:
         with closing(inference.predict(videos, network, processor, output, options, share)) as found:
             _watch(found, count, console)
@@ -90,60 +96,47 @@ class Count:
     """How far this process is, and which folders it could not list."""
 
     videos: int = 0
-    known: int = 0
+    cached: int = 0
     bad: int = 0
     folders: list[dict[str, Any]] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
 
 
-def _share() -> tuple[Rank, torch.device]:
-    """Returns which of the launched processes this is, and its device."""
-    gpu = torch.accelerator.is_available()
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        accelerator = torch.accelerator.current_accelerator() if gpu else None
-        return Rank(), accelerator or torch.device("cpu")
-    from accelerate import PartialState
-
-    # One that is done early waits for the others, however long they take.
-    state = PartialState(cpu=not gpu, timeout=timedelta(days=30))
-    return Rank(state.process_index, state.num_processes, state.wait_for_everyone), state.device
-
-
-def _watch(found: Iterable[Predicted], count: Count, console: Console) -> None:
+def _watch(found: Iterable["Predicted"], count: Count, console: Console) -> None:
     with spinner(console) as progress:
         task = progress.add_task("starting")
         for video in found:
             count.videos += 1
-            count.known += video.known
+            count.cached += video.cached
             count.bad += "error" in video.record
             if "size" not in video.record:
                 count.folders.append(video.record)
-            known = f" ({count.known:,} known)" if count.known else ""
-            speed = (count.videos - count.known) / max(time.monotonic() - count.start, 1e-9)
+            known = f" ({count.cached:,} known)" if count.cached else ""
+            speed = (count.videos - count.cached) / max(time.monotonic() - count.start, 1e-9)
             said = f"{count.videos:,} videos{known}, {count.bad:,} cannot be read, {speed:.1f} a second"
             progress.update(task, description=said)
 
 
 def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
-    """Returns how many videos and folders could not be read; names them, and says what is in the file."""
+    """Name the videos and folders that could not be read, summarise the file, and return how many there are."""
     videos, bad, done, tokens = 0, len(count.folders), 0, 0
     with open(lines, encoding="utf-8") as file:
         for line in file:
             if as_json:
-                print(line, end="")
+                typer.echo(line, nl=False)
             record = json.loads(line)
             videos += 1
             if "error" in record:
-                bad += 1
                 print_line(console, f"{record['video']}: {record['error']}")
+                bad += 1
             else:
                 done, tokens = done + record["tokens_computed"], tokens + record["tokens"]
     for record in count.folders:
         print_line(console, f"{record['video']}: {record['error']}")
     if bad:
-        print_line(console, f"{bad:,} of {videos + len(count.folders):,} videos cannot be read, see above.")
+        print_line(console, f"{bad:,} of {videos + len(count.folders):,} videos could not be read (see above).")
     if not as_json:
-        seconds, known = time.monotonic() - count.start, f", {count.known:,} known before" if count.known else ""
+        seconds, known = time.monotonic() - count.start, f", {count.cached:,} known before" if count.cached else ""
         share = f", {done / tokens:.1%} of the tokens computed" if tokens else ""
-        print(f"{videos:,} videos in {seconds:.1f} s{known}{share}: {lines}")
+        typer.echo(f"{videos:,} videos in {seconds:.1f} s{known}{share}: {lines}")
     return bad

@@ -1,20 +1,23 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Converts a checkpoint, and checks what was written."""
+"""Convert a checkpoint and check what was written."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+
 from ..errors import HfRltError
 from ..hub.repo_config import is_hub_id
 from .checks import check
 from .from_original import open_original
 from .from_transformers import open_folder
-from .output_folder import atomic_dir, check_out
+from .output_folder import check_out, model_dir
 from .source import ConversionSettings, LoadedSource
 
-SHAPE = [
+WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+SHOWN_FIELDS = [
     *("num_frames", "image_size", "tubelet_size", "patch_size", "hidden_size", "num_hidden_layers"),
     *("num_attention_heads", "intermediate_size", "layer_norm_eps", "use_mean_pooling", "length_embedding"),
 ]
@@ -25,13 +28,12 @@ class Conversion:
     """Summary of a conversion.
 
     Attributes:
-        source: as given.
-        out: folder that holds the result.
-        kind: what the source was.
+        source, out: as given.
+        kind: what the source was, in words.
         architecture: class of the result.
         parameters: their number.
         dtype: of the weights.
-        num_labels: classes; None without a classifier.
+        num_labels: number of classes; None without a classifier.
         threshold: of the result; None is dense.
         config: the shape that was found or given.
         notes: what was dropped or assumed, and what may not carry over.
@@ -60,7 +62,7 @@ def convert(
     out: str | Path,
     settings: ConversionSettings | None = None,
     overwrite: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    on_progress: Callable[[str], None] = lambda step: None,
 ) -> Conversion:
     """Write model and processor to a folder that `from_pretrained` opens; return what was done.
 
@@ -72,10 +74,10 @@ def convert(
         settings: what the source does not tell, or what is to be changed.
         overwrite: replace the model in `out`, if this function or `save_pretrained` wrote it, i.e. if there are the
             config.json and weights of an RLT-VideoMAE, but no training state. Other files there stay.
-        progress: called with the name of each step before it is done.
+        on_progress: called with the name of each step before it is done.
 
     Raises:
-        ValueError: if the source is none of these, a weight is missing, unexpected, misshapen or not finite, a setting
+        HfRltError: if the source is none of these, a weight is missing, unexpected, misshapen or not finite, a setting
             contradicts it, or what was written differs. Nothing is left behind then, and `out` stays as it was.
         OSError: if the source cannot be read or `out` cannot be written.
 
@@ -84,21 +86,34 @@ def convert(
         >>> convert("vit_b_k400.pth", "rlt-vit-b-k400", ConversionSettings(labels="k400.txt")).notes
     """
     target = check_out(out, Path(source), overwrite)
-    progress("Reading the source")
-    opened = _open(str(source), settings or ConversionSettings())
-    with atomic_dir(target) as written:
-        progress("Writing")
+    on_progress("Reading the source")
+    try:
+        opened = _open(str(source), settings or ConversionSettings())
+    except StrictDataclassError as error:  # a configuration's, around the reason
+        raise HfRltError(f"{source}: {error.__cause__ or error}") from error
+    with model_dir(target) as written:
+        on_progress("Writing")
         opened.model.save_pretrained(written)
         opened.processor.save_pretrained(written)
-        progress("Opening what was written, comparing")
+        on_progress("Opening what was written, comparing")
         try:
             checks = check(opened, written)
-        except ValueError as error:
+        except HfRltError as error:
             raise HfRltError(f"{source}: nothing was written to {out}. {error}") from error
-    return _report(str(source), str(out), opened, checks)
-
-
-WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+    config, model = opened.model.config, opened.model
+    return Conversion(
+        source=str(source),
+        out=str(out),
+        kind=opened.kind,
+        architecture=type(model).__name__,
+        parameters=model.num_parameters(),
+        dtype=str(model.dtype).removeprefix("torch."),
+        num_labels=config.num_labels if model is not model.base_model else None,
+        threshold=config.threshold,
+        config={name: getattr(config, name) for name in SHOWN_FIELDS},
+        notes=opened.notes,
+        checks=checks,
+    )
 
 
 def _open(source: str, settings: ConversionSettings) -> LoadedSource:
@@ -115,20 +130,3 @@ def _open(source: str, settings: ConversionSettings) -> LoadedSource:
             f"{source}: expected a model folder, a file of weights, or a Hub id such as user/name: found none."
         )
     return open_folder(source, settings)
-
-
-def _report(source: str, out: str, opened: LoadedSource, checks: list[str]) -> Conversion:
-    config, model = opened.model.config, opened.model
-    return Conversion(
-        source=source,
-        out=out,
-        kind=opened.kind,
-        architecture=type(model).__name__,
-        parameters=model.num_parameters(),
-        dtype=str(model.dtype).removeprefix("torch."),
-        num_labels=config.num_labels if "Classification" in type(model).__name__ else None,
-        threshold=config.threshold,
-        config={name: getattr(config, name) for name in SHAPE},
-        notes=opened.notes,
-        checks=checks,
-    )

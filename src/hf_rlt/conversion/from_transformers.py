@@ -1,78 +1,72 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Opens VideoMAE and RLT-VideoMAE folders and Hub repositories in transformers' layout."""
+"""Open Hugging Face folders and repositories of VideoMAE and RLT-VideoMAE."""
 
+import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, VideoMAEForVideoClassification, VideoMAEModel
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoModelForVideoClassification, PreTrainedModel
 
 from ..errors import HfRltError
+from ..families import FAMILIES
 from ..hub.repo_config import read_config
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
-from ..models.modeling_rlt_videomae import (
-    RLTVideoMAEForVideoClassification,
-    RLTVideoMAEModel,
-    RLTVideoMAEPreTrainedModel,
-)
+from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
 from ..models.runs import to_2tuple
 from ..models.video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
-from .pickle_bombs import check_size
-from .source import DTYPES, PRETRAINING_ONLY, ConversionSettings, LoadedSource, check_finite, check_keys, listed
+from .pickle_bombs import check_pickle
+from .source import (
+    DTYPES,
+    PRETRAINING_ONLY,
+    ConversionSettings,
+    LoadedSource,
+    check_finite,
+    check_keys,
+    pretraining_note,
+)
 from .weight_files import reason
 
-KINDS = ("videomae", "rlt_videomae")
+FAMILY = FAMILIES[RLTVideoMAEConfig.model_type]
 PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
 
 
 def open_folder(name: str, settings: ConversionSettings) -> LoadedSource:
-    """Return the model and processor of a folder or Hub repository.
-
-    Args:
-        name: folder or Hub id of a VideoMAE or RLT-VideoMAE: classifier, bare encoder, or pre-trained with decoder.
-        settings: what is to be changed.
+    """Return the model and processor of a folder or Hub id: classifier, bare encoder, or pre-trained with decoder.
 
     Raises:
-        ValueError: if it is something else, a setting contradicts it, or a weight is missing, unexpected or misshapen.
+        HfRltError: if it is something else, a setting contradicts it, or a weight is missing, unexpected or misshapen.
         OSError: if there is no such folder, or a file of it is missing.
     """
     raw = read_config(name)
-    if raw.get("model_type") not in KINDS:
+    kinds = {FAMILY.stock: "VideoMAE", RLTVideoMAEConfig.model_type: "RLT-VideoMAE"}
+    if raw.get("model_type") not in kinds:
         raise HfRltError(
-            f"{name}: expected model_type {' or '.join(KINDS)} in its config.json, found {raw.get('model_type')!r}. "
-            "Original VideoMAE and VideoMAEv2 weights: pass the file."
+            f"{name}: expected model_type {' or '.join(map(str, kinds))} in its config.json, found "
+            f"{raw.get('model_type')!r}. Original VideoMAE and VideoMAEv2 weights: pass the file."
         )
-    config = RLTVideoMAEConfig.from_pretrained(name)
-    classifies = not str((raw.get("architectures") or ["ForVideoClassification"])[0]).endswith(
-        ("ForPreTraining", "Model")
-    )
-    changes = _changes(name, config, settings, classifies)
+    architecture = str((raw.get("architectures") or [""])[0])
+    classifies = not architecture.endswith(("ForPreTraining", "Model"))
+    changes = _changes(name, settings, classifies)
     model, dropped = _load(name, classifies, settings.dtype, changes)
     check_finite(name, model.state_dict())
     notes = _remarks(model, dropped)
     processor = _processor(name, model.config, settings, notes)
-    kind = "RLT-VideoMAE" if raw["model_type"] == "rlt_videomae" else "VideoMAE"
-    what = "classifier" if classifies else "encoder"
-    own_class = _own_class(raw["model_type"], classifies)
-    return LoadedSource(
-        f"{kind} folder, {what}",
-        model,
-        processor,
-        notes,
-        partial(_own_model, own_class, name, model.dtype, changes),
-        own_class.__name__,
-    )
+    kind = f"{kinds[raw['model_type']]} folder, {'classifier' if classifies else 'encoder'}"
+    open_reference = partial(_open_reference, name, classifies, model.dtype, changes)
+    return LoadedSource(kind, model, processor, notes, open_reference)
 
 
-def _changes(name: str, config: RLTVideoMAEConfig, settings: ConversionSettings, classifies: bool) -> dict[str, Any]:
+def _changes(name: str, settings: ConversionSettings, classifies: bool) -> dict[str, Any]:
+    """Return the changes to the configuration; raise HfRltError for those that the weights do not bear."""
+    config = RLTVideoMAEConfig.from_pretrained(name)
     for field in ("num_frames", "image_size", "num_attention_heads"):
         given, own = getattr(settings, field), getattr(config, field)
         if given not in (None, own):
-            hint = (
-                "" if field == "num_attention_heads" else f", then open it with from_pretrained(OUT, {field}={given})"
-            )
+            hint = "" if "heads" in field else f", then open it with from_pretrained(OUT, {field}={given})"
             raise HfRltError(
                 f"{name}: its config.json says {field} {own}, received {given}. Convert it as it is{hint}."
             )
@@ -93,14 +87,12 @@ def _load(
     name: str, classifies: bool, dtype: str | None, changes: dict[str, Any]
 ) -> tuple[RLTVideoMAEPreTrainedModel, list[str]]:
     """Return the model, and the weights that were knowingly left out."""
-    network = RLTVideoMAEForVideoClassification if classifies else RLTVideoMAEModel
+    network = FAMILY.classifier if classifies else FAMILY.model
     _check_weights(name, network, changes)
     options: dict[str, Any] = {"dtype": DTYPES[dtype] if dtype else "auto", "ignore_mismatched_sizes": True}
     try:
         model, loading = network.from_pretrained(name, output_loading_info=True, **options, **changes)
-    except (ValueError, OSError):
-        raise
-    except Exception as error:  # a damaged file of weights raises whatever its reader stumbles over
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:  # of their readers
         raise HfRltError(
             f"{name}: its weights cannot be read ({reason(error)}): copy or download them again. Nothing in them "
             "was executed."
@@ -109,18 +101,20 @@ def _load(
     dropped = {key for key in unexpected if not classifies and key.startswith(PRETRAINING_ONLY)}
     if "use_mean_pooling" in changes:
         dropped |= {key for key in unexpected if key.removeprefix("videomae.").startswith("layernorm.")}
-    wrong = [f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in loading["mismatched_keys"]]
-    missing = set(loading["missing_keys"]) - {key for key, *_ in loading["mismatched_keys"]}
-    check_keys(name, {"missing": missing, "unexpected": unexpected - dropped, "of another shape": wrong})
+    wrong = {
+        key: f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in loading["mismatched_keys"]
+    }
+    missing = set(loading["missing_keys"]) - set(wrong)
+    check_keys(name, {"missing": missing, "unexpected": unexpected - dropped, "of another shape": wrong.values()})
     return model.eval(), sorted(dropped)
 
 
 def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes: dict[str, Any]) -> None:
-    """Raise ValueError if the files of a local folder are too small for its config.json, or expand in memory."""
+    """Raise HfRltError if the files of a local folder are too small for its config.json, or expand in memory."""
     files = [path for path in Path(name).glob("*") if path.suffix in (".bin", ".safetensors") and path.is_file()]
     for path in files:
         if path.suffix == ".bin":
-            check_size(path)
+            check_pickle(path)
     with torch.device("meta"):
         needed = network(RLTVideoMAEConfig.from_pretrained(name, **changes)).num_parameters()
     held = sum(path.stat().st_size for path in files)
@@ -132,19 +126,14 @@ def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes
 
 
 def _remarks(model: RLTVideoMAEPreTrainedModel, dropped: list[str]) -> list[str]:
-    notes = []
     pretraining = [key for key in dropped if key.startswith(PRETRAINING_ONLY)]
-    if pretraining:
-        notes.append(
-            f"Dropped {len(pretraining)} weights of pre-training alone: {listed(pretraining, 3)}. Fine-tuning starts "
-            "from the encoder."
-        )
+    notes = pretraining_note(pretraining)
     if len(dropped) > len(pretraining):
         notes.append("Dropped layernorm, the norm after all blocks: a model with pooling 'mean' has no place for it.")
     # Loading puts zeros where a table is missing, so that stock checkpoints can be given one: it does not count as missing.
     if model.config.length_embedding and not model.base_model.embeddings.run_length_embeddings.weight.any():
         notes.append("The length embedding is all zeros: it was never trained, or is not among the weights.")
-    if isinstance(model, RLTVideoMAEModel) and not model.config.use_mean_pooling:
+    if isinstance(model, FAMILY.model) and not model.config.use_mean_pooling:
         notes.append(
             "Its config.json says use_mean_pooling false: fine-tuned as it is, the classifier sees the first token alone. "
             "VideoMAE's own fine-tuning averages the tokens: convert with --pooling mean for that."
@@ -155,9 +144,11 @@ def _remarks(model: RLTVideoMAEPreTrainedModel, dropped: list[str]) -> list[str]
 def _processor(
     name: str, config: RLTVideoMAEConfig, settings: ConversionSettings, notes: list[str]
 ) -> RLTVideoProcessor:
+    """Return the source's processor, changed where it would not fit the model; add a note for each change."""
     shared = ("num_frames", "tubelet_size", "patch_size", "threshold")
     agreed = {field: getattr(config, field) for field in shared} | settings.sampling_changes()
     height, width = to_2tuple(config.image_size)
+    fitting = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
     try:
         processor = RLTVideoProcessor.from_pretrained(name, **agreed)
     except OSError:
@@ -166,8 +157,7 @@ def _processor(
         notes.append(
             "No preprocessor_config.json: normalised with ImageNet's mean and deviation, as VideoMAE's loaders do."
         )
-        size = {"shortest_edge": min(height, width)}
-        return RLTVideoProcessor(size=size, crop_size={"height": height, "width": width}, **agreed)
+        return RLTVideoProcessor(**fitting, **agreed)
     given = processor.crop_size if processor.do_center_crop else processor.size
     given = (given["height"], given["width"]) if given and "height" in given else None
     if given != (height, width):
@@ -175,21 +165,14 @@ def _processor(
         notes.append(
             f"The processor gives frames of {found}: set to the model's {height}x{width}, cut from the centre."
         )
-        processor.crop_size, processor.do_center_crop = {"height": height, "width": width}, True
-        processor.size = {"shortest_edge": min(height, width)}
+        processor = RLTVideoProcessor.from_pretrained(name, **agreed, **fitting, do_center_crop=True)
     return processor
 
 
-def _own_class(kind: str, classifies: bool) -> type[PreTrainedModel]:
-    if kind == "rlt_videomae":
-        return RLTVideoMAEForVideoClassification if classifies else RLTVideoMAEModel
-    return VideoMAEForVideoClassification if classifies else VideoMAEModel
-
-
-def _own_model(
-    own_class: type[PreTrainedModel], name: str, dtype: torch.dtype, changes: dict[str, Any]
-) -> PreTrainedModel:
+def _open_reference(name: str, classifies: bool, dtype: torch.dtype, changes: dict[str, Any]) -> PreTrainedModel:
     """Return the source opened by its own class, every token computed."""
     pooling = {field: value for field, value in changes.items() if field == "use_mean_pooling"}
-    dense = {"threshold": None} if issubclass(own_class, RLTVideoMAEPreTrainedModel) else {}
-    return own_class.from_pretrained(name, dtype=dtype, **pooling, **dense).eval()
+    auto = AutoModelForVideoClassification if classifies else AutoModel
+    model = auto.from_pretrained(name, dtype=dtype, **pooling).eval()
+    model.config.threshold = None
+    return model

@@ -1,175 +1,161 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Names and shapes of the original VideoMAE, VideoMAEv2 and RLT checkpoints, and what they are called here."""
+"""Names of weights in original checkpoints of VideoMAE, VideoMAEv2 and RLT, and ours."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import HfRltError
-from .source import PRETRAINING_ONLY, check_keys, listed
+from ..errors import HfRltError, join_limited
+from .source import PRETRAINING_ONLY, check_keys
 
 # Put in front of a name by DDP, torch.compile, Lightning or VideoMAEv2's Hub classes, and other people's frameworks.
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
-BLOCK = {
-    "norm1": "layernorm_before",
-    "attn.proj": "attention.output.dense",
-    "norm2": "layernorm_after",
-    "mlp.fc1": "intermediate.dense",
-    "mlp.fc2": "output.dense",
-}
-ATTENTION = "attention.attention"
+PREFIXES = re.compile(r"^((module|_orig_mod|model|backbone|encoder)\.)+")
 PATCHES = "patch_embed.proj.weight"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the names in a checkpoint say about its model.
-
-    Attributes:
-        kind: "classifier", "encoder" (without a head) or "pre-trained" (with or without its decoder).
-        depth: number of blocks.
-        biases: of the attention's projections: "q_bias" (with v_bias), "qkv.bias" (of all three) or "" (none).
-        norm: "fc_norm" (after the mean over tokens), "norm" (before the first token is taken) or "".
-        length_embedding: whether there is a table of run lengths.
-    """
-
-    kind: str
-    depth: int
-    biases: str
-    norm: str
-    length_embedding: bool
-
-    def names(self) -> dict[str, list[str]]:
-        """Returns, for each name that such a checkpoint holds, our names: three for a fused query, key and value.
-
-        An empty name stands for what is dropped. Ours are those of the base model, but for fc_norm and classifier.
-        """
-        found = {f"patch_embed.proj.{part}": [f"embeddings.patch_embeddings.projection.{part}"] for part in PARTS}
-        for block in range(self.depth):
-            theirs, ours = f"blocks.{block}", f"encoder.layer.{block}"
-            for old, new in BLOCK.items():
-                found |= {f"{theirs}.{old}.{part}": [f"{ours}.{new}.{part}"] for part in PARTS}
-            query, key, value = (f"{ours}.{ATTENTION}.{name}" for name in ("query", "key", "value"))
-            found[f"{theirs}.attn.qkv.weight"] = [f"{query}.weight", f"{key}.weight", f"{value}.weight"]
-            if self.biases == "q_bias":
-                found[f"{theirs}.attn.q_bias"] = [f"{query}.bias"]
-                found[f"{theirs}.attn.v_bias"] = [f"{value}.bias"]
-            elif self.biases:
-                found[f"{theirs}.attn.qkv.bias"] = [f"{query}.bias", "", f"{value}.bias"]
-        if self.norm:
-            found |= {f"{self.norm}.{part}": [f"{OUR_NORM[self.norm]}.{part}"] for part in PARTS}
-        if self.kind == "classifier":
-            found |= {f"head.{part}": [f"classifier.{part}"] for part in PARTS}
-        if self.length_embedding:
-            found["length_embed"] = ["embeddings.run_length_embeddings.weight"]
-        return found
-
-
-PARTS = ("weight", "bias")
-OUR_NORM = {"fc_norm": "fc_norm", "norm": "layernorm"}
+# Our parts of names and theirs. Query, key and value are one matrix in theirs.
+RENAMED = {
+    "videomae.": "",
+    "embeddings.patch_embeddings.projection": "patch_embed.proj",
+    "embeddings.run_length_embeddings.weight": "length_embed",
+    "encoder.layer.": "blocks.",
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    "attention.output.dense": "attn.proj",
+    "attention.attention.": "attn.",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+    "layernorm": "norm",
+    "classifier": "head",
+}
 
 
 @dataclass
 class NamedWeights:
-    """Weights under their plain names, and what was set aside.
+    """Weights of a file by name, and what the file says about their model.
 
     Attributes:
-        weights: by name, without prefixes.
+        path: of the file.
+        weights: float tensors on the CPU, perhaps still on the disk.
+        wrapper: name of the dictionary they were in: "state_dict" (Lightning), "model", "module", or "" for none.
+        arguments: of the training, where the file holds them.
+        notes: what was left out.
         pretraining: names of the decoder and what belongs to it.
-        positions: the table `(1, N, D)` of positions, if the checkpoint holds one.
+        positions: the table `(1, N, D)` of positions, if the file holds one.
     """
 
+    path: Path
     weights: dict[str, Tensor]
+    wrapper: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     pretraining: list[str] = field(default_factory=list)
     positions: Tensor | None = None
 
+    def has(self, pattern: str) -> bool:
+        """Return whether a name matches a regular expression from its start."""
+        return any(re.match(pattern, name) for name in self.weights)
 
-def plain_names(source: Path, weights: dict[str, Tensor]) -> NamedWeights:
-    """Returns the weights without the prefixes that trainers and wrappers put before their names.
+    def size(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """Return the shape of a weight; raise HfRltError unless it is there and has so many dimensions."""
+        check_keys(self.path, {"missing": {name} - set(self.weights)})
+        shape = tuple(self.weights[name].shape)
+        if len(shape) != dimensions or min(shape) < 1:
+            raise HfRltError(f"{self.path}: expected {name} to have {dimensions} dimensions, found shape {shape}.")
+        return shape
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len({name.split(".")[1] for name in self.weights if re.match(r"blocks\.\d+\.", name)})
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model is a classifier, with a head."""
+        return self.has(r"head\.") and not self.pretraining
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights come from pre-training, with or without its decoder."""
+        return bool(self.pretraining) or not self.has(r"(head|fc_norm)\.")
+
+    @property
+    def is_rlt(self) -> bool:
+        """Whether the RLT authors' code trained it: from Lightning, or with a table of run lengths."""
+        return "length_embed" in self.weights or self.wrapper == "state_dict"
+
+    @property
+    def has_key_bias(self) -> bool:
+        """Whether query, key and value have one common bias, instead of q_bias and v_bias."""
+        return self.has(r"blocks.*\.attn\.qkv\.bias") and not self.has(r"blocks.*\.attn\.[qv]_bias")
+
+
+def plain_names(file: NamedWeights) -> NamedWeights:
+    """Return the weights without the prefixes that trainers and wrappers put before their names.
 
     Raises:
-        ValueError: if two weights get one name, or the names are those of transformers.
+        HfRltError: if two weights get one name, or the names are those of transformers or of another model.
     """
-    if any(".patch_embeddings.projection." in f".{name}" for name in weights):
+    if any(".patch_embeddings.projection." in f".{name}" for name in file.weights):
         raise HfRltError(
-            f"{source}: these are the weights of a Hugging Face folder: pass the folder with its config.json."
+            f"{file.path}: these are the weights of a Hugging Face folder: pass the folder with its config.json."
         )
-    named = NamedWeights({})
-    for name, value in weights.items():
-        plain = name
-        while prefix := next((p for p in PREFIXES if plain.startswith(p)), ""):
-            plain = plain.removeprefix(prefix)
-        if plain in named.weights:
-            raise HfRltError(f"{source}: two weights are called {plain} (one is {name}): pass one checkpoint alone.")
-        if plain.startswith(PRETRAINING_ONLY):
-            named.pretraining.append(plain)
-        else:
-            named.weights[plain] = value
-    named.positions = named.weights.pop("pos_embed", None)
-    return named
-
-
-def find_layout(source: Path, named: NamedWeights) -> Layout:
-    """Returns the layout that the names tell.
-
-    Raises:
-        ValueError: naming what is missing and what is unexpected, unless the names are exactly those of one layout.
-    """
-    names = set(named.weights)
-    if PATCHES not in names:
+    weights: dict[str, Tensor] = {}
+    for name, value in file.weights.items():
+        plain = PREFIXES.sub("", name)
+        if plain in weights:
+            raise HfRltError(f"{file.path}: two weights are called {plain} (one is {name}): pass one checkpoint alone.")
+        weights[plain] = value
+    pretraining = sorted(name for name in weights if name.startswith(PRETRAINING_ONLY))
+    weights = {name: value for name, value in weights.items() if name not in pretraining}
+    positions = weights.pop("pos_embed", None)
+    if PATCHES not in weights:
         raise HfRltError(
-            f"{source}: expected a checkpoint of VideoMAE, VideoMAEv2 or RLT with a weight {PATCHES}, found "
-            f"{listed(names)}."
+            f"{file.path}: expected a checkpoint of VideoMAE, VideoMAEv2 or RLT with a weight {PATCHES}, found "
+            f"{join_limited(sorted(weights))}."
         )
-    depth = len({name.split(".")[1] for name in names if re.match(r"blocks\.\d+\.", name)})
-    endings = [
-        ending for ending in ("q_bias", "v_bias", "qkv.bias") if any(n.endswith(f".attn.{ending}") for n in names)
-    ]
-    classifier = any(name.startswith("head.") for name in names)
-    has_fc_norm = any(name.startswith("fc_norm.") for name in names)
-    pretrained = bool(named.pretraining) or not (classifier or has_fc_norm)
-    layout = Layout(
-        kind="classifier" if classifier and not named.pretraining else "pre-trained" if pretrained else "encoder",
-        depth=depth,
-        biases="" if not endings else "qkv.bias" if endings == ["qkv.bias"] else "q_bias",
-        norm="fc_norm" if has_fc_norm else "norm",
-        length_embedding="length_embed" in names,
-    )
-    expected = set(layout.names())
-    check_keys(source, {"missing": expected - names, "unexpected": names - expected})
-    return layout
+    return replace(file, weights=weights, pretraining=pretraining, positions=positions)
 
 
-def translate(
-    source: Path, layout: Layout, weights: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """Returns the weights under our names. What the wanted model has no place for is left out.
+def original_name(ours: str, has_key_bias: bool) -> tuple[str, int | None]:
+    """Return the original name of one of our weights, and which third of that weight it is; None for all of it."""
+    for part, original in RENAMED.items():
+        ours = ours.replace(part, original)
+    found = re.fullmatch(r"(.*\.attn\.)(query|key|value)\.(weight|bias)", ours)
+    if found is None:
+        return ours, None
+    attention, part, kind = found.groups()
+    if kind == "bias" and not has_key_bias:
+        return f"{attention}{part[0]}_bias", None
+    return f"{attention}qkv.{kind}", ("query", "key", "value").index(part)
 
-    Args:
-        source: named in errors.
-        layout: of the weights.
-        weights: by plain name.
-        shapes: of the wanted model's weights, by our names without the classifier's prefix.
+
+def translate(named: NamedWeights, model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights by the names of `model`, and the names of those that it has no place for.
 
     Raises:
-        ValueError: naming the weights whose shapes differ from those that the configuration asks for.
+        HfRltError: naming all weights that are missing, unexpected or of another shape than the model's.
     """
-    found: dict[str, Tensor] = {}
-    wrong: list[str] = []
-    for name, ours in layout.names().items():
-        value = weights[name]
-        wanted = [shapes.get(our) for our in ours if our]
-        if None in wanted:
+    state: dict[str, Tensor] = {}
+    missing, wrong, used = set(), [], set()
+    for ours, wanted in model.state_dict().items():
+        name, third = original_name(ours, named.has_key_bias)
+        used.add(name)
+        if name not in named.weights:
+            missing.add(name)
             continue
-        shape = wanted[0] if len(ours) == 1 else (3 * wanted[0][0], *wanted[0][1:])  # type: ignore[index,misc]
-        if name == "length_embed":
-            shape = (1, *shape)  # type: ignore[misc]
+        value, shape = named.weights[name], tuple(wanted.shape)
+        shape = shape if third is None else (3 * shape[0], *shape[1:])
+        shape = (1, *shape) if name == "length_embed" else shape
         if tuple(value.shape) != shape:
             wrong.append(f"{name} {tuple(value.shape)} instead of {shape}")
             continue
-        parts = value.chunk(3) if len(ours) == 3 else (value[0] if name == "length_embed" else value,)
-        found |= {our: part for our, part in zip(ours, parts, strict=True) if our}
-    check_keys(source, {"of another shape": wrong})
-    return found
+        value = value[0] if name == "length_embed" else value
+        state[ours] = value if third is None else value.chunk(3)[third]
+    unused = set(named.weights) - used
+    # A pre-trained encoder's last norm is left out if tokens are averaged; so is the classifier's, without its head.
+    dropped = set() if named.classifies else {name for name in unused if re.match(r"(norm|fc_norm)\.", name)}
+    check_keys(named.path, {"missing": missing, "unexpected": unused - dropped})
+    check_keys(named.path, {"of another shape": set(wrong)})
+    return state, sorted(dropped)

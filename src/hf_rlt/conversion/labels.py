@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Read the names of a checkpoint's classes from a file."""
+"""Read class names from a file."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ from ..errors import HfRltError
 
 
 def read_labels(path: str | Path, count: int) -> dict[str, dict]:
-    """Return `id2label` and `label2id` for a configuration.
+    """Return `id2label` and `label2id` for a configuration of `count` classes.
 
     Args:
         path: text with one name a line in the order of the classes, a JSON list, or a JSON dictionary from index to name
@@ -18,7 +18,7 @@ def read_labels(path: str | Path, count: int) -> dict[str, dict]:
         count: classes of the checkpoint.
 
     Raises:
-        ValueError: if the file is none of these, a name is missing, empty or there twice, or their number is another.
+        HfRltError: if the file is none of these, a name is missing, empty or there twice, or their number is another.
         OSError: if there is no such file.
     """
     names = _from_json(path) if Path(path).suffix.lower() == ".json" else read_text(path).strip().splitlines()
@@ -29,9 +29,9 @@ def read_labels(path: str | Path, count: int) -> dict[str, dict]:
         raise HfRltError(
             f"{path}: expected {count} class names, as many as the checkpoint's classifier has classes, found {len(names)}."
         )
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if "" in names or twice:
-        found = f"{twice[0]!r} {Counter(names)[twice[0]]} times" if twice and twice[0] else "an empty one"
+    (name, times), *_ = Counter(names).most_common(1)
+    if "" in names or times > 1:
+        found = "an empty one" if "" in names else f"{name!r} {times} times"
         raise HfRltError(f"{path}: expected a name of its own for each class, found {found}.")
     return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 

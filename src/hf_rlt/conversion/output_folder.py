@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Check the folder that a conversion writes to, and make all files appear in it at once."""
+"""Write a model to a folder at once, and replace none but models that hf_rlt saved."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..data.text_files import read_json
 from ..errors import HfRltError
+from ..jobs.atomic import atomic_dir
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 
 KIND, OURS = RLTVideoMAEConfig.model_type, b"The hf_rlt authors"
@@ -23,16 +24,14 @@ def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
     """Return the folder to write as an absolute path.
 
     Raises:
-        ValueError: if it holds the source, is a file, or holds files and is no model folder that may be replaced.
+        HfRltError: if it holds the source, is a file, or holds files and is no model folder that may be replaced.
     """
     target = Path(out).resolve()
     if source.exists() and target in (source.resolve(), *source.resolve().parents):
         raise HfRltError(f"{out}: holds the source {source}: write the result to another folder.")
-    if not target.exists():
-        return target
-    if not target.is_dir():
+    if target.exists() and not target.is_dir():
         raise HfRltError(f"{out}: expected a new or empty folder to write to, found a file.")
-    if any(target.iterdir()):
+    if target.exists() and any(target.iterdir()):
         if not overwrite:
             raise HfRltError(
                 f"{out}: expected a new or empty folder to write to, found one with files: pass --overwrite."
@@ -49,7 +48,7 @@ def _no_model(folder: Path) -> str:
         return "holds no config.json"
     try:
         config = read_json(folder / "config.json")
-    except ValueError:
+    except HfRltError:
         config = None
     if not isinstance(config, dict) or config.get("model_type") != KIND or "transformers_version" not in config:
         return f"has a config.json of something else (no model_type {KIND} with a transformers_version)"
@@ -60,46 +59,40 @@ def _no_model(folder: Path) -> str:
 
 
 @contextmanager
-def atomic_dir(target: Path) -> Iterator[Path]:
+def model_dir(target: Path) -> Iterator[Path]:
     """Yield a folder to write to, whose files are moved to `target` at the end; after an error, none is.
 
     Files of the same names and weights of another model are replaced; all others stay.
 
     Raises:
-        ValueError: if a folder, or code that is not ours, is where a file is to be written. Nothing is changed then.
+        HfRltError: if a folder, or code that is not ours, is where a file is to be written. Nothing is changed then.
         OSError: if the folder cannot be written.
     """
-    inside = target.is_dir()  # which may be a mount point or somebody's working directory: it is not exchanged
-    nearest = target if inside else next(parent for parent in target.parents if parent.is_dir())
-    # On the same disk, so that finished files get there by renaming.
-    with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{target.name}.") as scratch:
+    if not target.is_dir():
+        with atomic_dir(target) as written:
+            yield written
+        return
+    # The folder itself stays: it may be a mount point or somebody's working directory.
+    with tempfile.TemporaryDirectory(dir=target, prefix=f".{target.name}.") as scratch:
         written = Path(scratch) / "model"
         written.mkdir()
         yield written
-        if inside:
-            _exchange(written, target, Path(scratch) / "replaced")
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(written, target)
+        _exchange(written, target, Path(scratch) / "replaced")
 
 
 def _exchange(written: Path, target: Path, replaced: Path) -> None:
     """Move files one by one, and put the old ones back if that fails."""
     new = sorted(path.name for path in written.iterdir())
-    old = [path.name for path in target.iterdir() if path.name in new or STALE.fullmatch(path.name)]
-    foreign = [name for name in old if name.endswith(".py") and not (target / name).is_dir()]
-    foreign = [name for name in foreign if OURS not in (target / name).read_bytes()[:200]]
-    if foreign:
-        raise HfRltError(
-            f"{target / foreign[0]}: expected code that hf_rlt wrote, or none, found another's: move it away."
-        )
-    folders = [name for name in old if (target / name).is_dir()]
-    if folders:
-        raise HfRltError(f"{target / folders[0]}: expected a file or nothing to replace, found a folder: move it away.")
+    old = [path for path in target.iterdir() if path.name in new or STALE.fullmatch(path.name)]
+    for path in old:
+        if path.is_dir():
+            raise HfRltError(f"{path}: expected a file or nothing to replace, found a folder: move it away.")
+        if path.suffix == ".py" and OURS not in path.read_bytes()[:200]:
+            raise HfRltError(f"{path}: expected code that hf_rlt wrote, or none, found another's: move it away.")
     replaced.mkdir()
     try:
-        for name in old:
-            os.rename(target / name, replaced / name)
+        for path in old:
+            os.rename(path, replaced / path.name)
         for name in new:
             os.rename(written / name, target / name)
     except BaseException:  # Ctrl-C too, or the old files would go with the scratch folder

@@ -1,179 +1,167 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Refuse `torch.save` files that would take far more memory than their size, before any object in them is created."""
+"""Refuse `torch.save` files that would take far more memory than they have bytes.
+
+torch.load(weights_only=True) runs no foreign code, but believes every size that a file states. So the pickle in it is
+walked first, with `pickletools`, which creates nothing but the pickle's constants.
+"""
 
 import io
-import pickle
+import pickletools
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
-MOST_PICKLE = 4 << 20  # bytes; a checkpoint's, with the optimiser state, has a few hundred thousand
-MOST_DIRECTORY = 16 << 20  # bytes of an archive's directory, which lists one file per weight
-HEADS = 3  # pickles that precede the actual one in files from before torch 1.6
-ITEM_SIZES = {
-    **{"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Long": 8, "Float": 4, "Int": 4},
-    **{"Half": 2, "BFloat16": 2, "Short": 2},
-}
-_PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]  # the C version cannot be told to skip steps
-PLAIN = (str, int, float, bool, bytes, type(None))
+from ..errors import HfRltError
+
+MAX_PICKLE = 1 << 20  # bytes; ViT-g's with its optimizer's state has 280,000
+MAX_DIRECTORY = 16 << 20  # bytes of an archive's directory, which lists one file per weight
+MAX_COPIES = 8 << 20  # numbers, characters, ... that the calls in a pickle are given
+LEGACY_PICKLES = 5  # at the start of files from before torch 1.6: three short ones, the content, a list of storages
+ITEM_SIZES = {"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Long": 8, "Float": 4, "Int": 4}
+ITEM_SIZES |= {"Half": 2, "BFloat16": 2, "Short": 2}
 
 
-def check_size(path: Path) -> None:
-    """Raise ValueError unless reading a `torch.save` file takes about as much memory as the file has bytes.
+def check_pickle(path: Path) -> set[str]:
+    """Return the full names of the classes and functions that a `torch.save` file names.
 
-    Refuses archives with compressed or overlapping files, storages larger than their data, pickles larger than any
-    checkpoint's, and objects that grow while they are created. Files in any other format pass: their reader reports
-    what is wrong.
+    Raises:
+        HfRltError: if it is no such file, or would take more memory than its size tells.
     """
-    with path.open("rb") as stream:
-        if zipfile.is_zipfile(stream):
-            _check_archive(path, stream)
-        else:
+    try:
+        with path.open("rb") as stream:
+            if zipfile.is_zipfile(stream):
+                return _check_archive(path, stream)
             stream.seek(0)
-            _check_plain(path, stream)
+            return _check_legacy(path, stream)
+    except (HfRltError, OSError):
+        raise
+    except Exception as error:  # pickletools and zipfile stumble over bytes of any kind in any way
+        raise HfRltError(
+            f"{path}: expected a checkpoint that torch.save wrote, could not read it ({error}): is the file whole, and is "
+            "it one?"
+        ) from error
 
 
-def _check_archive(path: Path, stream: BinaryIO) -> None:
+def _check_archive(path: Path, stream: BinaryIO) -> set[str]:
     size = stream.seek(0, io.SEEK_END)
     stream.seek(max(size - (1 << 16) - 22, 0))
-    tail = stream.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if int.from_bytes(tail[end + 12 : end + 16], "little") > MOST_DIRECTORY:
-        raise _refused(
-            path, f"expected a list of at most {MOST_DIRECTORY >> 20} MiB of the files in it, found a longer one"
-        )
+    _, _, end = stream.read().rpartition(b"PK\x05\x06")
+    if int.from_bytes(end[8:12], "little") > MAX_DIRECTORY:
+        raise _refused(path, f"expected at most {MAX_DIRECTORY >> 20} MiB of names of the files in it, found more")
+    names = set()
     with zipfile.ZipFile(stream) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        for entry in entries.values():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                held = f"{entry.filename} of {entry.file_size:,} bytes in {entry.compress_size:,}"
-                raise _refused(path, f"expected files that are not compressed, as torch.save writes them, found {held}")
         total = sum(entry.file_size for entry in archive.infolist())
-        if total > size or len(entries) < len(archive.infolist()):
+        compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values())
+        if total > size or compressed or len(entries) < len(archive.infolist()):
             raise _refused(
-                path, f"expected files of at most its own {size:,} bytes in it, found {total:,} in some twice"
+                path,
+                f"expected files in it that are not compressed, each once, as torch.save writes them, found {total:,} bytes "
+                f"of files in its own {size:,}",
             )
-        for name in [name for name in entries if name.endswith("/data.pkl") or name == "data.pkl"]:
-            if entries[name].file_size > MOST_PICKLE:
-                raise _refused(path, _too_long(entries[name].file_size))
-            for key, needed in _storages(path, io.BytesIO(archive.read(name))).items():
+        for name in [name for name in entries if name.endswith("data.pkl")]:
+            if entries[name].file_size > MAX_PICKLE:
+                raise _too_long(path)
+            walk = _PickleWalk(path, io.BytesIO(archive.read(name)))
+            names |= walk.names
+            for key, needed in walk.storages.items():
                 record = entries.get(f"{name.removesuffix('data.pkl')}data/{key}")
-                if record is None or needed > record.file_size:
-                    there = 0 if record is None else record.file_size
+                there = 0 if record is None else record.file_size
+                if needed > there:
                     raise _refused(
                         path, f"could not read it: expected {needed:,} bytes of weight {key!r}, found {there:,}"
                     )
+    return names
 
 
-def _check_plain(path: Path, stream: BinaryIO) -> None:
-    size = path.stat().st_size
-    bounded = io.BytesIO(stream.read(MOST_PICKLE + 1))
-    for _ in range(HEADS):
-        _storages(path, bounded)
-    needed = sum(_storages(path, bounded).values())
-    if needed > size:
-        raise _refused(path, f"expected weights of at most its own {size:,} bytes, found {needed:,}")
-    if bounded.tell() > MOST_PICKLE:
-        raise _refused(path, _too_long(bounded.tell()))
+def _check_legacy(path: Path, stream: BinaryIO) -> set[str]:
+    start = io.BytesIO(stream.read(MAX_PICKLE))
+    size, needed, names = path.stat().st_size, 0, set()
+    for _ in range(LEGACY_PICKLES):
+        try:
+            walk = _PickleWalk(path, start)
+        except ValueError as error:  # pickletools' error at an early end
+            raise error if isinstance(error, HfRltError) or size <= MAX_PICKLE else _too_long(path) from None
+        names |= walk.names
+        needed += sum(walk.storages.values())
+        if needed > size:
+            raise _refused(path, f"expected weights of at most its own {size:,} bytes, found {needed:,}")
+    return names
 
 
-def _storages(path: Path, stream: io.BytesIO) -> dict[str, int]:
-    """Return the size in bytes that a pickle states for each of its storages; empty if it is not a pickle."""
-    dry = _DryUnpickler(path, stream)
-    try:
-        dry.load()
-    except _BombError:
-        raise
-    except Exception:  # not a pickle, or one that its reader will refuse as well
-        if stream.tell() > MOST_PICKLE:
-            raise _refused(path, _too_long(stream.tell())) from None
-    return dry.storages
+def _too_long(path: Path) -> HfRltError:
+    return _refused(path, f"expected a list of weights of at most {MAX_PICKLE:,} bytes, found a longer one")
 
 
-def _too_long(size: int) -> str:
-    return f"expected a list of weights of at most {MOST_PICKLE:,} bytes, found one of {size:,} or more"
+def _refused(path: Path, what: str) -> HfRltError:
+    return HfRltError(f"{path}: refused, {what}: pass the checkpoint as its training wrote it.")
 
 
-class _BombError(ValueError):
-    """The file would take far more memory than it has bytes."""
+class _Item:
+    """A thing on the unpickler's stack: its value if it is a constant or tuple, and its size, references unfolded."""
+
+    __slots__ = ("size", "value")
+
+    def __init__(self, value: Any, size: int) -> None:
+        self.value, self.size = value, size
 
 
-def _refused(path: Path, what: str) -> _BombError:
-    return _BombError(f"{path}: refused, {what}: pass the checkpoint as its training wrote it.")
+class _PickleWalk:
+    """What one pickle names and declares.
 
-
-class _DryUnpickler(_PurePython):
-    """Walks through a pickle, creating nothing but its numbers, strings and tuples."""
-
-    dispatch: ClassVar[dict[int, Any]] = dict(_PurePython.dispatch)
+    A few bytes can nest tuples 2^60 deep, which takes forever to hash, or copy one long list again and again. So the
+    sizes of all that is hashed, copied or passed to a call are added up, and their sum is limited.
+    """
 
     def __init__(self, path: Path, stream: io.BytesIO) -> None:
-        super().__init__(stream)
-        self.path = path
-        self.storages: dict[str, int] = {}
+        self.names: set[str] = set()
+        self.storages: dict[str, int] = {}  # bytes by key
+        self.copies = 0
+        stack: list[_Item] = []
+        marks: list[int] = []
+        memo: dict[Any, _Item] = {}
+        for code, argument, _ in pickletools.genops(stream):
+            before = code.stack_before
+            if argument is None and not before and code.name != "MARK":
+                stack.append(_Item(None, 1))
+            elif code.name == "MARK":
+                marks.append(len(stack))
+            elif code.name in ("BINGET", "LONG_BINGET"):
+                stack.append(memo[argument])
+            elif code.name in ("BINPUT", "LONG_BINPUT"):
+                memo[argument] = stack[-1]
+            elif before:
+                has_mark = pickletools.markobject in before
+                first = marks.pop() - before.index(pickletools.markobject) if has_mark else len(stack) - len(before)
+                taken = stack[first:]
+                stack[first:] = [self._combined(code.name, taken)] if code.stack_after else []
+                if self.copies > MAX_COPIES:
+                    raise _refused(path, f"expected weights, found a pickle of more than {MAX_COPIES:,} copies")
+            elif code.stack_after:
+                stack.append(self._constant(code.name, argument))
+        if "builtins.bytearray" in self.names:
+            raise _refused(path, "expected weights, found a bytearray, which can have any size")
 
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "bytearray":
-            raise _refused(self.path, "expected weights, found a bytearray, which can have any size")
-        return f"{module}.{name}"
+    def _constant(self, code: str, value: Any) -> _Item:
+        if code == "GLOBAL":
+            value = value.replace(" ", ".", 1).replace("__builtin__.", "builtins.")
+            self.names.add(value)
+        return _Item(value, 1 + len(value) if isinstance(value, (str, bytes)) else 1)
 
-    def persistent_load(self, pid: Any) -> None:
-        if isinstance(pid, tuple) and len(pid) >= 5 and isinstance(pid[4], int):
-            kind = str(pid[1]).rsplit(".", 1)[-1].removesuffix("Storage")
-            self.storages[str(pid[2])] = max(pid[4], 0) * ITEM_SIZES.get(kind, 1)
-
-    def _check_keys(self, keys: Any) -> None:
-        for key in keys:  # hashing a deeply nested key could take forever
-            flat = key if isinstance(key, tuple) else (key,)
-            if not all(isinstance(each, PLAIN) for each in flat):
-                raise _refused(
-                    self.path, f"expected names of weights and settings, found a {type(key).__name__} for one"
-                )
-
-    def _pass_over(self) -> None:
-        self.pop_mark()
-
-    def _set_items(self) -> None:
-        self._check_keys(self.pop_mark()[::2])
-
-    def _set_item(self) -> None:
-        _, key = self.stack.pop(), self.stack.pop()
-        self._check_keys([key])
-
-    def _add_items(self) -> None:
-        self._check_keys(self.pop_mark())
-
-    def _frozen(self) -> None:
-        self._check_keys(self.pop_mark())
-        self.append(None)
-
-    def _dict(self) -> None:
-        self._check_keys(self.pop_mark()[::2])
-        self.append({})
-
-    def _drop(self) -> None:
-        self.stack.pop()
-
-    def _made(self) -> None:
-        self.stack.pop()
-        self.stack[-1] = None
-
-    def _made_with_options(self) -> None:
-        self.stack.pop()
-        self._made()
-
-
-for _code, _step in {
-    pickle.APPENDS: _DryUnpickler._pass_over,
-    pickle.APPEND: _DryUnpickler._drop,
-    pickle.SETITEMS: _DryUnpickler._set_items,
-    pickle.SETITEM: _DryUnpickler._set_item,
-    pickle.ADDITEMS: _DryUnpickler._add_items,
-    pickle.FROZENSET: _DryUnpickler._frozen,
-    pickle.DICT: _DryUnpickler._dict,
-    pickle.BUILD: _DryUnpickler._drop,
-    pickle.REDUCE: _DryUnpickler._made,
-    pickle.NEWOBJ: _DryUnpickler._made,
-    pickle.NEWOBJ_EX: _DryUnpickler._made_with_options,
-}.items():
-    _DryUnpickler.dispatch[_code[0]] = _step
+    def _combined(self, code: str, taken: list[_Item]) -> _Item:
+        """Return what an instruction makes of the things that it takes from the stack."""
+        size = min(1 + sum(item.size for item in taken), MAX_COPIES + 1)
+        if code in ("REDUCE", "NEWOBJ"):
+            self.copies += size
+            return _Item(None, 3 * size)  # the most that _codecs.encode makes of bytes, for "quopri"
+        if code == "BINPERSID":
+            pid = [item.value for item in taken[0].value]
+            if len(pid) >= 5:  # "storage", type, key, device, number of items
+                kind = pid[1].removeprefix("torch.").removesuffix("Storage")
+                self.storages[str(pid[2])] = pid[4] * ITEM_SIZES.get(kind, 1)
+        elif not code.startswith("TUPLE"):  # the first one is changed in place
+            hashed_or_copied = {"SETITEM": taken[1::2], "SETITEMS": taken[1::2], "BUILD": taken[1:]}.get(code, [])
+            self.copies += sum(item.size for item in hashed_or_copied)
+            taken[0].size = size
+            return taken[0]
+        return _Item(tuple(taken), size)

@@ -46,10 +46,7 @@ class EvalDataset(VideoDataset):
         self.num_crops = num_crops
         if num_crops < 1:
             raise HfRltError(f"Expected num_crops >= 1, received {num_crops}.")
-        if num_crops > 1 and processor.size == processor.crop_size:
-            logger.warning(
-                f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."
-            )
+        warn_of_equal_crops(processor, num_crops)
 
     @property
     def num_views(self) -> int:
@@ -74,6 +71,14 @@ class EvalDataset(VideoDataset):
         return {"pixel_values": views, "run_lengths": lengths, "labels": torch.tensor(label)}
 
 
+def warn_of_equal_crops(processor: Any, num_crops: int) -> None:
+    """Warn if frames are resized to the size of a crop, so that several crops show the same."""
+    if num_crops > 1 and processor.size == processor.crop_size:
+        logger.warning(
+            f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."
+        )
+
+
 def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray:
     """Crop frames `(clips, F, H, W, 3)` uint8 to views `(clips x num_crops, F, H', W', 3)` uint8, clip by clip.
 
@@ -92,6 +97,6 @@ def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray
     return np.stack(crops, axis=1).reshape(-1, *crops[0].shape[1:])
 
 
-def crop_pixels(processor: Any, crops: np.ndarray) -> Tensor:
-    """Turn the crops of `crop_views` into pixels `(views, F, C, H', W')` float32."""
+def crop_pixels(processor: Any, crops: np.ndarray | Tensor) -> Tensor:
+    """Turn the crops of `crop_views`, on any device, into pixels `(views, F, C, H', W')` float32."""
     return processor.pixels(crops, do_resize=False, do_center_crop=False)

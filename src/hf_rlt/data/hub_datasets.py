@@ -2,10 +2,12 @@
 """Labelled videos from the Hub (or any folder that `datasets` can read), loaded or streamed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ..errors import HfRltError
-from .video_list import VideoList, label_indices, quoted
+from .annotations import from_file
+from .video_list import VideoList, from_folder, label_indices, quoted
 
 
 def from_hub(
@@ -98,3 +100,21 @@ def _rows(dataset_name: str, split: str, config_name: str | None, streaming: boo
         )
     # The column's own decoder needs torchcodec; ours reads the file or bytes with PyAV.
     return rows.cast_column(videos[0], datasets.Video(decode=False)), videos[0]
+
+
+def load_videos(
+    source: str, names: list[str] | None = None, video_dir: str | Path | None = None, split: str = "validation"
+) -> VideoList:
+    """List the labelled videos of a folder, an annotation file (CSV, JSON) or a Hub data set.
+
+    Args:
+        source: which of them.
+        names: class names to use, those of a model.
+        video_dir: folder with the videos of an annotation file.
+        split: of a Hub data set.
+    """
+    if Path(source).is_dir():
+        return from_folder(source, names)
+    if Path(source).suffix.lower() in (".csv", ".json"):
+        return from_file(source, video_dir, names)
+    return from_hub(source, split, names=names)

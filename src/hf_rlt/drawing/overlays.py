@@ -51,7 +51,7 @@ def colour_runs(
     `grey_dropped`.
 
     Raises:
-        ImportError: without matplotlib, naming the remedy.
+        HfRltError: without matplotlib, naming the remedy.
     """
     lengths = _on_grid(frames, run_lengths, tubelet_size, patch_size)
     flat = lengths.reshape(1, -1)
@@ -63,11 +63,11 @@ def colour_runs(
 
 
 def run_colours(tubelets: int) -> np.ndarray:
-    """Return the colours `(tubelets, 3)` uint8 of runs of 1, 2, ... tubelets; raise ImportError without matplotlib."""
+    """Return the colours `(tubelets, 3)` uint8 of runs of 1, 2, ... tubelets; raise HfRltError without matplotlib."""
     try:
         import matplotlib
     except ImportError as error:
-        raise ImportError("Colouring runs needs matplotlib: `pip install hf_rlt[plot]`.") from error
+        raise HfRltError("Colouring runs needs matplotlib: `pip install hf_rlt[plot]`.") from error
     return matplotlib.colormaps[COLORMAP](np.linspace(0, 1, tubelets), bytes=True)[:, :3]
 
 

@@ -1,23 +1,25 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The views of many videos, decoded in other processes while this one computes."""
+"""Decode the views of many videos in other processes while this one computes."""
 
 import ctypes
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 from tempfile import gettempdir
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.eval_dataset import crop_pixels, crop_views
+from ..data.video_dataset import clip_seed, fetch_remote
 from ..errors import HfRltError
 from ..jobs.worker_pool import Task, map_ordered
-from ..models.runs import grid_size
+from ..models.runs import drop_random, grid_size
 from ..models.sampling import view_positions
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
@@ -28,16 +30,18 @@ class ViewConfig:
 
     Attributes:
         processor: the model's `RLTVideoProcessor`.
-        num_clips: of a video, spread over it as in evaluation; one is the processor's own.
-        num_crops: of each clip; one is the processor's own.
+        num_clips: temporal clips of a video, spread over it; one lies where the processor says.
+        num_crops: crops of each clip; one is the processor's own.
+        token_keep_ratio: share of the computed tokens that is kept, drawn at random, the same in each pass.
 
     Raises:
-        ValueError: if a number is not positive, no whole tubelet fits into a clip, or its frames have no size of their own.
+        HfRltError: if a number is not positive, no whole tubelet fits into a clip, or frames have no fixed size.
     """
 
     processor: Any
     num_clips: int = 1
     num_crops: int = 1
+    token_keep_ratio: float | None = None
 
     def __post_init__(self) -> None:
         if min(self.num_clips, self.num_crops) < 1:
@@ -48,10 +52,11 @@ class ViewConfig:
 
     @property
     def number(self) -> int:
+        """Views of each video."""
         return self.num_clips * self.num_crops
 
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, int]]:
-        """Returns the shapes of a video's pixels `(V, F, C, H, W)` and run lengths `(V, N)`."""
+        """Return the shapes of a video's frames `(V, F, H, W, 3)` and run lengths `(V, N)`."""
         settings = self.processor
         side = settings.crop_size if settings.do_center_crop or self.num_crops > 1 else settings.size
         if not side or "height" not in side:
@@ -59,67 +64,69 @@ class ViewConfig:
                 f"Expected a processor whose frames have one size, received one with size {dict(settings.size)} and "
                 f"do_center_crop={settings.do_center_crop}: set do_center_crop and crop_size, or a size of height and width."
             )
-        clip = (settings.num_frames or DEFAULT_NUM_FRAMES, 3, side["height"], side["width"])
-        tokens = math.prod(grid_size(clip, settings.tubelet_size, settings.patch_size))
-        return (self.number, *clip), (self.number, tokens)
+        frames, height, width = settings.num_frames or DEFAULT_NUM_FRAMES, side["height"], side["width"]
+        tokens = math.prod(grid_size((frames, 3, height, width), settings.tubelet_size, settings.patch_size))
+        return (self.number, frames, height, width, 3), (self.number, tokens)
 
-    def read(self, video: str) -> tuple[Tensor, Tensor]:
-        """Returns `(V, F, C, H, W)` uint8 pixels, not normalised yet, and `(V, N)` run lengths.
+    def read(self, source: Any, index: int = 0) -> tuple[np.ndarray, Tensor]:
+        """Decode the views of a video, `(V, F, H, W, 3)` uint8, and find their runs, `(V, N)`.
+
+        Args:
+            source: a path, URL or row of a Hub data set.
+            index: its place in the data set, which seeds random masking.
 
         Raises:
             ValueError, OSError: if the video cannot be read.
         """
-        settings = self.processor
-        positions = [settings.position] if self.num_clips == 1 else view_positions(self.num_clips, settings.sampling)
-        frames = settings.decode(video, positions, resized=True)
-        crops = crop_views(settings, frames, self.num_crops)
-        runs = settings.rule.find(crop_pixels(settings, crops))
-        return torch.from_numpy(crops).movedim(-1, 2), runs
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Returns what the processor makes of `read`'s pixels, on their device."""
-        own = self.processor
-        return own.rescale_and_normalize(
-            pixels, own.do_rescale, own.rescale_factor, own.do_normalize, own.image_mean, own.image_std
-        )
+        processor = self.processor
+        positions = [processor.position] if self.num_clips == 1 else view_positions(self.num_clips, processor.sampling)
+        frames = processor.decode(fetch_remote(source), positions, resized=True)
+        views = crop_views(processor, frames, self.num_crops)
+        runs = processor.rule.find(crop_pixels(processor, views))
+        if self.token_keep_ratio is not None:
+            seeds = [clip_seed(0, 0, index, view) for view in range(len(runs))]
+            runs = drop_random(runs, self.token_keep_ratio, [torch.Generator().manual_seed(seed) for seed in seeds])
+        return views, runs
 
 
 @dataclass
 class VideoJob:
-    """A video on its way.
+    """A video to decode.
 
     Attributes:
-        video: its path.
+        video: its path or URL; None for a row of a data set.
+        index: its place in the data set.
+        block: the block of consecutive videos that it belongs to; a batch never crosses a block.
+        slot: number of the buffer that holds its frames, while there is one.
         size, mtime_ns: of its file.
-        block: the number of consecutive videos it belongs to, see `predict`.
-        slot: where its pixels are, as long as it has any.
-        record: what an earlier run found out.
+        record: the result of an earlier run.
     """
 
-    video: str
-    size: int = 0
-    mtime_ns: int = 0
+    video: str | None
+    index: int = 0
     block: int = 0
     slot: int | None = None
+    size: int = 0
+    mtime_ns: int = 0
     record: dict[str, Any] | None = None
 
 
 class SharedBuffers:
-    """Memory that the decoding processes write to and this one reads: as many videos as may be under way at once.
+    """Shared memory that the decoding processes write to: a slot for each video that may be under way at once.
 
-    A clip of 16 x 224 x 224 pixels takes 2.6 ms to the batch this way, 5.0 ms through a pipe, 6.5 ms in shared memory
-    for it alone. Bytes are normalised where the model is: float32 takes 10 ms through a pipe, and four times the room.
+    A clip of 16 x 224 x 224 pixels takes 2.6 ms to the batch this way, 5.0 ms through a pipe, and 6.5 ms in shared memory
+    of its own. Slots hold bytes, normalised where the model is: float32 would take four times the memory.
     """
 
     def __init__(self, views: ViewConfig, number: int) -> None:
-        pixels, runs = views.shapes()
-        self.number, self.shapes = number, (pixels, runs)
-        needed = number * (math.prod(pixels) + 8 * math.prod(runs))
+        frames, runs = views.shapes()
+        self.number, self.shapes = number, (frames, runs)
+        needed = number * (math.prod(frames) + 8 * math.prod(runs))
         try:  # the standard library looks for another place if /dev/shm is small, as in containers
             free = max(shutil.disk_usage(place).free for place in ("/dev/shm", gettempdir()) if os.path.isdir(place))
             if needed > free and os.name == "posix":  # or writing to it would fill a disk, and end in SIGBUS
                 raise MemoryError(f"{free >> 20} MiB")
-            self._pixels = RawArray(ctypes.c_uint8, number * math.prod(pixels))
+            self._frames = RawArray(ctypes.c_uint8, number * math.prod(frames))
             self._runs = RawArray(ctypes.c_int64, number * math.prod(runs))
         except (OSError, MemoryError) as error:
             raise OSError(
@@ -128,74 +135,90 @@ class SharedBuffers:
             ) from error
 
     def __getitem__(self, slot: int) -> tuple[Tensor, Tensor]:
-        """Returns pixels and run lengths, the shared memory itself."""
-        pixels = torch.frombuffer(self._pixels, dtype=torch.uint8).view(self.number, *self.shapes[0])
+        """Return frames and run lengths, the shared memory itself."""
+        frames = torch.frombuffer(self._frames, dtype=torch.uint8).view(self.number, *self.shapes[0])
         runs = torch.frombuffer(self._runs, dtype=torch.int64).view(self.number, *self.shapes[1])
-        return pixels[slot], runs[slot]
+        return frames[slot], runs[slot]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What a decoding process does with a clip: fills its slot, and returns how many tokens are to be computed."""
+    """The function of the decoding processes: fill a video's slot, and return how many of its tokens are computed."""
 
     views: ViewConfig
     slots: SharedBuffers
+    rows: Sequence[Any] | None = None
     cores: tuple[int, ...] | None = None
 
-    def __call__(self, clip: VideoJob) -> int:
+    def __call__(self, job: VideoJob) -> int:
+        """Decode one video."""
         if self.cores is not None:
             os.sched_setaffinity(0, self.cores)
-        assert clip.slot is not None
-        pixels, runs = self.views.read(clip.video)
-        for place, found in zip(self.slots[clip.slot], (pixels, runs), strict=True):
-            if found.shape != place.shape or found.dtype != place.dtype:
+        assert job.slot is not None
+        source = job.video if self.rows is None else self.rows[job.index]
+        name = job.video or f"video {job.index}"
+        frames, runs = self.views.read(source, job.index)
+        for slot, found in zip(self.slots[job.slot], (torch.as_tensor(frames), runs), strict=True):
+            if found.shape != slot.shape or found.dtype != slot.dtype:
                 raise HfRltError(
-                    f"{clip.video}: expected {place.dtype} views of {tuple(place.shape)}, the processor made {found.dtype} "
+                    f"{name}: expected {slot.dtype} views of {tuple(slot.shape)}, the processor made {found.dtype} "
                     f"of {tuple(found.shape)}: leave do_center_crop on, and its frames as they are."
                 )
-            place.copy_(found)
+            slot.copy_(found)
         return int((runs > 0).sum())
 
 
 class Decoder:
-    """Decodes videos ahead of who takes them, in their order, a bounded number at once.
+    """Decodes videos ahead of the model, in their order, a bounded number at once.
 
-    Not torch's DataLoader: a process that dies ends it, and its tensors are allocated anew for each clip.
+    Not torch's DataLoader: that ends when one of its processes dies, here this costs one video.
 
     Args:
-        views: what is made of each.
-        workers: processes.
-        ahead: videos that are decoded or waiting to be, before somebody takes them; at least.
-        held: videos whose slots may be kept meanwhile.
+        views: what to make of each video.
+        num_workers: processes; 0 decodes in this one.
+        ahead: videos that are decoded before they are needed, at least.
+        held: videos whose slots are in use meanwhile, at most.
+        rows: where to find videos that have no path, by index.
         cores: that the processes are to keep to.
     """
 
     def __init__(
-        self, views: ViewConfig, workers: int, ahead: int, held: int, cores: Iterable[int] | None = None
+        self,
+        views: ViewConfig,
+        num_workers: int,
+        ahead: int,
+        held: int,
+        rows: Sequence[Any] | None = None,
+        cores: tuple[int, ...] | None = None,
     ) -> None:
-        self.workers, self.queued = workers, -(-ahead // workers) + 1
-        self.window = workers * self.queued
+        self.num_workers = num_workers
+        # Several tasks queue at each process, since this one hands out no others while it computes.
+        self.queued = -(-ahead // num_workers) + 1 if num_workers else 1
+        self.window = max(num_workers * self.queued, 1)
         self.slots = SharedBuffers(views, self.window + held + 1)
         self.free = list(range(self.slots.number))
-        self._reader = Reader(views, self.slots, None if cores is None else tuple(cores))
+        self._reader = Reader(views, self.slots, rows, cores)
 
-    def decoded(self, clips: Iterable[Task]) -> Iterator[Task]:
-        """Returns tasks whose item is a `VideoJob`; the result: its tokens (its slot is filled then), or `Failure`."""
-        # Several tasks queue at each process, since this one gives out no others while it computes.
-        tasks = map(self._placed, clips)
-        found = map_ordered(
-            tasks, self._reader, self.workers, window=self.window, queued=self.queued, drain_on_interrupt=False
+    def decoded(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Yield tasks of `VideoJob`s with their results: the number of computed tokens (the slot is filled) or `Failure`."""
+        decoded = map_ordered(
+            map(self._placed, tasks),
+            self._reader,
+            self.num_workers,
+            window=self.window,
+            queued=self.queued,
+            drain_on_interrupt=False,
         )
-        for task in found:
+        for task in decoded:
             if not isinstance(task.result, int):
                 self.release(task.item)
             yield task
 
-    def release(self, clip: VideoJob) -> None:
-        """Returns nothing; the slot may be used for another clip."""
-        if clip.slot is not None:
-            self.free.append(clip.slot)
-            clip.slot = None
+    def release(self, job: VideoJob) -> None:
+        """Let another video use the slot."""
+        if job.slot is not None:
+            self.free.append(job.slot)
+            job.slot = None
 
     def _placed(self, task: Task) -> Task:
         if task.result is None:

@@ -1,29 +1,29 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Multi-view evaluation: softmax per view, mean over views, each clip counted once, on any number of processes."""
+"""Multi-view evaluation: prediction plus a metric, each video counted once, on any number of processes."""
 
 import csv
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate.utils import gather_object
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
-from tqdm.auto import tqdm
-from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PreTrainedModel
 
-from ..data import ClipCollator, EvalDataset, UnreadableClipError, VideoList
-from ..data.token_budget import batches_within
+from ..data import UnreadableClipError, VideoList
+from ..data.eval_dataset import warn_of_equal_crops
+from ..data.video_dataset import IGNORED, check_on_bad_video, report_unreadable, source_name
+from ..errors import HfRltError
+from ..jobs.worker_pool import Failure, Task
+from .decoder import VideoJob, ViewConfig
 from .metrics import VideoAccuracy
+from .pipeline import ALONE, Options, Rank, run
+from .runner import Prediction, Runner
 
-# What the model returns and an evaluation does not keep; the run lengths stay, to count tokens.
-AHEAD = 8  # videos that may wait for a batch with room for them
-IGNORED_OUTPUTS = ["hidden_states", "attentions"]
+IGNORED_OUTPUTS = ["hidden_states", "attentions"]  # of the model; the run lengths stay, to count tokens
 FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?$)(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")  # but not numbers
 
 
@@ -52,6 +52,7 @@ class ClipMetrics:
         self._metric = VideoAccuracy()
 
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Compute the metrics of (logits, shares of tokens) and labels."""
         scores, tokens = prediction.predictions
         labels = prediction.label_ids
         if (labels < 0).all():
@@ -68,83 +69,71 @@ def evaluate_model(
     model: PreTrainedModel,
     processor: Any,
     clips: VideoList,
-    num_clips: int = 1,
-    num_crops: int = 1,
+    options: Options | None = None,
     on_bad_video: str = "raise",
     token_keep_ratio: float | None = None,
-    args: TrainingArguments | None = None,
-    max_tokens: int | None = None,
+    rank: Rank = ALONE,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Return the results of a multi-view evaluation, the same on every process.
 
     Args:
-        model: a video classifier.
-        processor: its `RLTVideoProcessor`; frames and threshold are its own.
+        model: a video classifier, on the device.
+        processor: its `RLTVideoProcessor`; its frames and threshold are used.
         clips: what to evaluate on, with the model's classes.
-        num_clips: temporal clips per video (Kinetics: 5, Something-Something: 2).
-        num_crops: crops per temporal clip (3).
+        options: views (Kinetics: 5 x 3, Something-Something: 2 x 3), batch size, token budget, decoding processes.
         on_bad_video: "raise", or "skip" and report.
-        token_keep_ratio: share of the computed tokens that is kept, drawn at random: random masking as a baseline.
-        args: batch size, loading processes, precision; under `accelerate launch` the clips are shared out.
-        max_tokens: computed together at most, on each process, besides the batch size as the most videos: memory is
-            then the same however many tokens videos have. A video whose views have more is computed alone.
+        token_keep_ratio: share of the computed tokens to keep, drawn at random: random masking as a baseline.
+        rank: which of several processes this is; the clips are dealt out to them.
+        on_progress: called with (videos done, all of them) of this process.
 
     Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
     clips_per_second (from file to score), num_clips, num_crops, token_keep_ratio, threshold, num_frames, per_class.
 
     Raises:
         UnreadableClipError: for a bad video, unless it is to be skipped.
-        ValueError: if no clip can be read, or `max_tokens` is not positive.
+        HfRltError: if no clip can be read.
 
     Source: VideoMAE's test protocol (5 x 3 views for Kinetics-400, 2 x 3 for Something-Something V2).
     """
-    args = args or TrainingArguments(report_to=[])
-    args.dataloader_drop_last = False  # or the last clips would not be evaluated
-    metrics = ClipMetrics(clips.names)
-    data = EvalDataset(clips, processor, num_clips, num_crops, on_bad_video, token_keep_ratio=token_keep_ratio)
-    trainer = Trainer(
-        model=model,
-        args=args,
-        data_collator=ClipCollator(processor),
-        compute_metrics=metrics,
-        preprocess_logits_for_metrics=logits_and_tokens,
-    )
-    trainer.remove_callback(PrinterCallback)  # the caller prints, in its own way
-    with torch.inference_mode():
-        if max_tokens is None:
-            flat = trainer.evaluate(data, ignore_keys=IGNORED_OUTPUTS)
-        else:
-            flat = _evaluate_within(trainer, data, max_tokens)
-    kept = ("accuracy", "top_5_accuracy", "mean_class_accuracy", "tokens_computed", "clips", "unreadable")
-    result: dict[str, Any] = {name: flat[f"eval_{name}"] for name in kept if f"eval_{name}" in flat}
-    result["clips_per_second"] = flat["eval_samples_per_second"]
-    result.update(num_clips=num_clips, num_crops=num_crops, token_keep_ratio=token_keep_ratio)
+    check_on_bad_video(on_bad_video)
+    options, start, metrics = options or Options(), time.perf_counter(), ClipMetrics(clips.names)
+    warn_of_equal_crops(processor, options.num_crops)
+    runner = Runner(model, ViewConfig(processor, options.num_clips, options.num_crops, token_keep_ratio))
+    own = range(rank.rank, len(clips), rank.ranks)
+    rows = []
+    for row in _computed(clips, own, runner, options, rank, on_bad_video):
+        rows.append(row)
+        on_progress(len(rows), len(own))
+    scores = np.zeros((len(clips), model.config.num_labels), np.float32)
+    shares, labels = np.zeros(len(clips)), np.full(len(clips), IGNORED)
+    for index, logits, share in rank.gather([row for row in rows if row is not None]):
+        scores[index], shares[index], labels[index] = logits, share, clips.labels[index]
+    result: dict[str, Any] = metrics(EvalPrediction((scores, shares), labels))
+    result["clips_per_second"] = len(clips) / (time.perf_counter() - start)
+    result.update(num_clips=options.num_clips, num_crops=options.num_crops, token_keep_ratio=token_keep_ratio)
     result.update(threshold=processor.threshold, num_frames=processor.num_frames)
     result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
     return result
 
 
-def _evaluate_within(trainer: Trainer, data: EvalDataset, max_tokens: int) -> dict[str, float]:
-    """Return what `Trainer.evaluate` does, from batches within a budget of tokens.
+def _computed(
+    clips: VideoList, own: range, runner: Runner, options: Options, rank: Rank, on_bad_video: str
+) -> Iterator[tuple[int, np.ndarray, float] | None]:
+    """Yield (index, logits, share of tokens computed) of each video; None for one that is skipped."""
+    paths = isinstance(clips.sources, list)  # rows of a data set are read, lazily, where they are decoded
 
-    Trainer's own loop gathers batch by batch and wants as many, of the same size, from each process.
-    """
-    args, start = trainer.args, time.perf_counter()
-    model = trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True).eval()
-    if args.bf16_full_eval or args.fp16_full_eval:
-        model = model.to(dtype=torch.bfloat16 if args.bf16_full_eval else torch.float16, device=args.device)
-    own = Subset(data, range(args.process_index, len(data), args.world_size))
-    loader = DataLoader(own, batch_size=None, num_workers=args.dataloader_num_workers)
-    parts = []
-    progress = tqdm(loader, disable=args.disable_tqdm or args.process_index > 0, desc="videos")
-    for items in batches_within(progress, max_tokens, max_items=args.per_device_eval_batch_size, ahead=AHEAD):
-        batch = trainer.data_collator(items)
-        _, outputs, labels = trainer.prediction_step(model, batch, False, ignore_keys=IGNORED_OUTPUTS)
-        parts.append([each.float().cpu().numpy() for each in (*logits_and_tokens(outputs, labels), labels)])
-    logits, shares, all_labels = map(np.concatenate, zip(*gather_object(parts), strict=True))
-    result = trainer.compute_metrics(EvalPrediction((logits, shares), all_labels.astype(np.int64)))
-    result["samples_per_second"] = len(data) / (time.perf_counter() - start)
-    return {f"eval_{name}": value for name, value in result.items()}
+    def report(job: VideoJob, failure: Failure) -> None:
+        name = source_name(clips.sources[job.index], f"clip {job.index} of the data set")
+        report_unreadable(HfRltError(failure.reason), on_bad_video, f"Clip {job.index}", name, known=False)
+
+    tasks = (Task(VideoJob(str(clips.sources[index]) if paths else None, index)) for index in own)
+    for done in run(tasks, runner, options, rank.ranks, None if paths else clips.sources, report):
+        for job, found in done.results:
+            if isinstance(found, Prediction) and found.logits is not None:
+                yield job.index, found.logits.numpy(), found.tokens_computed / found.tokens
+            else:
+                yield None
 
 
 def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path]:

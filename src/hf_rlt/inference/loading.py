@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Load a model with a processor that fits it, and the labelled videos of a command line."""
+"""Load a model with a processor that fits it."""
 
-from pathlib import Path
+import re
 from typing import Any, Literal
 
 from huggingface_hub.errors import StrictDataclassError
@@ -9,7 +9,6 @@ from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from .. import baselines  # noqa: F401  registers their model families
-from ..data import VideoList, from_file, from_folder, from_hub
 from ..errors import HfRltError
 from ..families import family_of
 from ..hub.repo_config import read_config
@@ -28,11 +27,11 @@ def load(
 
     Args:
         name: folder or Hub id of a classifier or encoder of any family, see `hf_rlt.families`.
-        threshold: RLT's; None for dense, "model" for the model's own.
-        num_frames: frames of a clip; the model's own if not given, else positions are interpolated.
-        sampling: settings of the processor that say how frames are sampled.
-        attn_implementation: attention backend, such as "flash_attention_2"; transformers' default if not given.
-        head: whether a trained head is needed; if not, a model without one is returned as its encoder alone.
+        threshold: RLT threshold; None for dense, "model" for the model's own.
+        num_frames: frames per clip, to which positions are interpolated; the model's own unless given.
+        sampling: settings of the processor that choose the frames.
+        attn_implementation: attention backend, such as "flash_attention_2"; transformers' default unless given.
+        head: whether a trained head is required; otherwise a model without one is returned as its encoder alone.
 
     Raises:
         HfRltError: if `name` holds something else, or a needed head is missing.
@@ -48,6 +47,10 @@ def load(
     try:
         model, loading = family.classifier.from_pretrained(name, output_loading_info=True, **changes)
     except (StrictDataclassError, SafetensorError) as error:
+        raise HfRltError(f"{name}: {error}") from error
+    except (ValueError, ImportError) as error:  # transformers refuses a backend that is unknown or not installed
+        if attn_implementation is None or not re.search("attn|attention", str(error), re.IGNORECASE):
+            raise
         raise HfRltError(f"{name}: {error}") from error
     except RuntimeError as error:
         if "mismatched" not in str(error):
@@ -93,14 +96,3 @@ def _missing_head(name: str, model: Any, loading: dict[str, Any]) -> list[str]:
             f"many, such as {min(odd)}): was the file edited?"
         )
     return sorted(key for key in loading["missing_keys"] if not key.startswith(f"{model.base_model_prefix}."))
-
-
-def open_clips(
-    data: str, names: list[str], video_dir: str | Path | None = None, split: str = "validation"
-) -> VideoList:
-    """Return the clips of a folder, annotation file (CSV, JSON) or Hub data set, with a model's classes."""
-    if Path(data).is_dir():
-        return from_folder(data, names)
-    if Path(data).suffix.lower() in (".csv", ".json"):
-        return from_file(data, video_dir, names)
-    return from_hub(data, split, names=names)

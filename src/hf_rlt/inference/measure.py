@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a forward pass costs: counted, timed, and in memory."""
+"""Measure a forward pass: floating-point operations, time and memory."""
 
 import os
 import statistics
@@ -10,52 +10,49 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from transformers import VideoMAEConfig
 
-from ..baselines import RandomMaskingVideoMAEConfig, STAVideoMAEConfig, ToMeVideoMAEConfig
 from ..errors import HfRltError
+from ..models.runs import to_2tuple
 
 Calls = dict[str, Callable[[], Any]]
 
 
-def tokens_by_block(config: VideoMAEConfig, tokens: int) -> list[int]:
-    """Returns the tokens of one clip before the first block and after each; `tokens` are those the method starts from."""
-    if isinstance(config, (RandomMaskingVideoMAEConfig, ToMeVideoMAEConfig, STAVideoMAEConfig)):
-        return config.token_counts(tokens)
-    return [tokens] * (config.num_hidden_layers + 1)
+def tokens_by_block(config: Any, tokens: int) -> list[int]:
+    """Return the tokens of one clip before the first block and after each; `tokens` are those the method starts from."""
+    if not hasattr(config, "token_counts"):  # a stock model computes all of them
+        return [tokens] * (config.num_hidden_layers + 1)
+    return config.token_counts(tokens)
 
 
-def block_tokens(config: VideoMAEConfig, tokens: int) -> list[tuple[int, int]]:
-    """Returns how many tokens of one clip attention and MLP of each block compute."""
-    if isinstance(config, (ToMeVideoMAEConfig, STAVideoMAEConfig)):
-        return config.block_tokens(tokens)
-    return [(n, n) for n in tokens_by_block(config, tokens)[:-1]]
+def block_tokens(config: Any, tokens: int) -> list[tuple[int, int]]:
+    """Return the tokens of one clip in attention and in the MLP of each block."""
+    if not hasattr(config, "block_tokens"):
+        return [(tokens, tokens)] * config.num_hidden_layers
+    return config.block_tokens(tokens)
 
 
-def analytic_flops(config: VideoMAEConfig, tokens: int) -> int:
-    """Returns the floating-point operations of one clip's forward pass.
+def analytic_flops(config: Any, tokens: int) -> int:
+    """Return the floating-point operations of one clip's forward pass.
 
     Matrix products only, a multiply-add counted as two: patch embedding, query/key/value/output projections, the two
-    attention products, MLP, classifier, and what ToMe and STA compute to find what is alike.
+    attention products, MLP, classifier, and what ToMe and STA compute to find similar tokens.
 
     Args:
         config: of VideoMAE, RLT or a baseline.
         tokens: of the clip: all of them, or those that RLT computes; a baseline takes its share of these.
     """
     width, hidden = config.hidden_size, config.intermediate_size
-    patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-    patch_columns = patch if isinstance(config.patch_size, int) else config.patch_size[1]
-    pixels = config.num_channels * config.tubelet_size * patch * patch_columns
-    counts = tokens_by_block(config, tokens)
-    choice = config.choice_flops(tokens) if isinstance(config, (ToMeVideoMAEConfig, STAVideoMAEConfig)) else 0
-    total = 2 * counts[0] * pixels * width + 2 * width * config.num_labels + choice
+    rows, columns = to_2tuple(config.patch_size)
+    pixels = config.num_channels * config.tubelet_size * rows * columns
+    choice = config.choice_flops(tokens) if hasattr(config, "choice_flops") else 0
+    total = 2 * tokens_by_block(config, tokens)[0] * pixels * width + 2 * width * config.num_labels + choice
     for attended, processed in block_tokens(config, tokens):
         total += 8 * attended * width * width + 4 * attended * attended * width + 4 * processed * width * hidden
     return total
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Returns how many seconds a call took, to the end of what it started on a CUDA device, and what it returned."""
+    """Return the seconds that a call took, including the CUDA kernels it launched, and its result."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -66,17 +63,17 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Returns the seconds of every measurement of each call, taken in turn so that drift cancels.
+    """Return the seconds of every measurement of each call, taken in turn so that drift cancels.
 
-    Each round begins with another call (A B C, B C A, ...): none always follows the same one.
+    Each round begins with another call (A B C, B C A, ...), so that none always follows the same one.
 
     Args:
         calls: name -> function without arguments.
         repeats: measurements of each.
-        warmup: rounds thrown away first.
+        warmup: rounds to discard first.
 
     Raises:
-        ValueError: if `repeats` is not positive.
+        HfRltError: if `repeats` is not positive.
     """
     if repeats < 1:
         raise HfRltError(f"Expected repeats >= 1, received {repeats}.")
@@ -92,12 +89,12 @@ def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, 
 
 
 def interleaved_seconds(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, float]:
-    """Returns the median seconds of each call, see `interleaved_times`."""
+    """Return the median seconds of each call, see `interleaved_times`."""
     return {name: statistics.median(times) for name, times in interleaved_times(calls, repeats, warmup).items()}
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Returns the lower quartile, the median and the upper quartile."""
+    """Return the lower quartile, the median and the upper quartile."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
@@ -105,10 +102,9 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Returns how much memory tensors took at most during a call, beyond what was in use before it.
+    """Return the peak memory of tensors during a call, beyond what was in use before it.
 
-    By the count of the CUDA allocator, or of every allocation that torch makes on the CPU: what the process holds in reserve
-    does not come into it.
+    Counted by the CUDA allocator, or from every allocation that torch makes on the CPU, not from what the process reserves.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()

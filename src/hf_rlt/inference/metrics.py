@@ -5,7 +5,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from ..errors import HfRltError
+from hf_rlt.errors import HfRltError  # not relative: `evaluate.load` copies this file
 
 IGNORED = -100
 _DESCRIPTION = "Top-1, top-k and mean-class accuracy of class scores; references of -100 are left out."
@@ -15,7 +15,7 @@ class VideoAccuracy(evaluate.Metric):
     """Top-1, top-k and mean-class accuracy. `VideoAccuracy().compute(predictions=scores, references=labels)`.
 
     `predictions` are `(n, K)` scores of any scale, `references` `(n,)` class indices; those of -100 (videos that could not
-    be read) are left out. Of equal scores the class with the smaller index goes before. The same file can be loaded with
+    be read) are left out. Ties go to the lower class index. The same file can be loaded with
     `evaluate.load(hf_rlt.inference.metrics.__file__)`.
     """
 
@@ -35,12 +35,12 @@ class VideoAccuracy(evaluate.Metric):
         )
 
     def _compute(self, predictions, references, top_k: int = 5) -> dict:
-        """Returns `accuracy`, `top_{k}_accuracy` (if there are more than k classes), `mean_class_accuracy`, `clips`.
+        """Compute `accuracy`, `top_{k}_accuracy` (with more than k classes), `mean_class_accuracy`, `clips`, `per_class`.
 
-        And `per_class`: class index -> (clips, clips whose best class is right), classes without clips left out.
+        `per_class` maps a class index to (clips, correct clips); classes without clips are left out.
 
         Raises:
-            ValueError: if no clip is left.
+            HfRltError: if no clip is left.
         """
         scores, labels = np.asarray(predictions, dtype=np.float32), np.asarray(references)
         scores, labels = scores[labels != IGNORED], labels[labels != IGNORED]

@@ -1,12 +1,14 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Scores and features of any number of videos: decoding and computing overlap, nothing is computed twice."""
+"""Scores and features of any number of videos, written to a folder; nothing is computed twice."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ..data import read_annotations
 from ..data.annotations import read_paths
@@ -14,25 +16,28 @@ from ..data.video_list import none_found
 from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
 from ..tokens import find
-from ..tokens.count_many import VideoCounts, file_state
+from ..tokens.count_many import VideoCounts, file_state, problem_of, written_name
 from .decoder import VideoJob, ViewConfig
-from .pipeline import Options, Predicted, Record, batches, computed, decoder_for
-from .results import Folder, digest
-from .runner import Runner
+from .pipeline import ALONE, Options, Rank, run
+from .results import Folder, Record, digest
+from .runner import Prediction, Runner
 
 BLOCK = 8  # batches: so many videos are dealt out, and their features written, together
 
 
-@dataclass(frozen=True)
-class Rank:
-    """The number of this process among several; `wait` returns when all of them have called it."""
+@dataclass
+class Predicted:
+    """The result of one video.
 
-    rank: int = 0
-    ranks: int = 1
-    wait: Callable[[], None] = field(default=lambda: None)
+    Attributes:
+        record: its line in `predictions.jsonl`, with `error` if it cannot be read.
+        cached: whether an earlier run computed it.
+        features: of the video, until they are written.
+    """
 
-
-ALONE = Rank()
+    record: Record
+    cached: bool = False
+    features: Tensor | None = None
 
 
 def predict(
@@ -43,48 +48,48 @@ def predict(
     options: Options | None = None,
     share: Rank = ALONE,
 ) -> Generator[Predicted, None, None]:
-    """Yield a record for each video that this process takes, as it becomes known; write them to a folder.
+    """Yield the result of each video that this process takes, as it becomes known, and write it to a folder.
 
-    When the last one is taken, the folder holds `predictions.jsonl`, a line for each video in their order, also if an
-    earlier run was interrupted: its records are used, unless the video has changed. Blocks of videos are dealt out to
-    the processes; batches lie within a block, so that the results depend on neither the processes nor an interruption.
+    When the last one is taken, the folder holds `predictions.jsonl`, a line for each video in their order. An interrupted
+    run is resumed: results of unchanged videos are reused. Blocks of videos are dealt out to the processes; batches lie
+    within a block, so that the results depend on neither the processes nor an interruption.
 
     Args:
-        videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) of one path
-            a line.
-        network, processor: as `hf_rlt.inference.loading.load` returns them, on the device.
-        folder: where predictions are written.
+        videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) with a path on
+            each line.
+        network: as `hf_rlt.inference.loading.load` returns it, on the device.
+        processor: of the model.
+        folder: where to write predictions.
         options: see `Options`.
-        share: of several processes, which one this is.
+        share: which of several processes this is.
 
     Raises:
-        ValueError: if an option is out of range, a path leads nowhere, or the folder holds something else.
+        HfRltError: if an option is out of range, a path leads nowhere, or the folder holds something else.
         OSError: if the folder cannot be written to.
     """
     options, paths = options or Options(), [os.fspath(path) for path in videos]
     problems: list[VideoCounts] = []
-    found = listed(paths, problems)
+    found = video_paths(paths, problems)
     first = next(found, None)
     if first is None:
         raise HfRltError(none_found(", ".join(paths)))
-    found = chain([first], found)
     views = ViewConfig(processor, options.num_clips, options.num_crops)
     runner = Runner(network, views, options.top_k, options.features)
     with Folder(folder, _settings(runner, options), share.rank) as store:
         share.wait()  # all have read what there was before any writes
-        yield from _predicted(found, runner, options, store, share)
+        yield from _predicted(chain([first], found), runner, options, store, share)
         if share.rank == 0:
             yield from (Predicted({"video": folder.video, "error": folder.problem}) for folder in problems)
         share.wait()
         if share.rank == 0:
-            store.finish(listed(paths))
+            store.finalize(video_paths(paths))
     share.wait()
     if share.rank == 0:
-        store.clear()
+        store.remove_parts()
 
 
-def listed(paths: Iterable[str], problems: list[VideoCounts] | None = None) -> Iterator[str]:
-    """Return the videos among paths (see `hf_rlt.tokens.find`), and those listed in annotation and text files."""
+def video_paths(paths: Iterable[str], problems: list[VideoCounts] | None = None) -> Iterator[str]:
+    """Find the videos among paths (see `hf_rlt.tokens.find`), and those listed in annotation and text files."""
 
     def among(path: str) -> Iterable[Any]:
         if path.lower().endswith((".csv", ".json")):
@@ -95,6 +100,7 @@ def listed(paths: Iterable[str], problems: list[VideoCounts] | None = None) -> I
 
 
 def _settings(runner: Runner, options: Options) -> Record:
+    """Return everything that the results depend on, except for the videos."""
     own = runner.views.processor.to_dict()
     for name in ("auto_map", "transformers_version", "processor_class"):
         own.pop(name, None)
@@ -105,26 +111,37 @@ def _settings(runner: Runner, options: Options) -> Record:
 def _predicted(
     videos: Iterable[str], runner: Runner, options: Options, store: Folder, share: Rank
 ) -> Iterator[Predicted]:
-    decoder = decoder_for(runner.views, options, share.ranks)
-    decoded = decoder.decoded(_tasks(videos, options, store, share))
     waiting: list[Predicted] = []
-    for done in computed(batches(decoded, options), decoder, runner):
-        waiting += done.videos
+    for done in run(_tasks(videos, options, store, share), runner, options, share.ranks):
+        waiting += [_result(job, found) for job, found in done.results]
         if options.features is None or done.last:
             _write(waiting, done.block, store)
             yield from waiting
             waiting = []
 
 
-def _write(found: list[Predicted], block: int, store: Folder) -> None:
+def _result(job: VideoJob, found: Prediction | Failure | None) -> Predicted:
+    if found is None:
+        return Predicted(job.record or {}, cached=True)
+    assert job.video is not None
+    record: Record = {"video": written_name(job.video), "size": job.size, "mtime_ns": job.mtime_ns}
+    if isinstance(found, Failure):
+        return Predicted({**record, "error": problem_of(found, job.video)})
+    if found.scores is not None:
+        record["scores"] = [{"label": label, "score": round(score, 6)} for label, score in found.scores]
+    record.update(tokens_computed=found.tokens_computed, tokens=found.tokens)
+    return Predicted(record, features=found.features)
+
+
+def _write(results: list[Predicted], block: int, store: Folder) -> None:
     """Write what is new, features before the lines that name them."""
-    with_features = [video for video in found if video.features is not None]
+    with_features = [result for result in results if result.features is not None]
     if with_features:
-        name = store.add_features(block, [video.features for video in with_features if video.features is not None])
-        for row, video in enumerate(with_features):
-            video.record.update(features=name, row=row)
-            video.features = None
-    store.add([video.record for video in found if not video.known])
+        name = store.add_features(block, [result.features for result in with_features if result.features is not None])
+        for row, result in enumerate(with_features):
+            result.record.update(features=name, row=row)
+            result.features = None
+    store.add([result.record for result in results if not result.cached])
 
 
 def _tasks(videos: Iterable[str], options: Options, store: Folder, share: Rank) -> Iterator[Task]:
@@ -132,10 +149,10 @@ def _tasks(videos: Iterable[str], options: Options, store: Folder, share: Rank) 
         block = number // (BLOCK * options.videos)
         if block % share.ranks != share.rank:
             continue
-        clip, state = VideoJob(video, block=block), file_state(video)
+        job, state = VideoJob(video, block=block), file_state(video)
         if isinstance(state, Failure):
-            yield Task(clip, state)
+            yield Task(job, state)
             continue
-        clip.size, clip.mtime_ns = state
-        clip.record = store.known(clip)
-        yield Task(clip, None if clip.record is None else clip.record["tokens_computed"])
+        job.size, job.mtime_ns = state
+        job.record = store.cached(job)
+        yield Task(job, None if job.record is None else job.record["tokens_computed"])

@@ -1,8 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The folder that predictions are written to, by any number of processes, and from which they go on.
+"""The folder of predictions, written by any number of processes, and from which an interrupted run is resumed.
 
-While they are computed, each process appends lines to a file of its own in `parts/`, whatever the order. When all are done,
-the first process writes `predictions.jsonl`, a line for each video in their order, and removes the parts. Features are in
+While they are computed, each process appends lines to a file of its own in `parts/`, in any order. When all are done, the
+first process writes `predictions.jsonl`, a line for each video in their order, and removes the parts. Features are in
 `features/`, a file for each block of videos; a video's line says which file and row.
 """
 
@@ -22,27 +22,27 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..data.text_files import path_of
-from ..errors import HfRltError
+from ..errors import HfRltError, truncate
 from ..jobs.atomic import atomic_write, write_text_atomic
 from ..jobs.jsonl import JsonlStore
 from ..jobs.worker_pool import Failure
 from ..tokens.count_many import file_state, written_name
 from .decoder import VideoJob
-from .pipeline import Record
 
+Record = dict[str, Any]
 LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
-OWN = {
+OWN_FILES = {
     PARTS: re.compile(rf"\d+\.jsonl|{re.escape(LINES)}"),
     FEATURES: re.compile(r"\.?\d{6,}(-\d+)?\.safetensors(\.\d+\.part)?"),
 }
 
 
 class _Lines(JsonlStore):
-    """Lines about videos, and which files of features they name."""
+    """Lines about videos, and the files of features that they name."""
 
-    def __init__(self, path: Path, alone: bool = True) -> None:
+    def __init__(self, path: Path, exclusive: bool = True) -> None:
         self.features: set[str] = set()
-        super().__init__(path, ("video",), ("size", "mtime_ns"), "predictions", alone)
+        super().__init__(path, ("video",), ("size", "mtime_ns"), "predictions", exclusive)
 
     def _parsed(self, line: bytes) -> Record | None:
         record = super()._parsed(line)
@@ -52,15 +52,15 @@ class _Lines(JsonlStore):
 
 
 class Folder:
-    """Predictions in a folder, which is made if there is none. Use as a context.
+    """Predictions in a folder, which is created if there is none. Use it in a `with` block.
 
     Args:
         path: of the folder.
-        settings: all that the predictions depend on, but for the videos.
+        settings: everything that the predictions depend on, except for the videos.
         rank: of this process.
 
     Raises:
-        ValueError: if the folder holds something else, or predictions with other settings.
+        HfRltError: if the folder holds something else, or predictions with other settings.
         OSError: if it cannot be written to.
     """
 
@@ -88,9 +88,9 @@ class Folder:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def known(self, clip: VideoJob) -> Record | None:
+    def cached(self, job: VideoJob) -> Record | None:
         """Return the record of an unchanged video that could be read; else None."""
-        record = self._current(clip.video, (clip.size, clip.mtime_ns))
+        record = self._current(str(job.video), (job.size, job.mtime_ns))
         return None if record is None or "error" in record or self._lost(record) else record
 
     def add(self, records: list[Record]) -> None:
@@ -112,7 +112,7 @@ class Folder:
             ) from error
         return name
 
-    def finish(self, videos: Iterable[str]) -> None:
+    def finalize(self, videos: Iterable[str]) -> None:
         """Write the lines of all videos, in their order, and remove features that none of them names.
 
         For the first process, when all others are done.
@@ -133,7 +133,7 @@ class Folder:
             if f"{FEATURES}/{file.name}" not in used:
                 file.unlink()
 
-    def clear(self) -> None:
+    def remove_parts(self) -> None:
         """Remove the parts. For the first process, after all others have closed them: network disks keep open files."""
         for file in (self.path / PARTS).iterdir():
             file.unlink()
@@ -152,14 +152,14 @@ class Folder:
     def _others(self, stack: ExitStack) -> list[_Lines]:
         names = [self.path / LINES, *sorted((self.path / PARTS).glob("[0-9]*.jsonl"))]
         return [
-            stack.enter_context(_Lines(name, alone=False))
+            stack.enter_context(_Lines(name, exclusive=False))
             for name in names
             if name.is_file() and name != self._mine.path
         ]
 
     def _check(self, settings: Record) -> None:
         path = self.path / SETTINGS
-        for folder, own in OWN.items():  # what is found there is removed at the end
+        for folder, own in OWN_FILES.items():  # what is found there is removed at the end
             for file in sorted((self.path / folder).glob("*")):
                 if not own.fullmatch(file.name) or not file.is_file():
                     name = f"{folder}/{file.name}"
@@ -178,7 +178,7 @@ class Folder:
         wanted = json.loads(json.dumps(settings))
         for name in sorted({*found, *wanted}):
             if found.get(name) != wanted.get(name):
-                was, now = (_short(of.get(name)) for of in (found, wanted))
+                was, now = (truncate(of.get(name), 60) for of in (found, wanted))
                 raise HfRltError(
                     f"{self.path}: holds predictions with {name} {was}, received {now}: choose another folder, or remove it."
                 )
@@ -213,8 +213,3 @@ def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
 def _missing(video: str) -> Record:
     problem = "came or changed while the others were computed: run the same command again."
     return {"video": written_name(video), "size": 0, "mtime_ns": 0, "error": problem}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
