@@ -11,7 +11,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes with threads of their own wait for each other
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from helpers.tiny import TINY, moving_clips

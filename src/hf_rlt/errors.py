@@ -24,10 +24,10 @@ def without_name(reason: str, path: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns text, such as a file's name, that any terminal can print and that tells it to do nothing else.
+    """Make text, such as a file's name, safe to print on any terminal.
 
-    Bytes that are no text become question marks; control characters, line breaks and what turns the direction of writing
-    around are written out, such as \\x1b.
+    Bytes that are no text become question marks; control characters, line breaks and marks that turn the direction of
+    writing are escaped.
     """
     return "".join(_shown(character) for character in text)
 
