@@ -16,12 +16,15 @@ from .console import TRACEBACK, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
+from .finetune import finetune
 from .predict import predict
 from .tokens import tokens
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
 for command in (classify, predict, evaluate, tokens, draw, convert, card):
     app.command()(user_errors()(command))
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # fine-tuning has a parser of its own
+app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finetune))
 
 
 @app.callback()
