@@ -1,12 +1,50 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""`python -m benchmarks NAME`."""
+"""`python -m benchmarks NAME`: measure, and write JSON, Markdown and pictures. What is measured is in the files beside."""
 
-from .commands import app
-from .cost_commands import app as costs
-from .model_commands import app as models
+from pathlib import Path
+from typing import Annotated
 
-app.add_typer(models)
-app.add_typer(costs)
+import typer
+
+from hf_rlt.cli.console import user_errors
+
+from .accuracy import accuracy, inference, thresholds
+from .augmentation import augmentation
+from .balance import balance
+from .common import record
+from .finetune import ablation, finetune
+from .processing import processing
+from .ratios import ratios
+from .reading import reading
+from .speed import frames, speed
+from .throughput import throughput
+from .tokens import tokens
+
+app = typer.Typer(help="Measure, and write JSON, Markdown and pictures.", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def begin() -> None:
+    """Measure, and write JSON, Markdown and pictures."""
+    record.begin()
+
+
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Records that the other commands wrote.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Instead of each file's own folder.")] = None,
+) -> None:
+    """Make tables and pictures again, from JSON alone."""
+    for file in files:
+        record.report(file, output)
+
+
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
+MODELS = (speed, frames, accuracy, thresholds, inference)
+for command in (*COMMANDS, *MODELS, report):
+    app.command()(user_errors()(command))
+for command in (finetune, ablation):
+    app.command(context_settings={"allow_extra_args": True})(user_errors()(command))
 
 if __name__ == "__main__":
-    app()
+    with user_errors():
+        app()

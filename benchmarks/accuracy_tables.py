@@ -3,10 +3,9 @@
 
 from pathlib import Path
 
-from . import paper
-from .accuracy import methods_of
-from .plots import Series, draw
-from .record import Column, Row, column, percent, table
+from .common import paper
+from .common.plots import Series, draw
+from .common.record import Column, Row, column, percent, table
 
 OTHER = "ViT-B"  # what stands beside a model of another width
 SHAPES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
@@ -30,7 +29,7 @@ OURS = [
 
 
 def markdown(record: Row) -> str:
-    """Returns the table of a record; the inference table has the paper's numbers in columns of their own."""
+    """Make the table; the inference table has the paper's numbers in columns of their own."""
     settings, rows, columns = record["settings"], record["rows"], list(OURS)
     note = ""
     if record["benchmark"] == "inference":
@@ -64,7 +63,7 @@ def _paper(title: str, key: str, form: str) -> Column:
 
 
 def pictures(record: Row, folder: Path) -> list[Path]:
-    """Returns the paths of the pictures: accuracy over tokens left, and over measured speed-up."""
+    """Draw accuracy over tokens left, and over measured speed-up."""
     name, rows = record["benchmark"], record["rows"]
     if name == "inference":
         return []
@@ -76,7 +75,7 @@ def pictures(record: Row, folder: Path) -> list[Path]:
     paths = []
     for what, (key, scale, title) in over.items():
         series = []
-        for method in methods_of(rows):
+        for method in dict.fromkeys(row["method"] for row in rows):
             own = sorted((row for row in rows if row["method"] == method), key=lambda row: row[key])
             labels = (
                 [row["level"].removeprefix("threshold ") for row in own] if labelled and method != "standard" else []

@@ -1,229 +1,114 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Fine-tuning in several variants, by the training script in processes of its own: accuracies, and seconds a step.
+"""Fine-tune in several variants, each run by the fine-tuning job in a process of its own: accuracies, seconds per step.
 
-Each run keeps its command and its result in its folder: interrupted, the same measurement goes on, and a result of
-another command is never taken for its own.
+Each run keeps its command and its result in its folder: rerun to resume; a result of another command is never reused.
 """
 
-import csv
-import json
 import shlex
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import torch
+import typer
 
 from hf_rlt.data import DigitsSettings, render_digits
+from hf_rlt.errors import HfRltError
 
-from .record import environment, write_json
+from .common.finetune_job import VARIANTS, Job, check_extra, data_arguments, results, train
+from .common.finetune_timing import OpenedJob, load_timing, measure_timing
+from .common.options import OUTPUT, Output, Threshold, VideoDir
+from .common.record import report, save, say
 
-KEEP_OF_RUNS = 0.7  # of the tokens that RLT computes, where random masking comes on top
-VARIANTS = {
-    "finetune": ("dense", "ToMe", "random", "RLT"),
-    "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
-}
-PAIR = ("waits_long", "waits_short")  # classes of the built-in set that differ only in how long the digit stands still
-DIGITS = DigitsSettings(train_clips=6400)
-RECIPE = (
-    "--num_train_epochs 2.5 --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 50 --weight_decay 0.05 "
-    "--adam_beta2 0.98 --per_device_train_batch_size 16 --per_device_eval_batch_size 32 --logging_steps 50 "
-    "--save_strategy no --dataloader_num_workers 0 --disable_tqdm True --report_to none"
-)
-DIGITS_RECIPE = tuple(RECIPE.split())
-SET_HERE = (
-    "--threshold --token_keep_ratio --length_embedding --tome_r --seed --output_dir --max_steps --model_name_or_path "
-    "--train_dir --validation_dir --train_file --validation_file --video_dir"
-)
-OWN = tuple(SET_HERE.split())
+LAUNCH = f"{shlex.quote(sys.executable)} -m hf_rlt.training.finetune"
+SEEDS = [0, 1, 2]
+RECIPE = """
+    --num_train_epochs 2.5 --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 50 --weight_decay 0.05
+    --adam_beta2 0.98 --per_device_train_batch_size 16 --per_device_eval_batch_size 32 --logging_steps 50
+    --save_strategy no --dataloader_num_workers 0 --disable_tqdm True --report_to none
+"""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is fine-tuned, and how.
+def _command(kind: str, text: str) -> Callable[..., None]:
+    """Make the command of a kind of fine-tuning table."""
 
-    Attributes:
-        script: the training script, `examples/finetune.py`.
-        folder: where runs go.
-        data: its arguments that name the videos and the model.
-        extra: its further arguments, the same for all variants.
-        launch: the words before the script.
-        random_ratio: share of all tokens that random masking keeps.
-        threshold: RLT's.
-        tome_r: tokens that ToMe merges in each block.
-        digits: whether this is the built-in set.
-    """
+    def command(
+        context: typer.Context,
+        train_data: Annotated[
+            Path | None, typer.Option("--train", help="Folder or annotation file. Default: the built-in digits.")
+        ] = None,
+        validation: Annotated[Path | None, typer.Option(help="The same. Default: part of --train.")] = None,
+        video_dir: VideoDir = None,
+        model: Annotated[str | None, typer.Option("--model", "-m", help="Default: a small one from scratch.")] = None,
+        variant: Annotated[list[str] | None, typer.Option(help="Only this one. May be repeated.")] = None,
+        seed: Annotated[list[int], typer.Option(help="May be repeated.")] = SEEDS,
+        threshold: Threshold = 0.1,
+        random_ratio: Annotated[
+            float | None, typer.Option(help="Tokens that random masking keeps. Default: as RLT.")
+        ] = None,
+        tome_r: Annotated[
+            int | None, typer.Option(help="Tokens that ToMe merges per block. Default: to leave as many as RLT.", min=0)
+        ] = None,
+        max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
+        train_clips: Annotated[int, typer.Option(help="Training clips in the built-in set.", min=8)] = 6400,
+        validation_clips: Annotated[int, typer.Option(help="Held-out clips in the built-in set.", min=8)] = 320,
+        time: Annotated[bool, typer.Option("--time", help="Measure seconds per step, on an idle machine.")] = False,
+        time_steps: Annotated[int, typer.Option(help="Steps per timing.", min=1)] = 60,
+        repeats: Annotated[int, typer.Option(help="Timings of each variant, in turn.", min=1)] = 3,
+        launch: Annotated[str, typer.Option(help="Such as: accelerate launch -m hf_rlt.training.finetune")] = LAUNCH,
+        output: Output = OUTPUT,
+    ) -> None:
+        names = tuple(variant or VARIANTS[kind])
+        unknown = [name for name in names if name not in VARIANTS[kind]]
+        if unknown:
+            raise HfRltError(f"--variant: expected one of {', '.join(VARIANTS[kind])}, received {unknown[0]!r}.")
+        check_extra(context.args)
+        steps = ("--max_steps", str(max_steps)) if max_steps is not None else ()
+        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold)
+        if train_data is None:
+            if validation or video_dir:
+                raise HfRltError("Received --validation or --video-dir without --train: add it.")
+            job = _digits(job, DigitsSettings(train_clips, validation_clips), model, (*context.args, *steps))
+        else:
+            words = data_arguments(train_data, validation, video_dir, model)
+            about = f"{train_data.stem}, {model or 'a small model from scratch'}"
+            job = replace(job, about=about, data=words, extra=(*context.args, *steps))
+        job = _equal_tokens(job, kind, random_ratio, tome_r)
+        if time:
+            measure_timing(job, kind, names, time_steps, repeats)
+        else:
+            train(job, names, seed)
+        settings = {"data": job.about, **job.settings()}
+        rows = results(job, VARIANTS[kind])
+        report(save(output, kind, rows, settings, timing=load_timing(job, kind)))
 
-    script: Path
-    folder: Path
-    data: tuple[str, ...]
-    extra: tuple[str, ...] = ()
-    launch: tuple[str, ...] = (sys.executable,)
-    random_ratio: float = 1.0
-    threshold: float = 0.1
-    tome_r: int = 0
-    digits: bool = False
-
-    def variant(self, name: str) -> list[str]:
-        """Return the arguments of a variant: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
-        parts = name.split("+")
-        words = ["--threshold", "none" if parts[0] != "RLT" else f"{self.threshold:g}"]
-        if "random" in parts:
-            words += ["--token_keep_ratio", f"{self.random_ratio if parts[0] == 'random' else KEEP_OF_RUNS:g}"]
-        words += ["--tome_r", str(self.tome_r)] if parts[0] == "ToMe" else []
-        return [*words, "--length_embedding", str("length" in parts)]
-
-    def arguments(self, name: str, seed: int) -> list[str]:
-        """Return the script's arguments for one run, but for where it goes."""
-        return [*self.data, *self.extra, *self.variant(name), "--seed", str(seed)]
-
-    def run_folder(self, name: str, seed: int) -> Path:
-        return self.folder / "runs" / f"{name}-{seed}"
-
-
-def find_script(given: Path | None) -> Path:
-    """Return the training script: the given one, else the checkout's."""
-    path = given or Path(__file__).parents[3] / "examples" / "finetune.py"
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: expected the training script, found no such file: pass --script examples/finetune.py."
-        )
-    return path
-
-
-def data_arguments(train: Path, validation: Path | None, video_dir: Path | None, model: str | None) -> tuple[str, ...]:
-    """Return the script's arguments for a folder with a subfolder per class, or an annotation file.
-
-    Raises:
-        ValueError: if one is a folder and the other a file, or there is no such thing.
-    """
-    words: list[str] = []
-    kind = "dir" if train.is_dir() else "file"
-    for name, path in (("train", train), ("validation", validation)):
-        if path is None:
-            continue
-        if not path.exists():
-            raise ValueError(
-                f"--{name} {path}: expected a folder of videos or an annotation file, found no such thing."
-            )
-        if ("dir" if path.is_dir() else "file") != kind:
-            raise ValueError(f"--{name} {path}: expected a {'folder' if kind == 'dir' else 'file'}, as --train is.")
-        words += [f"--{name}_{kind}", str(path)]
-    words += ["--video_dir", str(video_dir)] if video_dir is not None else []
-    return (*words, *(["--model_name_or_path", model] if model is not None else []))
+    command.__name__, command.__doc__ = kind, f"{text} Options after -- are passed to the fine-tuning job."
+    return command
 
 
-def render(folder: Path, settings: DigitsSettings) -> tuple[str, ...]:
-    """Return the script's arguments for the built-in set, rendered now unless it is there."""
-    clips = render_digits(folder / "digits", settings)
-    return ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
+def _digits(job: Job, settings: DigitsSettings, model: str | None, extra: tuple[str, ...]) -> Job:
+    """Return the job on the built-in set, rendered now unless it is there."""
+    about = f"Built-in digits, {settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
+    say(f"{about}, in {job.folder / 'digits'}")
+    clips = render_digits(job.folder / "digits", settings)
+    words: tuple[str, ...] = ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
+    words += ("--model_name_or_path", model) if model is not None else ()
+    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *extra), digits=True)
 
 
-def check_extra(words: Sequence[str]) -> None:
-    """Raise ValueError if arguments for the script name what the benchmark sets itself."""
-    taken = [word for word in words if word.split("=")[0].replace("-", "_").replace("__", "--", 1) in OWN]
-    if taken:
-        raise ValueError(f"After --: expected arguments that the benchmark does not set itself, received {taken[0]}.")
+def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int | None) -> Job:
+    """Bring random masking and ToMe to the tokens that RLT computes, unless the user says how many."""
+    if random_ratio is not None and not 0 < random_ratio <= 1:
+        raise HfRltError(f"--random-ratio: expected a share above 0 and up to 1, received {random_ratio}.")
+    if kind == "finetune" and (random_ratio is None or tome_r is None):
+        say("Counting the tokens that RLT computes, as many as random masking and ToMe are to leave")
+        opened = OpenedJob(job)
+        share = opened.share_computed(job.folder / "counts")
+        random_ratio = round(share, 3) if random_ratio is None else random_ratio
+        tome_r = opened.tome_r(share) if tome_r is None else tome_r
+    return replace(job, random_ratio=1.0 if random_ratio is None else random_ratio, tome_r=tome_r or 0)
 
 
-def train(job: Job, names: Sequence[str], seeds: Sequence[int], say: Callable[[str], None] = print) -> None:
-    """Run what has no result yet, seed by seed."""
-    for seed in seeds:
-        for name in names:
-            if result(job, name, seed) is None:
-                say(f"{name}, seed {seed}: {job.run_folder(name, seed)}.log")
-                _run(job, name, seed)
-
-
-def result(job: Job, name: str, seed: int) -> dict[str, Any] | None:
-    """Return the result of a run, None if it has not ended.
-
-    Raises:
-        ValueError: if the folder holds a run of another command.
-    """
-    folder, wanted = job.run_folder(name, seed), job.arguments(name, seed)
-    if not (folder / "arguments.json").is_file():
-        return None
-    found = json.loads((folder / "arguments.json").read_text())
-    if found != wanted:
-        place = next(i for i in range(len(wanted)) if found[: i + 1] != wanted[: i + 1])
-        place -= not wanted[place].startswith("--")
-        here, there = (shlex.join(words[place : place + 2]) for words in (wanted, found))
-        raise ValueError(f"{folder}: expected a run with {here}, found one with {there}: pass another --output-dir.")
-    path = folder / "result.json"
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
-def results(job: Job, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the results there are of these variants, of any seed."""
-    found = []
-    for name in names:
-        seeds = [path.parent.name.rpartition("-")[2] for path in job.folder.glob(f"runs/{name}-*/arguments.json")]
-        found += [result(job, name, seed) for seed in sorted(int(seed) for seed in seeds if seed.isdigit())]
-    return [row for row in found if row is not None]
-
-
-def _run(job: Job, name: str, seed: int) -> None:
-    folder, started = job.run_folder(name, seed), time.perf_counter()
-    resumed = any(folder.glob("checkpoint-*")) or (folder / "all_results.json").is_file()
-    write_json(folder / "arguments.json", job.arguments(name, seed))
-    metrics = start(job, job.arguments(name, seed), folder)
-    state = json.loads((folder / "trainer_state.json").read_text())
-    measured = environment()
-    found = {
-        "variant": name,
-        "seed": seed,
-        "accuracy": metrics["eval_accuracy"],
-        "tokens_at_evaluation": metrics["eval_tokens_computed"],
-        "steps": state["global_step"],
-        # If a run was interrupted or had ended before, the clock covers only its last part.
-        "train_seconds": None if resumed else metrics["train_runtime"],
-        "wall_seconds": None if resumed else time.perf_counter() - started,
-        "threads": torch.get_num_threads(),
-        **{key: measured[key] for key in ("date", "commit", "machine")},
-    }
-    if job.digits:
-        found["pair_accuracy"] = pair_accuracy(folder)
-        if name == "random":
-            found["accuracy_masked"] = masked_accuracy(job, folder)
-    write_json(folder / "result.json", found)
-
-
-def start(job: Job, arguments: Sequence[str], folder: Path) -> dict[str, float]:
-    """Return the metrics of one run of the script, which writes into `folder` and says what it does in `folder.log`.
-
-    Raises:
-        ValueError: if it fails; the message ends in its last line.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder.with_name(f"{folder.name}.log")
-    command = [*job.launch, str(job.script), *arguments, "--output_dir", str(folder)]
-    with log.open("w") as stream:
-        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT).returncode
-    if code:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["(it said nothing)"]
-        raise ValueError(f"{job.script.name} ended with code {code}; all it said is in {log}, at the end: {lines[-1]}")
-    return json.loads((folder / "all_results.json").read_text())
-
-
-def pair_accuracy(folder: Path) -> float:
-    """Return the mean accuracy of the two classes of the built-in set that only timing tells apart."""
-    with (folder / "per_class.csv").open() as stream:
-        rates = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(stream)}
-    return statistics.mean(rates[name] for name in PAIR)
-
-
-def masked_accuracy(job: Job, folder: Path) -> float:
-    """Return top-1 with random masking at evaluation too, at the ratio of the training."""
-    validation = job.data[job.data.index("--validation_dir") + 1]
-    options = ["--token-keep-ratio", f"{job.random_ratio:g}", "--workers", "0", "--json"]
-    command = [sys.executable, "-m", "hf_rlt", "evaluate", str(folder), validation, *options]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"{folder}: could not be evaluated: {done.stderr.strip()}")
-    return json.loads(done.stdout)["accuracy"]
+finetune = _command("finetune", "Fine-tune dense, with ToMe, random masking and RLT: accuracy and time.")
+ablation = _command("ablation", "Fine-tune RLT with and without random masking and length embedding.")

@@ -8,8 +8,8 @@ from typing import Any
 
 from hf_rlt.inference.measure import quartiles
 
-from . import paper
-from .record import Column, Row, column, table
+from .common import paper
+from .common.record import Column, Row, column, table
 
 ORDER = ("dense", "ToMe", "random", "RLT", "RLT+length", "RLT+random", "RLT+random+length")
 PAPER_COLUMNS = {
@@ -19,7 +19,7 @@ PAPER_COLUMNS = {
 
 
 def markdown(record: Row) -> str:
-    """Returns the table of a record of `finetune` or `ablation`, and what is to be known about it."""
+    """Make the table of `finetune` or `ablation`, with notes."""
     rows = table_rows(record)
     baseline = rows[0]["title"] if rows else "dense"
     columns = (
@@ -40,7 +40,7 @@ def markdown(record: Row) -> str:
 
 
 def table_rows(record: Row) -> list[dict[str, Any]]:
-    """Returns a row for each variant that was trained or timed, in the paper's order."""
+    """Make a row for each variant that was trained or timed, in the paper's order."""
     timing = record.get("timing") or {}
     seconds, alone = timing.get("seconds_per_step", {}), timing.get("model_seconds", {})
     known = [name for name in ORDER if name in seconds or any(run["variant"] == name for run in record["rows"])]
@@ -68,7 +68,7 @@ def table_rows(record: Row) -> list[dict[str, Any]]:
 
 
 def title(name: str, settings: Row) -> str:
-    """Returns what the table calls a variant, with the share of the tokens that random masking keeps."""
+    """Name a variant, with the share of tokens that random masking keeps."""
     if name == "random":
         return f"random, {100 * settings['random_ratio']:.1f} % of the tokens"
     if name == "ToMe":
@@ -77,7 +77,7 @@ def title(name: str, settings: Row) -> str:
 
 
 def spread(runs: Sequence[Row], key: str) -> str | None:
-    """Returns mean, lowest and highest of a share over the seeds; None without any."""
+    """Format mean, lowest and highest of a share over the seeds; None without any."""
     values = [100 * run[key] for run in runs if run.get(key) is not None]
     if not values:
         return None
@@ -85,7 +85,7 @@ def spread(runs: Sequence[Row], key: str) -> str | None:
 
 
 def middle(values: list[float] | None) -> str | None:
-    """Returns median and quartiles of seconds; None without any."""
+    """Format median and quartiles of seconds; None without any."""
     if not values:
         return None
     low, median, high = quartiles(values)
@@ -97,7 +97,7 @@ def _ratio(measured: Row, baseline: str, name: str) -> float | None:
 
 
 def _job(runs: Sequence[Row], seconds_per_step: float | None) -> str | None:
-    """Returns how long the whole training takes, by the timing of a step, else as the runs took."""
+    """Format how long the whole training takes, by the timing of a step, else as the runs took."""
     if not runs:
         return None
     if seconds_per_step is not None:
@@ -116,7 +116,7 @@ def _paper_cell(row: Row, model: str, dataset: str) -> str:
 
 
 def notes(record: Row) -> str:
-    """Returns the sentences below the table: what ran, how it was timed, and where the paper's numbers are from."""
+    """Write the notes: what ran, how it was timed, where the paper's numbers are from."""
     settings, timing = record["settings"], record.get("timing")
     seeds = len({run["seed"] for run in record["rows"]})
     steps = sorted({run["steps"] for run in record["rows"]})

@@ -4,18 +4,21 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 from transformers import VideoMAEVideoProcessor
 
+from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import interleaved_times, quartiles
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
-from .record import Column, Row, column, table
+from .common.options import OUTPUT, Output, Repeats
+from .common.record import Column, Row, column, report, save, say, table
 
 OURS, NO_RUNS, TORCHVISION, TRANSFORMERS = "hf_rlt", "hf_rlt, no runs", "torchvision", "transformers"
 NAMES = (OURS, NO_RUNS, TORCHVISION, TRANSFORMERS)
@@ -23,12 +26,7 @@ SHARED = ("size", "crop_size", "do_center_crop", "image_mean", "image_std", "res
 
 
 def torchvision_alone(clips: Sequence[np.ndarray], processor: RLTVideoProcessor) -> Tensor:
-    """Returns `(B, F, C, H, W)`: the same pixels by torchvision's functions, as few and as cheap as they go.
-
-    Args:
-        clips: `(F, H, W, 3)` uint8 each.
-        processor: resizes its shortest edge, crops, and normalises.
-    """
+    """Resize, crop and normalise clips `(F, H, W, 3)` uint8 with as few torchvision calls as possible."""
     side, crop = processor.size["shortest_edge"], [processor.crop_size["height"], processor.crop_size["width"]]
     mean, std = ([255 * part for part in each] for each in (processor.image_mean, processor.image_std))
     made = []
@@ -44,21 +42,14 @@ def _pixels(processor: Any, clips: list[np.ndarray], **changes: Any) -> Tensor:
     return found["pixel_values"] if "pixel_values" in found else found["pixel_values_videos"]
 
 
-def measure(
-    files: Sequence[Path], clips: int = 8, num_frames: int = 16, rounds: int = 15, say: Callable[[str], None] = print
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Returns (settings, a row for each file): seconds for a batch of its clips, all readers' pixels being the same.
-
-    Args:
-        files: videos; clips are evenly spread over each.
-        clips: in the batch.
-        num_frames: of a clip.
-        rounds: measurements of each, in turn.
-        say: is told of each file.
-
-    Raises:
-        ValueError: if the pixels are not the same.
-    """
+def processing(
+    files: Annotated[list[Path], typer.Argument(help="Videos.")],
+    clips: Annotated[int, typer.Option(help="Clips of each video, in one batch.", min=1)] = 8,
+    num_frames: Annotated[int, typer.Option(help="Frames per clip.", min=2)] = 16,
+    repeats: Repeats = 15,
+    output: Output = OUTPUT,
+) -> None:
+    """Time from decoded frames to pixels and runs, beside torchvision alone and transformers' processor."""
     ours = RLTVideoProcessor(num_frames=num_frames)
     theirs = VideoMAEVideoProcessor(**{name: getattr(ours, name) for name in SHARED})
     rows = []
@@ -75,15 +66,15 @@ def measure(
         for name, found in pixels.items():
             difference = float((found - pixels[OURS]).abs().max())
             if difference > 1e-5:
-                raise ValueError(f"{file}: expected the same pixels, those of {name} differ by up to {difference:.2g}.")
-        times = interleaved_times(calls, rounds)
-        frame = {"height": read[0].shape[1], "width": read[0].shape[2]}
-        rows.append({"file": file.name, **frame, "times": times})
-    return {"clips": clips, "num_frames": num_frames, "rounds": rounds}, rows
+                raise HfRltError(f"{file}: expected the same pixels, those of {name} differ by up to {difference:.2g}.")
+        times = interleaved_times(calls, repeats)
+        rows.append({"file": file.name, "height": read[0].shape[1], "width": read[0].shape[2], "times": times})
+    settings = {"clips": clips, "num_frames": num_frames, "rounds": repeats}
+    report(save(output, "processing", rows, settings))
 
 
 def markdown(record: Row) -> str:
-    """Returns the table of a record."""
+    """Make the table."""
     settings = record["settings"]
 
     def median(name: str) -> Column:

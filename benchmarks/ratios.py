@@ -5,34 +5,45 @@ The pixels are real clips; which tokens are kept is drawn at random, so that any
 same weights and clips, in turn with the packed batches.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor
 
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
-from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from hf_rlt.models.runs import drop_random
-from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
-from .methods import RLT, STANDARD, forward, share_weights
-from .record import Column, Row, column, table
+from .common.methods import RLT, STANDARD, forward, share_weights
+from .common.options import (
+    OUTPUT,
+    Attention,
+    BatchSizes,
+    Checkpoint,
+    Clips,
+    Device,
+    Dtype,
+    Output,
+    Repeats,
+    Shape,
+    model_and_processor,
+    video_files,
+)
+from .common.record import Column, Row, column, report, save, say, table
 
 LEAST = 0.15  # share of the tokens that the stillest clip of a mixed batch keeps
+BATCH_SIZES, SHARES = [1, 2, 8], [1.0, 0.6, 0.3, 0.15]
 MIXED, PACKED = "mixed", "all but one token"
 
 
 def kept(batch: int, tokens: int, shares: Sequence[float]) -> dict[str, Tensor]:
-    """Returns `(B, N)` run lengths by name: every share, all tokens but one, packed, and a mixed batch of several clips.
+    """Make run lengths `(B, N)` by name: every share, all tokens but one (packed), and a mixed batch of several clips.
 
-    Args:
-        batch: number of clips.
-        tokens: N.
-        shares: of the tokens, in (0, 1]; 1 keeps them all, which is not packed.
+    A share of 1 keeps all `tokens`, which is not packed.
     """
     every = torch.ones(batch, tokens, dtype=torch.int64)
     seeds = [torch.Generator().manual_seed(clip) for clip in range(batch)]
@@ -46,43 +57,37 @@ def kept(batch: int, tokens: int, shares: Sequence[float]) -> dict[str, Tensor]:
     return found
 
 
-def measure(
-    base: RLTVideoMAEForVideoClassification,
-    processor: RLTVideoProcessor,
-    files: Sequence[Path],
-    batches: Sequence[int],
-    shares: Sequence[float],
-    repeats: int,
-    training: bool,
-    say: Callable[[str], None],
-    keep: Callable[[list[Row]], Any] = lambda rows: None,
-) -> list[Row]:
-    """Returns a row for each batch size and choice of tokens.
-
-    Args:
-        base: the weights.
-        processor: reads the clips.
-        files: videos; a batch takes one clip of each in turn.
-        batches: numbers of clips.
-        shares: see `kept`.
-        repeats: measurements of each, in turn.
-        training: forward, loss and backward instead of the forward pass.
-        say: is told of each batch.
-        keep: is given all rows so far after each batch.
-    """
+def ratios(
+    clips: Clips,
+    shape: Shape = "base",
+    model: Checkpoint = None,
+    batch_size: BatchSizes = BATCH_SIZES,
+    share: Annotated[list[float], typer.Option(help="Share of tokens kept. May be repeated.")] = SHARES,
+    repeats: Repeats = 5,
+    training: Annotated[bool, typer.Option("--training", help="Forward, loss and backward instead.")] = False,
+    attention: Attention = "sdpa",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    output: Output = OUTPUT,
+) -> None:
+    """How much of the operations RLT saves it saves in time, beside VideoMAE's dense batch. Run on an idle machine."""
+    files = video_files(clips)
+    base, processor = model_and_processor(shape, model, attention, dtype, device, {})
+    about = {"shape": model or f"ViT-{shape}", "dtype": dtype, "device": base.device.type, "attention": attention}
+    settings = {**about, "repeats": repeats, "training": training, "files": [file.name for file in files]}
     models = {method.name: share_weights(base, method).train(training) for method in (STANDARD, RLT)}
     rows: list[Row] = []
-    for batch in batches:
+    for batch in batch_size:
         say(f"batch {batch}")
         chosen = [str(files[clip % len(files)]) for clip in range(batch)]
         pixels = processor(chosen, return_tensors="pt")["pixel_values"].to(base.device, base.dtype)
-        lengths = kept(batch, base.videomae.embeddings.num_patches, shares)
+        lengths = kept(batch, math.prod(base.config.grid), share)
         calls = {STANDARD.name: _call(models, STANDARD, pixels, next(iter(lengths.values())), training)}
         calls |= {name: _call(models, RLT, pixels, each.to(base.device), training) for name, each in lengths.items()}
         times = interleaved_times(calls, repeats)
         rows += [_row(base.config, batch, name, each, times) for name, each in lengths.items()]
-        keep(rows)
-    return rows
+        file = save(output, "ratios", rows, settings)  # after each batch: what was measured is not lost
+    report(file)
 
 
 def _call(models: dict, method: Any, pixels: Tensor, lengths: Tensor, training: bool) -> Callable[[], Any]:
@@ -119,7 +124,7 @@ def _row(config: Any, batch: int, name: str, lengths: Tensor, times: dict[str, l
 
 
 def markdown(record: Row) -> str:
-    """Returns the table of a record."""
+    """Make the table."""
     rows, settings = record["rows"], record["settings"]
     columns = [
         column("clips", "batch"),

@@ -7,21 +7,23 @@ on all of them; those that are not installed are left out by name.
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import av
 import numpy as np
+import typer
 
 from hf_rlt.errors import one_line
 from hf_rlt.models.sampling import strided_indices
 from hf_rlt.models.video_reader import VideoIndex, VideoReader, index_video, read_frames
 
-from .record import Column, Row, column, table
+from .common.options import OUTPUT, FrameStride, Output, Repeats
+from .common.record import Column, Row, column, report, save, say, table
 
 OURS, KNOWN, TRANSFORMERS = "hf_rlt", "hf_rlt, index known", "transformers, PyAV"
 TORCHCODEC: dict[str, dict[str, Any]] = {
@@ -30,6 +32,7 @@ TORCHCODEC: dict[str, dict[str, Any]] = {
     "torchcodec, approximate": {"seek_mode": "approximate"},
 }
 DECORD = "decord2"
+CLIPS = [1, 5]
 READERS = (OURS, KNOWN, TRANSFORMERS, *TORCHCODEC, DECORD)
 
 Read = Callable[[str, np.ndarray], np.ndarray]
@@ -37,7 +40,7 @@ Read = Callable[[str, np.ndarray], np.ndarray]
 
 
 def readers() -> tuple[dict[str, Read], list[str]]:
-    """Returns (readers by name, each with its own defaults; names of those that are not installed)."""
+    """Find the readers by name, each with its own defaults, and the names of those that are not installed."""
     found: dict[str, Read] = {OURS: _ours, TRANSFORMERS: _transformers}
     absent: list[str] = []
     try:
@@ -77,54 +80,30 @@ def _torchcodec(decoder: Any, options: dict[str, Any]) -> Read:
     return read
 
 
-def measure(
-    files: Sequence[str | Path],
-    clips: Sequence[int] = (1, 5),
-    num_frames: int = 16,
-    frame_stride: int = 4,
-    rounds: int = 5,
-    progress: Callable[[str], None] | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Returns (settings, a row for each file and number of clips).
-
-    A row holds what the file is, and in `readers` for each: `seconds` of each round; `equal`, the share of its frames that
-    are ours bit for bit; `difference`, the largest in grey levels; or `problem`, why it read nothing.
-
-    Args:
-        files: videos.
-        clips: how many of each video, evenly spread from its start to its end; of one, the middle.
-        num_frames, frame_stride: of a clip.
-        rounds: measurements of each reader.
-        progress: called with a line before each row.
-
-    Raises:
-        ValueError, OSError: if hf_rlt cannot read a file, or a number is out of range.
-    """
-    if min([*clips, num_frames, frame_stride, rounds], default=0) < 1 or not clips:
-        raise ValueError(
-            f"Expected numbers from 1 on, received clips {list(clips)}, frames {num_frames}, {rounds} rounds."
-        )
+def reading(
+    files: Annotated[list[Path], typer.Argument(help="Videos.")],
+    clips: Annotated[list[int], typer.Option(help="Clips of each video. May be repeated.", min=1)] = CLIPS,
+    num_frames: Annotated[int, typer.Option(help="Frames per clip.", min=1)] = 16,
+    frame_stride: FrameStride = 4,
+    repeats: Repeats = 5,
+    output: Output = OUTPUT,
+) -> None:
+    """Time from file to frames, beside transformers with PyAV, torchcodec and decord2 where installed."""
     found, absent = readers()
     rows = []
     for file in files:
         index = index_video(file, use_cache=False)
-        about = _about(Path(file), index)
+        about = _about(file, index)
         for count in clips:
-            if progress is not None:
-                progress(f"{about['file']}: {count} x {num_frames} frames")
+            say(f"{about['file']}: {count} x {num_frames} frames")
             places = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
             chosen = [strided_indices(index.num_frames, num_frames, frame_stride, place) for place in places]
             wanted = np.unique(np.concatenate(chosen))
             turns: dict[str, Read] = {OURS: _ours, KNOWN: partial(_indexed, index), **found}
-            measured = _compare(turns, str(file), wanted, rounds)
+            measured = _compare(turns, str(file), wanted, repeats)
             rows.append({**about, "clips": count, "frames_read": len(wanted), "readers": measured})
-    return {
-        "num_frames": num_frames,
-        "frame_stride": frame_stride,
-        "rounds": rounds,
-        "absent": absent,
-        **_versions(),
-    }, rows
+    settings = {"num_frames": num_frames, "frame_stride": frame_stride, "rounds": repeats}
+    report(save(output, "reading", rows, {**settings, "absent": absent, **_versions()}))
 
 
 def _about(file: Path, index: VideoIndex) -> dict[str, Any]:
@@ -146,7 +125,11 @@ def _versions() -> dict[str, Any]:
 
 
 def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int) -> dict[str, dict[str, Any]]:
-    """Returns for each reader what `measure` says; the first round also compares the frames."""
+    """Measure each reader; the first round compares the frames instead.
+
+    Returns, for each: `seconds` of each round; `equal`, the share of its frames that are ours bit for bit, and
+    `difference`, the largest in grey levels (or `shape`, if another); or `problem`, why it read nothing.
+    """
     ours = _ours(path, wanted)
     measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in turns}
     for turn in range(rounds + 1):
@@ -175,13 +158,13 @@ def _difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
 
 
 def milliseconds(row: Row, name: str) -> float | None:
-    """Returns the median of a reader's rounds; None if it read nothing."""
+    """Return the median of a reader's rounds; None if it read nothing."""
     seconds = row["readers"].get(name, {}).get("seconds")
     return 1000 * median(seconds) if seconds else None
 
 
 def markdown(record: Row) -> str:
-    """Returns the tables of a record: milliseconds, and how far the frames of the other readers are from ours."""
+    """Make the tables: milliseconds, and how far the frames of the other readers are from ours."""
     rows, settings = record["rows"], record["settings"]
     text = table(rows, _columns())
     clip = f"{settings['num_frames']} frames, {settings['frame_stride']} apart"

@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from .plots import Series, draw
-from .record import Column, Row, column, table
-from .speed import MIXED
+from .common.plots import Series, draw
+from .common.record import Column, Row, column, table
+from .common.speed import MIXED
 
 WAYS = {"forward": "forward", "end_to_end": "file to logits", "training": "forward + backward"}
 
@@ -60,7 +60,7 @@ COLUMNS = (
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Returns the rows of each workload."""
+    """Group rows by workload."""
     found: dict[tuple, list[Row]] = {}
     for row in rows:
         found.setdefault((row["clip"], row.get("num_frames"), row["batch"]), []).append(row)
@@ -68,7 +68,7 @@ def groups(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def fastest(rows: Sequence[Row], what: str) -> list[str]:
-    """Returns for each batch with a rival of RLT the fastest of RLT and the other content-aware methods, as they are."""
+    """Find the fastest of RLT, ToMe and STA in each batch that has RLT and a rival."""
     contest = ("RLT", "ToMe", "ToMe, proportional", "STA")
     rivals = [[row for row in group if row["method"] in contest] for group in groups(rows)]
     rivals = [group for group in rivals if len(group) > 1 and any(row["method"] == "RLT" for row in group)]
@@ -80,7 +80,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Returns a table with geometric means over the clips of a batch size, mixed batches apart."""
+    """Make a table of geometric means over the clips of each batch size, mixed batches apart."""
     made = []
     for batch, mixed in product(dict.fromkeys(row["batch"] for row in rows), (False, True)):
         own = [row for row in rows if row["batch"] == batch and (row["clip"] == MIXED) == mixed]
@@ -103,7 +103,7 @@ MATCHED = {
 
 
 def verdicts(rows: Sequence[Row]) -> str:
-    """Returns a line for each way of measuring: in how many batches RLT is the fastest; "" if it has no rival."""
+    """Say, for each way of measuring, in how many batches RLT is the fastest; "" if it has no rival."""
     lines = []
     for what, title in WAYS.items():
         winners = fastest(rows, what) if all(what in row for row in rows) else []
@@ -114,7 +114,7 @@ def verdicts(rows: Sequence[Row]) -> str:
 
 
 def markdown(record: Row) -> str:
-    """Returns the tables of a record."""
+    """Make the tables."""
     rows, settings = record["rows"], record["settings"]
     model, frames = settings["model"], record["benchmark"] == "frames"
     text = (
@@ -131,7 +131,7 @@ def markdown(record: Row) -> str:
 
 
 def pictures(record: Row, folder: Path) -> list[Path]:
-    """Returns the paths of the pictures: measured speed-up against the ratio of operations."""
+    """Draw measured speed-up against the ratio of operations."""
     rows = [row for row in record["rows"] if row["method"] != record["rows"][0]["method"]]
     series = []
     if not rows:

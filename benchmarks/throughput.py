@@ -15,83 +15,59 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from torch import Tensor
 
+from hf_rlt.errors import HfRltError
 from hf_rlt.inference import Options, predict
 from hf_rlt.inference.decoder import Decoder, VideoJob, ViewConfig
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.pipeline import batches, decoder_for
 from hf_rlt.inference.runner import PendingBatch, Runner
 from hf_rlt.jobs.worker_pool import Failure, Task
-from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+from hf_rlt.tokens import find
 
-from .methods import SHAPES, make_base
-from .record import Column, Row, column, table
+from .common.methods import SHAPES
+from .common.options import OUTPUT, Dtype, Output, Repeats, model_and_processor, place
+from .common.record import Column, Row, column, report, save, say, table
 
 PARTS = ("decode", "model", "end_to_end")
 Batch = list[tuple[Tensor, Tensor]]
 
 
-def open_shape_or_model(name: str, bf16: bool = False) -> tuple[Any, Any]:
-    """Returns a model, ready to use on the accelerator if there is one, and its processor.
-
-    Args:
-        name: base, large or huge, for random weights of this shape; else a folder or Hub id.
-        bf16: whether to compute in bfloat16.
-    """
-    if name in SHAPES and not Path(name).exists():
-        network = make_base(name, None, None, "sdpa")
-        processor = RLTVideoProcessor(num_frames=network.config.num_frames, threshold=network.config.threshold)
-    else:
-        network, processor = load(name)
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    return network.to(device, torch.bfloat16 if bf16 else torch.float32).eval(), processor
-
-
-def measure(
-    network: Any,
-    processor: Any,
-    files: Sequence[Path],
-    options: Options,
-    repeat: int = 1,
-    rounds: int = 3,
-    progress: Callable[[str], None] | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Returns (settings, a row for each arrangement of the cores).
-
-    A row holds `decode`, `model` and `end_to_end`, the seconds of each round, which take turns; videos, batches and tokens.
-    The processes are started anew for each measurement and counted in; what they import was imported before.
-
-    Args:
-        network, processor: as `hf_rlt.inference.loading.load` returns them, on the device.
-        files: videos; those that cannot be read are refused.
-        options: of `predict`.
-        repeat: how many times each video is taken, under names of their own.
-        rounds: measurements of each.
-        progress: called with a line before each arrangement.
-
-    Raises:
-        ValueError: if a video cannot be read.
-    """
-    runner = Runner(
-        network, ViewConfig(processor, options.num_clips, options.num_crops), options.top_k, options.features
-    )
+def throughput(
+    videos: Annotated[list[str], typer.Argument(help="Videos, or folders of videos.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Folder or Hub id; or base, large, huge: random weights of this shape.")
+    ],
+    repeat: Annotated[int, typer.Option(help="Times that each video is taken.", min=1)] = 1,
+    repeats: Repeats = 3,
+    batch_size: Annotated[int, typer.Option(help="Clips per batch, at most.", min=1)] = 8,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens per batch, at most.", min=1)] = None,
+    num_workers: Annotated[int | None, typer.Option(help="Decoding processes. Default: one per core.", min=1)] = None,
+    dtype: Dtype = "float32",
+    output: Output = OUTPUT,
+) -> None:
+    """Videos per second of `hf-rlt predict`, beside decoding alone and the model alone. Run on an idle machine."""
+    files, options = [Path(video) for video in find(videos)], Options(batch_size=batch_size, max_tokens=max_tokens)
+    network, processor = model_and_processor(model, None, "sdpa", dtype, "auto", {}) if model in SHAPES else load(model)
+    runner = Runner(place(network, dtype, "auto"), ViewConfig(processor, 1, 1), options.top_k, None)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        videos = _linked(files, repeat, Path(scratch) / "videos")
+        linked = _linked(files, repeat, Path(scratch) / "videos")
         for name, cores in _arrangements(runner):
-            if progress is not None:
-                progress(f"{name}: {len(videos)} videos, {rounds} rounds")
+            say(f"{name}: {len(linked)} videos, {repeats} rounds")
             with _kept_to(cores[1]):
-                asked = replace(options, cores=cores[0], workers=options.workers or _number(cores[0]))
-                row = _row(videos, runner, asked, rounds, Path(scratch) / name)
+                asked = replace(options, cores=cores[0], workers=num_workers or _number(cores[0]))
+                row = _row(linked, runner, asked, repeats, Path(scratch) / name)
             rows.append({"cores": name, "workers": asked.workers, "threads": _number(cores[1]), **row})
-    shape = {"batch_size": options.batch_size, "max_tokens": options.max_tokens, "views": runner.views.number}
-    device = {"device": str(runner.device), "dtype": str(runner.dtype).removeprefix("torch.")}
-    return {"files": [file.name for file in files], "repeat": repeat, "rounds": rounds, **shape, **device}, rows
+    shape = {"batch_size": batch_size, "max_tokens": max_tokens, "views": 1}
+    about = {"device": str(runner.device), "dtype": dtype, "files": [file.name for file in files]}
+    settings = {"model": model, "repeat": repeat, "rounds": repeats, **shape, **about}
+    report(save(output, "throughput", rows, settings))
 
 
 def _row(videos: list[str], runner: Runner, options: Options, rounds: int, scratch: Path) -> dict[str, Any]:
@@ -113,13 +89,13 @@ def _row(videos: list[str], runner: Runner, options: Options, rounds: int, scrat
 
 
 def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = True) -> Iterator[Batch]:
-    """Returns the batches that `predict` would compute, in memory of their own, or nothing of them but their number."""
+    """Yield the batches that `predict` would compute, copied, or empty ones if they are not kept."""
     decoder: Decoder = decoder_for(runner.views, options)
     tasks = (Task(VideoJob(video)) for video in videos)
     for batch in batches(decoder.decoded(tasks), options):
         for task in batch.tasks:
             if isinstance(task.result, Failure):
-                raise ValueError(f"{task.thing.video}: {task.result.reason}")
+                raise HfRltError(f"{task.thing.video}: {task.result.reason}")
         if batch.tasks:
             slots = [decoder.slots[task.thing.slot] for task in batch.tasks]
             yield [(pixels.clone(), runs.clone()) for pixels, runs in slots] if keep else []
@@ -143,19 +119,19 @@ def _predict(videos: list[str], runner: Runner, options: Options, folder: Path) 
 
 
 def _linked(files: Sequence[Path], repeat: int, folder: Path) -> list[str]:
-    """Returns the videos, each as often as wanted: other names, so that nothing about one is known from another."""
+    """Link each video `repeat` times under other names, so that nothing about one is known from another."""
     names = []
     for number in range(repeat):
         (folder / str(number)).mkdir(parents=True)
-        for place, file in enumerate(files):
-            link = folder / str(number) / f"{place:06}{file.suffix}"
+        for order, file in enumerate(files):
+            link = folder / str(number) / f"{order:06}{file.suffix}"
             link.symlink_to(file.resolve())
             names.append(str(link))
     return names
 
 
 def _arrangements(runner: Runner) -> list[tuple[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]]:
-    """Returns (name, (the decoder's cores, the model's)): all for both, and where there are two, half of them for each."""
+    """Return (name, (the decoder's cores, the model's)): all for both; with two or more, half for each."""
     found: list[Any] = [("all for both", (None, None))]
     if runner.device.type == "cpu" and hasattr(os, "sched_getaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -173,7 +149,7 @@ def _number(cores: tuple[int, ...] | None) -> int:
 
 @contextmanager
 def _kept_to(cores: tuple[int, ...] | None) -> Iterator[None]:
-    """Returns a context in which all threads of this process keep to some cores, and torch uses as many threads."""
+    """Keep all threads of this process to some cores, and let torch use as many threads."""
     if cores is None:
         yield
         return
@@ -193,18 +169,18 @@ def _keep_threads_to(cores: Any) -> None:
 
 
 def rate(row: Row, part: str) -> float:
-    """Returns videos per second, by the median of the rounds."""
+    """Return videos per second, by the median of the rounds."""
     return row["videos"] / median(row[part])
 
 
 def bound(row: Row) -> float:
-    """Returns the videos per second that decoder and model cannot exceed together on the cores they have."""
+    """Return the videos per second that decoder and model cannot exceed on their cores."""
     decode, model = rate(row, "decode"), rate(row, "model")
     return 1 / (1 / decode + 1 / model) if row["cores"] == "all for both" else min(decode, model)
 
 
 def markdown(record: Row) -> str:
-    """Returns the table of a record."""
+    """Make the table."""
     settings = record["settings"]
 
     def videos(part: str) -> Callable[[Row], str]:

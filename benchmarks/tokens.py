@@ -1,117 +1,87 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Tokens before and after RLT for each data set and frame rate: the paper's table.
 
-A clip in which a frame stands twice (the video's own rate is below the one asked for, or it is too short, or its times
-are uneven) loses tokens that no camera ever filmed. Such clips are counted apart and left out of the figures of the others.
+A clip in which a frame appears twice (the video's own rate is below the one asked for, it is too short, or its times are
+uneven) loses tokens that no camera ever filmed. Such clips are counted apart and left out of the figures of the others.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from hf_rlt.data import VideoList, read_annotations
 from hf_rlt.data.video_list import find_videos, none_found
+from hf_rlt.errors import HfRltError
 from hf_rlt.models.runs import grid_size
 from hf_rlt.models.sampling import fps_indices
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
 from hf_rlt.tokens.count_clips import count_tokens
 
-from .paper import TOKENS
-from .record import Column, Row, column, percent, table
+from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir
+from .common.paper import TOKENS
+from .common.record import Column, Row, column, percent, report, save, say, table
 
-RATE_TOLERANCE = 0.99  # 29.97 frames a second are 30
-
-
-def list_videos(data: str | Path, video_dir: str | Path | None = None, limit: int | None = None) -> VideoList:
-    """Return the videos of a folder, nested or flat, or of an annotation file; all of one class, as none is needed.
-
-    Args:
-        data: the folder, or a file as `hf_rlt.data.from_file` reads it.
-        video_dir: where an annotation file's videos are.
-        limit: at most so many, evenly spread over the list.
-
-    Raises:
-        ValueError: if there is no video.
-    """
-    path = Path(data)
-    if path.is_dir():
-        videos = find_videos(path)
-        if not videos:
-            raise ValueError(none_found(path))
-    elif path.suffix.lower() in (".csv", ".json"):
-        videos, _ = read_annotations(path, video_dir)
-    else:
-        raise ValueError(f"{path}: expected a folder of videos or an annotation file (.csv, .json), found neither.")
-    if limit is not None and limit < len(videos):
-        videos = [videos[i * len(videos) // limit] for i in range(limit)]
-    return VideoList(videos, [0] * len(videos), ["video"])
+FPS = [7.5, 15.0, 30.0]
+RATE_TOLERANCE = 0.99  # 29.97 frames per second are 30
 
 
-def measure(
-    data: Sequence[str | Path],
-    fps: Sequence[float] = (7.5, 15.0, 30.0),
-    num_frames: int = 16,
-    threshold: float = 0.1,
-    on_bad_video: str = "raise",
-    video_dir: str | Path | None = None,
-    limit: int | None = None,
-    num_workers: int = 0,
-    cache_dir: str | Path | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Return a row for each data set and frame rate, see `row`.
-
-    Args:
-        data, video_dir, limit: see `list_videos`, for each folder or annotation file.
-        fps: frames a second of a clip, by the video's own time stamps.
-        num_frames: frames in a clip, the centre of the video.
-        threshold: RLT's.
-        on_bad_video, num_workers, cache_dir: as for `count_tokens`; an interrupted measurement goes on.
-        progress: called with a line before each data set and frame rate.
-
-    Raises:
-        ValueError: for a wrong setting, or data without a readable video.
-    """
+def tokens(
+    data: Annotated[list[Path], typer.Argument(help="Folders of videos, nested or flat, or annotation files.")],
+    fps: Annotated[list[float], typer.Option(help="Frames per second of a clip. May be repeated.")] = FPS,
+    num_frames: Annotated[int, typer.Option(help="Frames per clip.", min=2)] = 16,
+    threshold: Threshold = 0.1,
+    video_dir: VideoDir = None,
+    on_bad_video: OnBadVideo = "raise",
+    limit: Annotated[int | None, typer.Option(help="Videos per data set, evenly spread over it.", min=1)] = None,
+    num_workers: NumWorkers = 2,
+    output: Output = OUTPUT,
+) -> None:
+    """Tokens before and after RLT, for each data set and frame rate. Counts are kept: rerun to resume."""
     if not fps or min(fps) <= 0:
-        raise ValueError(f"Expected frame rates above 0, received {list(fps)}: pass --fps 30.")
+        raise HfRltError(f"Expected frame rates above 0, received {list(fps)}: pass --fps 30.")
     rows = []
     for name, source in zip(_names(data), data, strict=True):
         clips, indexed = list_videos(source, video_dir, limit), None
         for rate in fps:
             processor = RLTVideoProcessor(num_frames=num_frames, fps=rate, threshold=threshold)
-            if progress is not None:
-                progress(f"{name}: {len(clips)} videos at {rate:g} frames a second")
-            counts = count_tokens(clips, processor, num_workers, on_bad_video, cache_dir)
+            say(f"{name}: {len(clips)} videos at {rate:g} frames per second")
+            counts = count_tokens(clips, processor, num_workers, on_bad_video, output / "counts")
             if not counts.any():
-                raise ValueError(f"{source}: none of its {len(clips)} videos can be read.")
+                raise HfRltError(f"{source}: none of its {len(clips)} videos can be read.")
             if indexed is None:
                 indexed = [index_video(str(video)) if counts[i] else None for i, video in enumerate(clips.sources)]
-            rows.append(row(name, rate, counts, indexed, processor))
-    return rows
+            rows.append(_row(name, rate, counts, indexed, processor))
+    settings = {"data": list(map(str, data)), "fps": fps, "num_frames": num_frames, "threshold": threshold}
+    report(save(output, "tokens", rows, {**settings, "limit": limit}))
 
 
-def row(
-    name: str, fps: float, counts: np.ndarray, indexed: Sequence[VideoIndex | None], processor: Any
+def list_videos(path: Path, video_dir: Path | None = None, limit: int | None = None) -> VideoList:
+    """List the videos of a folder or annotation file; at most `limit`, evenly spread over it. Classes are not needed."""
+    if path.is_dir():
+        videos = find_videos(path)
+        if not videos:
+            raise HfRltError(none_found(path))
+    elif path.suffix.lower() in (".csv", ".json"):
+        videos, _ = read_annotations(path, video_dir)
+    else:
+        raise HfRltError(f"{path}: expected a folder of videos or an annotation file (.csv, .json), found neither.")
+    if limit is not None and limit < len(videos):
+        videos = [videos[i * len(videos) // limit] for i in range(limit)]
+    return VideoList(videos, [0] * len(videos), ["video"])
+
+
+def _row(
+    name: str, fps: float, counts: np.ndarray, indexed: Sequence[VideoIndex | None], processor: RLTVideoProcessor
 ) -> dict[str, Any]:
-    """Return the row of one data set at one frame rate.
-
-    `clips`, `unreadable`; `clips_below_fps`: of the clips those whose own rate is below; `clips_repeating`: those in which
-    a frame stands twice, for whatever reason. `tokens_before`; of clips in which none does `tokens_after` (mean, quartiles)
-    and `reduction`, the share saved; of the others `reduction_repeating`. Means of no clip are None.
-
-    Args:
-        name: of the data set.
-        fps: frames a second.
-        counts: `(clips,)` tokens that RLT computes, 0 for a video that cannot be read.
-        indexed: each video's index, None if it cannot be read.
-        processor: that made the clips.
-    """
+    """Summarise a data set at a frame rate. Means over no clip are None."""
     frames, crop = processor.num_frames, processor.crop_size
     shape = (frames, 3, crop["height"], crop["width"])
-    before = int(np.prod(grid_size(shape, processor.tubelet_size, processor.patch_size)))
+    before = math.prod(grid_size(shape, processor.tubelet_size, processor.patch_size))
     readable = counts > 0
     below = np.array([index is not None and index.fps < RATE_TOLERANCE * fps for index in indexed])
     repeating = np.array([index is not None and _repeats(index, frames, fps) for index in indexed])
@@ -138,24 +108,16 @@ def _repeats(index: VideoIndex, num_frames: int, fps: float) -> bool:
     return len(set(fps_indices(index.timestamps, num_frames, fps).tolist())) < num_frames
 
 
-def _names(data: Sequence[str | Path]) -> list[str]:
-    """Return what each data set is called: its last name, or the whole path where two share it."""
-    short = [Path(source).stem if Path(source).is_file() else Path(source).resolve().name for source in data]
+def _names(data: Sequence[Path]) -> list[str]:
+    """Name data sets by the last part of their path, or the whole path where two share it."""
+    short = [source.stem if source.is_file() else source.resolve().name for source in data]
     return [name if short.count(name) == 1 else str(source) for name, source in zip(short, data, strict=True)]
 
 
-def _after(key: str) -> Column:
-    title = {"mean": "tokens after, mean", "median": "median (quartiles)"}[key]
-
-    def cell(row: Row) -> str:
-        after = row.get("tokens_after")
-        if after is None:
-            return ""
-        if key == "mean":
-            return f"{after['mean']:,.0f}"
-        return f"{after['median']:,.0f} ({after['quartile_1']:,.0f} to {after['quartile_3']:,.0f})"
-
-    return Column(title, cell)
+def _spread(row: Row) -> str:
+    after = row.get("tokens_after")
+    form = "{median:,.0f} ({quartile_1:,.0f} to {quartile_3:,.0f})"
+    return "" if after is None else form.format(**after)
 
 
 COLUMNS = (
@@ -166,8 +128,8 @@ COLUMNS = (
     column("with repeated frames", "clips_repeating"),
     column("unreadable", "unreadable"),
     column("tokens before", "tokens_before", "{:,}"),
-    _after("mean"),
-    _after("median"),
+    column("tokens after, mean", "tokens_after", "{0[mean]:,.0f}"),
+    Column("median (quartiles)", _spread),
     percent("fewer", "reduction"),
     percent("fewer, clips with repeated frames", "reduction_repeating"),
     column("paper", "paper"),
@@ -175,7 +137,7 @@ COLUMNS = (
 
 
 def markdown(record: Row) -> str:
-    """Return the table of a record, with what the paper says of such data below ours."""
+    """Make the table, with what the paper says of such data below ours."""
     claims = [{"data": claim.subject, "paper": claim.value} for claim in TOKENS]
     settings = record["settings"]
     return (

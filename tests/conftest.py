@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes with threads of their own wait for each other
 
 import numpy as np
 import torch
@@ -17,8 +18,6 @@ from helpers.tiny import TINY, moving_clips
 from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor
 from hf_rlt.data import DigitsSettings, render_digits
-
-torch.set_num_threads(2)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import typer
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
 
+from benchmarks.__main__ import app as benchmarks
 from helpers.tiny import randomise
 from hf_rlt.cli import app
 
@@ -25,7 +26,8 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
-HANDLED_BY_THE_SHELL = ("...", "[", "<")
+PROGRAMS = {("hf-rlt",): app, ("python", "-m", "benchmarks"): benchmarks}
+LEFT_OPEN = ("...", "[", "<", "NAME")
 
 
 def blocks(language: str) -> list:
@@ -78,26 +80,31 @@ def command_lines() -> list:
                 words = shlex.split(part, comments=True)
                 if "hf_rlt" in words and "-m" in words:
                     words = ["hf-rlt", *words[words.index("hf_rlt") + 1 :]]
-                if words[:1] == ["hf-rlt"]:
-                    found.append(pytest.param(words[1:], id=f"{page.relative_to(ROOT)}: {' '.join(words)[:60]}"))
-    inline = [(page, code) for page in PAGES for code in re.findall(r"`(hf-rlt [^`]+)`", page.read_text())]
-    for page, code in inline:
-        found.append(pytest.param(shlex.split(code)[1:], id=f"{page.relative_to(ROOT)}: {code[:60]}"))
-    return found
+                found.append((page, words))
+    for page in PAGES:
+        found += [(page, shlex.split(code)) for code in re.findall(r"`((?:hf-rlt|python) [^`]+)`", page.read_text())]
+    return [
+        pytest.param(program, words[len(start) :], id=f"{page.relative_to(ROOT)}: {' '.join(words)[:60]}")
+        for page, words in found
+        for start, program in PROGRAMS.items()
+        if tuple(words[: len(start)]) == start
+    ]
 
 
-@pytest.mark.parametrize("words", command_lines())
-def test_command_lines_name_options_that_exist(words):
-    command = typer.main.get_command(app)
-    words = [word for word in words if not word.startswith(HANDLED_BY_THE_SHELL)]
+@pytest.mark.parametrize(("program", "words"), command_lines())
+def test_command_lines_name_options_that_exist(program, words):
+    command = typer.main.get_command(program)
+    words = [word for word in words if not word.startswith(LEFT_OPEN)]
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"no command {words[0]!r}"
         command, words = command.commands[words[0]], words[1:]
+    if command.context_settings.get("ignore_unknown_options"):
+        return  # they are another parser's
     options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     options |= {"--help"}
     given = words[: words.index("--")] if "--" in words else words
     unknown = [word for word in given if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options]
-    assert not unknown, f"hf-rlt {command.name} has no {unknown}"
+    assert not unknown, f"{command.name} has no {unknown}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

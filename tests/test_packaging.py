@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from hf_rlt.hub.endpoint import REQUIREMENTS
 
 ROOT = Path(__file__).parents[1]
-NOT_RUN = {"ruff", "mypy", "hf_rlt"}  # they look at the code
+NOT_RUN = {"ruff", "mypy", "codespell", "hf_rlt"}  # they look at the code
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from .benchmark import benchmark
 from .card import card
 from .classify import classify
 from .console import TRACEBACK, user_errors
@@ -21,7 +22,7 @@ from .predict import predict
 from .tokens import tokens
 
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
-for command in (classify, predict, evaluate, tokens, draw, convert, card):
+for command in (classify, predict, evaluate, tokens, draw, convert, card, benchmark):
     app.command()(user_errors()(command))
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # fine-tuning has a parser of its own
 app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finetune))

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hf_rlt.errors import HfRltError
+
 # One colour and marker for each method, in every picture.
 STYLES = {
     "standard": ("black", "*"),
@@ -32,9 +34,9 @@ class Series:
 
 
 def check_matplotlib() -> None:
-    """Returns nothing; raises an ImportError that names the remedy if no picture could be drawn."""
+    """Raise HfRltError, naming the remedy, unless matplotlib is installed."""
     if find_spec("matplotlib") is None:
-        raise ImportError("Pictures need matplotlib: `pip install hf_rlt[plot]`.")
+        raise HfRltError("Pictures need matplotlib: `pip install hf_rlt[plot]`.")
 
 
 def _pyplot() -> Any:
@@ -55,7 +57,7 @@ def draw(
     logarithmic: bool = False,
     horizontal: float | None = None,
 ) -> Path:
-    """Returns the path of a PNG with the points of each method.
+    """Draw the points of each method as a PNG and return its path.
 
     Args:
         path: of the picture.
@@ -64,9 +66,6 @@ def draw(
         lines: whether points are joined.
         logarithmic: whether both axes are, with the line y = x.
         horizontal: a level to compare with.
-
-    Raises:
-        ImportError: without matplotlib, naming the remedy.
     """
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(7.2, 4.8), dpi=110)

@@ -1,11 +1,9 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""How long a step of fine-tuning takes in each variant: as part of a whole job, and the model by itself.
-
-Besides starting the training script, this uses its functions: clips, processor, model and collator are those it trains with.
-"""
+"""Seconds per step of fine-tuning in each variant: as part of a whole job, and the model by itself."""
 
 import csv
-import importlib.util
+import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,84 +15,62 @@ from typing import Any
 import torch
 
 from hf_rlt.data import TrainDataset, VideoList
+from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import interleaved_seconds
-from hf_rlt.models.runs import grid_size
 from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.training import finetune
 
-from .finetune import Job, start
+from .finetune_job import Job, start
+from .record import environment, say, write_json
 
 # A timing needs no checkpoint, and of the evaluation no more than that it ends.
 QUICK: tuple[str, ...] = ("--save_strategy", "no", "--eval_strategy", "no", "--load_best_model_at_end", "False")
 QUICK += ("--num_clips", "1", "--num_crops", "1")
-FUNCTIONS = ("read_arguments", "load_clips", "load_model", "make_collator")
 COUNTED = 2000  # clips that tell what share of the tokens RLT computes
 
 
-class OpenedScript:
-    """The training script's own functions, called in this process.
+class OpenedJob:
+    """The functions of the fine-tuning job, called in this process with a job's arguments.
 
     Attributes:
-        train, validation: the clips that a job trains and evaluates on.
-
-    Args:
-        job: whose script and arguments.
-
-    Raises:
-        ValueError: if the script lacks a function, or for what the script finds wrong.
+        train, validation: the clips that the job trains and evaluates on.
     """
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        spec = importlib.util.spec_from_file_location("training_script", job.script)
-        if spec is None or spec.loader is None:
-            raise ValueError(f"{job.script}: expected a Python script.")
-        self.module: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.module)
-        missing = [name for name in FUNCTIONS if not hasattr(self.module, name)]
-        if missing:
-            raise ValueError(
-                f"{job.script}: expected the functions {', '.join(FUNCTIONS)} of examples/finetune.py, found no "
-                f"{', '.join(missing)}."
-            )
         _, data, _, args = self.arguments("RLT")
-        self.train, self.validation, _ = self.module.load_clips(data, args)
+        self.train: Any
+        self.train, self.validation, _ = finetune.load_clips(data, args)
 
     def arguments(self, name: str) -> Any:
-        """Returns the script's groups of arguments for a variant."""
-        return self.module.read_arguments(
-            [*self.job.arguments(name, 0), "--output_dir", str(self.job.folder / "timing")]
-        )
+        """Return the groups of arguments of a variant."""
+        return finetune.read_arguments([*self.job.arguments(name, 0), "--output_dir", str(self.job.folder / "timing")])
 
     def share_computed(self, cache_dir: Path) -> float:
-        """Returns the share of the tokens that RLT computes, of up to 2,000 training clips evenly spread over the list."""
+        """Count the share of tokens that RLT computes, of up to 2,000 training clips evenly spread over the list."""
         model_args, data, _, args = self.arguments("RLT")
-        _, processor = self.module.load_model(model_args, self.train.names)
+        model, processor = finetune.load_model(model_args, self.train.names)
         sources = [self.train.sources[i] for i in _spread(len(self.train), COUNTED)]
         clips = VideoList(sources, [0] * len(sources), ["video"])
         counts = count_tokens(clips, processor, args.dataloader_num_workers, data.on_bad_video, cache_dir)
-        crop = processor.crop_size
-        shape = (processor.num_frames, 3, crop["height"], crop["width"])
-        tubelets, rows, columns = grid_size(shape, processor.tubelet_size, processor.patch_size)
-        return float(counts[counts > 0].mean()) / (tubelets * rows * columns)
+        return float(counts[counts > 0].mean()) / math.prod(model.config.grid)
 
-    def merges(self, share: float) -> int:
-        """Returns r of ToMe that leaves this share of the tokens after the last block, the same in each block."""
-        model_args, _, _, _ = self.arguments("RLT")
-        model, _ = self.module.load_model(model_args, self.train.names)
-        tokens, depth = model.videomae.embeddings.num_patches, model.config.num_hidden_layers
-        return round((1 - share) * tokens / depth)
+    def tome_r(self, share: float) -> int:
+        """Find r of ToMe that leaves this share of the tokens after the last block, the same in each block."""
+        config = finetune.load_model(self.arguments("RLT")[0], self.train.names)[0].config
+        return round((1 - share) * math.prod(config.grid) / config.num_hidden_layers)
 
     def model_seconds(self, names: Sequence[str], repeats: int = 15) -> dict[str, float]:
-        """Returns the median seconds of forward, backward and optimiser on one batch in memory, the variants in turn."""
+        """Time forward, backward and optimiser on one batch in memory, the variants in turn; return median seconds."""
         return interleaved_seconds({name: self._step(name) for name in names}, repeats, warmup=2)
 
     def _step(self, name: str) -> Callable[[], None]:
         model_args, _, recipe, args = self.arguments(name)
         torch.manual_seed(0)
-        model, processor = self.module.load_model(model_args, self.train.names)
+        model, processor = finetune.load_model(model_args, self.train.names)
         model.to(args.device).train()
         items = TrainDataset(self.train, processor)
-        collate = self.module.make_collator(recipe, processor, len(self.train.names), 0.0)
+        collate = finetune.make_collator(recipe, processor, len(self.train.names), 0.0)
         batch = collate([items[i] for i in _spread(len(items), args.per_device_train_batch_size)])
         batch = {key: value.to(args.device) for key, value in batch.items()}
         precision = torch.autocast(args.device.type, torch.bfloat16) if args.bf16 else nullcontext()
@@ -104,7 +80,7 @@ class OpenedScript:
 def step(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor], precision: Any
 ) -> None:
-    """Returns nothing; forward, backward and one step of the optimiser."""
+    """Do forward, backward and one step of the optimiser."""
     with precision:
         loss = model(**batch).loss
     loss.backward()
@@ -112,23 +88,34 @@ def step(
     optimizer.zero_grad()
 
 
-def time_steps(
-    job: Job,
-    names: Sequence[str],
-    clips: tuple[VideoList, VideoList],
-    steps: int,
-    rounds: int,
-    say: Callable[[str], None],
-) -> dict[str, list[float]]:
-    """Returns the seconds a step of each variant takes in short trainings, one for each round, in turn (A B A B).
+def measure_timing(job: Job, kind: str, names: Sequence[str], steps: int, rounds: int) -> None:
+    """Time the variants and keep what is found in the job's folder."""
+    opened = OpenedJob(job)
+    seconds = time_steps(job, names, (opened.train, opened.validation), steps, rounds)
+    timing = {"seconds_per_step": seconds, "model_seconds": opened.model_seconds(names)}
+    more = {"steps": steps, "environment": environment(), "settings": job.settings()}
+    write_json(job.folder / f"timing-{kind}.json", {**timing, **more})
 
-    Args:
-        job: whose script is timed.
-        names: the variants.
-        clips: training and validation clips; all of the former, a few of the latter are used.
-        steps: of each training.
-        rounds: trainings of each variant.
-        say: called with a line after each.
+
+def load_timing(job: Job, kind: str) -> dict[str, Any] | None:
+    """Load the timing of a job, None if there is none; refuse one of another command."""
+    path, settings = job.folder / f"timing-{kind}.json", job.settings()
+    timing: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    if timing is not None and timing["settings"] != settings:
+        name = next(name for name in settings if settings[name] != timing["settings"].get(name))
+        raise HfRltError(
+            f"{path}: expected a timing with {name} {settings[name]}, found one with {timing['settings'].get(name)}: pass "
+            "another --output, or --time again."
+        )
+    return timing
+
+
+def time_steps(
+    job: Job, names: Sequence[str], clips: tuple[VideoList, VideoList], steps: int, rounds: int
+) -> dict[str, list[float]]:
+    """Time a step of each variant in short trainings, one per round, in turn (A B A B); return seconds per step.
+
+    All training clips and a few validation clips are used.
     """
     seconds: dict[str, list[float]] = {name: [] for name in names}
     folder = job.folder / "timing"
@@ -148,7 +135,7 @@ def time_steps(
 
 
 def write_list(path: Path, clips: VideoList, every: bool) -> Path:
-    """Returns the path of an annotation file of the clips: every one, or one of each of the first classes."""
+    """Write an annotation file of every clip, or of one of each of the first classes."""
     classes = sorted(set(clips.labels))[:8]
     chosen = range(len(clips)) if every else [clips.labels.index(k) for k in classes]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from hf_rlt.baselines import (
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEForVideoClassification,
 )
+from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops, block_tokens, tokens_by_block
 from hf_rlt.models.configuration_rlt_videomae import RLTVideoMAEConfig
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
@@ -32,8 +33,8 @@ FURTHER = 0.7  # share of RLT's tokens that methods on top of it leave
 Fit = Callable[[Any, int, int], dict[str, Any]]
 
 
-def merges(config: RLTVideoMAEConfig, tokens: int, target: int) -> list[int]:
-    """Returns r for each of ToMe's blocks: the same in all but the last ones, so that of `tokens` just `target` are left.
+def tome_schedule_for(config: RLTVideoMAEConfig, tokens: int, target: int) -> list[int]:
+    """Find r for each of ToMe's blocks, the same in all but the last ones, that leaves `target` of `tokens`.
 
     A block merges at most half of its tokens: if that does not suffice, as few as possible are left.
     """
@@ -54,8 +55,8 @@ def merges(config: RLTVideoMAEConfig, tokens: int, target: int) -> list[int]:
     return plan
 
 
-def leaving(config: STAVideoMAEConfig, tokens: int, target: int) -> int:
-    """Returns r of STA: `target` tokens are left, as nearly as steps of r per time slot and its limit allow."""
+def sta_r_for(config: STAVideoMAEConfig, tokens: int, target: int) -> int:
+    """Find r of STA that leaves `target` tokens, as nearly as its steps and limit allow."""
     trial = copy.deepcopy(config)
     trial.r = max(round((tokens - target) / sum(config.stages().values())), 0)
     while trial.r > 0:
@@ -86,7 +87,7 @@ class Method:
     fit: Fit
 
     def lengths(self, run_lengths: Tensor) -> Tensor:
-        """Returns the run lengths this method starts from; `run_lengths` are RLT's."""
+        """Return the run lengths this method starts from; `run_lengths` are RLT's."""
         return run_lengths if self.after_rlt else torch.ones_like(run_lengths)
 
 
@@ -106,66 +107,63 @@ METHODS = {
     for method in (
         STANDARD,
         Method("random", RANDOM, False, False, lambda config, n, target: {"token_keep_ratio": target / n}),
-        Method("ToMe", TOME, False, True, lambda config, n, target: {"r": merges(config, n, target)}),
+        Method("ToMe", TOME, False, True, lambda config, n, target: {"r": tome_schedule_for(config, n, target)}),
         Method(
             "ToMe, proportional",
             TOME,
             False,
             True,
-            lambda config, n, target: {"r": merges(config, n, target), "proportional_attention": True},
+            lambda config, n, target: {"r": tome_schedule_for(config, n, target), "proportional_attention": True},
         ),
-        Method("STA", STAVideoMAEForVideoClassification, False, True, lambda c, n, t: {"r": leaving(c, n, t)}),
+        Method("STA", STAVideoMAEForVideoClassification, False, True, lambda c, n, t: {"r": sta_r_for(c, n, t)}),
         RLT,
         Method("RLT, proportional", RLTVideoMAEForVideoClassification, True, True, _proportional),
         Method("RLT + random", RANDOM, True, True, lambda config, n, target: {"token_keep_ratio": FURTHER}),
-        Method("RLT + ToMe", TOME, True, True, lambda c, n, target: {"r": merges(c, target, round(FURTHER * target))}),
+        Method(
+            "RLT + ToMe",
+            TOME,
+            True,
+            True,
+            lambda c, n, target: {"r": tome_schedule_for(c, target, round(FURTHER * target))},
+        ),
     )
 }
 
 
-def chosen(names: Sequence[str] | None) -> list[Method]:
-    """Returns the methods of these names, in their order; all if none is given.
-
-    Raises:
-        ValueError: if a name is unknown.
-    """
+def select_methods(names: Sequence[str] | None) -> list[Method]:
+    """Return the methods of these names, in their order; all if none is given."""
     unknown = [name for name in names or [] if name not in METHODS]
     if unknown:
-        raise ValueError(f"Expected methods out of {'; '.join(METHODS)}; received {'; '.join(unknown)}.")
+        raise HfRltError(f"Expected methods out of {'; '.join(METHODS)}; received {'; '.join(unknown)}.")
     return [METHODS[name] for name in names or METHODS]
 
 
 def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
-    """Returns the settings of a model with every token and ordinary attention, for the configuration of any method."""
+    """Return the settings of a dense model with ordinary attention, for the configuration of any method."""
     own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
     return {**own, "threshold": None, "proportional_attention": False}
 
 
 def make_base(
-    shape: str, checkpoint: str | None, num_frames: int | None, attn: str, **settings: Any
+    shape: str, checkpoint: str | None, attention: str = "sdpa", **settings: Any
 ) -> RLTVideoMAEForVideoClassification:
-    """Returns the RLT model whose weights all methods use: a checkpoint's, or random ones of a shape.
+    """Make the RLT model whose weights all methods use: a checkpoint's, or random ones of a shape.
 
     Speed does not depend on the weights; which tokens ToMe and STA choose does, and accuracy.
-
-    Raises:
-        ValueError: if the shape is unknown.
     """
     if checkpoint is not None:
-        changes = {} if num_frames is None else {"num_frames": num_frames}
-        return RLTVideoMAEForVideoClassification.from_pretrained(
-            checkpoint, attn_implementation=attn, **changes, **settings
-        ).eval()
+        kind = RLTVideoMAEForVideoClassification
+        return kind.from_pretrained(checkpoint, attn_implementation=attention, **settings).eval()
     if shape not in SHAPES:
-        raise ValueError(f"Expected a shape out of {', '.join(SHAPES)}, received {shape!r}.")
-    config = RLTVideoMAEConfig(**SHAPES[shape], num_frames=num_frames or 16, num_labels=400, **settings)
-    config._attn_implementation = attn
+        raise HfRltError(f"Expected a shape out of {', '.join(SHAPES)}, received {shape!r}.")
+    config = RLTVideoMAEConfig(**{**SHAPES[shape], "num_labels": 400, **settings})
+    config._attn_implementation = attention
     torch.manual_seed(0)
     return RLTVideoMAEForVideoClassification(config).eval()
 
 
 def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **settings: Any) -> PreTrainedModel:
-    """Returns the method's model on the very weights of `base`: same memory, dtype, device and attention backend."""
+    """Make the method's model on the weights of `base`: same memory, dtype, device and attention backend."""
     kind, found = method.kind, plain_settings(base.config)
     if kind is VideoMAEForVideoClassification and (base.config.position_grid or base.config.length_embedding):
         kind = RLTVideoMAEForVideoClassification  # VideoMAE has neither; with every token ours is the same
@@ -182,14 +180,14 @@ def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **set
 
 
 def forward(method: Method, model: PreTrainedModel, pixel_values: Tensor, run_lengths: Tensor, **kwargs: Any) -> Any:
-    """Returns the model's output; `run_lengths` are those the method starts from."""
+    """Run the model; `run_lengths` are those the method starts from."""
     if isinstance(model, VideoMAEForVideoClassification):
         return model(pixel_values, **kwargs)
     return model(pixel_values, run_lengths=run_lengths, **kwargs)
 
 
 def cost(config: VideoMAEConfig, lengths: Sequence[int]) -> dict[str, float]:
-    """Returns tokens and operations, means over clips of these lengths: input dependent cost has no other number.
+    """Compute mean tokens and operations over clips of these lengths.
 
     Keys: tokens_left (after the last block), tokens_by_block (mean over blocks of what their MLP computes), gflops.
     """

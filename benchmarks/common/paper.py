@@ -102,13 +102,13 @@ HEADLINES = (
 
 
 def fine_tuning(model: str, method: str, dataset: str) -> FineTuning | None:
-    """Returns the row of Table 1, None where it has none."""
+    """Return the row of Table 1; None where it has none."""
     wanted = (model, method, dataset)
     return next((row for row in FINE_TUNING if (row.model, row.method, row.dataset) == wanted), None)
 
 
 def fine_tuning_cell(variant: str, model: str, dataset: str) -> str:
-    """Returns what the paper has for a variant of the fine-tuning benchmark, "" where it has nothing confirmed."""
+    """Return what the paper has for a variant of the fine-tuning benchmark; "" where nothing is confirmed."""
     if variant in ("RLT+random", "RLT+random+length") and (model, dataset) == ("ViT-L", "K400"):
         return " or ".join(f"{value:.1f} %" for value in RLT_AND_RANDOM) + ", disputed"
     row = fine_tuning(model, variant, dataset)
@@ -119,5 +119,5 @@ def fine_tuning_cell(variant: str, model: str, dataset: str) -> str:
 
 
 def inference_row(row: Inference) -> Mapping[str, Any]:
-    """Returns the row for `record.table`: cells that no source confirms are None."""
+    """Return the row for `table`; cells that no source confirms are None."""
     return {name: getattr(row, name) for name in row.__dataclass_fields__}

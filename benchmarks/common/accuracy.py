@@ -1,0 +1,192 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Accuracy of every method on one trained model, nothing fine-tuned, over the tokens it leaves."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from hf_rlt.data import EvalDataset
+from hf_rlt.errors import HfRltError
+from hf_rlt.inference.measure import timed
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+
+from .methods import METHODS, STANDARD, Method, cost, forward, plain_settings, share_weights
+from .record import Row, say
+
+THRESHOLDS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+FURTHER_SHARES = (0.9, 0.7, 0.5, 0.3)
+FURTHER_MERGES = (0.02, 0.05, 0.1)  # r of each block on top of RLT, as a share of a clip's tokens divided by the blocks
+
+
+@dataclass
+class Setting:
+    """One method with settings that stay the same for all clips, and what was counted of it.
+
+    Attributes:
+        method: which.
+        level: what is varied, as tables write it.
+        values: the model's settings.
+        threshold: RLT's, for methods on runs.
+    """
+
+    method: Method
+    level: str
+    values: dict[str, Any] = field(default_factory=dict)
+    threshold: float | None = None
+    model: PreTrainedModel | None = None
+    hits: int = 0
+    hits_5: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def rlt_settings(thresholds: Sequence[float], name: str = "RLT") -> list[Setting]:
+    """Make a setting of RLT, or of RLT with other attention, at each threshold."""
+    method = METHODS[name]
+    return [Setting(method, f"threshold {t:g}", method.fit(None, 0, 0), threshold=t) for t in thresholds]
+
+
+def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
+    """Make settings that draw every method's curve of accuracy over tokens, from dense on.
+
+    Args:
+        config: of the model.
+        tokens: of a dense clip.
+        threshold: RLT's, for the methods on top of it.
+    """
+    found = [Setting(STANDARD, "dense"), *rlt_settings(THRESHOLDS), *rlt_settings(THRESHOLDS, "RLT, proportional")]
+    for name in ("random", "ToMe", "ToMe, proportional", "STA"):
+        reached: set[str] = set()
+        for share in SHARES:
+            values = fit_to_tokens(METHODS[name], config, tokens, round(share * tokens))
+            if str(values) not in reached:  # a method may not be able to leave so few
+                reached.add(str(values))
+                found.append(Setting(METHODS[name], f"{share:.0%} wanted", values))
+    for share in FURTHER_SHARES:
+        values = {"token_keep_ratio": share}
+        found.append(Setting(METHODS["RLT + random"], f"{share:.0%} of RLT's", values, threshold))
+    for share in FURTHER_MERGES:
+        r = max(round(share * tokens / config.num_hidden_layers), 1)
+        found.append(Setting(METHODS["RLT + ToMe"], f"r = {r}", {"r": r}, threshold))
+    return found
+
+
+def equal_token_settings(config: Any, tokens: int, target: int, threshold: float) -> list[Setting]:
+    """Make a setting of every method at `target` tokens, the mean that RLT computes at this threshold."""
+    found = [Setting(STANDARD, "dense")]
+    for name in ("ToMe", "ToMe, proportional", "STA", "random"):
+        values = fit_to_tokens(METHODS[name], config, tokens, target)
+        r = values.get("r")
+        level = f"{target / tokens:.1%}" if r is None else f"r = {max(r) if isinstance(r, list) else r}"
+        found.append(Setting(METHODS[name], level, values))
+    return [*found, *rlt_settings([threshold]), *rlt_settings([threshold], "RLT, proportional")]
+
+
+def fit_to_tokens(method: Method, config: Any, tokens: int, target: int) -> dict[str, Any]:
+    """Find the settings with which a method leaves `target` of a dense clip's tokens."""
+    return method.fit(method.kind.config_class(**plain_settings(config)), tokens, target)
+
+
+def evaluate(
+    base: RLTVideoMAEForVideoClassification,
+    data: EvalDataset,
+    settings: Sequence[Setting],
+    batch_size: int,
+    workers: int,
+    seed: int = 0,
+) -> list[Row]:
+    """Evaluate each setting; every video is read once, and the settings take turns on it.
+
+    Args:
+        base: the weights, in evaluation mode.
+        data: views; runs are found here, at each setting's threshold, in float32.
+        settings: what to compare; the first is what speed-ups are relative to.
+        batch_size: videos in a batch.
+        workers: processes that read.
+        seed: of random masking; each batch has its own draws, the same in each run.
+    """
+    for setting in settings:
+        setting.model = share_weights(base, setting.method, **setting.values)
+    videos, views = 0, 0
+    for number, batch in enumerate(DataLoader(data, batch_size=batch_size, num_workers=workers)):
+        readable = batch["labels"] >= 0
+        videos += int(readable.sum())
+        pixels = batch["pixel_values"][readable].flatten(0, -5)
+        views += len(pixels)
+        if len(pixels):
+            first = number % len(settings)  # none is always the one that runs while the next batch is read
+            order = [*settings[first:], *settings[:first]]
+            _turn(base, order, pixels, batch["labels"][readable], seed + number, warm=number == 0)
+        say(f"{min((number + 1) * batch_size, len(data))} of {len(data)} videos")
+    if not videos:
+        raise HfRltError(f"None of the {len(data)} videos to evaluate on can be read.")
+    rows = [_row(setting, videos, views, math.prod(base.config.grid), base.num_labels) for setting in settings]
+    return [{**row, "speedup": rows[0]["seconds"] / row["seconds"]} for row in rows]
+
+
+@torch.inference_mode()
+def _turn(
+    base: RLTVideoMAEForVideoClassification,
+    settings: Sequence[Setting],
+    pixels: Tensor,
+    labels: Tensor,
+    seed: int,
+    warm: bool,
+) -> None:
+    rules = {setting.threshold: replace(base.config.rule, threshold=setting.threshold) for setting in settings}
+    runs = {threshold: rule.find(pixels).to(base.device) for threshold, rule in rules.items()}
+    placed, targets = pixels.to(base.device, base.dtype), labels.to(base.device)
+    for setting in settings:
+        lengths = runs[setting.threshold]
+        if warm:
+            forward(setting.method, setting.model, placed, lengths)
+        torch.manual_seed(seed)
+        seconds, output = timed(partial(forward, setting.method, setting.model, placed, lengths))
+        setting.seconds += seconds
+        scores = output.logits.float().softmax(1).unflatten(0, (len(labels), -1)).mean(1)
+        best = scores.topk(min(5, scores.shape[1]), dim=1).indices == targets[:, None]
+        setting.hits += int(best[:, 0].sum())
+        setting.hits_5 += int(best.sum())
+        counts = (lengths > 0).sum(1).tolist()
+        for name, mean in cost(setting.model.config, counts).items():  # type: ignore[union-attr]
+            setting.sums[name] = setting.sums.get(name, 0.0) + mean * len(counts)
+
+
+def _row(setting: Setting, videos: int, views: int, dense_tokens: int, labels: int) -> dict[str, Any]:
+    accuracy = setting.hits / videos
+    means = {name: total / views for name, total in setting.sums.items()}
+    row = {
+        "method": setting.method.name,
+        "level": setting.level,
+        "threshold": setting.threshold,
+        "settings": setting.values,
+        "videos": videos,
+        "accuracy": accuracy,
+        "accuracy_error": math.sqrt(accuracy * (1 - accuracy) / videos),
+        **means,
+        "share": means["tokens_left"] / dense_tokens,
+        "seconds": setting.seconds,
+        "views_per_second": views / setting.seconds,
+    }
+    return row | ({"top_5_accuracy": setting.hits_5 / videos} if labels > 5 else {})
+
+
+def mean_tokens(data: EvalDataset, threshold: float, batch_size: int, workers: int) -> float:
+    """Compute the mean number of tokens that RLT computes of a view."""
+    processor, total, views = data.processor, 0, 0
+    for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):
+        pixels = batch["pixel_values"][batch["labels"] >= 0].flatten(0, -5)
+        if len(pixels):
+            runs = replace(processor.rule, threshold=threshold).find(pixels)
+            total, views = total + int((runs > 0).sum()), views + len(pixels)
+    if not views:
+        raise HfRltError(f"None of the {len(data)} videos to evaluate on can be read.")
+    return total / views

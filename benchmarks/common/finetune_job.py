@@ -1,0 +1,194 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""One fine-tuning job in several variants and seeds: its arguments, runs and results."""
+
+import csv
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_rlt.errors import HfRltError
+
+from .record import environment, say, write_json
+
+KEEP_OF_RUNS = 0.7  # of the tokens that RLT computes, where random masking comes on top
+VARIANTS = {
+    "finetune": ("dense", "ToMe", "random", "RLT"),
+    "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
+}
+PAIR = ("waits_long", "waits_short")  # classes of the built-in set that differ only in how long the digit stands still
+SET_HERE = """
+    --threshold --token_keep_ratio --length_embedding --tome_r --seed --output_dir --max_steps --model_name_or_path
+    --train_dir --validation_dir --train_file --validation_file --video_dir
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is fine-tuned, and how.
+
+    Attributes:
+        launch: the command without arguments.
+        folder: where runs go.
+        about: what the table says of the data.
+        data: arguments that name the videos and the model.
+        extra: further arguments, the same for all variants.
+        random_ratio: share of all tokens that random masking keeps.
+        threshold: RLT's.
+        tome_r: tokens that ToMe merges in each block.
+        digits: whether this is the built-in set.
+    """
+
+    launch: tuple[str, ...]
+    folder: Path
+    about: str = ""
+    data: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    random_ratio: float = 1.0
+    threshold: float = 0.1
+    tome_r: int = 0
+    digits: bool = False
+
+    def variant(self, name: str) -> list[str]:
+        """Return the arguments of a variant: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
+        parts = name.split("+")
+        words = ["--threshold", "none" if parts[0] != "RLT" else f"{self.threshold:g}"]
+        if "random" in parts:
+            words += ["--token_keep_ratio", f"{self.random_ratio if parts[0] == 'random' else KEEP_OF_RUNS:g}"]
+        words += ["--tome_r", str(self.tome_r)] if parts[0] == "ToMe" else []
+        return [*words, "--length_embedding", str("length" in parts)]
+
+    def arguments(self, name: str, seed: int) -> list[str]:
+        """Return the arguments of one run, but for where it goes."""
+        return [*self.data, *self.extra, *self.variant(name), "--seed", str(seed)]
+
+    def run_folder(self, name: str, seed: int) -> Path:
+        """Return the folder of one run."""
+        return self.folder / "runs" / f"{name}-{seed}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings for the record."""
+        own = {name: getattr(self, name) for name in ("threshold", "random_ratio", "tome_r")}
+        return {**own, "keep_of_runs": KEEP_OF_RUNS, "arguments": [*self.data, *self.extra]}
+
+
+def data_arguments(train: Path, validation: Path | None, video_dir: Path | None, model: str | None) -> tuple[str, ...]:
+    """Return the arguments for a folder with a subfolder per class, or an annotation file."""
+    words: list[str] = []
+    kind = "dir" if train.is_dir() else "file"
+    for name, path in (("train", train), ("validation", validation)):
+        if path is None:
+            continue
+        if not path.exists():
+            raise HfRltError(
+                f"--{name} {path}: expected a folder of videos or an annotation file, found no such thing."
+            )
+        if ("dir" if path.is_dir() else "file") != kind:
+            raise HfRltError(f"--{name} {path}: expected a {'folder' if kind == 'dir' else 'file'}, as --train is.")
+        words += [f"--{name}_{kind}", str(path)]
+    words += ["--video_dir", str(video_dir)] if video_dir is not None else []
+    return (*words, *(["--model_name_or_path", model] if model is not None else []))
+
+
+def check_extra(words: Sequence[str]) -> None:
+    """Raise HfRltError if further arguments name what the benchmark sets itself."""
+    taken = [word for word in words if word.split("=")[0].replace("-", "_").replace("__", "--", 1) in SET_HERE.split()]
+    if taken:
+        raise HfRltError(f"After --: expected arguments that the benchmark does not set itself, received {taken[0]}.")
+
+
+def train(job: Job, names: Sequence[str], seeds: Sequence[int]) -> None:
+    """Run what has no result yet, seed by seed."""
+    for seed in seeds:
+        for name in names:
+            if _result(job, name, seed) is None:
+                say(f"{name}, seed {seed}: {job.run_folder(name, seed)}.log")
+                _run(job, name, seed)
+
+
+def _result(job: Job, name: str, seed: int) -> dict[str, Any] | None:
+    """Return the result of a run, None if it has not ended; refuse a folder that holds a run of another command."""
+    folder, wanted = job.run_folder(name, seed), job.arguments(name, seed)
+    if not (folder / "arguments.json").is_file():
+        return None
+    found = json.loads((folder / "arguments.json").read_text())
+    if found != wanted:
+        place = next(i for i in range(len(wanted)) if found[: i + 1] != wanted[: i + 1])
+        place -= not wanted[place].startswith("--")
+        here, there = (shlex.join(words[place : place + 2]) for words in (wanted, found))
+        raise HfRltError(f"{folder}: expected a run with {here}, found one with {there}: pass another --output.")
+    path = folder / "result.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def results(job: Job, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the results there are of these variants, of any seed."""
+    found = []
+    for name in names:
+        seeds = [path.parent.name.rpartition("-")[2] for path in job.folder.glob(f"runs/{name}-*/arguments.json")]
+        found += [_result(job, name, seed) for seed in sorted(int(seed) for seed in seeds if seed.isdigit())]
+    return [row for row in found if row is not None]
+
+
+def _run(job: Job, name: str, seed: int) -> None:
+    folder, started = job.run_folder(name, seed), time.perf_counter()
+    resumed = any(folder.glob("checkpoint-*")) or (folder / "all_results.json").is_file()
+    write_json(folder / "arguments.json", job.arguments(name, seed))
+    metrics = start(job, job.arguments(name, seed), folder)
+    measured = environment()
+    found = {
+        "variant": name,
+        "seed": seed,
+        "accuracy": metrics["eval_accuracy"],
+        "tokens_at_evaluation": metrics["eval_tokens_computed"],
+        "steps": json.loads((folder / "trainer_state.json").read_text())["global_step"],
+        # If a run was interrupted or had ended before, the clock covers only its last part.
+        "train_seconds": None if resumed else metrics["train_runtime"],
+        "wall_seconds": None if resumed else time.perf_counter() - started,
+        "threads": torch.get_num_threads(),
+        **{key: measured[key] for key in ("date", "commit", "machine")},
+    }
+    if job.digits:
+        found["pair_accuracy"] = _pair_accuracy(folder)
+        if name == "random":
+            found["accuracy_masked"] = _masked_accuracy(job, folder)
+    write_json(folder / "result.json", found)
+
+
+def start(job: Job, arguments: Sequence[str], folder: Path) -> dict[str, float]:
+    """Run the job into `folder`, its output into `folder.log`, and return its metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder.with_name(f"{folder.name}.log")
+    with log.open("w") as stream:
+        command = [*job.launch, *arguments, "--output_dir", str(folder)]
+        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT).returncode
+    if code:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["(it said nothing)"]
+        raise HfRltError(f"The job ended with code {code}; all it said is in {log}, at the end: {lines[-1]}")
+    return json.loads((folder / "all_results.json").read_text())
+
+
+def _pair_accuracy(folder: Path) -> float:
+    """Return the mean accuracy of the two classes of the built-in set that only timing tells apart."""
+    with (folder / "per_class.csv").open() as stream:
+        rates = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(stream)}
+    return statistics.mean(rates[name] for name in PAIR)
+
+
+def _masked_accuracy(job: Job, folder: Path) -> float:
+    """Return top-1 with random masking at evaluation too, at the ratio of the training."""
+    validation = job.data[job.data.index("--validation_dir") + 1]
+    options = ["--token-keep-ratio", f"{job.random_ratio:g}", "--num-workers", "0", "--json"]
+    command = [sys.executable, "-m", "hf_rlt", "evaluate", validation, "--model", str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise HfRltError(f"{folder}: could not be evaluated: {done.stderr.strip()}")
+    return json.loads(done.stdout)["accuracy"]

@@ -1,0 +1,236 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Measure the speed of methods at the same number of tokens, on real clips, alone and mixed in a batch."""
+
+import copy
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hf_rlt.errors import HfRltError
+from hf_rlt.inference.measure import interleaved_times, peak_bytes, quartiles
+from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.sampling import fps_indices, strided_indices
+from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
+from hf_rlt.models.video_reader import index_video
+
+from .methods import Method, cost, forward, share_weights
+from .record import Row, say
+
+MIXED = "mixed"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured beside the forward pass.
+
+    Attributes:
+        repeats: measurements of each method, in turn.
+        match: "left": every method has as many tokens as RLT after the last block; "mean": on average over blocks.
+        end_to_end: measurements from the file to the logits, after the others.
+        training: also forward, loss and backward.
+    """
+
+    repeats: int = 5
+    match: str = "left"
+    end_to_end: int = 3
+    training: bool = False
+
+    def __post_init__(self) -> None:
+        if self.match not in ("left", "mean"):
+            raise HfRltError(f"Expected match to be left or mean, received {self.match!r}.")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A batch of real clips.
+
+    Attributes:
+        name: the file's, or "mixed".
+        files: one for all clips, which then lie evenly spread over it, or one for each clip.
+        batch: number of clips.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    batch: int
+
+    def read(self, processor: RLTVideoProcessor) -> tuple[Tensor, Tensor]:
+        """Read pixels and run lengths from the files."""
+        if len(self.files) > 1:  # mixed
+            inputs = processor([str(file) for file in self.files], return_tensors="pt")
+        else:
+            positions = [0.5] if self.batch == 1 else np.linspace(0, 1, self.batch).tolist()
+            inputs = processor(list(processor.decode(self.files[0], positions)), return_tensors="pt")
+        return inputs["pixel_values"], inputs["run_lengths"]
+
+
+def workloads(files: Sequence[Path], batches: Sequence[int], processor: RLTVideoProcessor) -> list[Workload]:
+    """Make a batch of each size from each file, and mixed ones: stillest, liveliest, next stillest, and so on."""
+    for file in files:
+        check_no_frame_twice(file, processor)
+    short = [file.name for file in files]
+    names = [name if short.count(name) == 1 else str(file) for name, file in zip(short, files, strict=True)]
+    found = [Workload(name, (file,), n) for name, file in zip(names, files, strict=True) for n in batches]
+    if len(files) > 1:
+        tokens = {file: int((processor(str(file), return_tensors="pt")["run_lengths"] > 0).sum()) for file in files}
+        ranked = sorted(files, key=lambda file: tokens[file])
+        order = [ranked[-1 - i // 2] if i % 2 else ranked[i // 2] for i in range(len(ranked))]
+        found += [Workload(MIXED, tuple(order[i % len(order)] for i in range(n)), n) for n in batches if n > 1]
+    return found
+
+
+def check_no_frame_twice(file: Path, processor: RLTVideoProcessor) -> None:
+    """Raise HfRltError if the clip from the middle of a file shows a frame twice, which flatters RLT."""
+    index, count = index_video(str(file)), processor.num_frames
+    if processor.fps is not None:
+        indices = fps_indices(index.timestamps, count, processor.fps)
+        found, asked = f"{index.fps:.4g} frames a second", f"{processor.fps:g} frames a second"
+    else:
+        indices = strided_indices(index.num_frames, count, processor.frame_stride)
+        found, asked = f"{index.num_frames} frames", f"a stride of {processor.frame_stride}"
+    if len(set(indices.tolist())) < count:
+        raise HfRltError(
+            f"{file}: expected {count} different frames at {asked}, found {found}: frames would stand twice, "
+            "which flatters RLT. Leave it out, or pass a smaller rate or stride."
+        )
+
+
+def measure(
+    base: RLTVideoMAEForVideoClassification,
+    processor: RLTVideoProcessor,
+    found: Sequence[Workload],
+    methods: Sequence[Method],
+    options: Options,
+    keep: Callable[[list[Row]], Any] = lambda rows: None,
+) -> list[Row]:
+    """Measure each method on each workload, brought to RLT's number of tokens in that batch.
+
+    The first method is what speed-ups are relative to; `keep` gets all rows so far after each workload.
+    """
+    models = {method.name: share_weights(base, method) for method in methods}
+    rows: list[Row] = []
+    for workload in found:
+        say(f"{workload.name}, batch {workload.batch}")
+        pixels, runs = workload.read(processor)
+        fit(models, methods, runs, options.match)
+        place = {"device": base.device, "non_blocking": True}
+        batch = (pixels.to(dtype=base.dtype, **place), runs.to(**place))
+        seconds = {"forward": _forward(models, methods, batch, options)}
+        if options.end_to_end:
+            seconds["end_to_end"] = _end_to_end(models, methods, workload, processor, options)
+        if options.training:
+            seconds["training"] = _training(models, methods, batch, options)
+        memory = {method.name: peak_bytes(_call(models, method, batch), base.device) for method in methods}
+        rows += _rows(workload, models, methods, runs, seconds, memory)
+        keep(rows)
+    return rows
+
+
+def fit(models: dict[str, PreTrainedModel], methods: Sequence[Method], runs: Tensor, match: str) -> None:
+    """Bring all models to RLT's number of tokens in a batch with these run lengths."""
+    tokens, wanted = runs.shape[1], _wanted(runs)
+    for method in methods:
+        config, target = models[method.name].config, wanted
+        if match == "mean" and not method.after_rlt:
+            targets = range(1, wanted + 1)
+            key = partial(_mean_tokens, method, copy.deepcopy(config), tokens)
+            target = targets[min(bisect_left(targets, float(wanted), key=key), wanted - 1)]
+        for name, value in method.fit(config, tokens, target).items():
+            setattr(config, name, value)
+
+
+def _wanted(runs: Tensor) -> int:
+    return round(float((runs > 0).sum(1).float().mean()))
+
+
+def _mean_tokens(method: Method, trial: Any, tokens: int, target: int) -> float:
+    for name, value in method.fit(trial, tokens, target).items():
+        setattr(trial, name, value)
+    return cost(trial, [tokens])["tokens_by_block"]
+
+
+def _call(models: dict, method: Method, batch: tuple[Tensor, Tensor]) -> Callable[[], Any]:
+    pixels, runs = batch
+    lengths = method.lengths(runs)
+
+    @torch.inference_mode()
+    def call() -> Any:
+        return forward(method, models[method.name], pixels, lengths).logits
+
+    return call
+
+
+def _forward(models: dict, methods: Sequence[Method], batch: tuple, options: Options) -> dict[str, list[float]]:
+    return interleaved_times({each.name: _call(models, each, batch) for each in methods}, options.repeats)
+
+
+def _end_to_end(
+    models: dict, methods: Sequence[Method], workload: Workload, processor: RLTVideoProcessor, options: Options
+) -> dict[str, list[float]]:
+    settings = processor.to_dict()
+    plain = RLTVideoProcessor(**{**settings, "threshold": None})
+
+    def call(method: Method) -> Tensor:
+        model = models[method.name]
+        pixels, runs = workload.read(processor if method.after_rlt else plain)
+        batch = (pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device))
+        return _call(models, method, batch)().cpu()
+
+    return interleaved_times({each.name: partial(call, each) for each in methods}, options.end_to_end, warmup=0)
+
+
+def _training(models: dict, methods: Sequence[Method], batch: tuple, options: Options) -> dict[str, list[float]]:
+    pixels, runs = batch
+    labels = torch.arange(len(pixels), device=pixels.device)
+
+    def call(method: Method) -> None:
+        model = models[method.name].train()
+        forward(method, model, pixels, method.lengths(runs), labels=labels).loss.backward()
+        model.zero_grad(set_to_none=True)
+        model.eval()
+
+    return interleaved_times({each.name: partial(call, each) for each in methods}, options.repeats)
+
+
+def _rows(
+    workload: Workload,
+    models: dict,
+    methods: Sequence[Method],
+    runs: Tensor,
+    seconds: dict[str, dict[str, list[float]]],
+    memory: dict[str, int],
+) -> list[Row]:
+    rows: list[Row] = []
+    first = methods[0].name
+    for method in methods:
+        lengths = (method.lengths(runs) > 0).sum(1).tolist()
+        row: dict[str, Any] = {"clip": workload.name, "batch": workload.batch, "method": method.name}
+        row.update(content_aware=method.content_aware, **cost(models[method.name].config, lengths))
+        fitted = method.fit(models[method.name].config, runs.shape[1], _wanted(runs))
+        row["settings"] = {name: getattr(models[method.name].config, name) for name in fitted}
+        row["peak_bytes"] = memory[method.name]
+        for what, times in seconds.items():
+            lower, median, upper = quartiles(times[method.name])
+            reference = quartiles(times[first])[1]
+            row[what] = {"seconds": median, "lower": lower, "upper": upper, "times": times[method.name]}
+            row[what].update(clips_per_second=workload.batch / median, speedup=reference / median)
+        rows.append(row)
+    reference = next(row["gflops"] for row in rows if row["method"] == first)
+    return [{**row, "flop_ratio": reference / row["gflops"]} for row in rows]
+
+
+def settings(options: Options, base: RLTVideoMAEForVideoClassification, **more: Any) -> dict[str, Any]:
+    """Return the settings for the record."""
+    shape = ("hidden_size", "num_hidden_layers", "num_frames", "image_size", "patch_size", "tubelet_size")
+    model = {name: getattr(base.config, name) for name in shape}
+    dtype = str(base.dtype).removeprefix("torch.")
+    found = {"device": base.device.type, "dtype": dtype, "attention": base.config._attn_implementation}
+    return {**asdict(options), "model": model, **found, **more}

@@ -1,0 +1,126 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""`hf-rlt benchmark`: what RLT gains with your model on your clips."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import AsJson, AttnImplementation, Fps, FrameStride, Model, NumFrames, sampling_settings
+
+BATCH_SIZES = [1, 8]
+METHODS = ("dense", "RLT")
+
+
+def benchmark(
+    clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
+    model: Model,
+    batch_size: Annotated[list[int], typer.Option(help="Clips per batch. May be repeated.", min=1)] = BATCH_SIZES,
+    threshold: Annotated[float, typer.Option(help="RLT threshold.", min=0)] = 0.1,
+    num_frames: NumFrames = None,
+    frame_stride: FrameStride = None,
+    fps: Fps = None,
+    repeats: Annotated[int, typer.Option(help="Measurements of each, in turn.", min=1)] = 5,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    attn_implementation: AttnImplementation = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare dense and RLT on your clips with your model: tokens, forward pass, file to logits, memory.
+
+    Dense and RLT take turns on the same weights and clips. Run it on an idle machine.
+    """
+    import torch
+
+    from ..errors import HfRltError
+    from ..inference.loading import load
+    from ..inference.predict import listed
+    from ..jobs.atomic import write_text_atomic
+
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
+    videos = list(listed(map(str, clips)))
+    if not videos:
+        raise HfRltError(f"{', '.join(map(str, clips))}: expected videos, found none.")
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    network, processor = load(
+        model,
+        threshold=threshold,
+        num_frames=num_frames,
+        sampling=sampling_settings(frame_stride, fps),
+        attn_implementation=attn_implementation,
+        head=False,
+    )
+    network.to(device, getattr(torch, dtype)).eval()
+    rows = [row for size in batch_size for row in _measure(network, processor, videos, size, threshold, repeats)]
+    result = {"model": model, "device": str(device), "dtype": dtype, "threshold": threshold, "rows": rows}
+    text = json.dumps(result, indent=2)
+    if output is not None:
+        write_text_atomic(output, text + "\n")
+    typer.echo(text) if as_json else _show(rows, repeats)
+
+
+def _measure(
+    network: Any, processor: Any, videos: list[str], size: int, threshold: float, repeats: int
+) -> list[dict[str, Any]]:
+    """Measure dense and RLT on one batch of `size` clips, one of each video in turn."""
+    import torch
+
+    from ..inference.measure import analytic_flops, interleaved_seconds, peak_bytes
+
+    chosen = [videos[i % len(videos)] for i in range(size)]
+    inputs = processor(chosen, return_tensors="pt").to(network.device, network.dtype)
+    lengths = {"dense": torch.ones_like(inputs["run_lengths"]), "RLT": inputs["run_lengths"]}
+
+    @torch.inference_mode()
+    def forward(method: str) -> None:
+        network(inputs["pixel_values"], run_lengths=lengths[method])
+
+    @torch.inference_mode()
+    def from_file(method: str) -> None:
+        limit = threshold if method == "RLT" else None
+        network(**processor(chosen, threshold=limit, return_tensors="pt").to(network.device, network.dtype))
+
+    def calls(step: Callable[[str], None]) -> dict[str, Callable[[], None]]:
+        return {method: (lambda method=method: step(method)) for method in METHODS}
+
+    seconds, whole = interleaved_seconds(calls(forward), repeats), interleaved_seconds(calls(from_file), repeats)
+    return [
+        {
+            "batch_size": size,
+            "method": method,
+            "tokens": int((lengths[method] > 0).sum()),
+            "gflops": sum(analytic_flops(network.config, n) for n in (lengths[method] > 0).sum(1).tolist()) / 1e9,
+            "forward_seconds": seconds[method],
+            "file_to_logits_seconds": whole[method],
+            "peak_bytes": peak_bytes(lambda method=method: forward(method), network.device),
+        }
+        for method in METHODS
+    ]
+
+
+def _show(rows: list[dict[str, Any]], repeats: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("clips", "method", "tokens", "GFLOPs", "forward", "", "file to logits", "", "peak memory"):
+        table.add_column(title, justify="left" if title == "method" else "right", no_wrap=True)
+    for dense, row in zip([rows[i - i % 2] for i in range(len(rows))], rows, strict=True):
+        forward, whole = row["forward_seconds"], row["file_to_logits_seconds"]
+        table.add_row(
+            str(row["batch_size"]),
+            row["method"],
+            f"{row['tokens']:,} ({row['tokens'] / dense['tokens']:.0%})",
+            f"{row['gflops']:,.1f}",
+            f"{1000 * forward:,.0f} ms",
+            f"{dense['forward_seconds'] / forward:.2f}x",
+            f"{1000 * whole:,.0f} ms",
+            f"{dense['file_to_logits_seconds'] / whole:.2f}x",
+            f"{row['peak_bytes'] / 1e6:,.0f} MB",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Medians of {repeats}, dense and RLT in turn.", highlight=False)
