@@ -17,7 +17,8 @@ from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVide
 from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.data.token_samplers import TokenRebalanceSampler, quadratic_cost, waited_share
 from hf_rlt.inference.measure import analytic_flops
-from hf_rlt.training.checkpoints import CheckpointError, newest_checkpoint
+from hf_rlt.training import trainer as training
+from hf_rlt.training.checkpoints import CheckpointError, checkpoint_folders, checkpoint_problem, newest_checkpoint
 from hf_rlt.training.trainer import RLTTrainer, parameter_groups
 
 
@@ -183,6 +184,21 @@ def test_each_evaluation_reads_all_of_its_own_data_set(model, trainer, rendered_
     assert [sum(len(part["labels"]) for part in batch) for batch in batches] == [8, 8, 8]
     assert sum(len(batch["labels"]) for batch in made.get_train_dataloader()) == 15
     assert made.args.dataloader_drop_last
+
+
+def test_the_last_checkpoint_is_kept_until_the_next_one_is_whole(model, trainer, tmp_path, monkeypatch):
+    seen = []
+    complete = training.complete_checkpoint
+
+    def watched(folder, *args):
+        others = [path for path in checkpoint_folders(tmp_path) if path != folder]
+        seen.append([path.name for path in others if checkpoint_problem(path) is None])
+        complete(folder, *args)
+
+    monkeypatch.setattr(training, "complete_checkpoint", watched)
+    trainer(model, max_steps=3, save_strategy="steps", save_steps=1, save_total_limit=1).train()
+    assert seen == [[], ["checkpoint-1"], ["checkpoint-2"]]
+    assert [path.name for path in checkpoint_folders(tmp_path)] == ["checkpoint-3"]
 
 
 class DiskFullAt(TrainerCallback):

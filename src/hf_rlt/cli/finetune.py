@@ -16,4 +16,4 @@ def finetune(context: typer.Context) -> None:
         raise HfRltError(f"Fine-tuning needs {error.name}: `pip install hf_rlt[train]`.") from error
     logging.set_verbosity_warning()  # of a training people want to see more than of the other commands
     logging.enable_progress_bar()
-    main(context.args, prog=context.command_path)
+    main(context.args, prog="hf-rlt finetune")
