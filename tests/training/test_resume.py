@@ -61,7 +61,7 @@ def test_a_finished_run_says_so_in_one_line_and_is_left_as_it_is(finished, asked
     refused(finished, SETTINGS, message, FinishedError, asked)
     for step in STEPS:
         shutil.rmtree(finished / f"checkpoint-{step}")
-    refused(finished, SETTINGS, r"to start anew; hf-rlt evaluate", FinishedError)
+    refused(finished, SETTINGS, r"to start anew; hf-rlt evaluate --model", FinishedError)
     refused(finished, changed(length={"max_steps": 8}), "after 6 steps and left no whole checkpoint to go on from")
 
 
@@ -78,18 +78,18 @@ def test_other_settings_are_refused_by_name_and_nothing_is_touched(killed, setti
     message = f"holds a training with other settings: {re.escape(named)}. Pass another --output_dir to start anew"
     refused(killed, changed(**settings), message)
     finish(killed, SETTINGS, 6)
-    refused(killed, changed(**settings), f"{message}.*hf-rlt evaluate")
+    refused(killed, changed(**settings), f"{message}.*hf-rlt evaluate --model")
 
 
 def test_what_counts_at_the_end_only_may_change_until_then(killed):
     assert find_start(killed, changed(num_clips=2)) == killed / "checkpoint-6"
     finish(killed, SETTINGS, 6)
-    refused(killed, changed(num_clips=2), r"num_clips was 1, is 2\..*hf-rlt evaluate")
+    refused(killed, changed(num_clips=2), r"num_clips was 1, is 2\..*hf-rlt evaluate --model")
 
 
 def test_a_finished_run_goes_on_for_more_steps_or_epochs(finished, caplog):
     assert find_start(finished, changed(length={"max_steps": 9})) == finished / "checkpoint-6"
-    assert "is of a training with max_steps 6, this one has max_steps 9: the learning rate follows" in caplog.text
+    assert "checkpoint-6: max_steps was 6, is 9: the learning rate follows" in caplog.text
     epochs = changed(length={"num_train_epochs": 2})
     for step in STEPS:
         complete_checkpoint(finished / f"checkpoint-{step}", epochs, step)

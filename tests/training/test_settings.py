@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 
 from hf_rlt.data import VideoList
 from hf_rlt.training.arguments import DataArguments, ModelArguments, RecipeArguments
-from hf_rlt.training.settings import FREE, LATE, PLACES, changes, is_longer, training_settings
+from hf_rlt.training.settings import FREE, LATE, PLACES, changes, length_change, training_settings
 
 KINDS = (ModelArguments, DataArguments, RecipeArguments)
 PLACE_NAMES = {name for names in PLACES.values() for name in names}
@@ -101,4 +101,4 @@ def test_of_many_classes_those_that_differ_are_named():
 def test_a_setting_of_another_version_of_transformers_does_not_count(make_settings):
     settings = make_settings()
     assert changes({**settings, "gone": 1}, {**settings, "new": 2}) == []
-    assert not is_longer(settings, settings)
+    assert length_change(settings, settings) == (None, False)

@@ -28,20 +28,16 @@ class ModelArguments:
     """Which model."""
 
     model_name_or_path: str | None = _option(
-        None, "Folder or Hub id of the model to start from. Default: a small one, trained from scratch."
+        None, "Folder or Hub id to start from. Default: a small model, from scratch."
     )
     threshold: str = _option("0.1", "RLT threshold, or none (dense).")
-    length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model has it.")
-    proportional_attention: bool | None = _option(
-        None, "Let a token count as a key as often as its run is long. Default: as the model has it."
-    )
+    length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
+    proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")
     tome_r: int = _option(0, "Merge this many tokens in each block (ToMe, a baseline).")
     drop_path_rate: float = _option(0.0, "Stochastic depth per clip in the last block.")
     head_init_scale: float = _option(1.0, "Factor on the initial weights of a new head.")
     frame_stride: int | None = _option(None, "Take every Nth frame. Default: the model's own, or 2 from scratch.")
-    sampling: str | None = _option(
-        None, "clip (every Nth frame) or uniform (over the whole video). Default: the model's own."
-    )
+    sampling: str | None = _option(None, "clip (every Nth frame) or uniform (whole video). Default: the model's own.")
 
     @property
     def threshold_value(self) -> float | None:
@@ -67,14 +63,10 @@ class DataArguments:
     train_split: str = _option("train", "Split of the data set to train on.")
     validation_split: str | None = _option(None, "Split of the data set to evaluate on.")
     streaming: bool = _option(False, "Stream the training split; needs --max_steps.")
-    validation_fraction: float = _option(
-        0.15, "Share of the training videos to hold out if there are no validation videos."
-    )
-    on_bad_video: str = _option("raise", "raise: stop at a video that cannot be read. skip: report it and go on.")
+    validation_fraction: float = _option(0.15, "Share of training videos to hold out if no others are given.")
+    on_bad_video: str = _option("raise", "raise: stop at an unreadable video. skip: report it and go on.")
     digits_dir: str | None = _option(None, "Folder for the built-in set.")
-    max_tokens_per_batch: int | None = _option(
-        None, "Computed tokens per training batch and process, instead of --per_device_train_batch_size clips."
-    )
+    max_tokens_per_batch: int | None = _option(None, "Computed tokens per training batch and process, at most.")
     cache_megabytes: int = _option(512, "Decoded frames to keep in memory per loading process.")
     num_clips: int = _option(1, "Temporal clips per video in the final evaluation.")
     num_crops: int = _option(1, "Crops per temporal clip in the final evaluation.")
@@ -96,9 +88,7 @@ class RecipeArguments:
     """How clips are augmented, and how the model learns from them."""
 
     recipe: str = _option("none", "Presets: none, videomae or videomae-ssv2. Explicit options take precedence.")
-    base_learning_rate: float | None = _option(
-        None, "Learning rate at 256 clips per step, scaled linearly to the real number."
-    )
+    base_learning_rate: float | None = _option(None, "Learning rate at 256 clips per step, scaled linearly.")
     layer_decay: float | None = _option(None, "Factor on the learning rate per block.")
     augment: bool = _option(False, "Random crop, flip, RandAugment and erasing as set below.")
     random_clips: bool = _option(False, "Train on clips from anywhere in the video.")
@@ -110,7 +100,7 @@ class RecipeArguments:
     mixup: float = _option(0.0, "Alpha of mixup; 0 turns it off.")
     cutmix: float = _option(0.0, "Alpha of cutmix; 0 turns it off.")
     repeated_augmentation: int = _option(1, "Augmentations of each clip in a batch.")
-    token_keep_ratio: float | None = _option(None, "Share of the computed tokens that training keeps, drawn at random.")
+    token_keep_ratio: float | None = _option(None, "Share of the computed tokens to keep, at random.")
     threshold_range: list[float] | None = field(
         default=None, metadata={"help": "Train with thresholds drawn from LOWEST HIGHEST for each clip."}
     )

@@ -15,10 +15,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 
@@ -36,19 +35,12 @@ class CheckpointError(HfRltError):
     """A checkpoint cannot be written or read, or is of another training. The message says what to do."""
 
 
-@dataclass(frozen=True)
-class TrainingRecord:
-    """The content of a record.
-
-    Attributes:
-        settings: of the training, see `training_settings`; None if none were given.
-        step: optimiser steps taken; None if the training has only begun.
-        files: size and digest of each file, by its path relative to the folder.
-    """
+class TrainingRecord(NamedTuple):
+    """The content of a record."""
 
     settings: dict[str, Any] | None
-    step: int | None
-    files: dict[str, list]
+    step: int | None  # None: the training has only begun
+    files: dict[str, list]  # relative path: size, digest
 
 
 def write_record(

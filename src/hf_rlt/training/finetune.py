@@ -44,21 +44,13 @@ logger = logging.getLogger("finetune")
 
 @dataclass
 class Job:
-    """A fine-tuning that is ready to start.
-
-    Attributes:
-        trainer: has the model, the data and the arguments.
-        final_data: data set of the final evaluation.
-        dataset: name of the data set.
-        base_model: the model to start from, if any.
-        checkpoint: the checkpoint to resume from, if any.
-    """
+    """A fine-tuning that is ready to start."""
 
     trainer: RLTTrainer
     final_data: EvalDataset
-    dataset: str
-    base_model: str | None
-    checkpoint: str | None
+    dataset: str  # its name
+    base_model: str | None  # what it starts from
+    checkpoint: str | None  # what it resumes from
 
 
 def make_job(argv: list[str], prog: str | None = None) -> Job:
@@ -197,8 +189,7 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
 def main(argv: list[str] | None = None, prog: str = "finetune.py") -> None:
     """Run the job of the command line.
 
-    A user's mistake prints one line and exits with code 2; a bug shows its traceback. What all processes find is told by
-    the first one of each machine.
+    A user's mistake prints one line and exits with code 2; a bug shows its traceback.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -44,17 +44,16 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
         model_type = AutoConfig.from_pretrained(path).model_type if path else "rlt_videomae"
     family = family_of(model_type, path or model_type)
     try:
-        model, new_head = _from_checkpoint(family, path, changes) if path else _small(family, changes)
+        if path:
+            model, new_head = _from_checkpoint(family, path, changes)
+        else:
+            model, new_head = family.classifier(family.config(**SMALL_MODEL, **changes)), True
     except (StrictDataclassError, SafetensorError) as error:
         raise HfRltError(str(error)) from error
     if new_head:
         with torch.no_grad():
             model.classifier.weight.mul_(args.head_init_scale)
     return model, _processor(family, args, model.config)
-
-
-def _small(family: Family, changes: dict[str, Any]) -> tuple[Any, bool]:
-    return family.classifier(family.config(**SMALL_MODEL, **changes)), True
 
 
 def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tuple[Any, bool]:

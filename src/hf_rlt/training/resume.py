@@ -18,7 +18,7 @@ from .checkpoints import (
     set_aside,
     write_record,
 )
-from .settings import Settings, changes, is_longer, length_of, shortened, split_change
+from .settings import Settings, changes, length_change, split_change
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +109,10 @@ def _check_settings(
     """Raise CheckpointError, naming what differs, unless a training can go on with these settings."""
     if record.settings is None or not record.settings.keys() >= {"length", "split"}:
         raise CheckpointError(f"{folder}: does not say with which settings it was made: {ANEW}.")
-    differing = shortened(record.settings, settings, steps) + changes(record.settings, settings, finished)
+    length, longer = length_change(record.settings, settings, steps)
+    differing = ([length] if length and not longer else []) + changes(record.settings, settings, finished)
     if differing:
-        hint = f" hf-rlt evaluate {folder} evaluates it as it is." if finished else ""
+        hint = f" hf-rlt evaluate --model {folder} evaluates it as it is." if finished else ""
         raise CheckpointError(
             f"{folder}: holds a training with other settings: {'; '.join(differing)}. {ANEW.capitalize()}, with "
             f"--model_name_or_path {folder} from its weights.{hint}"
@@ -120,14 +121,14 @@ def _check_settings(
 
 def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, Any]) -> None:
     """Raise FinishedError if a training is finished and is not to be longer."""
-    if record.step is None or is_longer(record.settings or {}, settings, record.step):
+    if record.step is None or length_change(record.settings or {}, settings, record.step)[1]:
         return
     problem = file_problem(folder, record)
     if problem is None:
         more = ", a larger --max_steps or --num_train_epochs to go on" if any(checkpoint_folders(folder)) else ""
         raise FinishedError(
             f"{folder}: this training is finished, after {record.step} steps; nothing is done. Pass another --output_dir to "
-            f"start anew{more}; hf-rlt evaluate {folder} evaluates it."
+            f"start anew{more}; hf-rlt evaluate --model {folder} evaluates it."
         )
     if not problem.endswith("is missing"):  # it may have been changed on purpose: do not overwrite it
         raise CheckpointError(
@@ -160,11 +161,7 @@ def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
     # If the training was begun in this folder, the folder's own record determines its planned length.
     _check_settings(found, record, settings, record.step if begun else None)
     assert record.settings is not None
-    if record.settings["length"] != settings["length"]:
-        logger.warning(
-            f"{found} is of a training with {length_of(record.settings)}, this one has {length_of(settings)}: the learning "
-            "rate follows the new schedule from here on."
-        )
-    split = split_change(record.settings, settings)
-    if split is not None:
+    if length := length_change(record.settings, settings)[0]:
+        logger.warning(f"{found}: {length}: the learning rate follows the new schedule from here on.")
+    if split := split_change(record.settings, settings):
         logger.warning(f"{split}: steps are of the same clips, other random numbers are drawn, sums round otherwise.")

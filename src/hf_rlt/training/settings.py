@@ -110,37 +110,24 @@ def _change(name: str, was: Any, now: Any) -> str:
     return f"{name} was {truncate(was, 500)}, is {truncate(now, 500)}"
 
 
-def is_longer(found: Settings, wanted: Settings, steps: int | None = None) -> bool:
-    """Return whether a training is to be longer than at its earlier start.
+def length_change(found: Settings, wanted: Settings, steps: int | None = None) -> tuple[str | None, bool]:
+    """Describe the change in a training's length, if there is one, and say whether it is to be longer.
 
     Args:
-        found: settings of the earlier start.
+        found: settings of an earlier start.
         wanted: settings now.
         steps: number of steps that the earlier training took, if it has ended.
     """
     ((unit, was),), ((other, now),) = found["length"].items(), wanted["length"].items()
-    return now > was if unit == other else other == "max_steps" and steps is not None and now > steps
-
-
-def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> list[str]:
-    """Describe the change in a training's length, unless it is the same or longer."""
-    if found["length"] == wanted["length"] or is_longer(found, wanted, steps):
-        return []
-    ((unit, was),), ((other, now),) = found["length"].items(), wanted["length"].items()
-    return [f"{unit} was {was}, is {now}" if unit == other else f"{unit} was {was}, {other} is {now}"]
-
-
-def length_of(settings: Settings) -> str:
-    """Return the planned length of a training as text."""
-    return " ".join(f"{unit} {length}" for unit, length in settings["length"].items())
+    if unit == other:
+        return (None if was == now else f"{unit} was {was}, is {now}"), now > was
+    return f"{unit} was {was}, {other} is {now}", other == "max_steps" and steps is not None and now > steps
 
 
 def split_change(found: Settings, wanted: Settings) -> str | None:
     """Describe how the clips of a step are split up, if that has changed; else return None."""
-    if found["split"] == wanted["split"]:
-        return None
-    was, now = (" x ".join(f"{of['split'][name]}" for name in SPLIT) for of in (found, wanted))
-    return f"{' x '.join(SPLIT)} was {was}, is {now}"
+    was, now = (" x ".join(str(of["split"][name]) for name in SPLIT) for of in (found, wanted))
+    return None if was == now else f"{' x '.join(SPLIT)} was {was}, is {now}"
 
 
 def _videos(clips: VideoList | ClipStream, hub: Any) -> str:

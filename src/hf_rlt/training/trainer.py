@@ -1,9 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What `Trainer` lacks for fine-tuning with RLT.
-
-Layer-wise learning rates, batches balanced by tokens, token counts in the log, and checkpoints that are known to be
-complete.
-"""
+"""`Trainer` with layer-wise learning rates, batches balanced by tokens and complete checkpoints."""
 
 import re
 import shutil
@@ -37,9 +33,6 @@ def parameter_groups(
     Block i (from 0) gets `learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
     behind the blocks the full rate. Frozen parameters are left out; those in `decayed` get `weight_decay`.
 
-    Raises:
-        HfRltError: if `layer_decay` is out of range.
-
     Source: VideoMAE's optim_factory.py.
     """
     if not 0 < layer_decay <= 1:
@@ -66,13 +59,11 @@ def check_budget(args: TrainingArguments) -> None:
             f"--train_sampling_strategy {args.train_sampling_strategy} in another: leave one out."
         )
     if args.auto_find_batch_size:
-        raise HfRltError(
-            "--auto_find_batch_size changes a number of clips, a budget of tokens has none: leave one out."
-        )
+        raise HfRltError("--auto_find_batch_size changes a number of clips, a token budget has none: leave one out.")
 
 
 class RLTTrainer(Trainer):
-    """`Trainer` with layer-wise learning-rate decay, batches balanced by computed tokens, and safe checkpoints.
+    """`Trainer` with what fine-tuning with RLT adds.
 
     The training log gets `tokens_computed` (share of the tokens) and, on several ranks, `tokens_waited` (share of their
     work lost to waiting for the one with the most tokens); with `max_tokens` also `budget_used` and `budget_highest`, the
@@ -80,16 +71,11 @@ class RLTTrainer(Trainer):
 
     Args:
         layer_decay: see `parameter_groups`; None keeps Trainer's two groups.
-        token_counts: computed tokens of each training clip, from `count_tokens`; needed by `max_tokens` and by the sampling
-            strategies `batch_rebalance` (equal work for all ranks) and `group_by_length`. With `max_tokens` those of all
-            repeats of the clip; one of 0 tokens is left out.
-        max_tokens: of a training batch on each rank, instead of `per_device_train_batch_size` clips, see
-            `TokenBudgetSampler`; no clip is dropped.
-        settings: of the training, see `training_settings`; they are recorded in its checkpoints.
+        token_counts: computed tokens of each training clip, from `count_tokens`, for the sampling strategies
+            `batch_rebalance` (equal work for all ranks) and `group_by_length`; for `max_tokens` with all repeats.
+        max_tokens: of a training batch on each rank, instead of a number of clips, see `TokenBudgetSampler`.
+        settings: of the training, see `training_settings`, to be recorded in its checkpoints.
         *args, **kwargs: Trainer's.
-
-    Raises:
-        HfRltError: for `max_tokens` with settings that have their own idea of a batch.
     """
 
     optimizer: Any
@@ -139,9 +125,8 @@ class RLTTrainer(Trainer):
 
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
         """Return how many clips all ranks take in an optimiser step; with `max_tokens`, on average, rounded."""
-        if self.max_tokens is None:
-            return super().get_total_train_batch_size(args)
-        return round(self.budget_sampler.clips_per_step)
+        own = super().get_total_train_batch_size(args)
+        return own if self.max_tokens is None else round(self.budget_sampler.clips_per_step)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         strategy = "max_tokens" if self.max_tokens is not None else self.args.train_sampling_strategy
@@ -154,22 +139,16 @@ class RLTTrainer(Trainer):
         if len(self.token_counts) != clips:
             raise HfRltError(f"Expected token_counts of {clips} clips, received {len(self.token_counts)}.")
         counts, args, config = [int(count) for count in self.token_counts], self.args, self.model.config
-        seed = args.data_seed or args.seed
-        place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed}
-        place["accumulation"] = args.gradient_accumulation_steps
+        seed, accumulation = args.data_seed or args.seed, args.gradient_accumulation_steps
+        place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed, "accumulation": accumulation}
         if self.max_tokens is not None:
             self._token_sampler = self._token_sampler or TokenBudgetSampler(counts, self.max_tokens, **place)
         elif strategy == "group_by_length":
-            size = args.train_batch_size * args.gradient_accumulation_steps
-            self._token_sampler = TokenGroupedSampler(counts, size, seed)
+            self._token_sampler = TokenGroupedSampler(counts, args.train_batch_size * accumulation, seed)
         else:
-            self._token_sampler = TokenRebalanceSampler(
-                counts,
-                args.train_batch_size,
-                quadratic=quadratic_cost(config.hidden_size, config.intermediate_size),
-                drop_last=args.dataloader_drop_last,
-                **place,
-            )
+            place["quadratic"] = quadratic_cost(config.hidden_size, config.intermediate_size)
+            place["drop_last"] = args.dataloader_drop_last
+            self._token_sampler = TokenRebalanceSampler(counts, args.train_batch_size, **place)
         return self._token_sampler
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
