@@ -2,17 +2,13 @@
 """What a training saves."""
 
 import json
-from types import SimpleNamespace
-from unittest.mock import Mock
 
 import pytest
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 from helpers.paths import ROOT
-from helpers.tiny import make_model
 from helpers.training import content, words
-from hf_rlt.hub.results import read_card
-from hf_rlt.training import finetune, save
+from hf_rlt.training import finetune
 from hf_rlt.training.videos import set_name
 
 
@@ -52,24 +48,6 @@ def test_a_training_saves_what_transformers_opens_and_then_is_finished(rendered_
     assert content(tmp_path / "out") == before
 
 
-def test_a_training_ends_with_a_card_and_does_not_fail_for_it(tmp_path, monkeypatch, caplog):
-    folder = make_model(tmp_path / "model")
-    settings = SimpleNamespace(hub_model_id="user/mine", push_to_hub=True, output_dir=str(folder))
-    config = AutoModelForVideoClassification.from_pretrained(folder).config
-    trainer = SimpleNamespace(args=settings, model=SimpleNamespace(config=config))
-    data = SimpleNamespace(positions=[0.2, 0.8], num_crops=3)
-    given = (trainer, data, {"eval_accuracy": 0.5}, "sports", None)
-    save.save_card(*given)
-    (result,) = read_card(folder / "README.md").data.eval_results
-    assert (result.metric_name, result.dataset_name) == ("Top-1 accuracy (2 x 3 views, threshold 0.1)", "sports")
-    assert result.dataset_split == "validation"
-    assert 'name = "user/mine"\n' in (folder / "README.md").read_text()
-    (folder / "README.md").write_text("# Mine\n")
-    save.save_card(*given)
-    assert (folder / "README.md").read_text() == "# Mine\n"
-    assert "The model is saved, its card is not" in caplog.text
-    monkeypatch.setattr(save, "write_card", Mock(side_effect=OSError("No space left on device")))
-    save.save_card(*given)
-    assert "its card is not: No space left on device" in caplog.text
+def test_a_data_set_is_called_like_its_folder_or_file():
     names = {"sports/train": "sports", "sports/clips": "clips", "k400/train.csv": "k400", "k400/small.csv": "small"}
     assert {path: set_name(path) for path in names} == names
