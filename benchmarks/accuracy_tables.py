@@ -9,8 +9,6 @@ from .common.record import Column, Row, column, percent, table
 
 OTHER = "ViT-B"  # what stands beside a model of another width
 SHAPES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
-# As the paper calls them.
-IN_PAPER = {"standard": "dense", "random": "random", "ToMe": "ToMe", "STA": "STA", "RLT": "RLT"}
 
 OURS = [
     column("method", "method"),
@@ -30,23 +28,15 @@ OURS = [
 
 def markdown(record: Row) -> str:
     """Make the table; the inference table has the paper's numbers in columns of their own."""
-    settings, rows, columns = record["settings"], record["rows"], list(OURS)
-    note = ""
+    settings, rows, columns, note = record["settings"], record["rows"], list(OURS), ""
     if record["benchmark"] == "inference":
         shape = SHAPES.get(settings["model"]["hidden_size"], OTHER)
-        known = {row.method: row for row in paper.INFERENCE if (row.model, row.dataset) == (shape, "K400")}
-        empty = paper.Inference(shape, "", "K400")
-        rows = [
-            {**row, "paper": paper.inference_row(known.get(IN_PAPER.get(row["method"], ""), empty))} for row in rows
-        ]
-        where = f"paper, {shape}, K400"
+        rows = [{**row, **_in_paper(shape, row["method"])} for row in rows]
         columns += [
-            _paper(f"{where}: top-1", "accuracy", "{:.1f} %"),
-            _paper("change", "change", "{:+.1f}"),
-            _paper("GFLOPs", "gflops", "{:.0f}"),
-            _paper("clips/s", "clips_per_second", "{:.1f}"),
+            column(f"paper, {shape}, K400: top-1", "paper_accuracy", "{:.1f} %"),
+            column("change", "paper_change", "{:+.1f}"),
         ]
-        note = f"Paper: {paper.INFERENCE[1].source}; what no source confirms is left out. "
+        note = f"Paper: {paper.INFERENCE_SOURCE}; what no source confirms is left out. "
     model = settings["model"]
     return (
         f"{table(rows, columns)}\n{rows[0]['videos']} videos of {settings['data']}, {settings['num_clips']} x "
@@ -58,8 +48,9 @@ def markdown(record: Row) -> str:
     )
 
 
-def _paper(title: str, key: str, form: str) -> Column:
-    return Column(title, lambda row: "" if row["paper"][key] is None else form.format(row["paper"][key]))
+def _in_paper(shape: str, method: str) -> dict[str, float]:
+    known = paper.INFERENCE.get((shape, "dense" if method == "standard" else method), {})
+    return {f"paper_{key}": value for key, value in known.items()}
 
 
 def pictures(record: Row, folder: Path) -> list[Path]:

@@ -2,10 +2,9 @@
 """Tables and pictures of speed, from the record."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from .common.plots import Series, draw
 from .common.record import Column, Row, column, table
@@ -14,22 +13,16 @@ from .common.speed import MIXED
 WAYS = {"forward": "forward", "end_to_end": "file to logits", "training": "forward + backward"}
 
 
-def _measured(what: str, form: Callable[[Any], str], title: str) -> Column:
-    return Column(title, lambda row: form(row[what]) if what in row else "")
-
-
 def _seconds(what: str) -> Column:
-    return _measured(
-        what, lambda m: f"{m['seconds']:.3f} ({m['lower']:.3f} to {m['upper']:.3f})", f"{WAYS[what]}, s (quartiles)"
-    )
+    return column(f"{WAYS[what]}, s (quartiles)", what, "{0[seconds]:.3f} ({0[lower]:.3f} to {0[upper]:.3f})")
 
 
 def _rate(what: str) -> Column:
-    return _measured(what, lambda m: f"{m['clips_per_second']:.2f}", f"{WAYS[what]}, clips/s")
+    return column(f"{WAYS[what]}, clips/s", what, "{0[clips_per_second]:.2f}")
 
 
 def _speedup(what: str) -> Column:
-    return _measured(what, lambda m: f"{m['speedup']:.2f} x", "speed-up")
+    return column("speed-up", what, "{0[speedup]:.2f} x")
 
 
 def _efficiency(row: Row) -> str:

@@ -23,7 +23,7 @@ from hf_rlt.models.video_reader import VideoIndex, index_video
 from hf_rlt.tokens.count_clips import count_tokens
 
 from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir
-from .common.paper import TOKENS
+from .common.paper import PAPER, TOKENS
 from .common.record import Column, Row, column, percent, report, save, say, table
 
 FPS = [7.5, 15.0, 30.0]
@@ -138,12 +138,12 @@ COLUMNS = (
 
 def markdown(record: Row) -> str:
     """Make the table, with what the paper says of such data below ours."""
-    claims = [{"data": claim.subject, "paper": claim.value} for claim in TOKENS]
+    claims = [{"data": data, "paper": claim} for data, claim in TOKENS.items()]
     settings = record["settings"]
     return (
         f"{table([*record['rows'], *claims], COLUMNS)}\n"
         f"Clips of {settings['num_frames']} frames from the middle of each video, 224 x 224, threshold "
         f'{settings["threshold"]:g}. Tokens after RLT and "fewer" are of clips without a repeated frame: frames repeat '
         "where a video's own rate is below the FPS, where it is too short, or where its times are uneven, and a repeated "
-        f"frame costs RLT next to nothing. Last rows: {TOKENS[0].source}.\n"
+        f"frame costs RLT next to nothing. Last rows: {PAPER}.\n"
     )

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Writes the cards of the checkpoints that are to be published: `python model_cards/make.py`.
+"""Write the cards of the checkpoints to be published: `python -m model_cards.make`.
 
-Nothing on them was measured here; the numbers are those of `benchmarks.paper`, with their sources.
+Nothing on them was measured here; the numbers are those of `benchmarks.common.paper`, with their sources.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,12 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult
 
-from benchmarks.paper import INFERENCE, FineTuning, Inference, fine_tuning
-from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, card_text, render
-from hf_rlt.hub.results import CHANGE, TASK, RLTCardData, dataset_names
+from benchmarks.common.paper import INFERENCE, FineTuning, Inference, fine_tuning
+from hf_rlt import RLTVideoMAEConfig
+from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, render
+from hf_rlt.hub.card_metadata import RLTCardData
+from hf_rlt.hub.card_text import markdown_table
+from hf_rlt.hub.results import CHANGE, make_result
 
 ROOT = Path(__file__).parent
 PAPER = ("RLT's paper, arXiv 2411.05222", "https://arxiv.org/abs/2411.05222")
@@ -47,6 +50,7 @@ class Published:
 
     @property
     def name(self) -> str:
+        """The repository's name."""
         return f"rlt-vit-{self.size}-{self.benchmark.short.lower()}"
 
 
@@ -59,22 +63,12 @@ CHECKPOINTS = (
 
 
 def make_card(checkpoint: Published) -> str:
-    """Returns the card of a checkpoint: what `hf-rlt card` writes, the paper's numbers, and how it is made."""
+    """Return the card of a checkpoint: what `hf-rlt card` writes, the paper's numbers, and how it is made."""
     benchmark = checkpoint.benchmark
     _, width, depth = SIZES[checkpoint.size]
     facts = ModelFacts(
         name=checkpoint.name,
-        config={
-            "model_type": "rlt_videomae",
-            "num_frames": 16,
-            "image_size": 224,
-            "patch_size": 16,
-            "tubelet_size": 2,
-            "hidden_size": width,
-            "num_hidden_layers": depth,
-            "threshold": 0.1,
-            "id2label": {str(index): str(index) for index in range(benchmark.classes)},
-        },
+        config=RLTVideoMAEConfig(hidden_size=width, num_hidden_layers=depth, num_labels=benchmark.classes),
         processor={"sampling": benchmark.sampling, "frame_stride": 4},
         carries_code=True,
         has_handler=True,
@@ -85,20 +79,18 @@ def make_card(checkpoint: Published) -> str:
         eval_results=paper_results(checkpoint),
     )
     data = build_metadata(facts, CardSettings(base_model=checkpoint.base), known)
-    after = f"\n\n{paper_text(checkpoint)}\n\n{making(checkpoint)}\n"
-    return render(data, card_text(facts, data), around=("", after))
+    return render(facts, data, around=("", f"\n\n{paper_text(checkpoint)}\n\n{making(checkpoint)}\n"))
 
 
 def inference(checkpoint: Published, method: str) -> Inference | None:
-    """Returns the row of inference without training, None where no source has one."""
+    """Return the row of inference without training, None where no source has one."""
     wanted = (SIZES[checkpoint.size][0], method, checkpoint.benchmark.short)
     return next((row for row in INFERENCE if (row.model, row.method, row.dataset) == wanted), None)
 
 
 def paper_results(checkpoint: Published) -> list[EvalResult]:
-    """Returns the numbers for inference without training; what no source confirms is not among them."""
+    """Return the numbers for inference without training; what no source confirms is not among them."""
     row = inference(checkpoint, "RLT")
-    kind, name = dataset_names(checkpoint.benchmark.name)
     if row is None:
         return []
     found = [
@@ -106,41 +98,30 @@ def paper_results(checkpoint: Published) -> list[EvalResult]:
         (CHANGE, "Change of top-1 accuracy by RLT, not trained for it (the paper's number)", row.change, PAPER),
     ]
     return [
-        EvalResult(
-            task_type=TASK,
-            task_name="Video classification",
-            dataset_type=kind,
-            dataset_name=name,
-            metric_type=metric,
-            metric_name=title,
-            metric_value=round(value / 100, 6),
-            source_name=source,
-            source_url=url,
-        )
+        make_result(checkpoint.benchmark.name, metric, title, value / 100, source_name=source, source_url=url)
         for metric, title, value, (source, url) in found
         if value is not None
     ]
 
 
 def paper_text(checkpoint: Published) -> str:
-    """Returns the section with the paper's tables and the protocol; an empty cell is one that no source confirms."""
+    """Return the section with the paper's tables and the protocol; an empty cell is one that no source confirms."""
     model, benchmark = SIZES[checkpoint.size][0], checkpoint.benchmark
     dense, rlt = inference(checkpoint, "dense"), inference(checkpoint, "RLT")
     rows = [(method, fine_tuning(model, method, benchmark.short)) for method in ("dense", "RLT")]
+    change = "" if rlt is None or rlt.change is None else f"{rlt.change:+.1f}"
     parts = [
         "## The paper's numbers",
         f"None of them was measured on this file. Inference on {benchmark.name} without training for RLT, top-1:",
-        "| | dense | RLT | change, in points |\n|---|---|---|---|\n"
-        f"| {model} | {_percent(dense)} | {_percent(rlt)} | {_change(rlt)} |",
+        markdown_table(("", "dense", "RLT", "change, in points"), [(model, _percent(dense), _percent(rlt), change)]),
         _sources(dense, rlt),
     ]
     if any(row for _, row in rows):
         parts += [
             f"Fine-tuned with RLT, which this checkpoint is not ([the paper]({PAPER[1]}), table 1; 8 GPUs):",
-            "| | top-1 | hours | speed-up |\n|---|---|---|---|\n" + "\n".join(_fine_tuned(model, *row) for row in rows),
+            markdown_table(("", "top-1", "hours", "speed-up"), [_fine_tuned(model, *row) for row in rows]),
         ]
-    parts.append(_protocol(benchmark))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, _protocol(benchmark)])
 
 
 def _sources(dense: Inference | None, rlt: Inference | None) -> str:
@@ -168,42 +149,37 @@ def _percent(row: Inference | None) -> str:
     return "" if row is None or row.accuracy is None else f"{row.accuracy:.1f} %"
 
 
-def _change(row: Inference | None) -> str:
-    return "" if row is None or row.change is None else f"{row.change:+.1f}"
-
-
-def _fine_tuned(model: str, method: str, row: FineTuning | None) -> str:
+def _fine_tuned(model: str, method: str, row: FineTuning | None) -> tuple[str, ...]:
     cells = ("", "", "") if row is None else (f"{row.accuracy:.1f} %", f"{row.hours:.1f}", f"{row.speedup:.1f} x")
-    return f"| {model}, {method} | {' | '.join(cells)} |"
+    return (f"{model}, {method}", *cells)
 
 
 def making(checkpoint: Published) -> str:
-    """Returns the section that says how the checkpoint is made, measured and published."""
+    """Return the section that says how the checkpoint is made, measured and published."""
     name, benchmark = checkpoint.name, checkpoint.benchmark
     clips, crops = benchmark.views.split(" x ")
     uniform = " --sampling uniform" if benchmark.sampling == "uniform" else ""
     return f"""## Making this checkpoint
 
-The weights are VideoMAE's as published; nothing was trained. That [{checkpoint.base}]\
-(https://huggingface.co/{checkpoint.base}) is the checkpoint that RLT's authors used is to be confirmed by its logits: \
-until then the numbers above are about another file.
+The weights are VideoMAE's as published; nothing was trained. Whether [{checkpoint.base}]\
+(https://huggingface.co/{checkpoint.base}) is the checkpoint that RLT's authors used remains to be confirmed by its logits. \
+Until then the numbers above are about another file.
 
 ```bash
-hf-rlt convert {checkpoint.base} {name}{uniform}
+hf-rlt convert {checkpoint.base} --output {name}{uniform}
 cp model_cards/{name}/README.md {name}/
-hf-rlt evaluate {name} VALIDATION --num-clips {clips} --num-crops {crops} --output-dir {name}
-hf-rlt card {name} --repo-id USER/{name} --dataset "{benchmark.name}" --evaluation {name}/evaluation.json --handler
+hf-rlt evaluate --model {name} VALIDATION --num-clips {clips} --num-crops {crops} --output {name}
+hf-rlt card --model {name} --repo-id USER/{name} --dataset "{benchmark.name}" --evaluation {name}/evaluation.json --handler
 hf upload USER/{name} {name} .
 ```"""
 
 
 def main() -> None:
-    """Returns nothing; writes every card beside this file."""
+    """Write every card beside this file."""
     for checkpoint in CHECKPOINTS:
         path = ROOT / checkpoint.name / "README.md"
         path.parent.mkdir(exist_ok=True)
         path.write_text(make_card(checkpoint), encoding="utf-8")
-        print(path)
 
 
 if __name__ == "__main__":

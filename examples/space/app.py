@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""A page on which a person sees what RLT does to a video: python examples/space/app.py
+"""Serve a page that shows what RLT does to a video.
 
-HF_RLT_MODEL names another classifier than the built-in one: a folder or a Hub id.
+Run `python examples/space/app.py`. HF_RLT_MODEL names another classifier than the built-in one: a folder or a Hub id.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from analysis import Analyser, Analysis
 from transformers.utils import logging
 
 from hf_rlt.data.file_names import VIDEO_SUFFIXES
+from hf_rlt.hub.card_text import cell, markdown_table
 
 HERE = Path(__file__).parent
 BUILT_IN = HERE / "digits"
@@ -23,28 +24,28 @@ KEPT = 8  # pictures on the disk, beside the page's own copies
 SUFFIXES = sorted(VIDEO_SUFFIXES | {".m4a"})
 INTRODUCTION = """# Don't look twice
 
-A video transformer computes every patch of every frame again. **Run-Length Tokenization** keeps one token for a run of
-patches that do not change: what is grey on the right is never computed
+A video transformer computes every patch of every frame again. **Run-Length Tokenization** keeps one token per run of
+unchanged patches: what is grey on the right is never computed
 ([paper](https://arxiv.org/abs/2411.05222)).
 """
-ABOUT_BUILT_IN = """The model here is the small one that `hf_rlt` trains in three minutes: it tells apart what handwritten
-digits *do*. Of any other video its classes say nothing; what RLT drops, and the time it saves, are real.
+ABOUT_BUILT_IN = """The model is the small one that `hf_rlt` trains in three minutes. It recognises what handwritten digits
+*do*. On any other video its predictions mean nothing, but the dropped patches and the time saved are real.
 """
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
 def table(found: Analysis) -> str:
     """Format the measurements as Markdown."""
-    dense, rlt = found.seconds["dense"], found.seconds["RLT"]
+    ratio = found.seconds["dense"] / found.seconds["RLT"]
+    gain = f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
+    dense, rlt = (f"{1000 * found.seconds[kind]:,.0f} ms" for kind in ("dense", "RLT"))
     label = max(found.scores, key=lambda name: found.scores[name])
     rows = [
-        ("", "computes everything", "RLT"),
-        ("---", "---:", "---:"),
-        ("tokens", f"{found.total:,}", f"{found.tokens:,} ({found.tokens / found.total:.1%})"),
-        ("forward pass", f"{1000 * dense:,.0f} ms", f"{1000 * rlt:,.0f} ms ({dense / rlt:.1f} x as fast)"),
-        ("first answer", found.dense_label, label),
+        ("Tokens", f"{found.total:,}", f"{found.tokens:,} ({found.tokens / found.total:.1%})"),
+        ("Forward pass", dense, f"{rlt} ({gain})"),
+        ("Top prediction", cell(found.dense_label), cell(label)),
     ]
-    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    text = markdown_table(("", "Dense", "RLT"), rows, align="lrr")
     return f"{text}\n\nLongest run: {found.longest_run} of {found.tubelets} tubelets."
 
 
@@ -88,14 +89,14 @@ def build(name: str | Path = BUILT_IN) -> gr.Blocks:
         gr.Markdown(INTRODUCTION + ("" if Path(name) != BUILT_IN else "\n" + ABOUT_BUILT_IN))
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                video = gr.File(label="A video", file_types=SUFFIXES, elem_id="video", height=120)
+                video = gr.File(label="Video", file_types=SUFFIXES, elem_id="video", height=120)
                 threshold = gr.Slider(
                     0,
                     1,
                     value=analyse.threshold,
                     step=0.01,
                     label="Threshold",
-                    info="How much a patch may change, in standard deviations, and still count as the same.",
+                    info="How much a patch may change, in standard deviations, and still count as unchanged.",
                     elem_id="threshold",
                 )
                 clips = sorted(str(path) for path in (HERE / "clips").glob("*.mp4"))
@@ -126,14 +127,14 @@ def _outputs() -> list[gr.Component]:
         elem_id="picture",
     )
     numbers = gr.Markdown(visible=False, elem_id="numbers")
-    scores = gr.Label(label="What it shows, with RLT", num_top_classes=5, visible=False, elem_id="scores")
+    scores = gr.Label(label="Prediction (RLT)", num_top_classes=5, visible=False, elem_id="scores")
     return [message, picture, numbers, scores]
 
 
 def main() -> None:
     """Serve the page."""
-    parser = argparse.ArgumentParser(description="Shows what RLT does to a video.")
-    parser.add_argument("--port", type=int, help="to serve on (default: the first free one from 7860)")
+    parser = argparse.ArgumentParser(description="Show what RLT does to a video.")
+    parser.add_argument("--port", type=int, help="Port. Default: the first free one from 7860.")
     args = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -59,22 +59,13 @@ def _umask():
 
 
 def test_the_papers_numbers_are_there_and_what_is_unconfirmed_is_empty():
-    assert len(paper.FINE_TUNING) == 16
-    row = paper.fine_tuning("ViT-L", "random", "SSv2")
-    assert (row.accuracy, row.hours, row.speedup) == (74.3, 10.8, 1.4)
+    assert paper.FINE_TUNING["ViT-L", "random"]["SSv2"] == (74.3, 10.8, 1.4)
     assert paper.fine_tuning_cell("RLT", "ViT-B", "K400") == "80.1 %, 10.2 h, 1.4 x"
     assert paper.fine_tuning_cell("random", "ViT-B", "K400") == "79.2 %, 10.2 h, 1.4 x (keeps 70 %)"
     assert paper.fine_tuning_cell("RLT+length", "ViT-L", "K400") == ""
     assert paper.fine_tuning_cell("RLT", "ViT-H", "K400") == ""
     assert "disputed" in paper.fine_tuning_cell("RLT+random", "ViT-L", "K400")
     assert paper.fine_tuning_cell("RLT+random", "ViT-B", "K400") == ""
-    rows = [paper.inference_row(row) for row in paper.INFERENCE]
-    columns = [record.column(name, name) for name in ("model", "method", "dataset", "accuracy", "change", "gflops")]
-    lines = record.table(rows, columns).splitlines()
-    assert "gflops" not in lines[0]
-    assert "| ViT-B | RLT | SSv2 |  | -1.0 |" in lines
-    assert "| ViT-H | ToMe | K400 |  |  |" in lines
-    assert all(claim.source for claim in paper.HEADLINES)
 
 
 def count(measured, data, *fps, **options):

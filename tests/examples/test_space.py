@@ -1,11 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The Space: its analysis, and the page in a real browser."""
+"""The Space: its analysis, its answers, and the page in a real browser."""
 
 import re
 import shutil
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import av
@@ -18,18 +19,17 @@ from transformers import pipeline
 from helpers.paths import ODD, ROOT
 from hf_rlt.inference.loading import load
 
-SPACE = ROOT / "examples" / "space"
-CITY = SPACE / "clips" / "city_at_night.mp4"
-BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT = 60_000  # milliseconds
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
 pytest.importorskip("gradio", reason="the Space needs gradio")
+SPACE = ROOT / "examples" / "space"
 sys.path.insert(0, str(SPACE))
 
 import analysis  # noqa: E402
 import app  # noqa: E402
+
+CITY = SPACE / "clips" / "city_at_night.mp4"
+BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WAIT = 60_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -37,87 +37,108 @@ def analyse():
     return analysis.Analyser(app.BUILT_IN)
 
 
-class TestAnalysis:
-    @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.7])
-    def test_it_says_what_processor_and_pipeline_say(self, analyse, tmp_path, threshold):
-        found = analyse(CITY, threshold, tmp_path)
-        model, processor = load(str(app.BUILT_IN), threshold=threshold)
-        lengths = processor(str(CITY), return_tensors="pt")["run_lengths"]
-        assert (found.tokens, found.total) == (int((lengths > 0).sum()), lengths.numel())
-        assert found.longest_run == int(lengths.max())
-        classify = pipeline("video-classification", model=model, video_processor=processor, device="cpu")
-        expected = {answer["label"]: answer["score"] for answer in classify(str(CITY), top_k=5)}
-        assert found.scores == pytest.approx(expected, abs=1e-5)
-        dense = pipeline("video-classification", model=load(str(app.BUILT_IN), threshold=None)[0], device="cpu",
-                         video_processor=load(str(app.BUILT_IN), threshold=None)[1])  # fmt: skip
-        assert found.dense_label == dense(str(CITY), top_k=1)[0]["label"]
-        assert min(found.seconds.values()) > 0
-
-    def test_the_picture_is_grey_where_nothing_is_computed(self, analyse, tmp_path):
-        found = analyse(CITY, 0.1, tmp_path)
-        lengths = analyse.processor(str(CITY), threshold=0.1, return_tensors="pt")["run_lengths"]
-        grid = lengths.view(found.tubelets, 8, 8)
-        with Image.open(found.picture) as animation:
-            assert animation.n_frames == analyse.processor.num_frames
-            for frame in range(animation.n_frames):
-                animation.seek(frame)
-                pixels = np.asarray(animation.convert("RGB"), np.float32)
-                side = pixels.shape[0]
-                left, right = pixels[:, :side], pixels[:, -side:]
-                changed = torch.tensor(np.abs(left - right).mean(2)).unfold(0, side // 8, side // 8)
-                changed = changed.unfold(1, side // 8, side // 8).mean((2, 3)) > 8
-                dropped = grid[frame // 2] == 0
-                agree = (changed == dropped).float().mean()
-                assert agree > 0.9, f"frame {frame}: {agree:.0%} of the patches"  # grey on grey shows no change
-
-    def test_the_slider_does_not_decode_again(self, analyse, tmp_path):
-        video = shutil.copy(CITY, tmp_path / "clip.mp4")
-        first = analyse(video, 0.1, tmp_path)
-        before = analysis.read_once.cache_info().misses
-        second = analyse(video, 0.4, tmp_path)
-        assert analysis.read_once.cache_info().misses == before
-        assert second.tokens < first.tokens
+@pytest.fixture
+def without_picture(monkeypatch):
+    monkeypatch.setattr(analysis, "write_animation", lambda frames, path, fps: path)
 
 
-class TestLimits:
-    @pytest.fixture
-    def show(self, analyse, tmp_path_factory):
-        drawings = tmp_path_factory.mktemp("drawings")
-        return lambda video, threshold=0.1: app.answer(analyse, drawings, str(video), threshold)
+@pytest.mark.usefixtures("without_picture")
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.7])
+def test_the_analysis_agrees_with_processor_and_pipeline(analyse, tmp_path, threshold):
+    found = analyse(CITY, threshold, tmp_path)
+    model, processor = load(str(app.BUILT_IN), threshold=threshold)
+    lengths = processor(str(CITY), return_tensors="pt")["run_lengths"]
+    assert (found.tokens, found.total) == (int((lengths > 0).sum()), lengths.numel())
+    assert (found.longest_run, found.tubelets) == (int(lengths.max()), model.config.grid[0])
+    classify = pipeline("video-classification", model=model, video_processor=processor, device="cpu")
+    expected = {answer["label"]: answer["score"] for answer in classify(str(CITY), top_k=5)}
+    assert found.scores == pytest.approx(expected, abs=1e-5)
+    processor.threshold = None
+    assert found.dense_label == classify(str(CITY), top_k=1)[0]["label"]
+    assert min(found.seconds.values()) > 0
 
-    @pytest.mark.parametrize(
-        ("name", "limit", "message"),
-        [
-            ("PIXELS", 5000, r"a frame of 256 x 144 has 36,864 pixels, the limit is 5,000"),
-            ("FRAMES", 20, r"the video has at least 21 frames, the limit is 20"),
-            ("SECONDS", 0.5, r"the video lasts at least 0\.6 seconds, the limit is 0\.5"),
-        ],
+
+def test_the_picture_is_grey_where_nothing_is_computed(analyse, tmp_path):
+    found = analyse(CITY, 0.1, tmp_path)
+    lengths = analyse.processor(str(CITY), threshold=0.1, return_tensors="pt")["run_lengths"]
+    grid = lengths.view(found.tubelets, 8, 8)
+    with Image.open(found.picture) as animation:
+        assert animation.n_frames == analyse.processor.num_frames
+        for frame in range(animation.n_frames):
+            animation.seek(frame)
+            pixels = np.asarray(animation.convert("RGB"), np.float32)
+            side = pixels.shape[0]
+            changed = torch.tensor(np.abs(pixels[:, :side] - pixels[:, -side:]).mean(2)).unfold(0, side // 8, side // 8)
+            changed = changed.unfold(1, side // 8, side // 8).mean((2, 3)) > 8
+            agree = (changed == (grid[frame // 2] == 0)).float().mean()
+            assert agree > 0.9, f"frame {frame}: {agree:.0%} of the patches"  # grey on grey shows no change
+
+
+@pytest.mark.usefixtures("without_picture")
+def test_the_slider_does_not_decode_again(analyse, tmp_path):
+    video = shutil.copy(CITY, tmp_path / "clip.mp4")
+    first = analyse(video, 0.1, tmp_path)
+    before = analysis.read_once.cache_info().misses
+    assert analyse(video, 0.4, tmp_path).tokens < first.tokens
+    assert analysis.read_once.cache_info().misses == before
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "message"),
+    [
+        ("PIXELS", 5000, r"a frame of 256 x 144 has 36,864 pixels, the limit is 5,000"),
+        ("FRAMES", 20, r"the video has at least 21 frames, the limit is 20"),
+        ("SECONDS", 0.5, r"the video lasts at least 0\.6 seconds, the limit is 0\.5"),
+    ],
+)
+def test_what_is_too_large_is_not_decoded(monkeypatch, tmp_path, name, limit, message):
+    monkeypatch.setenv(f"HF_RLT_MAX_{name}", str(limit))
+    monkeypatch.setattr(analysis, "read_clip", lambda *arguments: pytest.fail("was read"))
+    with pytest.raises(ValueError, match=f"^{message}.*HF_RLT_MAX_{name}"):
+        analysis.Analyser(app.BUILT_IN)(CITY, 0.1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "a  b.mp4: the server has not enough memory for it."),
+        (ValueError("/srv/a  b.mp4: frame 3 is damaged."), "a b.mp4: frame 3 is damaged."),
+        (OSError("damaged."), "a  b.mp4: damaged."),
+    ],
+)
+def test_an_error_is_one_line_that_hides_the_servers_folders(tmp_path, error, line):
+    shown, *hidden = app.answer(Mock(side_effect=error), tmp_path, "/srv/a  b.mp4", 0.1)
+    assert shown["value"] == f"**Cannot be read.** {line}"
+    assert not any(part["visible"] for part in hidden)
+
+
+def test_an_answer_shows_counts_times_and_predictions_and_keeps_few_pictures(tmp_path):
+    found = SimpleNamespace(
+        tokens=256,
+        total=1024,
+        longest_run=3,
+        tubelets=8,
+        seconds={"dense": 0.094, "RLT": 0.036},
+        scores={"a_b": 0.7, "c": 0.3},
+        dense_label="c",
     )
-    def test_what_is_too_large_is_not_decoded(self, monkeypatch, tmp_path, name, limit, message):
-        monkeypatch.setenv(f"HF_RLT_MAX_{name}", str(limit))
-        monkeypatch.setattr(analysis, "read_clip", lambda *arguments: pytest.fail("was read"))
-        video = shutil.copy(CITY, tmp_path / "a  b.mp4")
-        with pytest.raises(ValueError, match=f"^{message}.*HF_RLT_MAX_{name}"):
-            analysis.Analyser(app.BUILT_IN)(video, 0.1, tmp_path)
 
-    def test_no_memory_is_an_answer_and_the_servers_folder_stays_its_own(self, show, monkeypatch, tmp_path):
-        video = tmp_path / "a  b.mp4"
-        shutil.copy(CITY, video)
+    def analyse(video, threshold, folder):
+        found.picture = Path(folder) / "drawn.gif"
+        found.picture.touch()
+        return found
 
-        errors = {
-            "a  b.mp4: the server has not enough memory for it.": MemoryError(),
-            "a b.mp4: frame 3 is damaged.": ValueError(f"{video}: frame 3 is damaged."),
-            "a  b.mp4: damaged.": OSError("damaged."),
-        }
-        for expected, error in errors.items():
-            monkeypatch.setattr(analysis, "read_clip", Mock(side_effect=error))
-            assert show(video)[0]["value"] == f"**Cannot be read.** {expected}"
-
-    def test_few_pictures_are_kept(self, show, tmp_path):
-        for i in range(app.KEPT + 3):
-            picture = Path(show(CITY, i / 100)[1]["value"])
-            assert picture.is_file()
-        assert len(list(picture.parent.parent.iterdir())) == app.KEPT
+    for _ in range(app.KEPT + 3):
+        message, picture, numbers, scores = app.answer(analyse, tmp_path, str(CITY), 0.1)
+        assert Path(picture["value"]).is_file()
+    assert len(list(tmp_path.iterdir())) == app.KEPT
+    assert not message["visible"]
+    assert scores["value"] == found.scores
+    assert numbers["value"].splitlines()[2:5] == [
+        "| Tokens | 1,024 | 256 (25.0%) |",
+        "| Forward pass | 94 ms | 36 ms (2.6x faster) |",
+        r"| Top prediction | c | a\_b |",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +153,7 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser(address):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -148,7 +170,7 @@ def page(request, browser, address):
 
 
 def upload(page, path: Path) -> None:
-    """Clears what is there and uploads a file; returns when the page has answered."""
+    """Clear what is there and upload a file; return when the page has answered."""
     close = page.locator("#video button[aria-label='Clear']")
     if close.count():
         close.click()
@@ -161,12 +183,13 @@ def upload(page, path: Path) -> None:
 
 
 def tokens(page) -> tuple[int, int]:
-    """Returns (all tokens, computed tokens) as the page shows them."""
+    """Return (all tokens, computed tokens) as the page shows them."""
     text = page.inner_text("#numbers").replace(",", "")
-    total, computed = re.search(r"tokens\s+(\d+)\s+(\d+) \(", text).groups()
+    total, computed = re.search(r"Tokens\s+(\d+)\s+(\d+) \(", text).groups()
     return int(total), int(computed)
 
 
+@pytest.mark.slow
 class TestPage:
     def test_upload_slider_and_bad_file(self, page, analyse, tmp_path):
         assert "Choose a video" in page.inner_text("#message")
@@ -193,7 +216,7 @@ class TestPage:
         bad.write_bytes(b"this is no video")
         upload(page, bad)
         message = page.inner_text("#message")
-        assert message.startswith("Cannot be read. broken.mp4: expected a video file")
+        assert message.startswith("Cannot be read. broken.mp4: not a video that can be opened")
         assert page.locator("#picture img, #numbers table, #scores h2").count() == 0
         upload(page, CITY)
         assert tokens(page)[1] == wanted

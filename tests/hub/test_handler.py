@@ -5,16 +5,12 @@ import base64
 import importlib.util
 import json
 import os
-import socket
+import re
 import struct
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -32,14 +28,15 @@ from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVide
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.hub import write_handler
 from hf_rlt.hub.endpoint import REQUIREMENTS, SOURCE
+from hf_rlt.hub.handler import LIMITS
 
 LABELS = {k: f"act {k}" for k in range(5)}
 SENTENCES = {
-    "audio_only.m4a": "received a file without a video stream",
+    "audio_only.m4a": "no video stream to decode",
     "corrupt_bytes.mp4": "frame 40 of 96 is damaged",
     "empty.mp4": "expected a string with the base64 of a video file, received an empty one",
-    "text_named.mp4": "received 20 bytes that cannot be opened as one",
-    "truncated_no_moov.mp4": "bytes that cannot be opened as one",
+    "text_named.mp4": "not a video that can be opened",
+    "truncated_no_moov.mp4": "not a video that can be opened",
 }
 needs_clips = pytest.mark.skipif(not ODD.is_dir(), reason="../shared/clips/odd is not there")
 
@@ -56,7 +53,11 @@ spec.loader.exec_module(module)
 handler = module.EndpointHandler(folder)
 body = {"inputs": base64.b64encode(open(clip, "rb").read()).decode(), "parameters": {"top_k": 3}}
 result = handler(json.loads(json.dumps(body)))
-print(json.dumps([type(handler.model).__module__, result]))
+try:
+    handler({"inputs": "AAAA"})
+except ValueError as error:
+    refused = str(error)
+print(json.dumps([type(handler.model).__module__, result, refused]))
 """
 
 
@@ -74,8 +75,6 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    if (ODD / "base.mp4").is_file():
-        return ODD / "base.mp4"
     frames = ramp(40)
     frames[:, :16] = 90
     return write_video(tmp_path_factory.mktemp("clip") / "drawn.mp4", frames)
@@ -96,25 +95,37 @@ def handler(module, folder):
 
 
 @pytest.fixture
-def limited(module, folder, monkeypatch):
-    """Makes a handler with other limits, which must refuse without decoding a picture or keeping a file."""
+def limited(module, handler, monkeypatch):
+    """Make a function that limits the handler, which must then refuse without decoding a picture."""
 
-    def make(**limits):
+    def limit(**limits):
         for name, value in limits.items():
             monkeypatch.setenv(f"HF_RLT_MAX_{name}", str(value))
-        made = module.EndpointHandler(str(folder))
-        monkeypatch.setattr(made, "processor", None)
-        return made
+        found = handler.read_limits()
+        monkeypatch.setattr(handler, "limits", found)
+        monkeypatch.setattr(handler, "opener", module._Opener(Path(handler.opener.arguments[0]), found))
+        monkeypatch.setattr(handler, "processor", None)
+        return handler
 
-    return make
+    return limit
 
 
 def encoded(video: bytes | Path) -> str:
     return base64.b64encode(video if isinstance(video, bytes) else video.read_bytes()).decode()
 
 
+def refused(handler, video: bytes | Path, message: str) -> str:
+    with pytest.raises(ValueError, match=message) as caught:
+        handler({"inputs": encoded(video)})
+    text = str(caught.value)
+    assert text.startswith("inputs: ")
+    assert "\n" not in text
+    assert "<bytes>" not in text
+    return text
+
+
 def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: str = "mpeg4", **options: str) -> bytes:
-    """Returns a grey video."""
+    """Return a grey video."""
     file, (width, height) = BytesIO(), side if isinstance(side, tuple) else (side, side)
     with av.open(file, "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=10)
@@ -127,7 +138,7 @@ def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: 
 
 
 def patched(video: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
-    """Returns a video with the bytes `offset` behind each `marker` replaced."""
+    """Return a video with the bytes `offset` behind each `marker` replaced."""
     changed, start = bytearray(video), 0
     while (found := video.find(marker, start)) >= 0:
         at = found + len(marker) + offset
@@ -136,25 +147,23 @@ def patched(video: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder, clip, tmp_path):
-    (tmp_path / "scratch").mkdir()
-    (tmp_path / "work").mkdir()
-    variables = {
-        "HF_HUB_OFFLINE": "1",
-        "TMPDIR": str(tmp_path / "scratch"),
-        "HF_MODULES_CACHE": str(tmp_path / "modules"),
-    }
+    for name in ("scratch", "work"):
+        (tmp_path / name).mkdir()
+    paths = {"TMPDIR": str(tmp_path / "scratch"), "HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run(
         [sys.executable, "-c", PLATFORM, str(folder), str(clip)],
-        env={**os.environ, **variables},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **paths},
         cwd=tmp_path / "work",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    where, result = json.loads(done.stdout)
+    where, result, message = json.loads(done.stdout)
     assert where.startswith("transformers_modules.")
+    assert message.startswith("inputs: not a video that can be opened")
     expected = pipeline("video-classification", model=str(folder))(str(clip), top_k=3)
     assert [row["label"] for row in result] == [row["label"] for row in expected]
     assert [row["score"] for row in result] == pytest.approx([row["score"] for row in expected], abs=1e-6)
@@ -163,14 +172,11 @@ def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder, clip, tmp
 
 
 @needs_clips
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(ODD.glob("*")), ids=lambda path: path.name)
 def test_every_odd_clip_is_answered_rightly_or_in_one_sentence(handler, path):
     if path.name in SENTENCES:
-        with pytest.raises(ValueError, match=SENTENCES[path.name]) as caught:
-            handler({"inputs": encoded(path)})
-        assert str(caught.value).startswith("inputs: ")
-        assert "\n" not in str(caught.value)
-        assert "<bytes>" not in str(caught.value)
+        refused(handler, path, SENTENCES[path.name])
         return
     inputs = handler.processor(str(path), return_tensors="pt")
     with torch.no_grad():
@@ -185,14 +191,26 @@ def test_scores_are_those_of_the_processor_bit_for_bit(handler, clip):
         scores, labels = handler.model(**inputs).logits[0].softmax(-1).sort(descending=True)
     expected = [(LABELS[int(k)], float(score)) for score, k in zip(scores, labels, strict=True)]
     assert [(row["label"], row["score"]) for row in handler({"inputs": encoded(clip)})] == expected
+    broken = base64.encodebytes(clip.read_bytes()).decode()  # line breaks, and the prefix of a data URL
+    found = handler({"inputs": f"data:video/mp4;base64,{broken}"})
+    assert [(row["label"], row["score"]) for row in found] == expected
 
 
-def test_a_data_url_and_line_breaks_are_tolerated(handler, clip):
-    plain = handler({"inputs": encoded(clip)})
-    assert [row["score"] for row in plain] == sorted((row["score"] for row in plain), reverse=True)
-    assert sum(row["score"] for row in plain) == pytest.approx(1, abs=1e-5)
-    broken = base64.encodebytes(clip.read_bytes()).decode()
-    assert handler({"inputs": f"data:video/mp4;base64,{broken}"}) == plain
+def test_parallel_calls_are_answered_one_by_one(handler, clip, monkeypatch):
+    expected, decode, at_once, most = handler({"inputs": encoded(clip)}), handler._decode, [], []
+
+    def counted(video):
+        at_once.append(video)
+        most.append(len(at_once))
+        time.sleep(0.01)
+        frames = decode(video)
+        at_once.pop()
+        return frames
+
+    monkeypatch.setattr(handler, "_decode", counted)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(handler, [{"inputs": encoded(clip)}] * 8)) == [expected] * 8
+    assert max(most) == 1
 
 
 def test_parameters_do_what_they_say(handler, clip):
@@ -206,7 +224,7 @@ def test_parameters_do_what_they_say(handler, clip):
         ones = torch.ones(1, 64, dtype=torch.int64)
         dense = handler.model(pixels, run_lengths=ones).logits[0].softmax(-1).sort(descending=True).values
     assert plain[0]["score"] != pytest.approx(float(dense[0]), abs=1e-4)
-    for none in (None, "none"):
+    for none in (None, "None"):
         scores = [row["score"] for row in handler({**inputs, "parameters": {"threshold": none}})]
         assert scores == pytest.approx(dense.tolist(), abs=1e-6)
     assert handler({**inputs, "parameters": {"threshold": "0.5"}}) != plain
@@ -215,6 +233,7 @@ def test_parameters_do_what_they_say(handler, clip):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        ([], "Expected a JSON object with inputs, received a list"),
         ({}, "received nothing"),
         ({"inputs": {"video": "AAAA"}}, "received type dict"),
         ({"inputs": b"AAAA"}, "received type bytes"),
@@ -227,7 +246,7 @@ def test_parameters_do_what_they_say(handler, clip):
         ({"inputs": "AAAA", "parameters": {"num_frames": 8}}, r"received \{'num_frames': 8\}"),
         ({"inputs": "AAAA", "parameters": {"top_k": 0}}, "an integer above 0, received 0"),
         ({"inputs": "AAAA", "parameters": {"top_k": True}}, "an integer above 0, received True"),
-        ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"received 'x{56}\.\.\.\.$"),
+        ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"received 'x+\.\.\.x+'\.$"),
         ({"inputs": "AAAA", "parameters": {"threshold": -1}}, "a number from 0 or none, received -1"),
         ({"inputs": "AAAA", "parameters": {"threshold": float("nan")}}, "a number from 0 or none, received nan"),
         ({"inputs": "AAAA", "parameters": {"threshold": [0.1]}}, r"a number from 0 or none, received \[0.1\]"),
@@ -247,34 +266,31 @@ def test_a_large_file_is_refused_before_it_is_decoded(limited, monkeypatch):
         handler({"inputs": "A" * 2**20})
 
 
-def test_frames_are_counted_whatever_the_header_says(limited):
-    video = drawn("avi", frames=30)
-    lying = patched(patched(video, b"avih", 20, struct.pack("<I", 3)), b"strh", 36, struct.pack("<I", 3))
+def test_frames_are_counted_to_the_end_of_the_file_whatever_the_header_says(limited):
+    video, three = drawn("avi", frames=30, side=16), struct.pack("<I", 3)
+    lying = patched(patched(video, b"avih", 20, three), b"strh", 36, three)
     with av.open(BytesIO(lying)) as container:
         assert container.streams.video[0].frames == 3
+    handler = limited(FRAMES=29)
     for file in (video, lying):
-        with pytest.raises(ValueError, match="the video has at least 21 frames, the limit is 20"):
-            limited(FRAMES=20)({"inputs": encoded(file)})
+        refused(handler, file, "the video has at least 30 frames, the limit is 29")
 
 
 def test_a_long_video_is_refused_whatever_its_header_says(limited, tmp_path):
-    path = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)])
-    lying = path.read_bytes()
-    for box in (b"mvhd", b"mdhd"):
-        lying = patched(lying, box, 16, struct.pack(">I", 1))
+    video = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)]).read_bytes()
+    lying = patched(patched(video, b"mvhd", 16, struct.pack(">I", 1)), b"mdhd", 16, struct.pack(">I", 1))
     with av.open(BytesIO(lying)) as container:
         assert container.duration < 400e6
-    for file in (path.read_bytes(), lying):
-        with pytest.raises(ValueError, match="the video lasts at least 320 seconds, the limit is 300"):
-            limited(SECONDS=300)({"inputs": encoded(file)})
+    handler = limited(SECONDS=300)
+    for file in (video, lying):
+        refused(handler, file, "the video lasts at least 320 seconds, the limit is 300")
 
 
 def test_a_video_without_times_is_as_long_as_its_frames(limited):
     video = drawn("h264", frames=40, codec="libx264")
     with av.open(BytesIO(video)) as container:
         assert {packet.pts for packet in container.demux(video=0)} == {None}
-    with pytest.raises(ValueError, match="the limit is 1: send less"):
-        limited(SECONDS=1)({"inputs": encoded(video)})
+    refused(limited(SECONDS=1), video, "the limit is 1: send less")
 
 
 @pytest.mark.parametrize(("form", "codec"), [("mp4", "mpeg4"), ("mp4", "libx264"), ("avi", "mpeg4")])
@@ -285,13 +301,11 @@ def test_large_pictures_are_refused_whatever_the_header_says(limited, form, code
     lying = lying.replace(struct.pack(">II", 96 << 16, 96 << 16), struct.pack(">II", 16 << 16, 16 << 16))
     assert lying != video
     for file in (video, lying):
-        with pytest.raises(ValueError, match=r"9,216 pixels, the limit is 4,096|more than the limit of 4,096 pixels"):
-            handler({"inputs": encoded(file)})
+        refused(handler, file, r"9,216 pixels, the limit is 4,096|more than the limit of 4,096 pixels")
 
 
-def test_a_cover_picture_is_not_the_video(module, folder, tmp_path, monkeypatch):
-    path = write_video(tmp_path / "video.mp4", ramp(20))
-    with av.open(str(path)) as old, av.open(str(tmp_path / "covered.mp4"), "w") as new:
+def test_a_cover_picture_is_not_the_video(handler, module, clip, tmp_path, monkeypatch):
+    with av.open(str(clip)) as old, av.open(str(tmp_path / "covered.mp4"), "w") as new:
         cover = new.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 200, 100, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
@@ -303,12 +317,12 @@ def test_a_cover_picture_is_not_the_video(module, folder, tmp_path, monkeypatch)
                 packet.stream = stream
                 new.mux(packet)
     monkeypatch.setenv("HF_RLT_MAX_PIXELS", "10000")
-    handler = module.EndpointHandler(str(folder))
-    assert handler({"inputs": encoded(tmp_path / "covered.mp4")}) == handler({"inputs": encoded(path)})
+    monkeypatch.setattr(handler, "opener", module._Opener(Path(handler.opener.arguments[0]), handler.read_limits()))
+    assert handler({"inputs": encoded(tmp_path / "covered.mp4")}) == handler({"inputs": encoded(clip)})
 
 
 def joined(form: str, codec: str, *videos: bytes) -> bytes:
-    """Returns the packets of several videos as one stream of a container."""
+    """Return the packets of several videos as one stream of a container."""
     file, place = BytesIO(), 0
     with av.open(file, "w", format=form) as container:
         stream = container.add_stream(codec, rate=10)
@@ -336,39 +350,29 @@ GROWING = {
 
 @pytest.mark.parametrize("kind", GROWING)
 def test_frames_that_grow_on_the_way_are_refused(handler, monkeypatch, kind):
-    video = GROWING[kind]()
     monkeypatch.setitem(handler.limits, "PIXELS", 64 * 64)
-    with pytest.raises(ValueError, match=r"^inputs: a frame of 96 x 96 has 9,216 pixels, the limit is 4,096"):
-        handler({"inputs": encoded(video)})
+    refused(handler, GROWING[kind](), r"^inputs: a frame of 96 x 96 has 9,216 pixels, the limit is 4,096")
 
 
 def test_the_pixels_of_all_frames_are_limited(handler, monkeypatch, clip):
     monkeypatch.setitem(handler.limits, "TOTAL_PIXELS", 20_000)
-    with pytest.raises(ValueError, match=r"up to its clip have at least .* pixels, the limit is 20,000.*_TOTAL_PIXELS"):
-        handler({"inputs": encoded(clip)})
+    refused(handler, clip, r"up to its clip have at least .* pixels, the limit is 20,000.*_TOTAL_PIXELS")
 
 
 def test_thin_frames_are_refused_which_would_become_large(handler, module):
-    with pytest.raises(ValueError, match="at most 16 times as long as they are wide, received 16 x 1000"):
-        handler({"inputs": encoded(drawn("avi", 10, (16, 1000)))})
+    refused(handler, drawn("avi", 10, (16, 1000)), "at most 16 times as long as they are wide, received 16 x 1000")
     with pytest.raises(ValueError, match="received 2 x 60000"):
-        module._Watch(handler.limits).see(av.VideoFrame(2, 60000))
+        module._Upload(b"", handler.limits).count(av.VideoFrame(2, 60000))
 
 
 def test_the_canvas_of_a_gif_is_a_frame(handler):
     video = bytearray(drawn("gif", codec="gif"))
     struct.pack_into("<HH", video, 6, 65535, 65535)
-    with pytest.raises(ValueError, match=r"no known size, or more than the limit|cannot be opened"):
-        handler({"inputs": encoded(bytes(video))})
-
-
-def test_frames_are_counted_to_the_end_of_the_file(limited):
-    with pytest.raises(ValueError, match="the video has at least 3,001 frames, the limit is 3,000"):
-        limited(FRAMES=3000)({"inputs": encoded(drawn("avi", 3200, 16))})
+    refused(handler, bytes(video), r"no known size, or more than the limit|cannot be opened")
 
 
 def announced(form: str) -> bytes:
-    """Returns a small file whose header announces some ten million samples or places."""
+    """Return a small file whose header announces some ten million samples or places."""
     if form == "flv":
         places = b"\x0a" + struct.pack(">I", 2**28 - 16)  # of which none follows
         data = b"\x02\0\x0aonMetaData\x08\0\0\0\x01\0\x09keyframes\x03\0\x0dfilepositions" + places + bytes(36_000)
@@ -382,46 +386,36 @@ def announced(form: str) -> bytes:
     return patched(video, b"stts", 8, struct.pack(">II", count, 1024))
 
 
-@pytest.mark.parametrize("form", ["flv", "mp4"])
-def test_what_headers_announce_is_opened_elsewhere(limited, form):
+def test_what_headers_announce_is_opened_elsewhere(limited, clip):
     handler = limited(PIXELS=64 * 64)
-    with pytest.raises(
-        ValueError,
-        match=r"could not be opened within 6 seconds and 193 MiB",
-    ):
-        handler({"inputs": encoded(announced(form))})
-    with pytest.raises(AttributeError, match="read_clips"):  # of the next video nothing is wrong
-        handler({"inputs": encoded(drawn("mp4"))})
+    for form in ("flv", "mp4"):
+        began = time.monotonic()
+        refused(handler, announced(form), r"could not be opened within 6 seconds and 193 MiB")
+        assert time.monotonic() - began < 10
+    with pytest.raises(AttributeError, match="decode"):  # of the next video nothing is wrong
+        handler({"inputs": encoded(clip)})
 
 
 def test_frames_that_all_lie_at_one_place_are_refused(handler):
     video = drawn("mov", 1, codec="rawvideo", movflags="empty_moov+default_base_moof+frag_keyframe")
     start, data, end = video.index(b"moof") - 4, video.index(b"mdat") - 4, video.index(b"mfra") - 4
-    fragment, media, copies = video[start:data], video[data:end], 2000
+    fragment, media, copies = video[start:data], video[data:end], 200
     video = video[:start] + b"".join(
         patched(fragment, b"trun", 8, struct.pack(">i", (copies - k) * len(fragment) + 8)) for k in range(copies)
     )
-    with pytest.raises(ValueError, match=r"says that its frames have more than [\d,]+: re-encode it"):
-        handler({"inputs": encoded(video + media)})
+    refused(handler, video + media, r"says that its frames have more than [\d,]+: re-encode it")
 
 
-def test_reading_ends_when_its_time_is_over(handler, clip, monkeypatch):
-    monkeypatch.setitem(handler.limits, "DECODING_SECONDS", 1e-4)
-    with pytest.raises(ValueError, match=r"could not be opened within 0.0001 seconds"):
-        handler({"inputs": encoded(clip)})
-    monkeypatch.setattr(handler.opener, "check", lambda *_: None)
-    with pytest.raises(
-        ValueError, match=r"reading the video takes at least .* seconds, the limit is 0.0001.*_DECODING"
-    ):
-        handler({"inputs": encoded(clip)})
+def test_reading_ends_when_its_time_is_over(limited, handler, clip, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(handler.limits, "DECODING_SECONDS", 1e-4)
+        refused(handler, clip, r"reading the video takes at least .* seconds, the limit is 0.0001.*_DECODING")
+    refused(limited(DECODING_SECONDS=1e-4), clip, r"could not be opened within 0.0001 seconds")
 
 
-def test_containers_that_are_not_listed_are_not_opened(handler):
+def test_containers_that_are_not_listed_are_not_opened(limited):
     raw = b"YUV4MPEG2 W16 H16 F10:1 C420\n" + (b"FRAME\n" + bytes(384)) * 20
-    with av.open(BytesIO(raw)) as container:
-        assert container.format.name == "yuv4mpegpipe"
-    with pytest.raises(ValueError, match="cannot be opened as one"):
-        handler({"inputs": encoded(raw)})
+    refused(limited(), raw, r"expected a video file \(mp4, .*, received the format yuv4mpegpipe")
 
 
 @pytest.mark.parametrize(
@@ -434,205 +428,22 @@ def test_containers_that_are_not_listed_are_not_opened(handler):
     ids=["concat", "hls", "sdp"],
 )
 def test_what_names_other_files_or_addresses_is_no_video(handler, playlist):
-    with pytest.raises(ValueError, match="cannot be opened as one"):
-        handler({"inputs": encoded(playlist.encode())})
+    refused(handler, playlist.encode(), "not a video that can be opened")
 
 
-def test_limits_are_checked_when_the_endpoint_starts(module, folder, monkeypatch):
-    assert module.EndpointHandler(str(folder)).limits["MEGABYTES"] == 64
+def test_limits_are_read_when_the_endpoint_starts(handler, monkeypatch):
+    monkeypatch.setenv("HF_RLT_MAX_SECONDS", "7")
+    assert handler.read_limits() == {**LIMITS, "SECONDS": 7}
     for text in ("many", "0", "nan"):
         monkeypatch.setenv("HF_RLT_MAX_FRAMES", text)
         with pytest.raises(ValueError, match=f"HF_RLT_MAX_FRAMES: expected a number above 0, received '{text}'"):
-            module.EndpointHandler(str(folder))
+            handler.read_limits()
 
 
 def test_an_old_transformers_is_named(module, folder, monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "4.51.3")
     with pytest.raises(ImportError, match=r"transformers>=5.18.*4.51.3"):
         module.EndpointHandler(str(folder))
-
-
-def test_serves_the_same_over_http_without_the_platform(module, folder, clip):
-    handler = module.EndpointHandler()  # of the folder that the file lies in
-    server = module.serve(handler, 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-
-    def ask(body: bytes | None, path: str = "/", **headers) -> tuple[int, object]:
-        request = urllib.request.Request(address + path, body, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-    try:
-        assert ask(None, "/health") == (200, {"status": "ok"})
-        body = {"inputs": encoded(clip), "parameters": {"top_k": 2}}
-        assert ask(json.dumps(body).encode()) == (200, handler(body))
-        status, answer = ask(b'{"inputs": 5}')
-        assert (status, "received type int" in answer["error"]) == (400, True)
-        assert ask(b"no json")[0] == ask(b"[1]")[0] == 400
-        handler.limits["MEGABYTES"] = 1e-6
-        status, answer = ask(json.dumps(body).encode())
-        assert (status, "the limit is 1e-06" in answer["error"]) == (400, True)
-        assert ask(b"{}", **{"Content-Length": str(2**40)})[0] == 413
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-class Echo:
-    """A handler that takes no time: the server alone is asked."""
-
-    def __init__(self, **limits: float) -> None:
-        self.limits = {"MEGABYTES": 1.0, "UPLOAD_SECONDS": 20.0, "CONNECTIONS": 256.0, **limits}
-        self.turn, self.at_once, self.most = threading.RLock(), 0, 0
-
-    def __call__(self, data):
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
-        time.sleep(0.002)
-        self.at_once -= 1
-        return [len(data["inputs"])]
-
-
-@contextmanager
-def serving(module, handler):
-    """Yields how to send bytes to a server on this machine, and get the answer's status and content."""
-    server = module.serve(handler, 0)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def send(request: bytes, end: bool = True) -> tuple[int, object]:
-        with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
-            connection.sendall(request)
-            if end:
-                connection.shutdown(socket.SHUT_WR)
-            with connection.makefile("rb") as file:
-                head, _, body = file.read().partition(b"\r\n\r\n")
-        assert b"Content-Type: application/json" in head
-        return int(head.split()[1]), json.loads(body)
-
-    try:
-        yield send
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def echo(module):
-    with serving(module, Echo()) as send:
-        yield send
-
-
-def post(body: bytes, *headers: str) -> bytes:
-    lines = ["POST / HTTP/1.1", *(headers or [f"Content-Length: {len(body)}"]), "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-GOOD = b'{"inputs": "AAAA"}'
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"", "Expected JSON, received what is none"),
-        (b"{", "Expected JSON, received what is none"),
-        (b"[" * 1000 + b"]" * 1000, "received JSON with 1,000 parts"),
-        (b'{"a":' * 1000 + b"1" + b"}" * 1000, "received JSON with 1,000 parts"),
-        (b"[" * 90 + b"]" * 90, "Expected a JSON object"),
-        (b"[" + b"[]," * 300_000 + b"[]]", "received JSON with 600,002 parts"),
-        (b'{"inputs": "\xff\xfe"}', "Expected JSON in UTF-8, received byte 12"),
-        ('{"inputs": "AAAA"}'.encode("utf-16"), "Expected JSON in UTF-8"),
-        (b'{"inputs": NaN}', "Expected finite numbers"),
-        (b'{"inputs": "AAAA", "parameters": {"threshold": -Infinity}}', "Expected finite numbers"),
-        (b'{"inputs": 1e999}', "Expected finite numbers"),
-        (b'{"inputs": ' + b"9" * 5000 + b"}", "at most 18 digits, received '9999"),
-        (b'{"inputs": "AAAA", "inputs": "BBBB"}', "Expected each name once in a JSON object, received 'inputs' again"),
-        (b'"\\ud800"', "Expected a JSON object"),
-    ],
-    ids=lambda value: None if isinstance(value, str) else repr(value[:12]),
-)
-def test_json_that_is_none_or_odd_is_refused(module, handler, body, message):
-    with serving(module, handler) as send:
-        status, answer = send(post(body))
-    assert (status, message in answer["error"]) == (400, True), answer
-    assert len(answer["error"]) < 200
-
-
-@pytest.mark.parametrize(
-    ("request_", "status", "message"),
-    [
-        (post(GOOD, "Host: a"), 411, "Content-Length"),
-        (post(b"5\r\nhello\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), 411, "in chunks"),
-        (post(GOOD, "Transfer-Encoding: chunked", "Content-Length: 18"), 411, "in chunks"),
-        (post(GOOD, "Content-Length: -18"), 400, "received '-18'"),
-        (post(GOOD, "Content-Length: +18"), 400, "received '+18'"),
-        (post(GOOD, "Content-Length: 0x12"), 400, "received '0x12'"),
-        (post(GOOD, "Content-Length: "), 400, "received ''"),
-        (post(GOOD, "Content-Length: \u00b2"), 400, "Content-Length"),
-        (post(GOOD, "Content-Length: 18", "Content-Length: 17"), 400, "received '18, 17'"),
-        (post(GOOD, "Content-Length: " + "9" * 5000), 413, "at most 1,638,400 bytes, received '999"),
-        (post(GOOD, "Content-Length: 1638401"), 413, "at most 1,638,400 bytes"),
-        (post(GOOD, "Content-Length: 19"), 408, "Expected 19 bytes within 20 seconds, received 18"),
-        (post(GOOD, "Content-Length: " + "0" * 5000 + "18"), 200, ""),
-        (b"PUT / HTTP/1.1\r\n\r\n", 405, "Expected POST"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\n", 400, "Expected POST"),
-        (b"GET / HTTP/9.9\r\n\r\n", 400, "Expected POST"),
-        (b"POST /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, "Expected POST"),
-        (b"POST / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431, "Expected POST"),
-        (b"POST / HTTP/1.1\r\nContent-Le", 411, "Content-Length"),
-    ],
-    ids=lambda value: None if isinstance(value, str) else repr(value)[:40],
-)
-def test_requests_that_are_none_are_refused(echo, request_, status, message):
-    found, answer = echo(request_)
-    assert found == status
-    assert message in (answer["error"] if status != 200 else "")
-    assert echo(post(GOOD)) == (200, [4])
-
-
-def test_a_refusal_arrives_although_its_sender_still_sends(echo):
-    assert echo(post(bytes(5 * 2**20)), end=False)[0] == 413
-
-
-def test_who_sends_slowly_is_refused_and_keeps_nobody_waiting(module):
-    with serving(module, Echo(UPLOAD_SECONDS=0.5)) as send:
-        large = post(GOOD, "Content-Length: 1000000")
-        with ThreadPoolExecutor(21) as pool:
-            slow = [pool.submit(send, large[: -k or None], end=False) for k in range(20)]
-            assert send(post(GOOD)) == (200, [4])
-            answers = [future.result() for future in slow]
-    assert {status for status, _ in answers} == {408}
-    assert all("Expected 1,000,000 bytes within 0.5 seconds" in answer["error"] for _, answer in answers)
-
-
-def test_two_hundred_requests_at_once_are_answered_one_by_one(module):
-    handler = Echo()
-    with serving(module, handler) as send, ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(send, [post(GOOD)] * 200))
-    assert answers == [(200, [4])] * 200
-    assert handler.most == 1
-
-
-def test_more_connections_than_are_served_wait(module):
-    with serving(module, Echo(CONNECTIONS=2)) as send, ThreadPoolExecutor(50) as pool:
-        assert list(pool.map(send, [post(GOOD)] * 50)) == [(200, [4])] * 50
-
-
-def test_bodies_share_memory_and_one_at_a_time_goes_on_beyond(module):
-    room, order = module._Room(100), []
-    room.take("a", 60)
-    room.take("b", 60)  # beyond it, the first
-    late = threading.Thread(target=lambda: (room.take("c", 1), order.append("c")), daemon=True)
-    late.start()
-    room.take("b", 500)
-    order.append("b")
-    room.give("b", 560)
-    late.join(10)
-    assert order == ["b", "c"]
-    assert room.free == 100 - 60 - 1
 
 
 def test_the_folder_gets_handler_and_requirements_of_the_package(folder):
@@ -659,3 +470,19 @@ def test_a_baseline_carries_no_code_and_cannot_be_served(tmp_path):
     with pytest.raises(ValueError, match="expected a model folder that carries its code"):
         write_handler(tmp_path)
     assert not (tmp_path / "handler.py").exists()
+
+
+def test_the_server_on_the_page_answers_and_maps_refusals_to_400(handler, module, clip, monkeypatch):
+    testclient = pytest.importorskip("fastapi.testclient", reason="the page's server needs fastapi")
+    code = re.search(r"```python\n(from fastapi.*?)```", (ROOT / "docs" / "hub.md").read_text(), re.DOTALL)[1]
+    monkeypatch.setitem(sys.modules, "handler", module)
+    monkeypatch.setattr(module, "EndpointHandler", lambda: handler)
+    page: dict = {}
+    exec(code, page)
+    client = testclient.TestClient(page["app"])
+    body = {"inputs": encoded(clip), "parameters": {"top_k": 2}}
+    assert client.get("/health").status_code == 200
+    answer = client.post("/", json=body)
+    assert (answer.status_code, answer.json()) == (200, handler(body))
+    answer = client.post("/", json={"inputs": 5})
+    assert (answer.status_code, "received type int" in answer.json()["error"]) == (400, True)

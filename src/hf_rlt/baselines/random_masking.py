@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Random masking: compute a given share of the tokens, whichever."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
@@ -11,6 +11,7 @@ from ..errors import HfRltError
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
 from ..models.runs import drop_random
+from .token_reduction import after_rlt, baseline_sentence
 
 
 @strict
@@ -23,6 +24,8 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
     """
 
     model_type = "random_masking_videomae"
+    method: ClassVar[str] = "random masking"
+    card_tags: ClassVar[list[str]] = ["random-masking"]
 
     threshold: float | int | None = None
     token_keep_ratio: float | int = 1.0
@@ -31,6 +34,12 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
         """Returns nothing; raises if the ratio is not in (0, 1]."""
         if not 0 < self.token_keep_ratio <= 1:
             raise HfRltError(f"Expected token_keep_ratio in (0, 1], received {self.token_keep_ratio}.")
+
+    @property
+    def card_sentence(self) -> str:
+        """What a model card says about the model's method, in Markdown."""
+        share = f"{100 * self.token_keep_ratio:g} % of the tokens are computed, drawn anew at each call"
+        return baseline_sentence("random masking", f"{share}{after_rlt(self)}.")
 
     def token_counts(self, tokens: int) -> list[int]:
         """Returns the tokens of a clip before the first block and after each block; `tokens` are those to draw from."""

@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """STA: in three blocks, discard tokens that earlier time slots already showed (semantic-aware temporal accumulation)."""
 
+from typing import ClassVar
+
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
@@ -15,6 +17,7 @@ from .token_reduction import (
     KeyedSelfAttention,
     KeyMetricLayer,
     TokenReductionVideoMAEModel,
+    baseline_sentence,
     blockwise,
     check_pooling,
     compose,
@@ -35,6 +38,8 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
     """
 
     model_type = "sta_videomae"
+    method: ClassVar[str] = "STA"
+    card_tags: ClassVar[list[str]] = ["sta", "semantic-aware-temporal-accumulation"]
 
     threshold: float | int | None = None
     r: int = 0
@@ -57,6 +62,12 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
                 f"Expected a number of tubelets in time that 4 divides (slots are fused two by two, twice), received "
                 f"{self.num_frames // self.tubelet_size}: change num_frames."
             )
+
+    @property
+    def card_sentence(self) -> str:
+        """What a model card says about the model's method, in Markdown."""
+        detail = f"{self.r} tokens leave each time slot in each of three stages."
+        return baseline_sentence("Semantic-aware Temporal Accumulation (STA)", detail)
 
     @property
     def tubelets(self) -> int:
@@ -84,10 +95,6 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
                 )
             counts.append(counts[-1] - slots * self.r)
         return counts
-
-    def block_tokens(self, tokens: int) -> list[tuple[int, int]]:
-        """Returns the tokens in attention and in the MLP of each block: they leave after both."""
-        return [(n, n) for n in self.token_counts(tokens)[:-1]]
 
     def choice_flops(self, tokens: int) -> int:
         """Returns the operations of the matrix products that find what leaves one clip."""

@@ -12,9 +12,20 @@ from transformers.utils.output_capturing import capture_outputs
 
 from ..errors import HfRltError
 from ..models.attention_rlt_videomae import RLTVideoMAESelfAttention
+from ..models.configuration_rlt_videomae import VIDEOMAE_LINK, RLTVideoMAEConfig
 from ..models.layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAELayer
 from ..models.modeling_rlt_videomae import RLTVideoMAEModel, RLTVideoMAEModelOutput
 from ..models.packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack, packed_layout
+
+
+def baseline_sentence(name: str, detail: str) -> str:
+    """Return a baseline's `card_sentence`."""
+    return f"{VIDEOMAE_LINK} with {name}, a baseline that RLT is compared with, not an RLT model. {detail}"
+
+
+def after_rlt(config: RLTVideoMAEConfig) -> str:
+    """Return the words that say that a method starts from the tokens that RLT computes, if it does."""
+    return "" if config.threshold is None else f", of those that RLT computes (threshold {config.threshold:g})"
 
 
 class KeyedSelfAttention(RLTVideoMAESelfAttention):

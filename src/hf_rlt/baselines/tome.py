@@ -2,6 +2,7 @@
 """ToMe: in every block, merge the r tokens that are most like others (token merging), here on VideoMAE."""
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -17,6 +18,8 @@ from .token_reduction import (
     KeyedSelfAttention,
     KeyMetricLayer,
     TokenReductionVideoMAEModel,
+    after_rlt,
+    baseline_sentence,
     blockwise,
     check_pooling,
     compose,
@@ -40,6 +43,8 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
     """
 
     model_type = "tome_videomae"
+    method: ClassVar[str] = "ToMe"
+    card_tags: ClassVar[list[str]] = ["tome", "token-merging"]
 
     threshold: float | int | None = None
     r: int | list[int] = 0
@@ -60,6 +65,14 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
             raise HfRltError(
                 f"Expected inflection 0 with a list of r, received {self.inflection}: the list says it all."
             )
+
+    @property
+    def card_sentence(self) -> str:
+        """What a model card says about the model's method, in Markdown."""
+        merged = ", ".join(map(str, self.r)) if isinstance(self.r, list) else f"{self.r} each"
+        if self.inflection:
+            merged += f" (on average, inflection {self.inflection:g})"
+        return baseline_sentence("Token Merging (ToMe)", f"Its blocks merge so many tokens: {merged}{after_rlt(self)}.")
 
     def schedule(self) -> list[int]:
         """Returns how many tokens each block is to merge, before the limit of half of them."""

@@ -9,98 +9,71 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from ..data.text_files import json_name
-from ..errors import HfRltError, printable
-from ..hub import parse_widget, read_card, read_evaluation, write_card
-from ..inference.loading import load
+from .console import print_line
+from .options import AsJson
 
-ADVICE = {
-    "base_model": "--base-model: what it was made from.",
-    "license": "--license: under which it may be used.",
-    "eval_results": "--dataset with --evaluation: how good it is (hf-rlt evaluate --output-dir).",
+# Metadata that a card should have, and the options that set it.
+WANTED = {
+    "base_model": ("base model", "--base-model"),
+    "license": ("license", "--license"),
+    "eval_results": ("results", "--dataset and --evaluation"),
 }
 
 
 def card(
-    model: Annotated[str, typer.Argument(help="Folder of a model saved by hf_rlt.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Folder of a model saved by hf_rlt.")],
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Default: README.md in the folder.")] = None,
     repo_id: Annotated[str | None, typer.Option(help="The model's id on the Hub, user/name.")] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="Hub id of what it was made from, or a folder, whose card then says.")
-    ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="The licence's id on the Hub. Made from VideoMAE's weights it is theirs.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Hub id or name of the data set that it was trained and evaluated on.")
-    ] = None,
-    evaluation: Annotated[
-        list[str] | None, typer.Option(help="evaluation.json of hf-rlt evaluate --output-dir; may be repeated.")
-    ] = None,
-    widget: Annotated[
-        list[str] | None, typer.Option(help="Example, URL[=TITLE] or FILE[=TITLE] in the folder; may be repeated.")
-    ] = None,
-    widget_outputs: Annotated[
-        bool, typer.Option(help="Classify the examples that are files, and show what comes out.")
-    ] = False,
-    handler: Annotated[
-        bool, typer.Option(help="Also write handler.py and requirements.txt for Inference Endpoints.")
-    ] = False,
-    output: Annotated[str | None, typer.Option(help="Write the card here. Default: README.md in the folder.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a card or handler that hf_rlt did not write.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    base_model: Annotated[str | None, typer.Option(help="Hub id or folder of the model it was made from.")] = None,
+    license: Annotated[str | None, typer.Option(help="License id. VideoMAE's weights pass on theirs.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Hub id or name of the data set of the results.")] = None,
+    evaluation: Annotated[list[str] | None, typer.Option(help="An evaluation.json. May be repeated.")] = None,
+    widget: Annotated[list[str] | None, typer.Option(help="URL[=TITLE] or FILE[=TITLE]. May be repeated.")] = None,
+    widget_outputs: Annotated[bool, typer.Option("--widget-outputs", help="Show predictions for these clips.")] = False,
+    handler: Annotated[bool, typer.Option("--handler", help="Add the handler of Inference Endpoints.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files not written by hf_rlt.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write or renew the model card of the folder MODEL.
+    """Write or update the model card of a folder.
 
-    What is not given stays as the card there has it; text outside hf_rlt's marks and other metadata stay as they are.
+    Fields not given keep their current values. Text outside hf_rlt's marks and metadata you added stay.
     """
+    from ..data.text_files import json_name
+    from ..hub import parse_widget, read_card, read_evaluation, write_card
+
     examples: list[dict[str, Any]] = [dict(parse_widget(text, model)) for text in widget or []]
     evaluations = [read_evaluation(path) for path in evaluation or []]
     if widget_outputs:
         _add_outputs(examples, model)
-    path = write_card(
-        model,
-        repo_id=repo_id,
-        base_model=base_model,
-        license=license,
-        dataset=dataset,
-        evaluations=evaluations,
-        widget=examples,
-        output=output,
-        handler=handler,
-        overwrite=overwrite,
-    )
-    data = read_card(path).data
-    files = [Path(model) / name for name in ("handler.py", "requirements.txt")] if handler else []
-    missing = [name for name in ADVICE if not data.get(name)]
+    said: dict[str, Any] = {"repo_id": repo_id, "base_model": base_model, "license": license, "dataset": dataset}
+    said |= {"evaluations": evaluations, "widget": examples}
+    path = write_card(model, output=output, handler=handler, overwrite=overwrite, **said)
+    data, files = read_card(path).data, [path]
+    if handler:
+        files += [Path(model) / "handler.py", Path(model) / "requirements.txt"]
+    missing = [name for name in WANTED if not data.get(name)]
     if as_json:
-        print(
-            json.dumps(
-                {"card": json_name(str(path)), "handler": [json_name(str(file)) for file in files], "missing": missing},
-                indent=2,
-            )
-        )
+        names = [json_name(str(file)) for file in files]
+        typer.echo(json.dumps({"card": names[0], "handler": names[1:], "missing": missing}, indent=2))
         return
-    console = Console(soft_wrap=True, highlight=False)
-    for file in (path, *files):
-        console.print(f"Written: {printable(str(file))}", markup=False)
+    for file in files:
+        print_line(Console(), f"Written: {file}")
     for name in missing:
-        console.print(f"Not on the card, because nothing says it. {ADVICE[name]}", markup=False)
+        print_line(Console(), "Missing from the card: {} (set it with {}).".format(*WANTED[name]))
 
 
 def _add_outputs(examples: list[dict[str, Any]], model: str) -> None:
-    """Adds to each example that is a file the five best labels, in the form that the Hub shows."""
-    import torch
+    """Add to each example that is a file the five best labels, in the form that the Hub shows."""
+    from transformers import pipeline
+
+    from ..errors import HfRltError
+    from ..inference.loading import load
 
     local = [example for example in examples if not example["src"].startswith(("http://", "https://"))]
     if not local:
         raise HfRltError("--widget-outputs: expected --widget with a file in the model's folder, received none.")
     network, processor = load(model)
-    network.eval()
+    classify = pipeline("video-classification", model=network, video_processor=processor)
     for example in track(local, "Classifying the examples", console=Console(stderr=True), transient=True):
-        inputs = processor(str(Path(model) / example["src"]), return_tensors="pt")
-        with torch.inference_mode():
-            scores, labels = network(**inputs).logits[0].softmax(-1).topk(min(5, network.config.num_labels))
-        names = [network.config.id2label[k] for k in labels.tolist()]
-        example["output"] = [
-            {"label": name, "score": round(score, 4)} for name, score in zip(names, scores.tolist(), strict=True)
-        ]
+        found = classify(str(Path(model) / example["src"]), top_k=5)
+        example["output"] = [{"label": row["label"], "score": round(row["score"], 4)} for row in found]

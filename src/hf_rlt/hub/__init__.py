@@ -2,17 +2,15 @@
 """What a model folder carries to the Hub beside weights and code: its card, and the handler of Inference Endpoints."""
 
 from .card import render, write_card
-from .card_metadata import CardSettings, build_metadata, parse_widget
-from .card_text import card_text
+from .card_metadata import CardSettings, build_metadata, parse_widget, read_card
 from .endpoint import write_handler
-from .model_facts import ModelFacts, read_evaluation, read_facts
-from .results import read_card
+from .model_facts import ModelFacts, read_facts
+from .results import read_evaluation
 
 __all__ = [
     "CardSettings",
     "ModelFacts",
     "build_metadata",
-    "card_text",
     "parse_widget",
     "read_card",
     "read_evaluation",

@@ -1,57 +1,65 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Writes a model folder's card. What stands outside our marks, and metadata a person added, stay."""
+"""Write a model folder's card. What stands outside our marks, and metadata a person added, stay."""
 
+import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ..errors import HfRltError
 from ..jobs.atomic import write_text_atomic
-from .card_metadata import CardSettings, build_metadata
-from .card_text import card_text
+from .card_metadata import (
+    NON_COMMERCIAL,
+    CardSettings,
+    RLTCardData,
+    RLTModelCard,
+    as_list,
+    build_metadata,
+    from_videomae,
+    read_card,
+)
+from .card_text import cell, code, hub_link
 from .endpoint import handler_files
-from .model_facts import read_facts
-from .results import RLTCardData, read_card
+from .handler import LIMITS
+from .model_facts import ModelFacts, read_facts
+from .results import results_table
 
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
 BEGIN, END = "<!-- hf_rlt: begin", "<!-- hf_rlt: end -->"
 OURS = re.compile(rf"{BEGIN}(?: repo_id=(?P<repo_id>\S+))? -->.*?{END}", re.DOTALL)
+MOST_CLASSES = 20  # more are not listed
+# By what settings a dense model with the same weights differs
+DIFFERENCES = {
+    "length_embedding": "the run-length embedding is left out",
+    "position_grid": "positions are not interpolated",
+}
 
 
 def write_card(
     folder: str | Path,
     *,
-    repo_id: str | None = None,
-    base_model: str | None = None,
-    license: str | None = None,
-    dataset: str | None = None,
-    evaluations: Sequence[Mapping[str, Any]] = (),
-    widget: Sequence[Mapping[str, Any]] = (),
     output: str | Path | None = None,
     handler: bool = False,
     overwrite: bool = False,
+    **settings: Any,
 ) -> Path:
-    """Returns the path of the card, written for a model folder; what is not given stays as the card there has it.
+    """Write the card of a model folder and return its path; what is not given stays as the card there has it.
 
     Args:
         folder: of the model.
-        repo_id: of the model on the Hub.
-        base_model: Hub id of what it was made from, or a folder, whose card then says.
-        license: identifier of the licence; made from VideoMAE's published weights it is theirs.
-        dataset: Hub id or name of the data set that it was trained and evaluated on.
-        evaluations: results on that data set, as `evaluate_model` returns them or Trainer's metrics; they replace those of
-            our own on the card.
-        widget: examples for the model's page, `{"src": ..., "example_title": ...}`.
         output: where to write, README.md in the folder if not given.
         handler: whether to write the handler of Inference Endpoints, too, see `write_handler`.
         overwrite: whether a card or handler that hf_rlt did not write may go; a card's metadata stay.
+        **settings: fields of `CardSettings`; results in `evaluations` replace those of our own on the card.
 
     Raises:
-        ValueError: if the folder holds no such model, a setting does not fit, or another's file is in the way. Then nothing
+        HfRltError: if the folder holds no such model, a setting does not fit, or another's file is in the way. Then nothing
             is written.
     """
-    settings = CardSettings(repo_id, base_model, license, dataset, evaluations, widget)
+    said = CardSettings(**settings)
     path = Path(folder) / "README.md" if output is None else Path(output)
     facts, files = read_facts(folder), handler_files(folder, overwrite) if handler else {}
     facts = replace(facts, has_handler=True) if files else facts
@@ -61,18 +69,16 @@ def write_card(
         raise HfRltError(
             f"{path}: expected no card or one that hf_rlt wrote, found another: pass --overwrite to lose its text."
         )
-    known = repo_id or (ours.group("repo_id") if ours else None)
-    data = build_metadata(
-        facts, replace(settings, repo_id=known), None if existing is None else cast(RLTCardData, existing.data)
-    )
-    around = (
-        ("", "\n") if existing is None or ours is None else (existing.text[: ours.start()], existing.text[ours.end() :])
-    )
-    return _write_all({**files, path: render(data, card_text(facts, data, known), known, around)})
+    said = replace(said, repo_id=said.repo_id or (ours.group("repo_id") if ours else None))
+    data = build_metadata(facts, said, None if existing is None else existing.data)
+    around = ("", "\n")
+    if existing is not None and ours is not None:
+        around = existing.text[: ours.start()], existing.text[ours.end() :]
+    return _write_all({**files, path: render(facts, data, said.repo_id, around)})
 
 
 def _write_all(files: Mapping[Path, str]) -> Path:
-    """Returns the last of the files, all written; none if the content of one is no text."""
+    """Write all files, or none if any is not valid UTF-8. Return the last path."""
     for path, content in files.items():
         try:
             content.encode()
@@ -81,8 +87,43 @@ def _write_all(files: Mapping[Path, str]) -> Path:
     return [write_text_atomic(path, content) for path, content in files.items()][-1]
 
 
-def render(data: RLTCardData, text: str, repo_id: str | None = None, around: tuple[str, str] = ("", "\n")) -> str:
-    """Returns a whole card: metadata, and the text between our marks, with what stands before and after them."""
-    begin = f"{BEGIN} repo_id={repo_id} -->" if repo_id else f"{BEGIN} -->"
-    before = around[0] if around[0].strip() else "\n"
-    return f"---\n{data.to_yaml()}\n---\n{before}{begin}\n\n{text}\n\n{END}{around[1]}"
+def render(
+    facts: ModelFacts, data: RLTCardData, repo_id: str | None = None, around: tuple[str, str] = ("", "\n")
+) -> str:
+    """Return a whole card: `model_card_template.md`, filled in, with the text that stands before and after ours."""
+    config, results = facts.config, data.eval_results or []
+    # neither our marker nor the end of the code block
+    folder = json.dumps(facts.name).replace("<", "\\u003c").replace("`", "\\u0060")
+    few = config.num_labels <= MOST_CLASSES
+    return str(
+        RLTModelCard.from_template(
+            data,
+            template_path=str(TEMPLATE),
+            before=around[0] if around[0].strip() else "\n",
+            begin=f"{BEGIN} repo_id={repo_id} -->" if repo_id else f"{BEGIN} -->",
+            end=END,
+            after=around[1],
+            facts=facts,
+            config=config,
+            processor=facts.processor,
+            number=lambda value: f"{value:,.15g}",
+            title=cell(data.model_name or facts.name),
+            bases=[hub_link(name) for name in as_list(data.base_model)],
+            tokens=math.prod(config.grid),
+            classes=[cell(config.id2label[k]) for k in range(config.num_labels)] if few else [],
+            name_line=f'name = "{repo_id}"' if repo_id else f"name = {folder}  # the folder, or its id on the Hub",
+            differences=[text for name, text in DIFFERENCES.items() if getattr(config, name, None)],
+            limits=LIMITS,
+            results=results_table(results) if results else "",
+            measured=any(not result.source_url for result in results),
+            datasets=[hub_link(name, "datasets/") for name in as_list(data.datasets)],
+            license=_license(data),
+        )
+    )
+
+
+def _license(data: RLTCardData) -> str:
+    if data.license == NON_COMMERCIAL and from_videomae(data.base_model):
+        return "CC BY-NC 4.0, inherited from VideoMAE's published weights: not for commercial use."
+    names = as_list(data.license)
+    return ", ".join(cell(name) if name[:1].isalpha() and " " in name else code(name) for name in names)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""A model card's metadata: what we know, joined with what a person wrote."""
+"""A model card's metadata: what is known of the model, joined with what a person wrote."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,29 +7,70 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
+from huggingface_hub.repocard_data import eval_results_to_model_index
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import HfRltError
-from .model_facts import RLT, ModelFacts
-from .results import TASK, RLTCardData, merged, own_results, read_card
+from ..families import FAMILIES
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from .model_facts import ModelFacts
+from .results import TASK, merged, own_results
 
 VIDEOMAE = "mcg-nju/videomae"
 NON_COMMERCIAL = "cc-by-nc-4.0"
-OUR_TAGS = {
-    RLT: ["rlt", "run-length-tokenization"],
-    "random_masking_videomae": ["random-masking"],
-    "tome_videomae": ["tome", "token-merging"],
-    "sta_videomae": ["sta", "semantic-aware-temporal-accumulation"],
-}
-MANAGED_TAGS = {
-    *(tag for tags in OUR_TAGS.values() for tag in tags),
-    TASK,
-    "videomae",
-    "custom_code",
-    "endpoints-template",
-}
+
+
+class RLTCardData(ModelCardData):
+    """Metadata of a model card in which results of different sources stay apart.
+
+    huggingface_hub joins all results on one data set under the source of the first: ours would pass for the paper's.
+    """
+
+    def _to_dict(self, data_dict: dict[str, Any]) -> None:
+        super()._to_dict(data_dict)
+        for key, value in data_dict.items():
+            data_dict[key] = _without_nulls(value)
+        results = self.eval_results or []
+        if not results:
+            data_dict.pop("model-index", None)
+            return
+        sources = dict.fromkeys((result.source_name, result.source_url) for result in results)
+        groups = [[r for r in results if (r.source_name, r.source_url) == source] for source in sources]
+        name = str(self.model_name)
+        entries = [entry for group in groups for entry in eval_results_to_model_index(name, group)[0]["results"]]
+        data_dict["model-index"] = [{"name": name, "results": entries}]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value if each is not None] if isinstance(value, list) else value
+
+
+class RLTModelCard(ModelCard):
+    """A model card with `RLTCardData`."""
+
+    data: RLTCardData
+    card_data_class = RLTCardData
+
+
+def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
+    """Return a card.
+
+    Args:
+        path: of the file.
+        check: whether a part of the metadata that cannot be understood is an error, or left out.
+
+    Raises:
+        HfRltError: if its metadata cannot be read.
+    """
+    try:
+        return RLTModelCard.load(Path(path), ignore_metadata_errors=not check)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise HfRltError(f"{path}: its metadata cannot be read ({error}): mend or remove the file.") from error
 
 
 @dataclass(frozen=True)
@@ -54,12 +95,12 @@ class CardSettings:
 
 
 def parse_widget(text: str, folder: str | Path) -> dict[str, str]:
-    """Returns `{"src": ..., "example_title": ...}` of `URL`, `URL=TITLE` or `FILE=TITLE`, the file inside the folder.
+    """Return `{"src": ..., "example_title": ...}` of `URL`, `URL=TITLE` or `FILE=TITLE`, the file inside the folder.
 
     A title is what follows the `=` right behind the file's extension, so addresses may hold queries.
 
     Raises:
-        ValueError: if it is no address and no file in the folder.
+        HfRltError: if it is no address and no file in the folder.
     """
     found = re.fullmatch(r"(.+?\.\w{2,4})=(.+)", text)
     source, title = found.groups() if found else (text, "")
@@ -75,34 +116,39 @@ def parse_widget(text: str, folder: str | Path) -> dict[str, str]:
 
 
 def build_metadata(facts: ModelFacts, settings: CardSettings, existing: RLTCardData | None = None) -> RLTCardData:
-    """Returns a card's metadata. What a person wrote stays where the settings and the model do not say otherwise.
+    """Return a card's metadata. What a person wrote stays where the settings and the model do not say otherwise.
 
     Raises:
-        ValueError: if an id is none, evaluations come without a data set, or the licence is not the base model's.
+        HfRltError: if an id is none, evaluations come without a data set, or the licence is not the base model's.
     """
     existing = RLTCardData() if existing is None else existing
-    base, inherited = resolve_base(settings.base_model)
+    base, inherited = _base(settings.base_model)
     base = base or existing.base_model
     results = existing.eval_results or []
+    widgets = {each["src"]: dict(each) for each in settings.widget}
+    kept = [
+        each for each in existing.get("widget") or [] if not isinstance(each, dict) or each.get("src") not in widgets
+    ]
+    repo_name = _hub_id(settings.repo_id, "repo id").split("/")[-1] if settings.repo_id else None
     fields: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": TASK,
-        "license": choose_license(base, settings.license, inherited or existing.license),
+        "license": _license(base, settings.license, inherited or existing.license),
         "base_model": base,
         "base_model_relation": "finetune" if base and facts.training else existing.get("base_model_relation"),
         "datasets": _datasets(settings.dataset, existing.datasets),
-        "tags": _tags(facts, existing.tags),
+        "tags": _tags(facts, existing.tags or []),
         "metrics": existing.metrics or ["accuracy"],
-        "widget": _widget(settings.widget, existing.get("widget")),
-        "model_name": _model_name(settings.repo_id) or existing.model_name or facts.name,
+        "widget": [*kept, *widgets.values()],
+        "model_name": repo_name or existing.model_name or facts.name,
         "eval_results": merged(results, _own(facts, settings, results)),
     }
     others = {key: value for key, value in existing.__dict__.items() if key not in fields}
-    return RLTCardData(**{key: value for key, value in {**fields, **others}.items() if _is_given(value)})
+    return RLTCardData(**{key: value for key, value in {**fields, **others}.items() if value not in (None, [])})
 
 
 def _own(facts: ModelFacts, settings: CardSettings, existing: Sequence[EvalResult]) -> list[EvalResult]:
-    """Returns the results to add: those given, or training's own where the card has none."""
+    """Return the results to add: those given, or training's own where the card has none."""
     if settings.dataset is None:
         if settings.evaluations:
             raise HfRltError("Expected the data set that the results are of, received none: pass --dataset NAME.")
@@ -110,28 +156,22 @@ def _own(facts: ModelFacts, settings: CardSettings, existing: Sequence[EvalResul
     evaluations = list(settings.evaluations)
     if not evaluations and facts.results and all(result.source_url for result in existing):
         evaluations = [facts.results]
-    return [result for each in evaluations for result in own_results(each, settings.dataset, facts.clip[0])]
+    frames = facts.config.clip_shape[0]
+    return [result for each in evaluations for result in own_results(each, settings.dataset, frames)]
 
 
-def resolve_base(base: str | None) -> tuple[Any, str | None]:
-    """Returns the Hub id of a base model and a licence to inherit; of a folder, what its card says. Paths stay private.
-
-    Raises:
-        ValueError: if it is neither a folder nor a Hub id.
-    """
+def _base(base: str | None) -> tuple[Any, str | None]:
+    """Return the Hub id of a base model and a licence to inherit; of a folder, what its card says. Paths stay private."""
     if base is None:
         return None, None
     if Path(base).is_dir():
         card = Path(base) / "README.md"
-        if not card.is_file():
-            return None, None
-        data = read_card(card, check=False).data
+        data = read_card(card, check=False).data if card.is_file() else RLTCardData()
         return data.base_model, data.license
-    return hub_id(base, "base model"), None
+    return _hub_id(base, "base model"), None
 
 
-def hub_id(text: str, what: str) -> str:
-    """Returns an id of the Hub. Raises ValueError for what cannot be one."""
+def _hub_id(text: str, what: str) -> str:
     try:
         validate_repo_id(text)
     except HFValidationError as error:
@@ -141,57 +181,42 @@ def hub_id(text: str, what: str) -> str:
     return text
 
 
-def choose_license(base: Any, asked: str | None, known: str | None) -> str | None:
-    """Returns the licence: VideoMAE's published weights hand on theirs, else the one asked for or known.
-
-    Raises:
-        ValueError: if another licence is asked for weights that come from VideoMAE's.
-    """
+def _license(base: Any, asked: str | None, known: str | None) -> str | None:
+    """Return the licence: VideoMAE's published weights hand on theirs, else the one asked for or known."""
     if from_videomae(base):
         if asked not in (None, NON_COMMERCIAL):
-            names = ", ".join(base_models(base))
+            names = ", ".join(as_list(base))
             raise HfRltError(f"--license {asked}: weights from {names} inherit {NON_COMMERCIAL}: leave --license out.")
         return NON_COMMERCIAL
     return asked or known
 
 
-def base_models(base: Any) -> list[str]:
-    """Returns the ids in a card's `base_model`, which is one or a list."""
-    return [base] if isinstance(base, str) else [str(name) for name in base or []]
+def as_list(value: Any) -> list[str]:
+    """Return the names in a field of a card that holds one or a list."""
+    return [value] if isinstance(value, str) else [str(name) for name in value or []]
 
 
 def from_videomae(base: Any) -> bool:
-    """Returns whether a card's `base_model` is one of VideoMAE's published checkpoints."""
-    return any(name.lower().startswith(VIDEOMAE) for name in base_models(base))
+    """Return whether a card's `base_model` is one of VideoMAE's published checkpoints."""
+    return any(name.lower().startswith(VIDEOMAE) for name in as_list(base))
 
 
-def _datasets(dataset: str | None, existing: Any) -> list[str] | None:
-    if dataset and "/" in dataset:
-        if Path(dataset).exists():
-            raise HfRltError(f"{dataset}: expected the data set's name or its Hub id, user/name, received a path.")
-        hub_id(dataset, "data set")
-    known = [existing] if isinstance(existing, str) else list(existing or [])
-    # Only ids of the Hub lead anywhere; the results carry the names of others.
-    return [*known, *([dataset] if dataset and "/" in dataset and dataset not in known else [])] or None
+def _datasets(dataset: str | None, existing: Any) -> list[str]:
+    known = as_list(existing)
+    if (
+        dataset is None or "/" not in dataset
+    ):  # only ids of the Hub lead anywhere; the results carry the names of others
+        return known
+    if Path(dataset).exists():
+        raise HfRltError(f"{dataset}: expected the data set's name or its Hub id, user/name, received a path.")
+    return list(dict.fromkeys([*known, _hub_id(dataset, "data set")]))
 
 
-def _tags(facts: ModelFacts, existing: Any) -> list[str]:
-    ours = [TASK, "videomae", *OUR_TAGS[facts.kind]]
-    ours += OUR_TAGS[RLT] if facts.kind != RLT and facts.threshold is not None else []
+def _tags(facts: ModelFacts, existing: Sequence[str]) -> list[str]:
+    ours = [TASK, facts.dense_type, *facts.config.card_tags]
+    ours += RLTVideoMAEConfig.card_tags if facts.uses_rlt else []
     ours += ["custom_code"] if facts.carries_code else []
     ours += ["endpoints-template"] if facts.has_handler else []
-    return [*ours, *(tag for tag in existing or [] if tag not in MANAGED_TAGS)]
-
-
-def _widget(asked: Sequence[Mapping[str, Any]], existing: Any) -> list[dict[str, Any]] | None:
-    named = {example["src"] for example in asked}
-    kept = [each for each in existing or [] if not isinstance(each, dict) or each.get("src") not in named]
-    return [*kept, *map(dict, asked)] or None
-
-
-def _model_name(repo_id: str | None) -> str | None:
-    return None if repo_id is None else hub_id(repo_id, "repo id").split("/")[-1]
-
-
-def _is_given(value: Any) -> bool:
-    return value is not None and value != []
+    managed = {tag for family in FAMILIES.values() for tag in family.config.card_tags}
+    managed |= {TASK, facts.dense_type, "custom_code", "endpoints-template"}
+    return list(filter(None, dict.fromkeys([*ours, *(tag for tag in existing if tag not in managed)])))

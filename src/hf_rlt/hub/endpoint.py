@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Puts the handler of Inference Endpoints into a model folder."""
+"""Put the handler of Inference Endpoints into a model folder."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
         overwrite: whether files of these names that hf_rlt did not write may go.
 
     Raises:
-        ValueError: if there is no such model, it does not carry its code, or other files are in the way.
+        HfRltError: if there is no such model, it does not carry its code, or other files are in the way.
     """
     return [write_text_atomic(path, content) for path, content in handler_files(folder, overwrite).items()]
 

@@ -2,20 +2,20 @@
 """Read a model folder's configuration, processor and training results: only JSON, no weights and no pickles."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
+
+from .. import baselines  # noqa: F401  registers their model families
 from ..data.text_files import read_json
 from ..errors import HfRltError
-from ..models.runs import to_2tuple
+from ..families import FAMILIES
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from .repo_config import check_config
-from .results import NUMBERS, TITLES, check_numbers
-
-RLT = "rlt_videomae"
-BASELINES = {"random_masking_videomae": "random masking", "tome_videomae": "ToMe", "sta_videomae": "STA"}
-KINDS = (RLT, *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -24,172 +24,123 @@ class ModelFacts:
 
     Attributes:
         name: of the model; its folder's.
-        config: fields of config.json; those that the file leaves out are left out.
+        config: configuration of any family, see `hf_rlt.families`.
         processor: fields of video_preprocessor_config.json.
         results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json; empty without one.
-        training: what trainer_state.json and all_results.json say of a fine-tuning; empty without one.
+        training: label -> text of what trainer_state.json and all_results.json say of a fine-tuning; empty without one.
         carries_code: whether the folder opens with `trust_remote_code=True`.
         has_handler: whether it holds a handler for Inference Endpoints.
     """
 
     name: str
-    config: Mapping[str, Any]
+    config: Any
     processor: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, float] = field(default_factory=dict)
+    training: Mapping[str, str] = field(default_factory=dict)
     carries_code: bool = False
     has_handler: bool = False
 
     @property
-    def kind(self) -> str:
-        """The model type."""
-        return str(self.config["model_type"])
+    def uses_rlt(self) -> bool:
+        """Whether the model computes only what RLT leaves, by itself or before another method."""
+        return self.config.threshold is not None or self.config.method == RLTVideoMAEConfig.method
 
     @property
-    def threshold(self) -> float | None:
-        """RLT's threshold; None computes every token."""
-        return self.config.get("threshold", 0.1 if self.kind == RLT else None)
+    def dense_type(self) -> str | None:
+        """The model type of transformers that opens the same weights as a dense model, if there is one."""
+        parents: Any = type(self.config).__mro__
+        return next((each.model_type for each in parents if each.__module__.startswith("transformers.models.")), None)
 
     @property
-    def labels(self) -> list[str]:
-        """The classes' names, in order."""
-        names = self.config.get("id2label") or {}
-        return [str(names[key]) for key in sorted(names, key=int)]
-
-    @property
-    def clip(self) -> tuple[int, int, int]:
-        """Frames, height and width of a clip."""
-        side = self.config.get("image_size", 224)
-        height, width = to_2tuple(side)
-        return self.config.get("num_frames", 16), height, width
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """Tubelets of a clip in time, height and width."""
-        frames, height, width = self.clip
-        patch = self.config.get("patch_size", 16)
-        rows, columns = to_2tuple(patch)
-        return frames // self.config.get("tubelet_size", 2), height // rows, width // columns
+    def dense_class(self) -> str | None:
+        """The name of the class for that."""
+        return MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES.get(self.dense_type)
 
 
 def read_facts(folder: str | Path) -> ModelFacts:
     """Return the facts in a model folder.
 
     Raises:
-        ValueError: if there is no such folder, or it holds no RLT-VideoMAE classifier or baseline.
+        HfRltError: if there is no such folder, or it holds no classifier that hf_rlt saved.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise HfRltError(f"{folder}: expected a model folder, found no such folder.")
-    config = _read(folder / "config.json")
-    kind = config.get("model_type")
-    if kind not in KINDS:
+    raw = _read(folder / "config.json")
+    found = str(raw.get("model_type") or "no config.json")
+    if found not in FAMILIES:
         raise HfRltError(
-            f"{folder}: expected a model saved by hf_rlt ({', '.join(KINDS)}), found {str(kind or 'no config.json')[:60]}: "
+            f"{folder}: expected a model saved by hf_rlt ({', '.join(FAMILIES)}), found {found[:60]}: "
             "convert it with hf-rlt convert, or fine-tune it."
         )
-    check_config(folder, config)
-    processor = _read(folder / "video_preprocessor_config.json")
-    _check_types(f"{folder}/config.json", config, CONFIG_TYPES)
-    _check_types(f"{folder}/video_preprocessor_config.json", processor, PROCESSOR_TYPES)
-    architectures = config.get("architectures") or []
+    check_config(folder, raw)
+    try:
+        config = FAMILIES[found].config.from_dict(raw)
+    except StrictDataclassError as error:
+        raise HfRltError(f"{folder}/config.json: {error}") from error
+    architectures = list(map(str, config.architectures or []))
     if architectures and not any(name.endswith("ForVideoClassification") for name in architectures):
         raise HfRltError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
     results = _read(folder / "all_results.json")
-    maps = config.get("auto_map") or {}
-    modules = {str(value).split(".")[0] for value in maps.values()}
-    code = "AutoModelForVideoClassification" in maps and all((folder / f"{name}.py").is_file() for name in modules)
     return ModelFacts(
         name=folder.resolve().name,
         config=config,
-        processor=processor,
+        processor=_read_processor(folder / "video_preprocessor_config.json"),
         results=results if "eval_accuracy" in results else {},
         training=_training(_read(folder / "trainer_state.json"), results),
-        carries_code=code,
+        carries_code=_carries_code(folder, raw.get("auto_map") or {}),
         has_handler=(folder / "handler.py").is_file(),
     )
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_list_of(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(type(each) is kind for each in value)
-
-
-# Fields that a card takes from a folder's files, beyond those that `check_config` checks: expected type, and its check.
-CONFIG_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "architectures": ("a list of names", _is_list_of(str)),
-    "auto_map": ("an object from class to file", lambda value: isinstance(value, dict)),
-    "inflection": ("a number", _is_number),
-    "r": ("a whole number or a list of these", lambda value: _is_count(value) or _is_list_of(int)(value)),
-    "token_keep_ratio": ("a number", _is_number),
-    **{
-        name: ("true or false", lambda value: isinstance(value, bool))
-        for name in ("length_embedding", "proportional_attention")
-    },
-}
-PROCESSOR_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "fps": ("a number", _is_number),
-    "frame_stride": ("a whole number", _is_count),
-    "sampling": ('"clip" or "uniform"', lambda value: value in ("clip", "uniform")),
-}
-
-
-def _check_types(path: str, found: Mapping[str, Any], types: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> None:
-    for name, (what, fits) in types.items():
-        value = found.get(name)
-        if value is not None and not fits(value):
-            raise HfRltError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
-
-
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = read_json(path)
+    content = read_json(path) if path.is_file() else {}
     if not isinstance(content, dict):
         raise HfRltError(f"{path}: expected a JSON object, found a {type(content).__name__}.")
     return content
 
 
-def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """Return the results in an `evaluation.json`, as `hf-rlt evaluate --output-dir` writes it.
+def _read_processor(path: Path) -> dict[str, Any]:
+    processor = _read(path)
+    fits = {
+        "fps": ("a number", _is_number),
+        "frame_stride": ("a whole number", lambda value: type(value) is int),
+        "sampling": ('"clip" or "uniform"', lambda value: value in ("clip", "uniform")),
+    }
+    for name, (what, check) in fits.items():
+        value = processor.get(name)
+        if value is not None and not check(value):
+            raise HfRltError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
+    return processor
 
-    Raises:
-        ValueError: if there is no such file, or it holds something else.
-    """
-    if not Path(path).is_file():
-        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output-dir, found no such file.")
-    result = _read(Path(path))
-    if not _is_number(result.get("accuracy")):
-        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")
-    check_numbers(path, {name: result.get(name) for name in (*TITLES, *NUMBERS)})
-    return result
+
+def _carries_code(folder: Path, maps: Any) -> bool:
+    if not isinstance(maps, dict):
+        raise HfRltError(
+            f"{folder}/config.json: expected auto_map to be an object from class to file, found {repr(maps)[:60]}: "
+            "correct it."
+        )
+    modules = {str(value).split(".")[0] for value in maps.values()}
+    return "AutoModelForVideoClassification" in maps and all((folder / f"{name}.py").is_file() for name in modules)
 
 
-def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, float]:
+def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
     """Return steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
     history = state.get("log_history")
     logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
-    found: dict[str, Any] = {
-        "steps": state.get("global_step"),
-        "epochs": state.get("epoch"),
-        "batch": state.get("train_batch_size"),
-        "learning_rate": max(_numbers(logs, "learning_rate"), default=None),
-        "loss": results.get("train_loss"),
-        "tokens": _mean(_numbers(logs, "tokens_computed")),
+    rates, tokens = (
+        [log[name] for log in logs if _is_number(log.get(name))] for name in ("learning_rate", "tokens_computed")
+    )
+    found: dict[str, tuple[Any, str]] = {
+        "Steps": (state.get("global_step"), "{:,.0f}"),
+        "Epochs": (state.get("epoch"), "{:.4g}"),
+        "Clips per step and device": (state.get("train_batch_size"), "{:,.0f}"),
+        "Highest learning rate logged": (max(rates, default=None), "{:.3g}"),
+        "Mean training loss": (results.get("train_loss"), "{:.4g}"),
+        "Tokens computed in training": (sum(tokens) / len(tokens) if tokens else None, "{:.1%}"),
     }
-    return {name: value for name, value in found.items() if _is_number(value)}
+    return {label: form.format(value) for label, (value, form) in found.items() if _is_number(value)}
 
 
-def _numbers(logs: list[dict[str, Any]], name: str) -> list[float]:
-    return [log[name] for log in logs if _is_number(log.get(name))]
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

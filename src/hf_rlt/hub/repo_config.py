@@ -11,7 +11,8 @@ from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedConfig
 
 from ..errors import HfRltError
-from ..models.configuration_rlt_videomae import check_sizes
+from ..families import FAMILIES
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig, check_sizes
 
 CONNECT_SECONDS = 2.5
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -32,7 +33,7 @@ def check_found(name: str) -> None:
     Asks the Hub only once. Without a network, transformers would retry six times, for 23 seconds, and not say what for.
 
     Raises:
-        ValueError: if the name is neither a folder nor a possible Hub id.
+        HfRltError: if the name is neither a folder nor a possible Hub id.
         OSError: if there is no such model.
     """
     if Path(name).is_dir():
@@ -72,7 +73,7 @@ def read_config(name: str) -> dict[str, Any]:
     """Return the content of a model's config.json.
 
     Raises:
-        ValueError: if no model can be built from one of its fields, or the name cannot be a Hub id.
+        HfRltError: if no model can be built from one of its fields, or the name cannot be a Hub id.
         OSError: if there is no such model.
     """
     check_found(name)
@@ -87,13 +88,16 @@ def read_config(name: str) -> dict[str, Any]:
 
 
 def check_config(name: object, raw: Mapping[str, Any]) -> None:
-    """Raise ValueError unless sizes, threshold, labels and dtype in a config.json make sense.
+    """Raise HfRltError unless sizes, threshold, labels and dtype in a config.json make sense.
 
     Args:
         name: of the model, for the message.
         raw: what the file holds; fields that it leaves out are not missed.
     """
-    check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
+    kind = str(raw.get("model_type"))
+    known = [family.config for family in FAMILIES.values() if kind in (family.config.model_type, family.stock)]
+    if not known or issubclass(known[0], RLTVideoMAEConfig):  # other families have fields of their own
+        check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
     threshold, dtype = raw.get("threshold"), raw.get("dtype", raw.get("torch_dtype"))
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))) or threshold != threshold:
         raise HfRltError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")

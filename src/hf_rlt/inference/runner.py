@@ -119,7 +119,7 @@ class Runner:
         return tensors
 
     def _probabilities(self, pooled: Tensor, views: int) -> Tensor:
-        logits = self.network.score(pooled, views if views > 1 else None).float()
+        logits = self.network.classify_pooled(pooled, views if views > 1 else None).float()
         problem = self.network.config.problem_type
         if problem == "multi_label_classification":
             return logits.sigmoid()

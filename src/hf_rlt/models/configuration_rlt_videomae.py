@@ -26,6 +26,8 @@ MOST = {
     "num_attention_heads": 1 << 10,
     "num_labels": 1 << 17,
 }
+VIDEOMAE_LINK = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
+RLT_LINK = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
 MOST_POSITIONS = 1 << 26  # numbers in a position table; reached by ViT-B at 890 frames of 224 pixels
 
 
@@ -101,6 +103,21 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     drop_path_rate: float | int = 0.0
     position_grid: list[int] | tuple[int, ...] | None = None
 
+    method: ClassVar[str] = "RLT"
+    card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
+
+    @property
+    def card_sentence(self) -> str:
+        """What a model card says about the model's method, in Markdown."""
+        if self.threshold is None:
+            return f"{VIDEOMAE_LINK} as an RLT model with threshold none: every token is computed."
+        height, width = to_2tuple(self.patch_size)
+        return (
+            f"{VIDEOMAE_LINK} with Run-Length Tokenization (RLT, {RLT_LINK}). A tubelet, {height} x {width} pixels of "
+            f"{self.tubelet_size} frames, is not computed if it hardly differs from the one "
+            f"before it at the same place (threshold {self.threshold:g}): what stands still costs nothing."
+        )
+
     @property
     def rule(self) -> RunRule:
         """The rule by which the model finds runs when it is called without `run_lengths`."""
@@ -119,6 +136,14 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     def token_counts(self, computed: int) -> list[int]:
         """Return the tokens of a clip before the first block and after each block, if `computed` tokens are computed."""
         return [computed] * (self.num_hidden_layers + 1)
+
+    def block_tokens(self, computed: int) -> list[tuple[int, int]]:
+        """Return the tokens in attention and in the MLP of each block."""
+        return [(count, count) for count in self.token_counts(computed)[:-1]]
+
+    def choice_flops(self, computed: int) -> int:
+        """Return the operations by which the blocks choose, for one clip, which tokens to merge or discard: none."""
+        return 0
 
     def __init_subclass__(cls, *args, **kwargs) -> None:
         super().__init_subclass__(*args, **kwargs)

@@ -249,9 +249,9 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         if views is not None:
             pixel_values = pixel_values.flatten(0, 1)
             run_lengths = None if run_lengths is None else run_lengths.flatten(0, 1)
-        kwargs.setdefault("fill_back", False)
+        kwargs.setdefault("return_last_hidden_state", False)
         outputs = self.videomae(pixel_values, run_lengths=run_lengths, **kwargs)
-        logits = self.score(outputs.pooler_output, views)
+        logits = self.classify_pooled(outputs.pooler_output, views)
         used, states, attentions = outputs.run_lengths, outputs.hidden_states, outputs.attentions
         if views is not None:
             used = used.unflatten(0, (-1, views))
@@ -262,7 +262,7 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
             loss=loss, logits=logits, hidden_states=states, attentions=attentions, run_lengths=used
         )
 
-    def score(self, pooled: Tensor, views: int | None = None) -> Tensor:
+    def classify_pooled(self, pooled: Tensor, views: int | None = None) -> Tensor:
         """Return logits `(B, K)` from `videomae`'s pool: `(B, D)`, or `(B * views, D)` for several views per clip."""
         logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
         return logits if views is None else self._mean_of_views(logits.unflatten(0, (-1, views)))

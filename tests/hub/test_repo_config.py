@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from huggingface_hub import constants
-from transformers.utils import logging
 
 from hf_rlt.cli.options import make_processor
 from hf_rlt.conversion import convert
@@ -117,25 +116,15 @@ def test_what_the_hub_answers_is_said(hub, status, headers, says):
 
 def test_a_hub_that_never_answers_is_not_waited_for_long(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
-    hub.seconds = 3.0
+    hub.seconds = 1.5
     assert "no answer" in refused()
     assert hub.asked == 1
 
 
-def test_a_slow_network_still_works(hub):
-    hub.seconds = 0.5
+def test_a_slow_network_works_and_what_is_in_the_cache_needs_none(hub, network):
+    hub.seconds = 0.2
     hub.headers_sent = {"ETag": '"a"', "X-Repo-Commit": "0" * 40, "Content-Length": str(len(BODY))}
     assert read_config(NAME) == json.loads(BODY)
-    assert read_config(NAME) == json.loads(BODY)  # from the cache
-
-
-def test_what_is_in_the_cache_needs_no_network(network, tmp_path):
-    logging.set_verbosity_error()
-    repository = tmp_path / "cache" / "models--no-such--model"
-    (repository / "snapshots" / "abc").mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("abc")
-    (repository / "snapshots" / "abc" / "config.json").write_bytes(BODY)
     network("http://127.0.0.1:9")
     assert read_config(NAME) == json.loads(BODY)
 
