@@ -16,7 +16,7 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.data import from_folder
 from hf_rlt.data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, quadratic_cost, waited_share
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 from .common.options import OUTPUT, FrameStride, Output
 from .common.record import Row, column, percent, report, save, table

@@ -95,12 +95,12 @@ def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = T
     for batch in batches(decoder.decoded(tasks), options):
         for task in batch.tasks:
             if isinstance(task.result, Failure):
-                raise HfRltError(f"{task.thing.video}: {task.result.reason}")
+                raise HfRltError(f"{task.item.video}: {task.result.reason}")
         if batch.tasks:
-            slots = [decoder.slots[task.thing.slot] for task in batch.tasks]
+            slots = [decoder.slots[task.item.slot] for task in batch.tasks]
             yield [(pixels.clone(), runs.clone()) for pixels, runs in slots] if keep else []
         for task in batch.tasks:
-            decoder.release(task.thing)
+            decoder.release(task.item)
 
 
 def _compute(ready: list[Batch], runner: Runner) -> None:

@@ -20,7 +20,7 @@ from hf_rlt.models.runs import grid_size
 from hf_rlt.models.sampling import fps_indices
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir
 from .common.paper import PAPER, TOKENS

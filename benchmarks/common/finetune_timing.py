@@ -17,7 +17,7 @@ import torch
 from hf_rlt.data import TrainDataset, VideoList
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import interleaved_seconds
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 from hf_rlt.training import finetune
 
 from .finetune_job import Job, start

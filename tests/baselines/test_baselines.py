@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForVideoClassification, VideoMAEConfig, VideoMAEForVideoClassification
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
-from helpers.reference_baselines import embedded, head, sta, tome
+from helpers.family_tests import FamilyTests
+from helpers.reference_baselines import embedded, sta, tome
 from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.baselines import (
@@ -52,6 +53,27 @@ def stock(tmp_path_factory):
 def noise():
     """Clips without two equal tubelets, so that no order depends on rounding."""
     return torch.randn(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+
+
+class TestRandomMasking(FamilyTests):
+    family = "random_masking_videomae"
+    settings = {**TINY, "threshold": 0.1, "token_keep_ratio": 1.0}  # noqa: RUF012
+
+
+class TestToMe(FamilyTests):
+    family = "tome_videomae"
+    settings = {**TINY, "r": 7}  # noqa: RUF012
+    clips = torch.randn(4, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))  # no ties
+
+
+class TestToMeAfterRLT(TestToMe):
+    settings = {**TINY, "r": 9, "proportional_attention": True, "threshold": 0.1}  # noqa: RUF012
+    runs = find_runs(moving_clips(), 0.1, 2, 8)  # clips of unequal length
+
+
+class TestSTA(TestToMe):
+    family = "sta_videomae"
+    settings = {**TINY, "r": 3}  # noqa: RUF012
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
@@ -139,24 +161,6 @@ def test_random_masking_is_rlt_on_the_kept_tokens(stock, clips, threshold):
     assert not torch.equal(ours(clips).logits, output.logits)
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
-@pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
-def test_batched_equals_one_by_one_with_gradients(stock, kind, settings, backend):
-    _, folder = stock
-    model = kind.from_pretrained(folder, attn_implementation=backend, **settings)
-    pixels = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    runs = find_runs(moving_clips(3), settings.get("threshold"), 2, 8)
-    logits = model(pixels, run_lengths=runs).logits
-    logits.square().sum().backward()
-    together = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-    model.zero_grad()
-    alone = [model(pixels[i, None], run_lengths=runs[i, None]).logits for i in range(3)]
-    torch.testing.assert_close(logits, torch.cat(alone), rtol=1e-4, atol=1e-5)
-    sum(each.square().sum() for each in alone).backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(together[name], parameter.grad, rtol=1e-3, atol=1e-3, msg=name)
-
-
 def test_key_bias_through_wider_heads_is_the_additive_bias():
     generator = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 9, 16, generator=generator).unbind()
@@ -201,20 +205,6 @@ def test_flash_attention_gets_lengths_of_every_block_and_the_bias(stock, monkeyp
     lengths = [16, 28, 40]
     expected = [[0, *torch.tensor([n - 5 * block for n in lengths]).cumsum(0).tolist()] for block in range(3)]
     assert seen == expected
-
-
-@pytest.mark.parametrize(("kind", "settings"), SOMETHING, ids=lambda value: getattr(value, "__name__", str(value)))
-def test_saved_and_opened_by_the_auto_classes(stock, clips, tmp_path, kind, settings):
-    _, folder = stock
-    model = kind.from_pretrained(folder, **settings)
-    model.save_pretrained(tmp_path)
-    again = AutoModelForVideoClassification.from_pretrained(tmp_path)
-    assert type(again) is kind
-    assert type(AutoConfig.from_pretrained(tmp_path)) is kind.config_class
-    torch.manual_seed(0)
-    wanted = model(clips).logits
-    torch.manual_seed(0)
-    assert torch.equal(again(clips).logits, wanted)
 
 
 def test_old_checkpoints_keep_their_biases(stock, tmp_path):
@@ -294,26 +284,10 @@ def test_what_cannot_be_done_is_said(stock, clips):
     merged = MERGED.from_pretrained(folder, r=3, threshold=0.1)
     with pytest.raises(ValueError, match="pass clips one by one"):
         merged(clips, output_hidden_states=True)
-    states = merged(clips[:1], output_hidden_states=True).hidden_states
-    assert [state.shape[1] for state in states] == merged.config.token_counts(16)
-
-
-def test_eager_attentions_have_the_tokens_of_their_block(stock, noise):
-    _, folder = stock
-    merged = MERGED.from_pretrained(folder, r=6, attn_implementation="eager")
-    attentions = merged(noise, output_attentions=True).attentions
-    assert [tuple(each.shape) for each in attentions] == [(2, 4, n, n) for n in (64, 58, 52)]
-
-
-def test_the_head_of_the_reference_is_videomaes(stock, noise):
-    """The references would be of no use if what they share with VideoMAE were not VideoMAE."""
-    model, _ = stock
-    with torch.no_grad():
-        tokens = embedded(model, noise[0])
-        torch.testing.assert_close(tome(model, tokens, [0, 0, 0], False)[0], model(noise[:1]).logits[0])
-        torch.testing.assert_close(sta(model, tokens, 4, 0)[0], model(noise[:1]).logits[0])
-        pooled = model.videomae(noise[:1]).last_hidden_state.mean(1)
-        assert torch.equal(head(model, pooled), model(noise[:1]).logits)
+    merged.set_attn_implementation("eager")
+    output = merged(clips[:1], output_hidden_states=True, output_attentions=True)
+    assert [state.shape[1] for state in output.hidden_states] == merged.config.token_counts(16)
+    assert [tuple(each.shape) for each in output.attentions] == [(1, 4, n, n) for n in (16, 13, 10)]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -332,15 +306,7 @@ def test_half_precision_is_near(stock, noise, kind, settings, dtype):
     assert (found.float() - wanted).abs().mean() < 0.35 * wanted.abs().mean()
 
 
-@pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
-def test_views_are_averaged(stock, kind, settings):
-    _, folder = stock
-    model = kind.from_pretrained(folder, **settings)
-    views = torch.randn(2, 3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(4))
-    wanted = model(views.flatten(0, 1)).logits.softmax(1).view(2, 3, -1).mean(1)
-    torch.testing.assert_close(model(views).logits.exp(), wanted, rtol=1e-4, atol=1e-5)
-
-
+@pytest.mark.slow
 @needs_compiler
 def test_flex_attention_gets_a_mask_for_every_block(stock):
     _, folder = stock
@@ -375,6 +341,7 @@ def test_nothing_waits_for_the_device_within_the_blocks(stock, clips, kind, sett
     assert seen == {"tolist": 1, "item": 0, "tensor": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "settings"), SOMETHING[1:], ids=["ToMe", "RLT+ToMe", "STA"])
 def test_compiled_is_the_same(stock, clips, kind, settings):
     _, folder = stock

@@ -14,7 +14,7 @@ from helpers.tiny import FRAMES, SIDE, TINY, moving_clips
 from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
 from hf_rlt.data import EvalDataset, from_folder
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 
 
 def test_tome_leaves_just_what_is_wanted():

@@ -149,9 +149,7 @@ def test_a_threshold_is_a_number(tmp_path, command):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sys.modules["hf_rlt.cli.draw"], "draw_clip", lambda *arguments, **settings: pytest.fail("was opened")
-        )
+        patch.setattr("hf_rlt.drawing.draw_clip", lambda *arguments, **settings: pytest.fail("was opened"))
         done = CliRunner().invoke(app, ["draw", str(tmp_path / "pipe.mp4"), "-o", str(tmp_path / "a.png")])
     assert done.exit_code == 2
     assert "pipe.mp4: expected a video file, found something else" in done.stderr

@@ -12,7 +12,7 @@ def pair(patch_size) -> tuple[int, int]:
 
 
 def differences(pixel_values: Tensor, tubelet_size: int, patch_size) -> np.ndarray:
-    """Returns `(B, T, H', W')` float64 differences of each tubelet to the one before; infinite for the first."""
+    """Return `(B, T, H', W')` float64 differences of each tubelet to the one before; infinite for the first."""
     pixels = pixel_values.double().numpy()
     height_p, width_p = pair(patch_size)
     batch, frames, _, height, width = pixels.shape
@@ -34,7 +34,7 @@ def run_starts(pixel_values: Tensor, threshold: float, tubelet_size: int, patch_
 
 
 def run_lengths(starts: np.ndarray) -> np.ndarray:
-    """Returns `(B, N)`: for each start, how many tubelets one walks until the next start or the end."""
+    """Return `(B, N)`: for each start, how many tubelets one walks until the next start or the end."""
     batch, tubelets, rows, columns = starts.shape
     lengths = np.zeros(starts.shape, dtype=np.int64)
     for b, i, u, v in np.ndindex(batch, tubelets, rows, columns):
@@ -48,7 +48,7 @@ def run_lengths(starts: np.ndarray) -> np.ndarray:
 
 
 def fill(tokens: Tensor, lengths: Tensor, tubelets: int) -> Tensor:
-    """Returns `tokens` with every run's value copied to all the positions the run stands for; zero elsewhere."""
+    """Return `tokens` with every run's value copied to all the positions the run stands for; zero elsewhere."""
     batch, positions = lengths.shape
     places = positions // tubelets
     result = torch.zeros_like(tokens)
@@ -64,7 +64,7 @@ def fill(tokens: Tensor, lengths: Tensor, tubelets: int) -> Tensor:
 
 
 def authors_differences(pixel_values: Tensor, tubelet_size: int, patch_size: int) -> Tensor:
-    """Returns `(B, T - 1, H', W')` float32 as the authors' public code computes it, in `(B, C, T, H, W)` order."""
+    """Return `(B, T - 1, H', W')` float32 as the authors' public code computes it, in `(B, C, T, H, W)` order."""
     x = pixel_values.transpose(1, 2)
     s, p = tubelet_size, patch_size
     difference = (x[:, :, 2 * s - 1 :: s] - x[:, :, :-s:s]).abs()
@@ -73,7 +73,7 @@ def authors_differences(pixel_values: Tensor, tubelet_size: int, patch_size: int
 
 
 def mean_per_clip(grid: Tensor, lengths: Tensor) -> Tensor:
-    """Returns `(B, D)`: the mean over the positions whose length is not zero."""
+    """Return `(B, D)`: the mean over the positions whose length is not zero."""
     return torch.stack(
         [
             torch.stack([t for t, k in zip(g, r, strict=True) if k > 0]).mean(0)
@@ -83,7 +83,7 @@ def mean_per_clip(grid: Tensor, lengths: Tensor) -> Tensor:
 
 
 def resized_positions(table: Tensor, trained: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
-    """Returns `(N, D)` float64: for each place of `grid` the blend of the eight places of `trained` around it.
+    """Return `(N, D)` float64: for each place of `grid` the blend of the eight places of `trained` around it.
 
     Place i of n lies at `(i + 0.5) / n` of the clip; outside the first and the last centre the edge's value holds.
     """

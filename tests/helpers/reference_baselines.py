@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def keys_and_attention(block, x: Tensor, sizes: list[float] | None) -> tuple[Tensor, Tensor]:
-    """Returns `(n, D)` x plus attention, and the `(n, d)` keys averaged over heads, of length 1.
+    """Return `(n, D)` x plus attention, and the `(n, d)` keys averaged over heads, of length 1.
 
     `sizes`: if given, key j counts sizes[j] times.
     """
@@ -34,7 +34,7 @@ def mlp(block, x: Tensor) -> Tensor:
 
 
 def embedded(model, clip: Tensor) -> Tensor:
-    """Returns the `(N, D)` tokens of a `(F, C, H, W)` clip, with stock VideoMAE's own embeddings."""
+    """Return the `(N, D)` tokens of a `(F, C, H, W)` clip, with stock VideoMAE's own embeddings."""
     return model.videomae.embeddings(clip[None], None)[0]
 
 
@@ -45,7 +45,7 @@ def head(model, pooled: Tensor) -> Tensor:
 def tome(
     model, tokens: Tensor, schedule: list[int], proportional: bool, spans: list[float] | None = None
 ) -> tuple[Tensor, list[list[int]], Tensor]:
-    """Returns logits `(K,)`, the groups of original tokens that were merged, and the tokens left.
+    """Return logits `(K,)`, the groups of original tokens that were merged, and the tokens left.
 
     Between attention and MLP of each block: tokens are split alternately, each of A finds its most similar of B, the r
     best pairs are merged into B by their weighted mean; what is left is [unmerged A from the most similar on, B].
@@ -79,7 +79,7 @@ def tome(
 
 
 def sta(model, tokens: Tensor, slots: int, r: int) -> tuple[Tensor, list[int], Tensor]:
-    """Returns logits `(K,)`, the original indices of the tokens left, and the tokens left.
+    """Return logits `(K,)`, the original indices of the tokens left, and the tokens left.
 
     After blocks 0, depth / 3 and 2 depth / 3, with `slots`, slots / 2 and slots / 4 time slots, visited forward, backward,
     forward, r tokens of each slot leave.
@@ -97,7 +97,7 @@ def sta(model, tokens: Tensor, slots: int, r: int) -> tuple[Tensor, list[int], T
 
 
 def sta_stage(x: Tensor, metric: Tensor, slots: int, r: int, backward: bool) -> list[int]:
-    """Returns the indices of the tokens that stay."""
+    """Return the indices of the tokens that stay."""
     size = len(x) // slots
     order = list(range(slots))[::-1] if backward else list(range(slots))
     result: dict[int, list[int]] = {}
@@ -132,7 +132,7 @@ def sta_stage(x: Tensor, metric: Tensor, slots: int, r: int, backward: bool) -> 
 
 
 def proportional_rlt(model, tokens: Tensor, spans: list[float]) -> Tensor:
-    """Returns logits `(K,)` of computed tokens, of which token j counts spans[j] times as a key and once in the mean."""
+    """Return logits `(K,)` of computed tokens, of which token j counts spans[j] times as a key and once in the mean."""
     x = tokens
     for block in model.videomae.encoder.layer:
         x, _ = keys_and_attention(block, x, spans)

@@ -36,7 +36,7 @@ TINY = {
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Makes every parameter of `model` random and non-zero, biases and norms too; returns it in evaluation mode."""
+    """Make every parameter of `model` random and non-zero, biases and norms too; return it in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -47,7 +47,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def moving_clips(batch: int = 4, seed: int = 0) -> Tensor:
-    """Returns `(batch, 8, 3, 32, 32)` clips: still noise; clip b changes in b rows of patches at each tubelet."""
+    """Return `(batch, 8, 3, 32, 32)` clips: still noise; clip b changes in b rows of patches at each tubelet."""
     generator = torch.Generator().manual_seed(seed)
     clips = torch.randn(batch, 1, 3, SIDE, SIDE, generator=generator).repeat(1, FRAMES, 1, 1, 1)
     for b in range(batch):

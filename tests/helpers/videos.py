@@ -13,7 +13,7 @@ H264 = {"crf": "10", "preset": "ultrafast", "x264-params": "keyint=12:bframes=3:
 
 
 def write_video(path: Path, frames: np.ndarray, rate: int = 10, pts: list[int] | None = None) -> Path:
-    """Writes `(F, H, W, 3)` uint8 frames as an mp4, `pts` (1/100 s) for a variable rate. Returns the path."""
+    """Write `(F, H, W, 3)` uint8 frames as an mp4, `pts` (1/100 s) for a variable rate. Returns the path."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
@@ -32,13 +32,13 @@ def write_video(path: Path, frames: np.ndarray, rate: int = 10, pts: list[int] |
 
 
 def ramp(frames: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """Returns `(frames, height, width, 3)` uint8 grey frames; frame i has the value `5 * i + 10`."""
+    """Return `(frames, height, width, 3)` uint8 grey frames; frame i has the value `5 * i + 10`."""
     values = (5 * np.arange(frames) + 10).astype(np.uint8)
     return np.broadcast_to(values[:, None, None, None], (frames, height, width, 3)).copy()
 
 
 def noise(frames: int, seed: int = 0) -> np.ndarray:
-    """Returns frames of which the left half stands still, and the right half is new in every third one."""
+    """Return frames of which the left half stands still, and the right half is new in every third one."""
     rng = np.random.default_rng(seed)
     pixels = np.repeat(rng.integers(0, 256, (-(-frames // 3), 6, 8, 3), np.uint8), 3, axis=0)[:frames]
     pixels[:, :, :4] = pixels[:1, :, :4]
@@ -83,7 +83,7 @@ def number(image):
 
 
 def write(path, n=60, times=None, codec="libx264", options=H264, size=(64, 48), **kwargs):
-    """Writes a clip whose frame i shows `picture(i)`, at `times[i]` milliseconds."""
+    """Write a clip whose frame i shows `picture(i)`, at `times[i]` milliseconds."""
     with av.open(str(path), "w", **kwargs) as container:
         stream = container.add_stream(codec, rate=25, options=dict(options))
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -97,7 +97,7 @@ def write(path, n=60, times=None, codec="libx264", options=H264, size=(64, 48), 
 
 
 def remux(source, target, change):
-    """Copies the packets that `change(packet number, packet)` returns."""
+    """Copy the packets that `change(packet number, packet)` returns."""
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for i, packet in enumerate(p for p in old.demux(video=0) if p.size):

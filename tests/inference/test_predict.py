@@ -283,7 +283,7 @@ class TestCost:
             assert len(taken) <= number + decoder.window
             assert len(decoder.free) >= decoder.slots.number - decoder.window - 1
             if not isinstance(task.result, Failure):  # one that failed has none any more
-                decoder.release(task.thing)
+                decoder.release(task.item)
         assert (number, len(decoder.free)) == (24, decoder.slots.number)
         assert decoder.slots.number == 2 * 3 + 3 + 1
 

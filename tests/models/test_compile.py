@@ -11,10 +11,11 @@ from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.models.runs import drop_random
 
 BATCHES = 50
+pytestmark = pytest.mark.slow
 
 
 def batches():
-    """Returns 50 batches whose clips keep other numbers of tokens each time."""
+    """Yield 50 batches whose clips keep other numbers of tokens each time."""
     generator = torch.Generator().manual_seed(0)
     for seed in range(BATCHES):
         clips = moving_clips(4, seed=seed)

@@ -51,16 +51,19 @@ def stock(video, **changes) -> torch.Tensor:
     return Stock()(video, return_tensors="pt", **changes)["pixel_values_videos"]
 
 
-def pictures(mode: str = "RGB", frames: np.ndarray = FRAMES) -> list[Image.Image]:
-    return [Image.fromarray(frame).convert(mode) for frame in frames]
+def pictures(mode: str = "RGB") -> list[Image.Image]:
+    return [Image.fromarray(frame).convert(mode) for frame in FRAMES]
+
+
+def back(mode: str) -> np.ndarray:
+    """Return the frames that pictures of a mode hold, as PIL converts them to RGB."""
+    return np.stack([np.array(picture.convert("RGB")) for picture in pictures(mode)])
 
 
 def changed(dtype) -> np.ndarray:
     return FRAMES.astype(dtype)
 
 
-GREY = np.stack([np.array(picture.convert("RGB")) for picture in pictures("L")])
-CYAN = np.stack([np.array(picture.convert("RGB")) for picture in pictures("CMYK")])
 # Each with frames that transformers takes.
 RIGHT = {
     "negative strides": (FRAMES[::-1, :, ::-1], FRAMES[::-1, :, ::-1].copy()),
@@ -71,13 +74,14 @@ RIGHT = {
     "tensors that require grad": (torch.from_numpy(changed("f4")).requires_grad_(), changed("f4")),
     "a list of such frames": (list(torch.from_numpy(changed("f4")).requires_grad_()), changed("f4")),
     "frames of half precision": (list(torch.from_numpy(FRAMES).bfloat16()), torch.from_numpy(FRAMES).bfloat16()),
-    "grey pictures": (pictures("L"), GREY),
-    "pictures with a palette": (pictures("P"), np.stack([np.array(picture.convert("RGB")) for picture in pictures("P")])),
-    "pictures of one bit": (pictures("1"), np.stack([np.array(picture.convert("RGB")) for picture in pictures("1")])),
+    "grey pictures": (pictures("L"), back("L")),
+    "pictures with a palette": (pictures("P"), back("P")),
+    "pictures of one bit": (pictures("1"), back("1")),
+    "pictures as in JPEG": (pictures("YCbCr"), back("YCbCr")),
     "pictures with transparency": (pictures("RGBA"), FRAMES),
-    "grey pictures with transparency": (pictures("LA"), GREY),
-    "pictures for print": (pictures("CMYK"), CYAN),
-    "pictures of several modes": (pictures()[:4] + pictures("L")[4:], np.concatenate([FRAMES[:4], GREY[4:]])),
+    "grey pictures with transparency": (pictures("LA"), back("L")),
+    "pictures for print": (pictures("CMYK"), back("CMYK")),
+    "pictures of several modes": (pictures()[:4] + pictures("L")[4:], np.concatenate([FRAMES[:4], back("L")[4:]])),
     "frames of both kinds": ([FRAMES[0], torch.from_numpy(FRAMES[1]), *pictures()[2:]], FRAMES),
 }  # fmt: skip
 
@@ -88,11 +92,6 @@ def test_frames_that_transformers_stumbles_over_give_their_pixels(video, same):
         warnings.simplefilter("error")
         received = pixels(video)
     assert torch.equal(received.detach(), stock(same))
-
-
-def test_pictures_as_in_jpeg_get_their_colours():
-    back = np.stack([np.array(picture.convert("RGB")) for picture in pictures("YCbCr")])
-    assert torch.equal(pixels(pictures("YCbCr")), pixels(back))
 
 
 ALIKE = {
@@ -117,9 +116,8 @@ def test_what_transformers_takes_gives_its_pixels_bit_for_bit(video):
 
 def test_four_channels_are_as_in_transformers_if_it_is_told_where_they_are():
     video = np.concatenate([FRAMES, FRAMES[..., :1]], axis=3)
-    assert torch.equal(
-        pixels(video, input_data_format="channels_last"), stock(video, input_data_format="channels_last")
-    )
+    layout = {"input_data_format": "channels_last"}
+    assert torch.equal(pixels(video, **layout), stock(video, **layout))
 
 
 def test_meta_tensors_stay_there():
@@ -128,11 +126,7 @@ def test_meta_tensors_stay_there():
 
 def test_batches_and_lists_of_frames_may_lie_beside_videos():
     expected = pixels([FRAMES, FRAMES, FRAMES])
-    for videos in (
-        [np.stack([FRAMES, FRAMES]), FRAMES],
-        [FRAMES, pictures(), [FRAMES]],
-        [FRAMES, list(FRAMES), FRAMES],
-    ):
+    for videos in ([np.stack([FRAMES] * 2), FRAMES], [FRAMES, pictures(), [FRAMES]], [FRAMES, list(FRAMES), FRAMES]):
         assert torch.equal(pixels(videos), expected)
 
 
@@ -223,7 +217,7 @@ WRONG = {
 
 
 def itself() -> list:
-    """Returns a list that lies in itself."""
+    """Return a list that lies in itself."""
     around: list = []
     around.append(around)
     return around
@@ -300,18 +294,10 @@ class TestShortArrays:
         return list(out["video_metadata"][0].frames_indices)
 
     def test_as_many_frames_as_asked_for_pass_as_they_are(self):
-        changes = (
-            {},
-            {"frame_stride": 1},
-            {"sampling": "uniform"},
-            {"fps": 3.0},
-            {"position": 1.0, "sampling": "uniform"},
-        )
-        for change in changes:
+        uniform = {"sampling": "uniform"}
+        for change in ({}, {"frame_stride": 1}, uniform, {"fps": 3.0}, {"position": 1.0, **uniform}):
             assert self.given(16, **change) == list(range(16))
-        assert torch.equal(
-            make(num_frames=8)(FRAMES, do_sample_frames=True, return_tensors="pt")["pixel_values"], pixels(FRAMES)
-        )
+        assert torch.equal(pixels(FRAMES, num_frames=8, do_sample_frames=True), pixels(FRAMES))
 
     @pytest.mark.parametrize("total", [17, 20, 31, 40, 47, 60])
     def test_arrays_shorter_than_a_clip_are_spread_as_in_transformers(self, total):
@@ -354,13 +340,8 @@ class TestFloats:
     @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "bfloat16", "pictures"])
     def test_floats_between_0_and_1_are_warned_of(self, kind):
         video = FRAMES / 255
-        video = (
-            list(video)
-            if kind == "pictures"
-            else video.astype(kind)
-            if kind != "bfloat16"
-            else torch.tensor(video).bfloat16()
-        )
+        others = {"pictures": list(video), "bfloat16": torch.tensor(video).bfloat16()}
+        video = others[kind] if kind in others else video.astype(kind)
         with pytest.warns(UserWarning, match=r"between 0 and 1.*do_rescale=False or multiply them by 255"):
             pixels(video)
 
@@ -373,7 +354,7 @@ class TestFloats:
             for changes in ({"do_rescale": False}, {"rescale_factor": 1.0}):
                 pixels(floats / 255, **changes)
 
-    def test_a_file_is_not_looked_at(self, video_file, monkeypatch):
+    def test_bytes_are_not_looked_at(self, video_file, monkeypatch):
         monkeypatch.setattr(torch, "aminmax", None)
         pixels(video_file())
         pixels(FRAMES)

@@ -1,52 +1,30 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a forward costs beyond VideoMAE's own: host reads, copies, kernel calls. VideoCounts, not timed; no GPU is needed."""
+"""What a forward costs beyond VideoMAE's own: host reads, copies, kernel calls."""
 
 from collections import Counter
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
+from helpers.op_counts import OpCounts
 from helpers.tiny import FRAMES, SIDE, TINY, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification
 
 TOKENS, LENGTHS = 64, (40, 10, 64)
-WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "is_nonzero", "equal"}
-
-
-class Calls(TorchDispatchMode):
-    """Counts operations, bytes that they write, and what makes a device and the host wait for each other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-        self.written: Counter[str] = Counter()
-        self.waits: list[str] = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        name = function._schema.name.split("::")[1]
-        self.counts[name] += 1
-        if isinstance(out, torch.Tensor):
-            self.written[name] += out.nbytes
-            devices = {arg.device.type for arg in args if isinstance(arg, torch.Tensor)}
-            if name in WAITS or (devices and out.device.type not in devices):
-                self.waits.append(f"{name} {sorted(devices)} to {out.device.type}")
-        return out
 
 
 def ragged(device: str = "cpu") -> torch.Tensor:
-    """Returns run lengths of clips that keep their first 40, 10 and 64 tokens."""
+    """Make run lengths of clips that keep their first 40, 10 and 64 tokens."""
     kept = torch.tensor(LENGTHS, device=device)
     return (torch.arange(TOKENS, device=device) < kept[:, None]).long()
 
 
 @pytest.fixture
 def host_reads(monkeypatch) -> list[tuple[int, ...]]:
-    """Answers what the model reads from an imagined GPU: computed tokens, least and greatest run length of each clip."""
+    """Answer what the model reads from an imagined GPU: computed tokens, least and greatest run length of each clip."""
     reads: list[tuple[int, ...]] = []
 
     def tolist(tensor):
@@ -66,11 +44,11 @@ def test_a_gpu_and_the_host_wait_for_each_other_once_in_a_forward(tiny_config, h
         model = RLTVideoMAEForVideoClassification(tiny_config(**options)).train("drop_path_rate" in options)
         clips = torch.empty(3, FRAMES, 3, SIDE, SIDE)
         inputs = {"labels": torch.zeros(3, dtype=torch.long), "run_lengths": ragged("cuda") if given else None}
-        with Calls() as first:
+        with OpCounts() as first:
             model(clips, **inputs)
         assert first.waits == ["_to_copy ['cpu'] to cuda"]  # the position table, once and for all
         assert host_reads == [(3, 3)]
-        with Calls() as later:
+        with OpCounts() as later:
             logits = model(clips, **inputs).logits
         assert later.waits == []
         assert host_reads == [(3, 3), (3, 3)]
@@ -84,9 +62,8 @@ def test_the_position_table_moves_with_the_model_and_stays_exact(tiny_config):
     half = model.to(torch.bfloat16).videomae.embeddings.position_embeddings
     assert half.dtype == torch.float32
     assert torch.equal(half, table)
-    assert not any(
-        "position_embeddings" in name for name, _ in model.named_buffers()
-    )  # data-parallel training sends those
+    # Data-parallel training sends buffers around.
+    assert not any("position_embeddings" in name for name, _ in model.named_buffers())
     with FakeTensorMode(allow_non_fake_inputs=True):
         moved = model.videomae.embeddings
         moved._move_positions(torch.device("cuda"))
@@ -105,7 +82,7 @@ def pair(tiny_config) -> tuple[VideoMAEForVideoClassification, RLTVideoMAEForVid
 @torch.no_grad()
 def counted(model, **inputs) -> tuple[Counter, int]:
     clips = torch.randn(3, FRAMES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    with Calls() as calls:
+    with OpCounts() as calls:
         model(clips, **inputs)
     with FlopCounterMode(display=False) as flops:
         model(clips, **inputs)
@@ -140,7 +117,7 @@ def test_blocks_call_no_more_kernels_than_videomae_s_and_one_attention_for_each_
 def test_dropped_tubelets_are_neither_read_nor_embedded(tiny_config):
     model = RLTVideoMAEForVideoClassification(tiny_config()).eval()
     clips = torch.zeros(3, FRAMES, 3, SIDE, SIDE)
-    with torch.no_grad(), Calls() as calls:
+    with torch.no_grad(), OpCounts() as calls:
         model(clips, run_lengths=ragged())
     tubelet, width = 3 * 2 * 8 * 8, TINY["hidden_size"]
     assert calls.written["index"] == 4 * sum(LENGTHS) * (tubelet + width)  # pixels of the tokens, and their positions

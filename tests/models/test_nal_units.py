@@ -2,6 +2,7 @@
 """`hf_rlt.models.nal_units` on what encoders write, and on packets put together otherwise."""
 
 import io
+from functools import cache
 from itertools import pairwise
 
 import av
@@ -13,16 +14,17 @@ from hf_rlt.models.nal_units import PictureScan
 X265 = "keyint=8:bframes=2:log-level=none"
 
 
-def encoded(form, codec="libx264", n=12, pix_fmt="yuv420p", **options):
-    """Returns the decoder's extradata, and the packets of a clip."""
+@cache
+def encoded(form, codec="libx264", n=12, pix_fmt="yuv420p", params="", **options):
+    """Return the decoder's extradata, and the packets of a clip."""
     file = io.BytesIO()
+    options[f"{codec[3:]}-params"] = params
     with av.open(file, "w", format=form) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
         for i in range(n):
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24").reformat(format=pix_fmt))
-            )
+            frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format=pix_fmt)))
         container.mux(stream.encode(None))
     file.seek(0)
     with av.open(file) as container:
@@ -31,7 +33,7 @@ def encoded(form, codec="libx264", n=12, pix_fmt="yuv420p", **options):
 
 
 def scanned(codec, extradata, packets):
-    """Returns what a new scan says of each packet, in turn."""
+    """Return what a new scan says of each packet, in turn."""
     scan = PictureScan(codec, extradata)
     return [scan.holds_next(packet) for packet in packets]
 
@@ -48,7 +50,7 @@ def scanned(codec, extradata, packets):
     ],
 )
 def test_frames_of_h264(form, pix_fmt, params):
-    extradata, packets = encoded(form, n=24, pix_fmt=pix_fmt, **{"x264-params": params})
+    extradata, packets = encoded(form, n=24, pix_fmt=pix_fmt, params=params)
     assert extradata.startswith(b"\1") == (form in ("mp4", "matroska"))
     assert scanned("h264", extradata, packets) == [True] * 24
     assert not any(scanned("h264", extradata, [a + b])[0] for a, b in pairwise(packets))
@@ -56,8 +58,7 @@ def test_frames_of_h264(form, pix_fmt, params):
 
 @pytest.mark.parametrize("form", ["mp4", "mpegts"])
 def test_a_missing_picture_is_noticed_if_others_are_decoded_from_it(form):
-    options = {"x264-params": "bframes=2:b-adapt=0:b-pyramid=none:keyint=12:scenecut=0"}
-    extradata, packets = encoded(form, n=24, **options)
+    extradata, packets = encoded(form, n=24, params="bframes=2:b-adapt=0:b-pyramid=none:keyint=12:scenecut=0")
     size = 4 if form == "mp4" else None
     for gone in range(1, 10):
         data = packets[gone]
@@ -68,20 +69,20 @@ def test_a_missing_picture_is_noticed_if_others_are_decoded_from_it(form):
 
 @pytest.mark.parametrize("form", ["mp4", "mpegts"])
 def test_h264_that_may_hold_fields(form):
-    extradata, _ = encoded(form, flags="+ildct+ilme", **{"x264-params": "tff=1"})
+    extradata, _ = encoded(form, flags="+ildct+ilme", params="tff=1")
     with pytest.raises(ValueError, match="fields"):
         PictureScan("h264", extradata)
 
 
 @pytest.mark.parametrize("form", ["mp4", "mpegts", "hevc"])
 def test_frames_of_hevc(form):
-    extradata, packets = encoded(form, "libx265", preset="ultrafast", **{"x265-params": X265})
+    extradata, packets = encoded(form, "libx265", preset="ultrafast", params=X265)
     assert scanned("hevc", extradata, packets) == [True] * 12
     assert scanned("hevc", extradata, [packets[0] + packets[1]]) == [False]
 
 
 def test_an_hevc_picture_that_drops_those_before_it():
-    extradata, packets = encoded("mp4", "libx265", preset="ultrafast", **{"x265-params": X265 + ":open-gop=0"})
+    extradata, packets = encoded("mp4", "libx265", preset="ultrafast", params=X265 + ":open-gop=0")
     key = bytearray(packets[8])
     assert 16 <= key[4] >> 1 & 63 <= 23
     key[6] |= 64

@@ -62,18 +62,13 @@ def test_bools_and_small_integers_are_lengths_too():
         assert layout.lengths == expected.lengths == (1, 2)
 
 
-@pytest.mark.parametrize("function", [pack, unpack])
-def test_gradients_are_exact(function):
+@pytest.mark.parametrize(
+    ("function", "shape"), [(pack, (2, 3, 2)), (unpack, (1, 3, 2)), (mean_per_sequence, (1, 3, 2))]
+)
+def test_gradients_are_exact(function, shape):
     layout = packed_layout(torch.tensor([[1, 0, 1], [0, 1, 0]]))
-    shape = (2, 3, 2) if function is pack else (1, 3, 2)
     values = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda grid: function(grid, layout), values)
-
-
-def test_gradient_of_the_mean_is_exact():
-    layout = packed_layout(torch.tensor([[1, 0, 1], [0, 1, 0]]))
-    values = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda tokens: mean_per_sequence(tokens, layout), values)
 
 
 def test_bad_lengths_are_refused_with_numbers():

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.video_processing_utils import BaseVideoProcessor
 
+from helpers.op_counts import OpCounts
 from helpers.paths import REAL
 from helpers.videos import write_video
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.models.runs import find_runs
 
 WEBCAM = REAL / "webcam_face_vfr_vp8.webm"
 FRAMES = 4
@@ -51,7 +50,7 @@ def both(**changes) -> tuple[RLTVideoProcessor, Literal]:
 
 
 def shapes(layout: str, dtype=np.uint8) -> list[np.ndarray]:
-    """Returns pictures of a moving gradient with some noise, of two sizes."""
+    """Draw pictures of a moving gradient with some noise, of two sizes."""
     rng, videos = np.random.default_rng(0), []
     for height, width in ((90, 120), (70, 64), (90, 120)):
         grid = np.add.outer(np.arange(height), np.arange(width))[None, :, :, None]
@@ -105,50 +104,20 @@ def test_what_was_given_is_left_as_it_was():
     np.testing.assert_array_equal(video, before)
 
 
-class Written(TorchDispatchMode):
-    """Counts the bytes that operations write: those of every result that is not a view of what was there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes: dict[str, int] = {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        known = {t.untyped_storage().data_ptr() for t in args if isinstance(t, torch.Tensor)}
-        out = function(*args, **(kwargs or {}))
-        for result in out if isinstance(out, (list, tuple)) else [out]:
-            in_place = function._schema.name.endswith("_")
-            if isinstance(result, torch.Tensor) and (in_place or result.untyped_storage().data_ptr() not in known):
-                name = function._schema.name.split("::")[1]
-                self.bytes[name] = self.bytes.get(name, 0) + result.nbytes
-        return out
-
-
 @pytest.mark.skipif(not WEBCAM.exists(), reason=f"needs {WEBCAM.name}")
 def test_pixels_are_resized_from_the_reader_s_bytes_and_copied_once():
     processor = RLTVideoProcessor(num_frames=16)
     clips = list(processor.decode(WEBCAM, [0, 0.5, 1]))
-    with Written() as written:
+    with OpCounts() as ops:
         out = processor(clips, return_tensors="pt", input_data_format="channels_last")
     pixels = out["pixel_values"].nbytes
     resized = 3 * math.prod((16, 3, 224, 298))
-    moved = {name: count for name, count in written.bytes.items() if name in COPIES}
-    assert written.bytes["_upsample_bilinear2d_aa"] == resized
+    moved = {name: count for name, count in ops.written.items() if name in COPIES}
+    assert ops.written["_upsample_bilinear2d_aa"] == resized
     # Pixels into the batch; what find_runs compares, the last frame of each tubelet but the first, once more.
     assert moved.pop("copy_") == pixels
     assert moved.pop("_to_copy") == pixels * 7 // 16
     assert sum(moved.values()) < 2 * out["run_lengths"].nbytes
-
-
-def test_a_copy_more_is_seen():
-    with Written() as written:
-        torch.stack([torch.zeros(4, dtype=torch.uint8).float()] * 2).contiguous()
-    assert written.bytes == {"zeros": 4, "_to_copy": 16, "stack": 32}
-
-
-def test_runs_are_found_on_the_pixels_that_are_returned():
-    ours, _ = both()
-    out = ours(shapes("last"), return_tensors="pt")
-    assert torch.equal(out["run_lengths"], find_runs(out["pixel_values"], 0.1, 2, 16))
 
 
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
@@ -170,7 +139,7 @@ def test_a_file_gives_the_pixels_of_its_frames(changes, turned, tmp_path):
 
 
 def rotated(path: Path) -> Path:
-    """Returns a copy that players turn by 90 degrees, which its frames then are when they are read."""
+    """Make a copy that players turn by 90 degrees, which its frames then are when they are read."""
     out = path.with_name("turned.mp4")
     with av.open(str(path)) as source, av.open(str(out), "w") as sink:
         old = source.streams.video[0]

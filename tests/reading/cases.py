@@ -8,15 +8,15 @@
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from check import Checker, Result
 from codings import encoded
-from media import Build
-from mutations import mutate
+from damage import mutate
 from variants import variants
 
-Tell = Callable[[str], None]
+COMMON = ("_mp4", "_mov", "_mkv", "_ts", "_avi", "_fragments")
 
 
 class Cases:
@@ -24,57 +24,50 @@ class Cases:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.clean: dict[str, tuple[str, Build]] = {name: (suffix, build) for name, suffix, build in encoded()}
-        self.encoded = list(self.clean)
-        self.clean.update({name: (suffix, build) for name, suffix, build in variants(self.get)})
+        self.encoded = [name for name, *_ in encoded()]
+        self.clean = {name: made for kind in (encoded, variants) for name, *made in kind()}
 
     def get(self, name: str) -> Path:
         """Return a clean file, made now or before."""
-        suffix, build = self.clean[name]
+        suffix, write, *args = self.clean[name]
         path = self.folder / f"{name}{suffix}"
         if not path.exists():
             partial = self.folder / f"{os.getpid()}_{name}{suffix}"
             try:
-                build(partial)
+                write(partial, self.get, *args)
                 partial.rename(path)
             finally:
                 partial.unlink(missing_ok=True)
         return path
 
-    def run(self, name: str, tell: Tell = lambda stage: None) -> Result:
+    def run(self, name: str, tell: Callable[[str], None] = lambda stage: None) -> Result:
         """Make and read a file; `tell` is called with "made" and "read"."""
         kind, colon, rest = name.partition(":")
-        if not colon and name not in self.clean:
-            raise KeyError(f"no case {name}")
-        if kind in ("file", "damaged"):
+        if colon and kind != "mutated":
             tell("made")
             return Checker(name, Path(rest), strict=kind == "file", seed=0).check(tell)
         if kind == "mutated":
             return self._run_mutated(name, int(rest), tell)
+        if name not in self.clean:
+            raise KeyError(f"no case {name}")
         try:
             path = self.get(name)
         except Exception as error:
-            result = Result(name, skipped=1)
-            result.note(f"cannot be made here: {type(error).__name__}: {error}")
-            return result
+            return Result(name, skipped=1, notes=[f"cannot be made here: {type(error).__name__}: {error}"[:300]])
         tell("made")
         return Checker(name, path, strict=not name.startswith("cut_"), seed=len(name)).check(tell)
 
-    def make_mutated(self, seed: int, target: Path | None = None) -> tuple[Path, str]:
+    def make_mutated(self, seed: int) -> tuple[Path, str]:
         """Return a damaged file and what was done to it."""
-        rng = random.Random(seed)
-        common = [name for name in self.encoded if name.endswith(("_mp4", "_mov", "_mkv", "_ts", "_avi", "_fragments"))]
-        source = None
+        rng, source = random.Random(seed), None
+        common = [name for name in self.encoded if name.endswith(COMMON)]
         while source is None:
-            try:
+            with suppress(Exception):  # that one cannot be made here
                 source = self.get(rng.choice(rng.choice((common, common, self.encoded, list(self.clean)))))
-            except Exception:
-                continue  # that one cannot be made here
-        target = target or self.folder / f"{os.getpid()}_mutated_{seed}{source.suffix}"
-        what = mutate(source, target, rng)
-        return target, f"{source.name}: {what}"
+        target = self.folder / f"{os.getpid()}_mutated_{seed}{source.suffix}"
+        return target, f"{source.name}: {mutate(source, target, rng)}"
 
-    def _run_mutated(self, name: str, seed: int, tell: Tell) -> Result:
+    def _run_mutated(self, name: str, seed: int, tell: Callable[[str], None]) -> Result:
         path, what = self.make_mutated(seed)
         tell("made")
         try:

@@ -6,7 +6,6 @@ import itertools
 import random
 import resource
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 import numpy as np
 from truth import Truth, decode_file, decode_often, fingerprint
 
+from hf_rlt.models.errors import HfRltError
 from hf_rlt.models.video_reader import VideoReader, index_video, read_frames
 
 
 @dataclass
 class Result:
-    """What became of one file. Of the counts all but `frames`, `equal`, `unstable` should be 0 for a clean file."""
+    """What became of one file. Of the counts all but `held`, `read` and `unstable` should be 0 for a clean file."""
 
     name: str = ""
     held: int = 0  # frames of the file
@@ -58,8 +58,8 @@ class Checker:
 
     def check(self, tell: Callable[[str], None] = lambda stage: None) -> Result:
         """Read the file, `tell("read")`, and compare."""
-        before, start = _reset_peak(), time.perf_counter()
-        index = self._index()
+        before, start = _peak(reset=True), time.perf_counter()
+        index = self._take("index", [], lambda _: index_video(self.path, use_cache=False))
         if index is not None:
             self._read_all(index)
         self.result.seconds = time.perf_counter() - start
@@ -69,37 +69,29 @@ class Checker:
         self._compare(index, truth)
         return self.result
 
-    def _index(self) -> Any:
+    def _take(self, way: str, indices: list[int], read: Callable[[list[int]], Any]) -> Any:
+        """Return what `read` returns, and keep a frame's fingerprint; None if it fails, which should take one line."""
         try:
-            return index_video(self.path, use_cache=False)
+            found = read(indices)
         except Exception as error:
-            self._failed("index", [], error)
+            text = str(error)
+            if not isinstance(error, (HfRltError, OSError)) or "\n" in text or len(text) > 1000 or not text:
+                self.result.other += 1
+                self.result.note(f"{way} {indices[:8]}: {type(error).__name__}: {text}")
+            self.answers.append((way, indices, error))
             return None
-
-    def _failed(self, way: str, indices: list[int], error: Exception) -> None:
-        text = str(error)
-        if not isinstance(error, (ValueError, OSError)) or "\n" in text or len(text) > 1000 or not text:
-            self.result.other += 1
-            self.result.note(f"{way} {indices[:8]}: {type(error).__name__}: {text}")
-        self.answers.append((way, indices, error))
-
-    def _take(self, way: str, indices: list[int], read: Any) -> None:
-        try:
-            frames = read(indices)
-        except Exception as error:
-            self._failed(way, indices, error)
-        else:
-            self.answers.append((way, indices, [(frame.shape, fingerprint(frame)) for frame in frames]))
+        if indices:
+            self.answers.append((way, indices, [(frame.shape, fingerprint(frame)) for frame in found]))
+        return found
 
     def _read_all(self, index: Any) -> None:
         n, rng = index.num_frames, self.random
         alone = list(range(n)) if n <= self.singles else sorted(rng.sample(range(n), self.singles))
-        alone = [*dict.fromkeys([0, n - 1, *alone])]
 
         def anew(indices: list[int]) -> np.ndarray:
             return read_frames(self.path, indices, index=index, use_cache=False)
 
-        for i in alone:
+        for i in dict.fromkeys([0, n - 1, *alone]):
             self._take("alone", [i], anew)
         self._take("last", [n - 1], lambda indices: read_frames(self.path, indices, use_cache=False))
         for _ in range(3):
@@ -125,35 +117,28 @@ class Checker:
                 result.note(f"FFmpeg gives {n} frames; refused: {self.answers[0][2]}")
             return
         self._compare_index(index, truth)
-        places: dict[bytes, list[int]] = {}
-        for i, one in enumerate(truth.prints):
-            places.setdefault(one, []).append(i)
-        shape = (*truth.size, 3)
-        ways: Counter = Counter()
         for way, indices, answer in self.answers:
             if isinstance(answer, Exception):
                 result.refused += len(indices)
-                sound = bool(indices) and all(i < n and truth.sound[i] for i in indices)
-                result.refused_sound += len(indices) * sound
-                if ways[way, "refused", sound] < 1 and (sound or self.strict):
+                if sound := bool(indices) and all(i < n and truth.sound[i] for i in indices):
+                    result.refused_sound += len(indices)
+                if sound or self.strict:
                     result.note(f"{way} {indices[:8]} refused: {answer}")
-                ways[way, "refused", sound] += 1
                 continue
             for i, (got, one) in zip(indices, answer, strict=True):
                 if i < n and not truth.stable[i]:
                     result.unstable += 1
                     continue
                 result.read += 1
-                if i < n and one == truth.prints[i] and got == shape:
+                if i < n and one == truth.prints[i] and got == (*truth.size, 3):
                     continue
+                places = [place for place, known in enumerate(truth.prints) if known == one]
                 lost = not self.strict and n < index.num_frames
-                if lost and any(place < i and truth.pts[place] == index.pts[i] for place in places.get(one, [])):
+                if lost and any(place < i and truth.pts[place] == index.pts[i] for place in places):
                     result.shifted += 1
-                    continue
-                result.wrong += 1
-                ways[way, "wrong"] += 1
-                if ways[way, "wrong"] <= 2:
-                    result.note(f"{way} {indices[:8]}: instead of {i} frame {places.get(one, got)}")
+                else:
+                    result.wrong += 1
+                    result.note(f"{way} {indices[:8]}: instead of {i} frame {places or got}")
 
     def _compare_index(self, index: Any, truth: Truth) -> None:
         result, n, found = self.result, len(truth.prints), index.num_frames
@@ -174,20 +159,12 @@ class Checker:
             result.note(f"time of frame {first}: {index.pts[first]} instead of {times[first]}")
 
 
-def _reset_peak() -> int:
-    """Return the memory in use, which becomes the peak from here on where the system allows it."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS") or _peak()
-
-
-def _peak() -> int:
-    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _status(name: str) -> int:
-    try:
+def _peak(*, reset: bool = False) -> int:
+    """Return the most memory that was in use; with `reset`, what is in use now becomes the peak where the system can."""
+    if reset:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+    with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":")), 0)
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

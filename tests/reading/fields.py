@@ -4,6 +4,7 @@
 A picture of half the height becomes a field: two of them are then a frame, in two packets or in one.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ START = b"\0\0\0\1"
 
 
 class Bits:
-    """Bits read from the front of a string of zeros and ones."""
+    """Bits of a NAL unit's payload, read from the front of a string of zeros and ones."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, unit: bytes) -> None:
+        payload = unit[1:].replace(b"\0\0\3", b"\0\0")
         self.text, self.at = "".join(f"{byte:08b}" for byte in payload), 0
 
     def u(self, n: int) -> int:
@@ -42,22 +44,12 @@ def units(data: bytes) -> Iterator[bytes]:
     yield from data.replace(START, START[1:]).split(START[1:])[1:]
 
 
-def payload_of(unit: bytes) -> bytes:
-    return unit[1:].replace(b"\0\0\3", b"\0\0")
-
-
 def unit_of(head: int, bits: str) -> bytes:
     """Return a NAL unit of bits that end with the stop bit."""
     bits = bits.rstrip("0")
     bits += "0" * (-len(bits) % 8)
-    raw, escaped, zeros = int(bits, 2).to_bytes(len(bits) // 8, "big"), bytearray([head]), 0
-    for byte in raw:
-        if zeros >= 2 and byte <= 3:
-            escaped.append(3)
-            zeros = 0
-        escaped.append(byte)
-        zeros = zeros + 1 if byte == 0 else 0
-    return bytes(escaped)
+    raw = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return bytes([head]) + re.sub(rb"\0\0(?=[\0-\3])", b"\0\0\3", raw)
 
 
 def sequence(unit: bytes, *, fields: bool, vui: bool, half: bool = False) -> tuple[bytes, int]:
@@ -65,22 +57,16 @@ def sequence(unit: bytes, *, fields: bool, vui: bool, half: bool = False) -> tup
 
     With `half` its height is that of a frame, not of a field.
     """
-    bits = Bits(payload_of(unit))
-    profile = bits.u(8)
-    bits.u(16)
-    bits.ue()
+    bits = Bits(unit)
+    profile, _, _ = bits.u(8), bits.u(16), bits.ue()
     if profile in (100, 110, 122, 244):
         chroma, _, _, _, scaling = bits.ue(), bits.ue(), bits.ue(), bits.u(1), bits.u(1)
-        assert chroma != 3
-        assert not scaling
-    frame_num = bits.ue() + 4
-    poc = bits.ue()
+        assert (chroma != 3, scaling) == (True, 0)
+    frame_num, poc = bits.ue() + 4, bits.ue()
+    assert poc != 1
     if poc == 0:
         bits.ue()
-    assert poc != 1
-    bits.ue()
-    bits.u(1)
-    bits.ue()
+    _ = bits.ue(), bits.u(1), bits.ue()
     text = bits.text[: bits.at]
     rows = bits.ue() + 1
     text += exp_golomb((rows // 2 if half else rows) - 1)
@@ -98,11 +84,15 @@ def sequence(unit: bytes, *, fields: bool, vui: bool, half: bool = False) -> tup
     return unit_of(unit[0], text.rstrip("0") if vui else text), frame_num
 
 
+def _simple(path: Path, options: str, **settings: Any) -> Path:
+    """Write H.264 whose slices can be changed by hand."""
+    x264 = f"{options}:scenecut=0:bframes=0:cabac=0:8x8dct=0:ref=1:weightp=0:slices=1:aud=0"
+    return encode(path, "libx264", {"crf": "20", "preset": "veryfast", "x264-params": x264}, **settings)
+
+
 def field_coded_h264(path: Path, options: str = "keyint=12") -> Path:
     """Write Annex B."""
-    half = path.with_suffix(".half.h264")
-    x264 = f"{options}:scenecut=0:bframes=0:cabac=0:8x8dct=0:ref=1:weightp=0:slices=1:aud=0"
-    encode(half, "libx264", {"crf": "20", "preset": "veryfast", "x264-params": x264}, n=FIELDS, size=(64, 32))
+    half = _simple(path.with_suffix(".half.h264"), options, n=FIELDS, size=(64, 32))
     out, width, since, picture = bytearray(), 4, 0, 0
     for unit in units(half.read_bytes()):
         kind = unit[0] & 31
@@ -121,9 +111,8 @@ def field_coded_h264(path: Path, options: str = "keyint=12") -> Path:
 
 def _field(unit: bytes, width: int, number: int | None, bottom: int | None) -> bytes:
     """Return a slice of a frame as that of a field, or where fields are possible as that of a frame."""
-    bits = Bits(payload_of(unit))
-    for _ in range(3):
-        bits.ue()
+    bits = Bits(unit)
+    _ = bits.ue(), bits.ue(), bits.ue()
     head, old = bits.text[: bits.at], bits.u(width)
     rest = bits.text[bits.at :]
     flags = "0" if bottom is None else f"1{bottom}"
@@ -133,9 +122,7 @@ def _field(unit: bytes, width: int, number: int | None, bottom: int | None) -> b
 def mixed_h264(path: Path, *, late: bool = False) -> Path:
     """Write Annex B in which groups of field pictures and of frames take turns, or first all frames and then fields."""
     by_fields = field_coded_h264(path.with_suffix(".fields.h264"))
-    whole = path.with_suffix(".frames.h264")
-    x264 = "keyint=6:scenecut=0:bframes=0:cabac=0:8x8dct=0:ref=1:weightp=0:slices=1:aud=0"
-    encode(whole, "libx264", {"crf": "20", "preset": "veryfast", "x264-params": x264}, n=40, size=SIZE)
+    whole = _simple(path.with_suffix(".frames.h264"), "keyint=6", n=40, size=SIZE)
     frames, width = [], 4
     for unit in units(whole.read_bytes()):
         if unit[0] & 31 == 7:
@@ -210,17 +197,17 @@ def _one_group_head_a_frame(data: bytes) -> bytes:
     return bytes(out)
 
 
-def pack(source: Path, path: Path, *, together: bool, mux_format: str | None = None, times: bool = True) -> Path:
+def pack(source: Path, path: Path, *, together: bool) -> Path:
     """Write the fields of a raw stream into a container, each as a packet or two by two, 25 frames a second."""
     fields: list[Any] = list(packets_of(source))
-    with av.open(str(source)) as old, av.open(str(path), "w", format=mux_format) as new:
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         stream.time_base = old.streams.video[0].time_base
         step = round(1 / (50 * stream.time_base))
         for i in range(0, len(fields), 2 if together else 1):
             data = bytes(fields[i]) + (bytes(fields[i + 1]) if together and i + 1 < len(fields) else b"")
             packet = copy_of(fields[i], data)
-            packet.pts = packet.dts = i * step if times else None
+            packet.pts = packet.dts = i * step
             packet.duration = step * (2 if together else 1)
             packet.is_keyframe, packet.stream = fields[i].is_keyframe, stream
             new.mux_one(packet)

@@ -10,6 +10,10 @@ import av
 import numpy as np
 
 SIZE = (64, 48)
+RATE = Fraction(1, 25)  # seconds from one frame to the next, where nothing else is said
+Get = Callable[[str], Path]  # a clean file by its name
+Found = Iterator[tuple]  # name, suffix, `write(path, get, *args)` that makes the file, and these args
+Change = Callable[[int, Any], Iterable[Any]]
 
 
 def picture(i: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -46,25 +50,21 @@ def encode(
     with av.open(str(path), "w", format=mux_format, options=mux_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=threads | (options or {}))
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
-        base = time_base or Fraction(1, 1) / Fraction(rate)
-        stream.codec_context.time_base = base
+        base = stream.codec_context.time_base = time_base or 1 / Fraction(rate)
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect
-        beside = container.add_stream("aac" if _takes(container, "aac") else "mp2", rate=48000) if sound else None
+        kind = "aac" if "aac" in container.supported_codecs else "mp2"
+        beside = container.add_stream(kind, rate=48000) if sound else None
         for i in range(n):
             frame = av.VideoFrame.from_ndarray(show((first + i) % 256, size), format="rgb24")
             frame.pts, frame.time_base = i if times is None else times[i], base
             container.mux(stream.encode(frame))
             if beside is not None:
                 container.mux(beside.encode(_noise(i)))
-        container.mux(stream.encode(None))
-        if beside is not None:
-            container.mux(beside.encode(None))
+        for one in (stream, beside):
+            if one is not None:
+                container.mux(one.encode(None))
     return path
-
-
-def _takes(container: Any, codec: str) -> bool:
-    return codec in container.supported_codecs
 
 
 def _noise(i: int) -> Any:
@@ -84,49 +84,47 @@ def add_like(container: Any, template: Any) -> Any:
     return stream
 
 
-Build = Callable[[Path], object]
-Get = Callable[[str], Path]  # a clean file by its name
-Found = Iterator[tuple[str, str, Build]]  # name, suffix, how to write it
-
-
-def writing(write: Callable[..., object], *args: Any, **kwargs: Any) -> Build:
-    return lambda path: write(path, *args, **kwargs)
-
-
-Change = Callable[[int, Any], Iterable[Any]]
-
-
-def same(_: int, packet: Any) -> list:
-    return [packet]
-
-
 def packets_of(source: Path) -> Iterator[Any]:
     with av.open(str(source), metadata_errors="replace") as container:
         yield from (packet for packet in container.demux(video=0) if packet.size)
 
 
 def remux(
-    source: Path,
-    target: Path,
-    change: Change = same,
-    *,
-    mux_format: str | None = None,
-    mux_options: dict[str, str] | None = None,
-    edit_stream: Callable[[Any], None] | None = None,
+    source: Path, target: Path, change: Change = lambda i, packet: [packet], *, mux_format: str | None = None
 ) -> Path:
     """Copy the packets that `change(packet number, packet)` gives for each packet of the video."""
-    with (
-        av.open(str(source), metadata_errors="replace") as old,
-        av.open(str(target), "w", format=mux_format, options=mux_options or {}) as new,
-    ):
+    with av.open(str(source), metadata_errors="replace") as old, av.open(str(target), "w", format=mux_format) as new:
         stream = add_like(new, old.streams.video[0])
-        if edit_stream is not None:
-            edit_stream(stream)
         for i, packet in enumerate(p for p in old.demux(video=0) if p.size):
             for changed in change(i, packet):
                 changed.stream = stream
                 new.mux_one(changed)
     return target
+
+
+def remux_even(source: Path, target: Path, change: Change) -> Path:
+    """Copy packets at an even rate, those for decoding and for showing alike."""
+    time = iter(range(1 << 30))
+
+    def evenly(i: int, packet: Any) -> Iterator[Any]:
+        for one in change(i, packet):
+            one.pts = one.dts = next(time)
+            one.time_base, one.duration = RATE, 1
+            yield one
+
+    return remux(source, target, evenly)
+
+
+def remux_timed(source: Path, target: Path, times: Path) -> Path:
+    """Copy packets of a raw stream with the times that the same stream has elsewhere."""
+    known = [(packet.pts, packet.dts, packet.time_base) for packet in packets_of(times)]
+
+    def change(i: int, packet: Any) -> list:
+        packet.time_base = known[i][2]
+        packet.pts, packet.dts = known[i][:2]
+        return [packet]
+
+    return remux(source, target, change)
 
 
 def copy_of(packet: Any, data: bytes | None = None) -> Any:

@@ -12,32 +12,23 @@ import shutil
 import sys
 import tempfile
 import time
-import types
 from dataclasses import asdict
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-if "hf_rlt" not in sys.modules:  # the reader alone, without waiting for torch
-    sys.modules["hf_rlt"] = types.ModuleType("hf_rlt")
-    sys.modules["hf_rlt"].__path__ = [str(HERE.parents[1] / "src" / "hf_rlt")]  # type: ignore[attr-defined]
-sys.path.insert(0, str(HERE))
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from cases import Cases  # noqa: E402
-from check import Result  # noqa: E402
-from processes import Reader  # noqa: E402
-from report import report  # noqa: E402
+from cases import Cases
+from check import Result
+from isolated import Reader
+from report import report
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clean", type=int, default=10_000, help="clean files at most")
     parser.add_argument("--mutated", type=int, default=3000, help="damaged files")
     parser.add_argument("--first-seed", type=int, default=0, help="of the damaged files")
     parser.add_argument("--folder", action="append", default=[], type=Path, help="also whole files in this folder")
-    parser.add_argument(
-        "--damaged-folder", action="append", default=[], type=Path, help="also files that are not whole"
-    )
+    parser.add_argument("--damaged-folder", action="append", default=[], type=Path, help="also files not whole")
     parser.add_argument("--only", default="", help="clean files whose name holds this")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after that")
     parser.add_argument("--seconds", type=float, default=60, help="for one file before it counts as a hang")
@@ -51,20 +42,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.media or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        if args.case:
-            with Reader(folder, args.seconds) as reader:
-                for name in args.case:
-                    if args.keep:
-                        _keep(Cases(folder), name, args.keep)
-                    print(json.dumps(asdict(reader.read(name)), indent=1))
-            return
-        _run(args, folder)
-    if args.report:
-        args.report.write_text(report([_result(line) for line in args.results.read_text().splitlines()]))
+        with Reader(folder, args.seconds) as reader:
+            for name in args.case:
+                if args.keep:
+                    _keep(Cases(folder), name, args.keep)
+                print(json.dumps(asdict(reader.read(name)), indent=1))
+            if not args.case:
+                _run(args, reader)
+    if args.report and not args.case:
+        args.report.write_text(report(_results(args.results)))
 
 
-def _run(args: argparse.Namespace, folder: Path) -> None:
-    clean = [name for name in Cases(folder).clean if args.only in name]
+def _run(args: argparse.Namespace, reader: Reader) -> None:
+    clean = [name for name in Cases(reader.folder).clean if args.only in name]
     random.Random(0).shuffle(clean)  # so that the first few are of all kinds
     names = clean[: args.clean]
     for kind, folders in (("file", args.folder), ("damaged", args.damaged_folder)):
@@ -72,15 +62,13 @@ def _run(args: argparse.Namespace, folder: Path) -> None:
     names += [f"mutated:{seed}" for seed in range(args.first_seed, args.first_seed + args.mutated)]
     part, parts = map(int, args.part.split("/"))
     args.results.touch()
-    done = {_result(line).name for line in args.results.read_text().splitlines()}
+    done = {result.name for result in _results(args.results)}
     names, end = [name for name in names[part::parts] if name not in done], time.monotonic() + 60 * args.minutes
-    with args.results.open("a") as file, Reader(folder, args.seconds) as reader:
+    with args.results.open("a", buffering=1) as file:
         for i, name in enumerate(names):
-            result = reader.read(name)
-            file.write(json.dumps(asdict(result)) + "\n")
-            file.flush()
+            file.write(json.dumps(asdict(reader.read(name))) + "\n")
             if sys.stderr.isatty():
-                print(f"\r{i + 1}/{len(names)} {result.name[:60]:60}", end="", file=sys.stderr)
+                print(f"\r{i + 1}/{len(names)} {name[:60]:60}", end="", file=sys.stderr)
             if time.monotonic() > end:
                 break
 
@@ -89,14 +77,11 @@ def _keep(cases: Cases, name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kind, colon, seed = name.partition(":")
     made = cases.make_mutated(int(seed))[0] if kind == "mutated" else cases.get(name)
-    target = folder / f"{kind}_{seed}{made.suffix}" if colon else folder / made.name
-    shutil.copyfile(made, target)
-    if colon:
-        made.unlink()
+    shutil.copyfile(made, folder / (f"{kind}_{seed}{made.suffix}" if colon else made.name))
 
 
-def _result(line: str) -> Result:
-    return Result(**json.loads(line))
+def _results(path: Path) -> list[Result]:
+    return [Result(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 if __name__ == "__main__":

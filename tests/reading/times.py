@@ -7,52 +7,26 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from media import Found, Get, remux, writing
+from media import RATE, Found, Get, remux
 from structures import block_times
 
+NO_TIMES = "libx264_b3_avi libx264_open_pyramid_avi libx264_b1_avi libx264_b3_asf mpeg4_b2_avi mpeg4_b2_asf"
+RAW = "libx264_b3_h264 libx264_one_key_h264 libx265_open_gop_hevc mpeg4_b2_m4v mpeg2video_b2_m2v mpeg1video_b2_m1v"
+OTHER = "libx264_open_gop_mp4 libx265_open_gop_mkv libx264_b3_ts libx264_b3_flv libx264_b3_nut mpeg2video_b2_ts"
+OTHER += " libvpx_alt_ref_webm libvpx-vp9_alt_ref_webm mpeg4_b2_mp4 libsvtav1_plain_ivf libsvtav1_plain_obu"
 
-def copies(get: Get) -> Found:
+
+def copies() -> Found:
     """What wrote no times, or those of decoding only, copied into what has both."""
-    no_times = [
-        "libx264_b3_avi",
-        "libx264_open_pyramid_avi",
-        "libx264_b1_avi",
-        "libx264_b3_asf",
-        "mpeg4_b2_avi",
-        "mpeg4_b2_asf",
-    ]
-    raw = [
-        "libx264_b3_h264",
-        "libx264_one_key_h264",
-        "libx265_open_gop_hevc",
-        "mpeg4_b2_m4v",
-        "mpeg2video_b2_m2v",
-        "mpeg1video_b2_m1v",
-    ]
-    other = [
-        "libx264_open_gop_mp4",
-        "libx265_open_gop_mkv",
-        "libx264_b3_ts",
-        "libx264_b3_flv",
-        "libx264_b3_nut",
-        "mpeg2video_b2_ts",
-    ]
-    other += [
-        "libvpx_alt_ref_webm",
-        "libvpx-vp9_alt_ref_webm",
-        "mpeg4_b2_mp4",
-        "libsvtav1_plain_ivf",
-        "libsvtav1_plain_obu",
-    ]
-    for source in no_times + raw + other:
+    for source in f"{NO_TIMES} {RAW} {OTHER}".split():
         for suffix in ("mp4", "mov", "mkv", "avi", "nut", "ts"):
-            yield f"copy_{source}_{suffix}", f".{suffix}", writing(_copied, get, source)
+            yield f"copy_{source}_{suffix}", f".{suffix}", _copied, source
 
 
 def _copied(path: Path, get: Get, source: str) -> None:
     def change(i: int, packet: Any) -> list:
         if packet.dts is None:
-            packet.pts, packet.dts, packet.time_base = i, i, Fraction(1, 25)
+            packet.pts, packet.dts, packet.time_base = i, i, RATE
         return [packet]
 
     remux(get(source), path, change)
@@ -83,29 +57,29 @@ TIMES: dict[str, Retime] = {  # (number in decoding order, own time, random) to 
     "far_ahead": lambda i, t, r: (t + 60_000, STEP * i),
     "odd_frame_far": lambda i, t, r: (t + 200 + (20_000 if i == 20 else 0), STEP * i),
 }
+MOVED = {
+    "libx264_b3_mp4": "mp4 mkv ts mov flv",
+    "libx264_b0_mp4": "mp4 mkv ts",
+    "mpeg4_b0_mp4": "mkv mp4 avi",
+    "mpeg4_b2_mp4": "mp4 mkv",
+    "libvpx_plain_webm": "mkv",
+    "libx265_open_gop_mkv": "mkv mp4",
+    "mpeg2video_b2_ts": "ts mpg",
+}
 
 
-def moved_times(get: Get) -> Found:
-    sources = {"libx264_b3_mp4": "mp4 mkv ts mov flv", "libx264_b0_mp4": "mp4 mkv ts", "mpeg4_b0_mp4": "mkv mp4 avi"}
-    sources |= {
-        "mpeg4_b2_mp4": "mp4 mkv",
-        "libvpx_plain_webm": "mkv",
-        "libx265_open_gop_mkv": "mkv mp4",
-        "mpeg2video_b2_ts": "ts mpg",
-    }
-    for source, suffixes in sources.items():
+def moved_times() -> Found:
+    for source, suffixes in MOVED.items():
         for suffix in suffixes.split():
             for how in TIMES:
-                yield f"times_{how}_{source}_{suffix}", f".{suffix}", writing(_retimed, get, source, how)
+                yield f"times_{how}_{source}_{suffix}", f".{suffix}", _retimed, source, how
 
 
 def _retimed(path: Path, get: Get, source: str, how: str) -> None:
-    rng = random.Random(how)
-    base = Fraction(1, 1000)
+    rng, base = random.Random(how), Fraction(1, 1000)
 
     def change(i: int, packet: Any) -> list:
-        time = round((packet.pts or 0) * packet.time_base / base)
-        pts, dts = TIMES[how](i, time, rng)
+        pts, dts = TIMES[how](i, round((packet.pts or 0) * packet.time_base / base), rng)
         packet.time_base = base
         packet.pts, packet.dts = pts, dts
         return [packet]
@@ -113,33 +87,29 @@ def _retimed(path: Path, get: Get, source: str, how: str) -> None:
     remux(get(source), path, change)
 
 
-def patched_times(get: Get) -> Found:
+PATCHES: dict[str, Callable[[int, int, random.Random], int]] = {  # (number of the block, its time, random) to its time
+    "backwards": lambda i, t, r: -t,
+    "equal": lambda i, t, r: 0,
+    "random": lambda i, t, r: r.randint(-2000, 2000),
+    "swap_pairs": lambda i, t, r: t + (STEP if i % 2 == 0 else -STEP),
+    "one_back": lambda i, t, r: t - (1000 if i == 30 else 0),
+    "one_ahead": lambda i, t, r: t + (1000 if i == 30 else 0),
+    "one_equal": lambda i, t, r: t - (STEP if i == 31 else 0),
+    "shifted": lambda i, t, r: t + 5,
+}
+PATCHED = "mpeg4_b0_mkv libx264_b0_mkv libx264_b3_mkv libx265_open_gop_mkv libvpx_plain_mkv mjpeg_plain_mkv"
+
+
+def patched_times() -> Found:
     """Matroska files with block times that no muxer would write."""
-    changes: dict[str, Callable[[int, int, random.Random], int]] = {
-        "backwards": lambda i, t, r: -t,
-        "equal": lambda i, t, r: 0,
-        "random": lambda i, t, r: r.randint(-2000, 2000),
-        "swap_pairs": lambda i, t, r: t + (STEP if i % 2 == 0 else -STEP),
-        "one_back": lambda i, t, r: t - (1000 if i == 30 else 0),
-        "one_ahead": lambda i, t, r: t + (1000 if i == 30 else 0),
-        "one_equal": lambda i, t, r: t - (STEP if i == 31 else 0),
-        "shifted": lambda i, t, r: t + 5,
-    }
-    for source in (
-        "mpeg4_b0_mkv",
-        "libx264_b0_mkv",
-        "libx264_b3_mkv",
-        "libx265_open_gop_mkv",
-        "libvpx_plain_mkv",
-        "mjpeg_plain_mkv",
-    ):
-        for how, new in changes.items():
-            yield f"patched_{how}_{source}", ".mkv", writing(_patch, get, source, how, new)
+    for source in PATCHED.split():
+        for how in PATCHES:
+            yield f"patched_{how}_{source}", ".mkv", _patch, source, how
 
 
-def _patch(path: Path, get: Get, source: str, how: str, new: Callable[[int, int, random.Random], int]) -> None:
+def _patch(path: Path, get: Get, source: str, how: str) -> None:
     data, rng = bytearray(get(source).read_bytes()), random.Random(how)
     for i, at in enumerate(block_times(data)):
-        time = int.from_bytes(data[at : at + 2], "big", signed=True)
-        data[at : at + 2] = max(-32768, min(32767, new(i, time, rng))).to_bytes(2, "big", signed=True)
+        time = PATCHES[how](i, int.from_bytes(data[at : at + 2], "big", signed=True), rng)
+        data[at : at + 2] = max(-32768, min(32767, time)).to_bytes(2, "big", signed=True)
     path.write_bytes(data)

@@ -2,16 +2,21 @@
 """What a video file holds, found the slow way: one pass of FFmpeg from the start to the end."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
+
+if "hf_rlt" not in sys.modules:  # the reader alone, without waiting for torch
+    sys.modules["hf_rlt"] = ModuleType("hf_rlt")
+    sys.modules["hf_rlt"].__path__ = [str(Path(__file__).resolve().parents[2] / "src" / "hf_rlt")]
 
 from hf_rlt.models.video_stream import to_rgb
 
@@ -20,22 +25,13 @@ TOO_MANY = 20_000  # frames; nothing that is tried here has more
 
 @dataclass
 class Truth:
-    """The frames of a file in the order in which decoding returns them.
+    """The frames of a file in the order in which decoding returns them."""
 
-    Attributes:
-        prints: a fingerprint of each frame.
-        pts: the time of each.
-        sound: whether FFmpeg reported nothing wrong since a keyframe before it.
-        stable: whether decoding again, with several threads or a used decoder, gives the same frame.
-        size: (height, width) that the reader promises, upright and with square pixels.
-    """
-
-    prints: list[bytes] = field(default_factory=list)
+    prints: list[bytes] = field(default_factory=list)  # a fingerprint of each
     pts: list[int | None] = field(default_factory=list)
-    sound: list[bool] = field(default_factory=list)
-    stable: list[bool] = field(default_factory=list)
-    size: tuple[int, int] = (0, 0)
-    error: str = ""
+    sound: list[bool] = field(default_factory=list)  # whether FFmpeg reported nothing wrong since a keyframe before it
+    stable: list[bool] = field(default_factory=list)  # the same frame with several threads or a used decoder
+    size: tuple[int, int] = (0, 0)  # (height, width) that the reader promises, upright and with square pixels
 
     @property
     def last_sound(self) -> int:
@@ -67,8 +63,8 @@ def decode_file(source: Path, threads: int = 1, *, used: bool = False) -> Truth:
             truth.sound.append(trouble < 0)
             if len(truth.pts) >= TOO_MANY:
                 break
-    except (av.error.FFmpegError, ValueError, UnicodeError, IndexError, MemoryError) as error:
-        truth.error = f"{type(error).__name__}: {error}"
+    except (av.error.FFmpegError, ValueError, UnicodeError, IndexError, MemoryError):
+        pass  # no more frames
     truth.stable = [True] * len(truth.prints)
     return truth
 
@@ -112,15 +108,8 @@ def _frames(source: Path, threads: int, used: bool) -> Iterator[tuple[Any, int]]
 
 def _packets(source: Path) -> Iterator[Any]:
     """Yield the packets up to where the file breaks off, or PyAV meets a new stream, and None, which empties the decoder."""
-    with av.open(str(source), metadata_errors="replace") as container:
-        packets = container.demux(video_of(container))
-        while True:
-            try:
-                packet = next(packets)
-            except (av.error.FFmpegError, IndexError, StopIteration):
-                break
-            if packet.size:
-                yield packet
+    with av.open(str(source), metadata_errors="replace") as container, suppress(av.error.FFmpegError, IndexError):
+        yield from (packet for packet in container.demux(video_of(container)) if packet.size)
     yield None
 
 

@@ -1,152 +1,105 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Clean files whose packets are not one frame each: none, two, or one that is never shown."""
 
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 from fields import START, units
-from media import Found, Get, add_like, copy_of, packets_of, remux
+from media import Found, Get, copy_of, remux, remux_even, remux_timed
+from oddities import NOT_CODED
 
-NOT_CODED = b"\0\0\1\xb6\x50\x20"  # MPEG-4: a P-frame that is not coded, such as encoders write for a dropped frame
 SEI = START + bytes([6, 5, 17]) + bytes(range(16)) + b"\x01\x80"  # H.264: user data, and no picture
 EVERY = 7
+EXTRA = {"mpeg4_b0_m4v": NOT_CODED, "mpeg4_b2_m4v": NOT_CODED}
+EXTRA |= {"libx264_b0_h264": SEI, "libx264_b3_h264": SEI, "paff_keyint12": SEI}
+CHUNKED = "mpeg4_b0_avi mpeg4_b2_avi mjpeg_plain_avi libx264_b0_avi msmpeg4_plain_avi huffyuv_plain_avi"
 
 
-def empty(get: Get) -> Found:
+def empty() -> Found:
     """Yield files with packets in between that hold no picture."""
-    for source, extra in {
-        "mpeg4_b0_m4v": NOT_CODED,
-        "mpeg4_b2_m4v": NOT_CODED,
-        "libx264_b0_h264": SEI,
-        "libx264_b3_h264": SEI,
-        "paff_keyint12": SEI,
-    }.items():
+    for source in EXTRA:
         for suffix in ("avi", "mkv", "mp4", "ts", "nut"):
-            yield f"empty_{source}_{suffix}", f".{suffix}", _spread(get, source, extra)
-    for source in (
-        "mpeg4_b0_avi",
-        "mpeg4_b2_avi",
-        "mjpeg_plain_avi",
-        "libx264_b0_avi",
-        "msmpeg4_plain_avi",
-        "huffyuv_plain_avi",
-    ):
+            yield f"empty_{source}_{suffix}", f".{suffix}", _spread, source
+    for source in CHUNKED.split():
         for index in (True, False):
-            yield f"empty_chunks_{'' if index else 'no_index_'}{source}", ".avi", _empty_chunks(get, source, index)
+            yield f"empty_chunks_{'' if index else 'no_index_'}{source}", ".avi", _empty_chunks, source, index
 
 
-def _spread(get: Get, source: str, extra: bytes) -> Callable[[Path], object]:
-    def build(path: Path) -> None:
-        with av.open(str(get(source))) as old, av.open(str(path), "w") as new:
-            stream, time = add_like(new, old.streams.video[0]), 0
-            for i, packet in enumerate(packets_of(get(source))):
-                for data in (bytes(packet), extra)[: 2 if i % EVERY == EVERY - 1 else 1]:
-                    one = copy_of(packet, data)
-                    one.pts = one.dts = time
-                    one.time_base, one.duration, one.stream = Fraction(1, 25), 1, stream
-                    one.is_keyframe = packet.is_keyframe and data is not extra
-                    new.mux_one(one)
-                    time += 1
+def _spread(path: Path, get: Get, source: str) -> None:
+    def change(i: int, packet: Any) -> Iterator[Any]:
+        yield copy_of(packet)
+        if i % EVERY == EVERY - 1:
+            extra = copy_of(packet, EXTRA[source])
+            extra.is_keyframe = False
+            yield extra
 
-    return build
+    remux_even(get(source), path, change)
 
 
-def _empty_chunks(get: Get, source: str, index: bool) -> Callable[[Path], object]:
+def _empty_chunks(path: Path, get: Get, source: str, index: bool) -> None:
     """Put empty chunks into an AVI file, as capture programs do for frames that they drop."""
-
-    def build(path: Path) -> None:
-        data = get(source).read_bytes()
-        begin = data.index(b"movi") + 4
-        end = data.rindex(b"idx1")
-        chunks, at = [], begin
-        while at + 8 <= end:
-            size = int.from_bytes(data[at + 4 : at + 8], "little")
-            chunks.append(data[at : at + 8 + size + size % 2])
-            at += 8 + size + size % 2
-        flags = [data[row : row + 8] for row in range(end + 8, len(data) - 15, 16)]
-        out, rows = bytearray(), []
-        for i, chunk in enumerate(chunks):
-            for one, head in ((chunk, flags[i]), (b"00dc" + bytes(4), b"00dc" + bytes(4)))[
-                : 2 if i % EVERY == 3 else 1
-            ]:
-                rows.append(head + (len(out) + 4).to_bytes(4, "little") + one[4:8])
-                out += one
-        whole = bytearray(data[:begin] + out)
-        whole[begin - 8 : begin - 4] = (len(out) + 4).to_bytes(4, "little")
-        if index:
-            whole += b"idx1" + (16 * len(rows)).to_bytes(4, "little") + b"".join(rows)
-        whole[4:8] = (len(whole) - 8).to_bytes(4, "little")
-        path.write_bytes(whole)
-
-    return build
+    data = get(source).read_bytes()
+    begin, end = data.index(b"movi") + 4, data.rindex(b"idx1")
+    chunks, at = [], begin
+    while at + 8 <= end:
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        chunks.append(data[at : at + 8 + size + size % 2])
+        at += 8 + size + size % 2
+    flags = [data[row : row + 8] for row in range(end + 8, len(data) - 15, 16)]
+    nothing, out, rows = b"00dc" + bytes(4), bytearray(), []
+    for i, chunk in enumerate(chunks):
+        for one, head in ((chunk, flags[i]), (nothing, nothing))[: 2 if i % EVERY == 3 else 1]:
+            rows.append(head + (len(out) + 4).to_bytes(4, "little") + one[4:8])
+            out += one
+    whole = bytearray(data[:begin] + out)
+    whole[begin - 8 : begin - 4] = (len(out) + 4).to_bytes(4, "little")
+    if index:
+        whole += b"idx1" + (16 * len(rows)).to_bytes(4, "little") + b"".join(rows)
+    whole[4:8] = (len(whole) - 8).to_bytes(4, "little")
+    path.write_bytes(whole)
 
 
-def discarded(get: Get) -> Found:
-    """Yield HEVC and H.264 whose keyframes tell the decoder to forget frames that wait to be shown."""
+def discarded() -> Found:
+    """Yield HEVC whose keyframes tell the decoder to forget frames that wait to be shown."""
     for source in ("libx265_closed_hevc", "libx265_pyramid_hevc"):
-        yield f"forgotten_{source}", ".hevc", _forgetting(get, source)
+        name = f"forgotten_{source}"
+        yield name, ".hevc", _forgetting, source
         for suffix in ("mkv", "mp4", "ts"):
-            name = f"forgotten_{source}"
-            times = source.replace("_hevc", "_mp4")
-            yield f"{name}_{suffix}", f".{suffix}", _timed_as(get, name, times)
+            yield f"{name}_{suffix}", f".{suffix}", _timed_as, name, source.replace("_hevc", "_mp4")
 
 
-def _forgetting(get: Get, source: str) -> Callable[[Path], object]:
-    def build(path: Path) -> None:
-        out, seen = bytearray(), 0
-        for unit in units(get(source).read_bytes()):
-            if 16 <= unit[0] >> 1 & 63 <= 23:
-                seen += 1
-                if seen > 1:
-                    unit = unit[:2] + bytes([unit[2] | 0x40]) + unit[3:]
-            out += START + unit
-        path.write_bytes(out)
-
-    return build
+def _forgetting(path: Path, get: Get, source: str) -> None:
+    out, seen = bytearray(), 0
+    for unit in units(get(source).read_bytes()):
+        if 16 <= unit[0] >> 1 & 63 <= 23:
+            seen += 1
+            if seen > 1:
+                unit = unit[:2] + bytes([unit[2] | 0x40]) + unit[3:]
+        out += START + unit
+    path.write_bytes(out)
 
 
-def _timed_as(get: Get, source: str, times: str) -> Callable[[Path], object]:
-    """Copy packets of a raw stream with the times that the same stream has elsewhere."""
-
-    def build(path: Path) -> None:
-        known = [(packet.pts, packet.dts, packet.time_base) for packet in packets_of(get(times))]
-
-        def change(i: int, packet: Any) -> list:
-            packet.time_base = known[i][2]
-            packet.pts, packet.dts = known[i][:2]
-            return [packet]
-
-        remux(get(source), path, change)
-
-    return build
+def _timed_as(path: Path, get: Get, source: str, times: str) -> None:
+    remux_timed(get(source), path, get(times))
 
 
-def pairs(get: Get) -> Found:
+def pairs() -> Found:
     """Yield files that hold two frames in each packet, of which decoders may take one: refusing them is no fault."""
-    for source in (
-        "libx264_b0_mp4",
-        "libx264_b3_mp4",
-        "mpeg4_b0_mp4",
-        "mpeg2video_b2_ts",
-        "libx265_closed_mkv",
-        "mjpeg_plain_avi",
-    ):
+    sources = "libx264_b0_mp4 libx264_b3_mp4 mpeg4_b0_mp4 mpeg2video_b2_ts libx265_closed_mkv mjpeg_plain_avi"
+    for source in sources.split():
         for suffix in ("mkv", "mp4", "ts", "nut"):
-            yield f"cut_pairs_{source}_{suffix}", f".{suffix}", _paired(get, source)
+            yield f"cut_pairs_{source}_{suffix}", f".{suffix}", _paired, source
 
 
-def _paired(get: Get, source: str) -> Callable[[Path], object]:
+def _paired(path: Path, get: Get, source: str) -> None:
     held: list[Any] = []
 
     def change(i: int, packet: Any) -> list:
-        if i == 0:
-            held.clear()
-        if i % 2 == 0:
-            held[:] = [packet]
+        if not held:
+            held.append(packet)
             return []
-        return [copy_of(held[0], bytes(held[0]) + bytes(packet))]
+        first = held.pop()
+        return [copy_of(first, bytes(first) + bytes(packet))]
 
-    return lambda path: remux(get(source), path, change)
+    remux(get(source), path, change)

@@ -4,55 +4,54 @@
 import random
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import joined
 import oddities
 import times
 import uneven
-from codings import X264
+from codings import CONTAINERS, X264
 from fields import field_coded_h264, field_coded_mpeg2, mixed_h264, pack, without_vui
-from media import Found, Get, encode, remux, writing
+from media import Found, Get, encode, remux_timed
 from structures import find_boxes, insert, rename
 
 
-def variants(get: Get) -> Found:
-    """Yield (name, suffix, how to write it); `get` returns other clean files by name."""
+def variants() -> Found:
+    """Yield every file that is no plain encoding."""
     own = (times.copies, times.moved_times, times.patched_times, fields, hidden_order, boxes, rates)
-    further = (oddities.packed, oddities.flags, oddities.wraps, oddities.indices, oddities.long)
+    further = (oddities.packed, oddities.flags, oddities.wraps, oddities.indices, oddities.timed)
     further += (uneven.empty, uneven.discarded, uneven.pairs)
     for kind in (*own, joined.pieces, joined.codecs, joined.beside, joined.cuts, *further):
-        yield from kind(get)
+        yield from kind()
 
 
-def fields(get: Get) -> Found:
+def fields() -> Found:
     for name, write in {
-        "keyint2": lambda path: field_coded_h264(path, "keyint=2"),
-        "keyint12": lambda path: field_coded_h264(path, "keyint=12"),
-        "one_key": lambda path: field_coded_h264(path, "keyint=1000"),
-        "mixed": mixed_h264,
-        "late": lambda path: mixed_h264(path, late=True),
+        "keyint2": lambda path, get: field_coded_h264(path, "keyint=2"),
+        "keyint12": lambda path, get: field_coded_h264(path, "keyint=12"),
+        "one_key": lambda path, get: field_coded_h264(path, "keyint=1000"),
+        "mixed": lambda path, get: mixed_h264(path),
+        "late": lambda path, get: mixed_h264(path, late=True),
     }.items():
         yield f"paff_{name}", ".h264", write
         for suffix in ("ts", "m2ts", "mkv", "mp4", "mov", "avi", "nut", "flv", "mpg"):
             for together in (False, True):
                 label = f"paff_{name}_{'pairs' if together else 'single'}_{suffix}"
-                yield label, f".{suffix}", writing(_packed, get, f"paff_{name}", together)
-    yield "mpeg2_fields", ".m2v", field_coded_mpeg2
+                yield label, f".{suffix}", _packed, f"paff_{name}", together
+    yield "mpeg2_fields", ".m2v", lambda path, get: field_coded_mpeg2(path)
     for suffix in ("ts", "mkv", "mp4", "mpg", "vob", "nut"):
-        yield f"mpeg2_fields_{suffix}", f".{suffix}", writing(_packed, get, "mpeg2_fields", False)
+        yield f"mpeg2_fields_{suffix}", f".{suffix}", _packed, "mpeg2_fields", False
 
 
 def _packed(path: Path, get: Get, source: str, together: bool) -> None:
     pack(get(source), path, together=together)
 
 
-def hidden_order(get: Get) -> Found:
+def hidden_order() -> Found:
     """H.264 that does not say by how much its frames are reordered."""
     for variant in ("b0", "b1", "b3", "open_gop", "open_pyramid", "one_key", "pyramid"):
-        yield f"no_vui_{variant}", ".h264", writing(_bare, get, variant)
+        yield f"no_vui_{variant}", ".h264", _bare, variant
         for suffix in ("ts", "mkv", "mp4", "avi"):
-            yield f"no_vui_{variant}_{suffix}", f".{suffix}", writing(_bare_copy, get, variant)
+            yield f"no_vui_{variant}_{suffix}", f".{suffix}", _bare_copy, variant
 
 
 def _bare(path: Path, get: Get, variant: str) -> None:
@@ -62,45 +61,10 @@ def _bare(path: Path, get: Get, variant: str) -> None:
 
 
 def _bare_copy(path: Path, get: Get, variant: str) -> None:
-    """Copy packets of the raw stream with the times that the same stream has in MP4."""
-    times = []
-    remux(
-        get(f"libx264_{variant}_mp4"),
-        path.with_suffix(".mkv.tmp"),
-        lambda i, p: times.append((p.pts, p.dts, p.time_base)) or [p],
-        mux_format="matroska",
-    )
-    path.with_suffix(".mkv.tmp").unlink()
-
-    def change(i: int, packet: Any) -> list:
-        packet.time_base = times[i][2]
-        packet.pts, packet.dts = times[i][:2]
-        return [packet]
-
-    remux(get(f"no_vui_{variant}"), path, change)
+    remux_timed(get(f"no_vui_{variant}"), path, get(f"libx264_{variant}_mp4"))
 
 
-def boxes(get: Get) -> Found:
-    for source in (
-        "libx264_b3_mp4",
-        "libx264_open_gop_mp4",
-        "libx264_b0_mp4",
-        "libx265_open_gop_mp4",
-        "mpeg4_b2_mp4",
-        "mjpeg_plain_mp4",
-    ):
-        for kind in ("ctts", "stss", "edts", "sgpd", "sbgp", "udta"):
-            yield f"without_{kind}_{source}", ".mp4", writing(_without, get, source, kind.encode())
-        for name, edits in EDITS.items():
-            yield f"edits_{name}_{source}", ".mp4", writing(_edited, get, source, edits)
-    for turn in (90, 180, 270):
-        yield f"turned_{turn}", ".mp4", writing(_turned, get, turn)
-
-
-def _without(path: Path, get: Get, source: str, kind: bytes) -> None:
-    path.write_bytes(rename(bytearray(get(source).read_bytes()), kind, b"free"))
-
-
+BOXED = "libx264_b3_mp4 libx264_open_gop_mp4 libx264_b0_mp4 libx265_open_gop_mp4 mpeg4_b2_mp4 mjpeg_plain_mp4"
 EDITS = {  # (length in 1/1000 s, begin in units of the track, speed); the tracks here have 12800 units a second
     "middle": [(1000, 5120, 1)],
     "keyframe": [(960, 6144 + 1024, 1)],
@@ -114,6 +78,20 @@ EDITS = {  # (length in 1/1000 s, begin in units of the track, speed); the track
     "double_speed": [(1920, 1024, 2)],
     "late": [(1920, 1 << 30, 1)],
 }
+
+
+def boxes() -> Found:
+    for source in BOXED.split():
+        for kind in ("ctts", "stss", "edts", "sgpd", "sbgp", "udta"):
+            yield f"without_{kind}_{source}", ".mp4", _without, source, kind.encode()
+        for name in EDITS:
+            yield f"edits_{name}_{source}", ".mp4", _edited, source, EDITS[name]
+    for turn in (90, 180, 270):
+        yield f"turned_{turn}", ".mp4", _turned, turn
+
+
+def _without(path: Path, get: Get, source: str, kind: bytes) -> None:
+    path.write_bytes(rename(bytearray(get(source).read_bytes()), kind, b"free"))
 
 
 def _edited(path: Path, get: Get, source: str, edits: list[tuple[int, int, int]]) -> None:
@@ -139,11 +117,14 @@ def _turned(path: Path, get: Get, turn: int) -> None:
     path.write_bytes(data)
 
 
-def rates(get: Get) -> Found:
+def rates() -> Found:
     for seed in range(4):
-        rng, times = random.Random(seed), [0]
-        while len(times) < 50:
-            times.append(times[-1] + rng.choice((1, 7, 20, 33, 40, 40, 100, 2000)))
-        for suffix in ("mkv", "mp4", "ts", "nut", "flv"):
-            settings = {**X264["b3"], "n": 50, "times": times, "time_base": Fraction(1, 1000)}
-            yield f"variable_{seed}_{suffix}", f".{suffix}", writing(encode, "libx264", **settings)
+        for container in ("mkv", "mp4", "ts", "nut", "flv"):
+            yield f"variable_{seed}_{container}", CONTAINERS[container][0], _variable, seed
+
+
+def _variable(path: Path, get: Get, seed: int) -> None:
+    rng, times = random.Random(seed), [0]
+    while len(times) < 50:
+        times.append(times[-1] + rng.choice((1, 7, 20, 33, 40, 40, 100, 2000)))
+    encode(path, "libx264", **X264["b3"], n=50, times=times, time_base=Fraction(1, 1000))

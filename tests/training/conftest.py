@@ -11,7 +11,7 @@ from helpers.tiny import TINY
 from helpers.training import training_arguments
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
 from hf_rlt.data import ClipCollator, TrainDataset, from_folder
-from hf_rlt.tokens.count_clips import count_tokens
+from hf_rlt.tokens import count_tokens
 from hf_rlt.training.trainer import RLTTrainer
 
 

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
 from ..errors import HfRltError
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
@@ -31,7 +30,7 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
     token_keep_ratio: float | int = 1.0
 
     def validate_token_keep_ratio(self) -> None:
-        """Returns nothing; raises if the ratio is not in (0, 1]."""
+        """Raise HfRltError if the ratio is not in (0, 1]."""
         if not 0 < self.token_keep_ratio <= 1:
             raise HfRltError(f"Expected token_keep_ratio in (0, 1], received {self.token_keep_ratio}.")
 
@@ -41,9 +40,9 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
         share = f"{100 * self.token_keep_ratio:g} % of the tokens are computed, drawn anew at each call"
         return baseline_sentence("random masking", f"{share}{after_rlt(self)}.")
 
-    def token_counts(self, tokens: int) -> list[int]:
-        """Returns the tokens of a clip before the first block and after each block; `tokens` are those to draw from."""
-        return [max(round(self.token_keep_ratio * tokens), 1)] * (self.num_hidden_layers + 1)
+    def token_counts(self, computed: int) -> list[int]:
+        """List the tokens of a clip before the first block and after each; `computed` are those to draw from."""
+        return super().token_counts(max(round(self.token_keep_ratio * computed), 1))
 
 
 class RandomMaskingVideoMAEModel(RLTVideoMAEModel):
@@ -58,9 +57,8 @@ class RandomMaskingVideoMAEModel(RLTVideoMAEModel):
 
     def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
         run_lengths = super()._checked_run_lengths(pixel_values, run_lengths, kwargs)
-        if self.config.token_keep_ratio == 1:
-            return run_lengths
-        return drop_random(run_lengths, self.config.token_keep_ratio)
+        ratio = self.config.token_keep_ratio
+        return run_lengths if ratio == 1 else drop_random(run_lengths, ratio)
 
 
 class RandomMaskingVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):
@@ -68,8 +66,3 @@ class RandomMaskingVideoMAEForVideoClassification(RLTVideoMAEForVideoClassificat
 
     config_class = RandomMaskingVideoMAEConfig
     _base_model_class = RandomMaskingVideoMAEModel
-
-
-register_checkpoint_conversion_mapping(
-    "RandomMaskingVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
-)

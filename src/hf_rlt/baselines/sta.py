@@ -6,21 +6,17 @@ from typing import ClassVar
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
 from ..errors import HfRltError
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
-from ..models.layers_rlt_videomae import RLTVideoMAEEncoder
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..models.packing import PackedLayout
 from .token_reduction import (
-    KeyedSelfAttention,
     KeyMetricLayer,
+    TokenReductionEncoder,
     TokenReductionVideoMAEModel,
     baseline_sentence,
-    blockwise,
     check_pooling,
-    compose,
 )
 
 STAGES = 3
@@ -45,7 +41,7 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
     r: int = 0
 
     def validate_accumulation(self) -> None:
-        """Returns nothing; raises if r, depth, clip length, threshold or pooling do not fit."""
+        """Raise HfRltError if r, depth, clip length, threshold or pooling do not fit."""
         check_pooling(self, "STA")
         if self.threshold is not None:
             raise HfRltError(
@@ -57,10 +53,10 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
             raise HfRltError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")
         if self.num_hidden_layers < STAGES:
             raise HfRltError(f"Expected at least {STAGES} blocks for STA's stages, received {self.num_hidden_layers}.")
-        if (self.num_frames // self.tubelet_size) % 4:
+        if self.grid[0] % 4:
             raise HfRltError(
                 f"Expected a number of tubelets in time that 4 divides (slots are fused two by two, twice), received "
-                f"{self.num_frames // self.tubelet_size}: change num_frames."
+                f"{self.grid[0]}: change num_frames."
             )
 
     @property
@@ -69,23 +65,14 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
         detail = f"{self.r} tokens leave each time slot in each of three stages."
         return baseline_sentence("Semantic-aware Temporal Accumulation (STA)", detail)
 
-    @property
-    def tubelets(self) -> int:
-        """The number of tubelets in time."""
-        return self.num_frames // self.tubelet_size
-
     def stages(self) -> dict[int, int]:
-        """Returns for each block after which tokens leave the number of its time slots."""
+        """Map each block after which tokens leave to the number of its time slots."""
         depth = self.num_hidden_layers
-        return {stage * depth // STAGES: self.tubelets >> stage for stage in range(STAGES)}
+        return {stage * depth // STAGES: self.grid[0] >> stage for stage in range(STAGES)}
 
-    def token_counts(self, tokens: int) -> list[int]:
-        """Returns the tokens of a clip before the first block and after each block.
-
-        Raises:
-            ValueError: if r leaves nothing of a slot.
-        """
-        stages, counts = self.stages(), [tokens]
+    def token_counts(self, computed: int) -> list[int]:
+        """List the tokens of a clip before the first block and after each; raise HfRltError if r leaves none of a slot."""
+        stages, counts = self.stages(), [computed]
         for block in range(self.num_hidden_layers):
             slots = stages.get(block, 0)
             if slots and self.r >= counts[-1] // slots:
@@ -96,9 +83,9 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
             counts.append(counts[-1] - slots * self.r)
         return counts
 
-    def choice_flops(self, tokens: int) -> int:
-        """Returns the operations of the matrix products that find what leaves one clip."""
-        head, counts, total = self.hidden_size // self.num_attention_heads, self.token_counts(tokens), 0
+    def choice_flops(self, computed: int) -> int:
+        """Count the operations of the matrix products that find what leaves one clip."""
+        head, counts, total = self.hidden_size // self.num_attention_heads, self.token_counts(computed), 0
         for block, slots in self.stages().items() if self.r else ():
             n = counts[block] // slots
             total += 2 * (n - n // 2) * (n // 2) * head
@@ -109,14 +96,14 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
 
 
 def semantic_score(tokens: Tensor) -> Tensor:
-    """Returns `(B, n)` in [0, 1]: the sum of |x| over channels, scaled to the range of the slot `(B, n, D)`."""
+    """Score tokens `(B, n, D)` of a slot in [0, 1]: the sum of |x| over channels, scaled to the slot's range."""
     strength = tokens.detach().to(torch.promote_types(tokens.dtype, torch.float32)).abs().sum(2)
     lowest, highest = strength.aminmax(dim=1, keepdim=True)
     return (strength - lowest) / (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def accumulate(tokens: Tensor, metric: Tensor, slots: int, r: int, backward: bool) -> Tensor:
-    """Returns the indices `(B, n')` of the tokens that stay: all but r of each time slot, slot after slot in time.
+    """Choose the tokens that stay, `(B, n')` indices: all but r of each time slot, slot after slot in time.
 
     The first slot that is visited loses its even tokens that are most like an odd one. In later ones a token's accumulated
     score says how much of the slot visited before it takes over, weighted by what that one had taken over; it leaves if
@@ -151,7 +138,7 @@ def accumulate(tokens: Tensor, metric: Tensor, slots: int, r: int, backward: boo
 
 
 def first_slot(keys: Tensor, r: int) -> tuple[Tensor, Tensor]:
-    """Returns which tokens of the slot visited first stay `(B, n - r)`, and all keys in the order of the choice."""
+    """Choose the tokens of the slot visited first that stay `(B, n - r)`; also order all keys by the choice."""
     batch, size, width = keys.shape
     match = (keys[:, ::2] @ keys[:, 1::2].transpose(1, 2)).amax(2) if size > 1 else keys.new_zeros((batch, 1))
     odd = torch.arange(1, size, 2, device=keys.device).expand(batch, -1)
@@ -160,39 +147,34 @@ def first_slot(keys: Tensor, r: int) -> tuple[Tensor, Tensor]:
 
 
 class STAVideoMAELayer(KeyMetricLayer):
-    """VideoMAE's block; returns its output and the metric of its keys."""
+    """VideoMAE's block that also returns the metric of its keys."""
 
     def forward(self, hidden_states: Tensor, attention: dict) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Returns `(B, n, D)` tokens and `(B, n, head size)` metric."""
-        hidden_states, metric = self.attend(hidden_states, **attention)
+        """Return tokens `(B, n, D)` and metric `(B, n, head size)`."""
+        hidden_states, metric = self.attention_block(hidden_states, **attention)
         return self.feed_forward(hidden_states, None, None), metric
 
 
-class STAVideoMAEEncoder(RLTVideoMAEEncoder):
+class STAVideoMAEEncoder(TokenReductionEncoder):
     """VideoMAE's blocks, discarding tokens after three of them."""
 
     _layer_class = STAVideoMAELayer
 
-    def forward(self, tokens: Tensor, layouts, options, trace: bool, spans: Tensor | None):  # type: ignore[override]
-        """Returns tokens, None for sizes (all count the same), and places, see `TokenReductionVideoMAEModel`."""
-        stages, source = self.config.stages(), None
-        visits = list(stages)
-        for block, (layer, (before, after, attention, _)) in enumerate(
-            zip(self.layer, blockwise(layouts, options), strict=True)
-        ):
-            tokens, metric = layer(tokens, attention=attention)
-            if after.total == before.total:
-                continue
-            with torch.autocast(tokens.device.type, enabled=False):  # what leaves is not decided by rounding
-                stays = accumulate(tokens, metric, stages[block], self.config.r, backward=visits.index(block) == 1)
-            tokens = tokens.gather(1, stays[..., None].expand(-1, -1, tokens.shape[2]))
-            if trace:
-                source = compose(source, left(stays, before, after))
-        return tokens, None, source
+    def compute(self, block, tokens, sizes, step):
+        """Compute a block, see `TokenReductionEncoder`; all tokens count the same."""
+        tokens, metric = self.layer[block](tokens, attention=step.attention)
+        if step.after.total == step.before.total:
+            return tokens, None, None
+        stages = self.config.stages()
+        backward = list(stages).index(block) == 1
+        with torch.autocast(tokens.device.type, enabled=False):  # what leaves is not decided by rounding
+            stays = accumulate(tokens, metric, stages[block], self.config.r, backward)
+        tokens = tokens.gather(1, stays[..., None].expand(-1, -1, tokens.shape[2]))
+        return tokens, None, kept_positions(stays, step.before, step.after)
 
 
-def left(stays: Tensor, before: PackedLayout, after: PackedLayout) -> Tensor:
-    """Returns `(L,)`: the place of each token among those that stay `(B, n')`, -1 for those that left."""
+def kept_positions(stays: Tensor, before: PackedLayout, after: PackedLayout) -> Tensor:
+    """Number the places `(L,)` of tokens among those that stay `(B, n')`; -1 for those that left."""
     places = stays.new_full((before.total,), -1)
     rows = stays + torch.arange(before.batch, device=stays.device)[:, None] * before.max_length
     places[rows.flatten()] = torch.arange(after.total, device=stays.device)
@@ -207,8 +189,6 @@ class STAVideoMAEModel(TokenReductionVideoMAEModel):
 
     config_class = STAVideoMAEConfig
     _encoder_class = STAVideoMAEEncoder
-    _can_record_outputs = {"hidden_states": STAVideoMAELayer, "attentions": KeyedSelfAttention}  # noqa: RUF012
-    _no_split_modules = ["RLTVideoMAEEmbeddings", "STAVideoMAELayer"]  # noqa: RUF012
 
     def _layouts(self, layout: PackedLayout, device: torch.device) -> list[PackedLayout]:
         if not layout.is_dense:
@@ -224,9 +204,3 @@ class STAVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):
 
     config_class = STAVideoMAEConfig
     _base_model_class = STAVideoMAEModel
-    _no_split_modules = STAVideoMAEModel._no_split_modules
-
-
-register_checkpoint_conversion_mapping(
-    "STAVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
-)

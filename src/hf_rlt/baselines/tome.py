@@ -7,22 +7,19 @@ from typing import ClassVar
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
 from ..errors import HfRltError
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
-from ..models.layers_rlt_videomae import RLTVideoMAEEncoder
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 from ..models.packing import PackedLayout, layout_of_lengths, unpack
 from .token_reduction import (
-    KeyedSelfAttention,
     KeyMetricLayer,
+    Step,
+    TokenReductionEncoder,
     TokenReductionVideoMAEModel,
     after_rlt,
     baseline_sentence,
-    blockwise,
     check_pooling,
-    compose,
 )
 
 
@@ -51,7 +48,7 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
     inflection: float | int = 0.0
 
     def validate_merging(self) -> None:
-        """Returns nothing; raises if r, inflection or pooling do not fit."""
+        """Raise HfRltError if r, inflection or pooling do not fit."""
         check_pooling(self, "ToMe")
         if isinstance(self.r, list) and len(self.r) != self.num_hidden_layers:
             raise HfRltError(
@@ -75,35 +72,35 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
         return baseline_sentence("Token Merging (ToMe)", f"Its blocks merge so many tokens: {merged}{after_rlt(self)}.")
 
     def schedule(self) -> list[int]:
-        """Returns how many tokens each block is to merge, before the limit of half of them."""
+        """List how many tokens each block is to merge, before the limit of half of them."""
         if isinstance(self.r, list):
             return list(self.r)
         depth = self.num_hidden_layers
         slopes = [2 * block / (depth - 1) - 1 if depth > 1 else 0.0 for block in range(depth)]
         return [int(self.r * (1 + self.inflection * slope)) for slope in slopes]
 
-    def token_counts(self, tokens: int) -> list[int]:
-        """Returns the tokens of a clip before the first block and after each block."""
-        counts = [tokens]
+    def token_counts(self, computed: int) -> list[int]:
+        """List the tokens of a clip before the first block and after each block."""
+        counts = [computed]
         for r in self.schedule():
             counts.append(counts[-1] - min(r, counts[-1] // 2))
         return counts
 
-    def block_tokens(self, tokens: int) -> list[tuple[int, int]]:
-        """Returns the tokens in attention and in the MLP of each block: merging stands between them."""
-        return list(pairwise(self.token_counts(tokens)))
+    def block_tokens(self, computed: int) -> list[tuple[int, int]]:
+        """List the tokens in attention and in the MLP of each block: merging stands between them."""
+        return list(pairwise(self.token_counts(computed)))
 
-    def choice_flops(self, tokens: int) -> int:
-        """Returns the operations of the matrix products that find what to merge in one clip."""
+    def choice_flops(self, computed: int) -> int:
+        """Count the operations of the matrix products that find what to merge in one clip."""
         head = self.hidden_size // self.num_attention_heads
-        merging = [before for before, after in self.block_tokens(tokens) if after < before]
+        merging = [before for before, after in self.block_tokens(computed) if after < before]
         return sum(2 * (n - n // 2) * (n // 2) * head for n in merging)
 
 
 def merge(
     tokens: Tensor, sizes: Tensor | None, metric: Tensor, before: PackedLayout, after: PackedLayout
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the merged tokens `(B, n', D)` or `(1, L', D)`, their sizes `(L', 2)`, and where each token went `(L,)`.
+    """Merge tokens: return them `(B, n', D)` or `(1, L', D)`, their sizes `(L', 2)`, and where each token went `(L,)`.
 
     Even tokens (A) look for the most similar odd one (B); the most similar pairs become one token each, the mean weighted
     by sizes. What stays stands as [unmerged A, falling by similarity; B], clip after clip. Works on clips of any lengths
@@ -143,7 +140,7 @@ def merge(
 
 
 def pairs(metric: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
-    """Returns for each clip its even tokens, the most similar to an odd one first, and which odd one each is most like.
+    """Find each clip's even tokens, the most similar to an odd one first, and which odd one each is most like.
 
     Both `(B, A)` int64, counting even tokens and odd tokens from 0; even tokens beyond a clip's length come last. In
     float32 whatever the model computes in: rounding would make ties, and ties an arbitrary choice.
@@ -170,49 +167,30 @@ class ToMeVideoMAELayer(KeyMetricLayer):
     """VideoMAE's block that merges tokens between attention and MLP."""
 
     def forward(  # type: ignore[override]
-        self,
-        hidden_states: Tensor,
-        sizes: Tensor | None,
-        before: PackedLayout,
-        after: PackedLayout,
-        attention: dict,
-        mlp: dict,
-        proportional: bool,
+        self, hidden_states: Tensor, sizes: Tensor | None, step: Step, proportional: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Returns tokens, sizes, and where each token went (None: all stayed)."""
+        """Return tokens, sizes, and where each token went (None: all stayed)."""
         bias = None
         if proportional and sizes is not None:
             bias = sizes[:, 1].log().view(hidden_states.shape[0], 1, 1, -1)
-        hidden_states, metric = self.attend(hidden_states, **attention, key_bias=bias)
+        hidden_states, metric = self.attention_block(hidden_states, **step.attention, key_bias=bias)
         went = None
-        if after.total < before.total:
-            hidden_states, sizes, went = merge(hidden_states, sizes, metric, before, after)
-        return self.feed_forward(hidden_states, **mlp), sizes, went
+        if step.after.total < step.before.total:
+            hidden_states, sizes, went = merge(hidden_states, sizes, metric, step.before, step.after)
+        return self.feed_forward(hidden_states, **step.mlp), sizes, went
 
 
-class ToMeVideoMAEEncoder(RLTVideoMAEEncoder):
+class ToMeVideoMAEEncoder(TokenReductionEncoder):
     """VideoMAE's blocks, merging."""
 
     _layer_class = ToMeVideoMAELayer
 
-    def forward(self, tokens: Tensor, layouts, options, trace: bool, spans: Tensor | None):  # type: ignore[override]
-        """Returns tokens, sizes and places, see `TokenReductionVideoMAEModel`."""
-        sizes = None if spans is None else torch.stack([torch.ones_like(spans), spans], dim=1)
-        source = None
-        for layer, (before, after, attention, mlp) in zip(self.layer, blockwise(layouts, options), strict=True):
-            tokens, sizes, went = layer(
-                tokens,
-                sizes=sizes,
-                before=before,
-                after=after,
-                attention=attention,
-                mlp=mlp,
-                proportional=self.config.proportional_attention,
-            )
-            sizes = None if sizes is None else sizes.detach()  # reentrant checkpointing gives everything a gradient
-            if trace and went is not None:
-                source = compose(source, went)
-        return tokens, sizes, source
+    def compute(self, block, tokens, sizes, step):
+        """Compute a block, see `TokenReductionEncoder`."""
+        proportional = self.config.proportional_attention
+        tokens, sizes, went = self.layer[block](tokens, sizes=sizes, step=step, proportional=proportional)
+        # Reentrant checkpointing gives everything a gradient.
+        return tokens, None if sizes is None else sizes.detach(), went
 
 
 class ToMeVideoMAEModel(TokenReductionVideoMAEModel):
@@ -224,8 +202,6 @@ class ToMeVideoMAEModel(TokenReductionVideoMAEModel):
 
     config_class = ToMeVideoMAEConfig
     _encoder_class = ToMeVideoMAEEncoder
-    _can_record_outputs = {"hidden_states": ToMeVideoMAELayer, "attentions": KeyedSelfAttention}  # noqa: RUF012
-    _no_split_modules = ["RLTVideoMAEEmbeddings", "ToMeVideoMAELayer"]  # noqa: RUF012
 
 
 class ToMeVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):
@@ -233,9 +209,3 @@ class ToMeVideoMAEForVideoClassification(RLTVideoMAEForVideoClassification):
 
     config_class = ToMeVideoMAEConfig
     _base_model_class = ToMeVideoMAEModel
-    _no_split_modules = ToMeVideoMAEModel._no_split_modules
-
-
-register_checkpoint_conversion_mapping(
-    "ToMeVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
-)

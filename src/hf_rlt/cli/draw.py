@@ -10,14 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..data.text_files import json_name
-from ..drawing import draw_clip, draw_video, write_drawing
-from ..drawing.animation import SUFFIXES
-from ..drawing.sheets import check_suffix
-from ..errors import HfRltError, printable
-from ..models.video_reader import index_video
+from . import options
 from .console import spinner
-from .options import FrameStride, ImageSize, NumFrames, OptionalModel, PatchSize, TubeletSize, finite, make_processor
 
 THRESHOLDS = [0.1]
 
@@ -25,36 +19,68 @@ THRESHOLDS = [0.1]
 def draw(
     video: Annotated[Path, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .gif or .mp4, or a sheet: .png or .jpg.")],
-    threshold: Annotated[
-        list[float], typer.Option(help="RLT's; given several times, each gets its row.", min=0)
-    ] = THRESHOLDS,
+    threshold: options.Thresholds = THRESHOLDS,
     heat: Annotated[bool, typer.Option("--heat", help="Colour runs by their length. Needs matplotlib.")] = False,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="All of the video, clip after clip. GIF and MP4 only.")
-    ] = False,
-    seconds: Annotated[float, typer.Option(help="With --whole: at most so much of the video.")] = 10.0,
+    whole: Annotated[bool, typer.Option("--whole", help="Draw the whole video, clip by clip (GIF and MP4).")] = False,
+    seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.")] = 10.0,
     start: Annotated[
-        float | None,
-        typer.Option(help="Second of the video at which to begin. Default: a clip from its middle.", min=0),
+        float | None, typer.Option(help="Second of the video to begin at. Default: a clip from its middle.", min=0)
     ] = None,
     columns: Annotated[int, typer.Option(help="Frames on a sheet, evenly spread over the clip.", min=1)] = 4,
     scale: Annotated[
         int,
-        typer.Option(
-            help="Draw on frames so many times larger than the model's; decisions stay its own.", min=1, max=64
-        ),
+        typer.Option(help="Enlarge the drawing by this factor; which tokens are kept does not change.", min=1, max=64),
     ] = 1,
-    model: OptionalModel = None,
-    num_frames: NumFrames = None,
-    frame_stride: FrameStride = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of a stride.")] = None,
-    image_size: ImageSize = None,
-    patch_size: PatchSize = None,
-    tubelet_size: TubeletSize = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was drawn as JSON.")] = False,
+    model: options.OptionalModel = None,
+    num_frames: options.NumFrames = None,
+    frame_stride: options.FrameStride = None,
+    fps: options.Fps = None,
+    image_size: options.ImageSize = None,
+    patch_size: options.PatchSize = None,
+    tubelet_size: options.TubeletSize = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
-    suffix, threshold = check_suffix(output), list(map(finite, threshold))
+    from ..data.text_files import json_name
+    from ..drawing import draw_clip, draw_video, write_drawing
+    from ..models.video_reader import index_video
+
+    thresholds = list(map(options.finite, threshold))
+    _check(video, output, whole, seconds)
+    processor = options.make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
+    if whole:
+        clips = draw_video(video, processor, thresholds, scale, start or 0.0, seconds, heat)
+    else:
+        clips = (draw_clip(video, processor, thresholds, scale, start, heat) for _ in range(1))
+    drawn: list[Any] = []
+    write_drawing(_watched(clips, drawn), output, columns, heat)
+    result = {"output": str(output), **_result(thresholds, drawn)}
+    if whole:
+        result["seconds_of_video"] = index_video(video).duration - (start or 0.0)
+    if as_json:
+        typer.echo(json.dumps({**result, "output": json_name(str(output))}))
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from ..errors import printable
+
+    for row in result["thresholds"]:
+        after, before = row["tokens_after"], row["tokens_before"]
+        typer.echo(f"threshold {row['threshold']:g}: {after:,} of {before:,} tokens computed ({row['share']:.1%})")
+    typer.echo(f"Written: {printable(result['output'])} ({result['frames']} frames, {result['fps']:.4g} per second)")
+    drawn, whole = result["seconds"], result.get("seconds_of_video", 0.0)
+    if whole > drawn + 0.1:
+        typer.echo(f"Drawn: {drawn:.1f} of {whole:.1f} seconds; --seconds {math.ceil(whole)} for all of it.")
+
+
+def _check(video: Path, output: Path, whole: bool, seconds: float) -> None:
+    from ..drawing.animation import SUFFIXES
+    from ..drawing.sheets import check_suffix
+    from ..errors import HfRltError
+
+    suffix = check_suffix(output)
     if video.exists() and not video.is_file():
         raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
     if output.exists() and video.exists() and output.samefile(video):
@@ -63,61 +89,26 @@ def draw(
         raise HfRltError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
     if not seconds > 0:
         raise HfRltError(f"--seconds: expected more than 0, received {seconds:g}.")
-    processor = make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
-    settings: dict[str, Any] = {"thresholds": threshold, "scale": scale, "heat": heat}
-    if whole:
-        clips = draw_video(video, processor, start=start or 0.0, seconds=seconds, **settings)
-    else:
-        clips = (draw_clip(video, processor, start=start, **settings) for _ in range(1))
-    tally = Totals(threshold)
-    write_drawing(tally.watched(clips), output, columns, heat)
-    result = {"output": str(output), **tally.result()}
-    if whole:
-        result["seconds_of_video"] = index_video(video).duration - (start or 0.0)
-    print(json.dumps({**result, "output": json_name(str(output))})) if as_json else _show(result)
 
 
-class Totals:
-    """What has been drawn so far."""
-
-    def __init__(self, thresholds: list[float]) -> None:
-        self.thresholds = thresholds
-        self.clips = self.frames = self.tokens = 0
-        self.fps = 0.0
-        self.computed = [0] * len(thresholds)
-
-    def watched(self, clips: Iterator[Any]) -> Iterator[Any]:
-        """Return the clips, counted as they come, with a line on the terminal that says how far it is."""
-        with spinner(Console(stderr=True)) as progress:
-            task = progress.add_task("reading", total=None)
-            for clip in clips:
-                self.clips += 1
-                self.frames += len(clip.frames)
-                self.tokens += clip.run_lengths.shape[1]
-                self.fps = self.fps or clip.fps
-                counts = (clip.run_lengths > 0).sum(1).tolist()
-                self.computed = [a + b for a, b in zip(self.computed, counts, strict=True)]
-                progress.update(task, description=f"{self.frames / self.fps:.1f} s drawn")
-                yield clip
-            progress.update(task, description="writing")
-
-    def result(self) -> dict[str, Any]:
-        """Return what is to be said about all of it."""
-        rows = [
-            {"threshold": threshold, "tokens_before": self.tokens, "tokens_after": after, "share": after / self.tokens}
-            for threshold, after in zip(self.thresholds, self.computed, strict=True)
-        ]
-        counted = {"clips": self.clips, "frames": self.frames, "fps": self.fps}
-        return {**counted, "seconds": self.frames / self.fps, "thresholds": rows}
+def _watched(clips: Iterator[Any], drawn: list[Any]) -> Iterator[Any]:
+    """Pass the clips on, and show on a terminal how far the drawing is; `drawn` gets what `_result` needs of each."""
+    with spinner(Console(stderr=True)) as progress:
+        task, frames = progress.add_task("reading", total=None), 0
+        for clip in clips:
+            drawn.append((len(clip.frames), clip.fps, clip.run_lengths))
+            frames += len(clip.frames)
+            progress.update(task, description=f"{frames / clip.fps:.1f} s drawn")
+            yield clip
+        progress.update(task, description="writing")
 
 
-def _show(result: dict[str, Any]) -> None:
-    for row in result["thresholds"]:
-        print(
-            f"threshold {row['threshold']:g}: {row['tokens_after']:,} of {row['tokens_before']:,} tokens computed "
-            f"({row['share']:.1%})"
-        )
-    print(f"Written: {printable(result['output'])} ({result['frames']} frames, {result['fps']:.4g} per second)")
-    whole = result.get("seconds_of_video", 0.0)
-    if whole > result["seconds"] + 0.1:
-        print(f"Drawn: {result['seconds']:.1f} of {whole:.1f} seconds; --seconds {math.ceil(whole)} for all of it.")
+def _result(thresholds: list[float], drawn: list[Any]) -> dict[str, Any]:
+    """Return what was drawn, and the tokens that each threshold computes of it."""
+    frames, fps = sum(count for count, *_ in drawn), drawn[0][1]
+    before = sum(lengths.shape[1] for *_, lengths in drawn)
+    rows = []
+    for i, threshold in enumerate(thresholds):
+        after = sum(int((lengths[i] > 0).sum()) for *_, lengths in drawn)
+        rows.append({"threshold": threshold, "tokens_before": before, "tokens_after": after, "share": after / before})
+    return {"clips": len(drawn), "frames": frames, "fps": fps, "seconds": frames / fps, "thresholds": rows}

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Clip data sets: labelled lists of videos, what a `Trainer` reads, augmentation, and a small set rendered offline."""
+"""Lists of labelled videos, data sets for a `Trainer`, augmentation, and a small set rendered offline."""
 
 from .annotations import from_file, read_annotations
 from .augmentation import ClipAugmentation, ClipMix
@@ -7,8 +7,8 @@ from .collator import ClipCollator
 from .digits import DigitsSettings, render_digits
 from .eval_dataset import EvalDataset
 from .hub_datasets import ClipStream, from_hub
-from .streams import TrainStream
-from .train_dataset import TrainDataset, UnreadableClipError
+from .train_dataset import TrainDataset, TrainStream
+from .video_dataset import UnreadableClipError
 from .video_list import VideoList, from_folder, split_clips
 
 __all__ = [

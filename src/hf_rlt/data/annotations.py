@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import HfRltError
+from ..errors import HfRltError, truncate
 from .text_files import read_json, read_text
-from .video_list import VideoList, find_videos, label_indices, shorten
+from .video_list import VideoList, find_videos, label_indices, quoted
 
 KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 SEPARATORS = (",", "\t", ";")
@@ -22,13 +22,7 @@ SEPARATORS = (",", "\t", ";")
 
 @dataclass(frozen=True)
 class _Row:
-    """A line or entry of an annotation file.
-
-    Attributes:
-        video: its path as written, or the stem of its file's name.
-        label: its class.
-        where: annotation file and line, for messages.
-    """
+    """One line or entry: the video's path as written or its file's stem, its class, and where it stands, for errors."""
 
     video: str
     label: str
@@ -41,59 +35,52 @@ def from_file(
     names: list[str] | None = None,
     label_file: str | Path | None = None,
 ) -> VideoList:
-    """List the clips of an annotation file, whose kind is recognised by its columns or keys.
+    """List the videos of an annotation file, whose kind is recognised by its columns or keys.
 
     - CSV with the columns `path,label`: paths are relative to `video_dir`, or to the file.
     - Kinetics CSV with `label,youtube_id,time_start,time_end`: the videos are `ID_START_END.*` (six digits each, as the
       download scripts name them) anywhere below `video_dir`.
     - Something-Something JSON, a list of `{"id", "template"}` (or `label` where there is no template): the videos are
-      `ID.*` anywhere below `video_dir`; brackets are removed from the template, which is the class.
+      `ID.*` anywhere below `video_dir`; the class is the template without brackets.
 
-    Tables are separated by commas, tabs or semicolons, in UTF-8 or UTF-16. White space around a field is ignored: `run`
-    and `run ` are the same class. Every line must have as many fields as the first.
-
-    A video that does not exist keeps its place in the list: it is reported by name when it is read.
+    Tables are separated by commas, tabs or semicolons, in UTF-8 or UTF-16. White space around a field is ignored, and every
+    line needs as many fields as the first. A missing video keeps its place and is reported by name when it is read.
 
     Args:
-        path: the annotation file. Further columns and keys are ignored.
+        path: the annotation file; further columns and keys are ignored.
         video_dir: where the videos are.
         names: class names to use, those of the training set or model.
         label_file: JSON object from class name to index (Something-Something's `labels.json`), which fixes the order.
 
     Raises:
-        ValueError: if a line cannot be parsed, a file, column, key or label is missing, a label is unknown, a video has
-            two labels, or none of the videos exists.
-        OSError: if a file cannot be read.
+        HfRltError: if the file cannot be understood, labels contradict each other, or none of the videos exists.
 
     Source: the annotation files of Kinetics-400/600/700 and Something-Something V2 as their authors publish them.
     """
     rows, sources = _read(Path(path), video_dir)
     if label_file is not None and names is None:
-        names = _names(Path(label_file))
-    _refuse_contradictions(rows, sources)
-    indices, names = label_indices([row.label for row in rows], names, str(path))
-    return VideoList(sources, indices, names)
+        names = _class_names(Path(label_file))
+    first: dict[Path, _Row] = {}
+    for row, source in zip(rows, sources, strict=True):
+        other = first.setdefault(source, row)
+        if other.label != row.label:
+            raise HfRltError(
+                f"{row.where}: expected one class for each video, received {row.label!r} for {source}, which is "
+                f"{other.label!r} before ({other.where}): leave one of them out."
+            )
+    return VideoList(sources, *label_indices([row.label for row in rows], names, str(path)))
 
 
 def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path], list[str]]:
-    """Return the videos and the class names of the lines or entries of an annotation file; see `from_file`.
-
-    Raises:
-        ValueError: if a line cannot be parsed, a file, column, key or label is missing, or none of the videos exists.
-        OSError: if a file cannot be read.
-    """
+    """Return the videos and class names of an annotation file, line by line; raises as `from_file` does."""
     rows, sources = _read(Path(path), video_dir)
     return sources, [row.label for row in rows]
 
 
 def read_paths(path: str | Path) -> list[str]:
-    """Return the paths in a text file, one per line. They need not be UTF-8.
-
-    Raises:
-        ValueError, OSError: as `read_text` does.
-    """
-    lines = [line for line in re.split("\r\n|\r|\n", read_text(path, names=True)) if line.strip()]
-    return [os.fspath(_placed(Path(), line)) for line in lines]
+    """Return the paths in a text file, one per line; they need not be UTF-8. Raises as `read_text` does."""
+    lines = [line for line in re.split("\r\n|\r|\n", read_text(path, file_names=True)) if line.strip()]
+    return [os.fspath(_locate(Path(), line)) for line in lines]
 
 
 def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Path]]:
@@ -101,7 +88,7 @@ def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Pa
         raise HfRltError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
     rows, are_paths = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     if are_paths:
-        sources = [_placed(Path(video_dir or path.parent), row.video) for row in rows]
+        sources = [_locate(Path(video_dir or path.parent), row.video) for row in rows]
     else:
         sources = _find(path, [row.video for row in rows], video_dir)
     if not any(map(os.path.isfile, sources)):
@@ -112,21 +99,29 @@ def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Pa
     return rows, sources
 
 
-def _placed(folder: Path, name: str) -> Path:
-    """Locate a video, with the white space around its name if such a file exists, else without."""
+def _locate(folder: Path, name: str) -> Path:
+    """Return a video's path, with the white space around its name if such a file exists, else without."""
     bare = name.strip()
     return folder / (name if name == bare or os.path.lexists(folder / name) else bare)
 
 
-def _refuse_contradictions(rows: list[_Row], sources: list[Path]) -> None:
-    known: dict[Path, _Row] = {}
-    for row, source in zip(rows, sources, strict=True):
-        first = known.setdefault(source, row)
-        if first.label != row.label:
+def _find(path: Path, stems: list[str], video_dir: str | Path | None) -> list[Path]:
+    """Return the path of each video below `video_dir`; `video_dir/STEM.mp4` if it does not exist."""
+    if video_dir is None or not Path(video_dir).is_dir():
+        raise HfRltError(
+            f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "
+            f"{video_dir}."
+        )
+    found: dict[str, Path] = {}
+    wanted = set(stems)
+    for file in find_videos(video_dir):
+        other = found.setdefault(file.stem, file)
+        if other is not file and file.stem in wanted and not other.samefile(file):
             raise HfRltError(
-                f"{row.where}: expected one class for each video, received {row.label!r} for {source}, which is "
-                f"{first.label!r} before ({first.where}): leave one of them out."
+                f"{path}: names the video {file.stem}, and there are two of that name, {other} and {file}: move one of them "
+                f"out of {video_dir}."
             )
+    return [found.get(stem, Path(video_dir) / f"{stem}.mp4") for stem in stems]
 
 
 def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
@@ -135,42 +130,44 @@ def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
     _, columns = next(table, (0, []))
     columns = [column.strip() for column in columns]
     kinetics = set(KINETICS_COLUMNS) <= set(columns)
-    if not kinetics and not {"path", "label"} <= set(columns):
-        raise HfRltError(
-            f"{path}: expected the columns 'path' and 'label' (or Kinetics' {shorten(KINETICS_COLUMNS)}) separated by "
-            f"commas, tabs or semicolons, found {shorten(columns) or 'an empty file'}: make 'path,label' the first line."
-        )
     needed = KINETICS_COLUMNS if kinetics else ("path", "label")
-    twice = [column for column in needed if columns.count(column) > 1]
-    if twice:
+    if not set(needed) <= set(columns):
         raise HfRltError(
-            f"{path}: expected one column {twice[0]!r}, found {columns.count(twice[0])}: rename the others."
+            f"{path}: expected the columns 'path' and 'label' (or Kinetics' {quoted(KINETICS_COLUMNS)}) separated by "
+            f"commas, tabs or semicolons, found {quoted(columns) or 'an empty file'}: make 'path,label' the first line."
         )
+    for column in needed:
+        if columns.count(column) > 1:
+            raise HfRltError(
+                f"{path}: expected one column {column!r}, found {columns.count(column)}: rename the others."
+            )
     rows = []
     for line, fields in table:
         where = f"{path}, line {line}"
         if len(fields) != len(columns):
             raise HfRltError(
-                f"{where}: expected {len(columns)} fields ({shorten(columns)}), received {len(fields)} "
-                f"({_short(fields)}): put quotation marks around a field with a separator in it, and leave none out."
+                f"{where}: expected {len(columns)} fields ({quoted(columns)}), received {len(fields)} "
+                f"({truncate(fields)}): put quotation marks around a field with a separator in it, and leave none out."
             )
         row = dict(zip(columns, fields, strict=True))
         _check_fields(where, {column: row[column] for column in needed})
-        name = _kinetics_name(where, row) if kinetics else row["path"]
-        rows.append(_Row(name, row["label"].strip(), where))
+        rows.append(_Row(_kinetics_stem(where, row) if kinetics else row["path"], row["label"].strip(), where))
     if not rows:
         raise HfRltError(f"{path}: expected a line per video below the header, found none.")
     return rows, not kinetics
 
 
 def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of a table, without empty lines; the separator is recognised by the first line."""
+    """Yield (line, fields) of a table, without empty lines; the header decides what separates fields."""
     text = read_text(path)
     head = next((line for line in text.splitlines() if line.strip()), "")
-    wanted = [{"path", "label"}, set(KINETICS_COLUMNS)]
-    found = {mark: {field.strip().strip('"') for field in head.split(mark)} for mark in SEPARATORS}
-    mark = next((mark for mark in SEPARATORS if any(columns <= found[mark] for columns in wanted)), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)
+    separator = ","
+    for mark in SEPARATORS:
+        columns = {field.strip().strip('"') for field in head.split(mark)}
+        if {"path", "label"} <= columns or set(KINETICS_COLUMNS) <= columns:
+            separator = mark
+            break
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
@@ -184,22 +181,19 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_fields(where: str, fields: dict[str, str]) -> None:
-    empty = [name for name, value in fields.items() if not value.strip()]
-    if empty:
-        raise HfRltError(f"{where}: expected {', '.join(fields)}, received no {empty[0]}: fill all of them in.")
     for name, value in fields.items():
-        odd = next(
-            (character for character in value.strip() if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")),
-            "",
-        )
-        if odd or (name == "label" and value.count('"') % 2):
-            what = "a line break or control character" if odd else "a single quotation mark"
+        if not value.strip():
+            raise HfRltError(f"{where}: expected {', '.join(fields)}, received no {name}: fill all of them in.")
+    for name, value in fields.items():
+        control = any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value.strip())
+        if control or (name == "label" and value.count('"') % 2):
+            what = "a line break or control character" if control else "a single quotation mark"
             raise HfRltError(
-                f"{where}: expected a {name} of one line, received {what} in {_short(value)}: close the quotation marks."
+                f"{where}: expected a {name} of one line, received {what} in {truncate(value)}: close the quotation marks."
             )
 
 
-def _kinetics_name(where: str, row: dict[str, str]) -> str:
+def _kinetics_stem(where: str, row: dict[str, str]) -> str:
     seconds = []
     for column in ("time_start", "time_end"):
         try:
@@ -208,7 +202,7 @@ def _kinetics_name(where: str, row: dict[str, str]) -> str:
             seconds.append(math.nan)
         if not 0 <= seconds[-1] < 1e6:
             raise HfRltError(
-                f"{where}: expected time_start and time_end in seconds, received {_short(row[column])}: correct it."
+                f"{where}: expected time_start and time_end in seconds, received {truncate(row[column])}: correct it."
             )
     return f"{row['youtube_id'].strip()}_{int(seconds[0]):06d}_{int(seconds[1]):06d}"
 
@@ -221,44 +215,20 @@ def _json_rows(path: Path) -> tuple[list[_Row], bool]:
 
 
 def _json_row(where: str, entry: dict[str, Any]) -> _Row:
-    name, label = entry.get("id"), entry.get("template") or entry.get("label")
-    if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "" or not isinstance(label, str):
+    stem, label = entry.get("id"), entry.get("template") or entry.get("label")
+    if isinstance(stem, bool) or not isinstance(stem, (str, int)) or stem == "" or not isinstance(label, str):
         raise HfRltError(
-            f"{where}: expected 'id' and 'template' or 'label' with text, received {_short(entry)}: fill them in."
+            f"{where}: expected 'id' and 'template' or 'label' with text, received {truncate(entry)}: fill them in."
         )
-    label = label.translate(str.maketrans("", "", "[]"))
-    _check_fields(where, {"id": str(name), "label": label})
-    return _Row(str(name).strip(), label.strip(), where)
+    label = label.replace("[", "").replace("]", "")
+    _check_fields(where, {"id": str(stem), "label": label})
+    return _Row(str(stem).strip(), label.strip(), where)
 
 
-def _names(path: Path) -> list[str]:
+def _class_names(path: Path) -> list[str]:
     labels = read_json(path)
     values = list(labels.values()) if isinstance(labels, dict) else []
     numbers = [str(value) for value in values if isinstance(value, (str, int)) and str(value).isdecimal()]
     if not values or sorted(map(int, numbers)) != list(range(len(values))):
         raise HfRltError(f"{path}: expected an object from class name to index, 0 to the number of classes - 1.")
     return sorted(labels, key=lambda name: int(labels[name]))
-
-
-def _find(path: Path, keys: list[str], video_dir: str | Path | None) -> list[Path]:
-    """Return the path of the video of each name; `video_dir/NAME.mp4` if it does not exist."""
-    if video_dir is None or not Path(video_dir).is_dir():
-        raise HfRltError(
-            f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "
-            f"{video_dir}."
-        )
-    found: dict[str, Path] = {}
-    wanted = set(keys)
-    for file in find_videos(video_dir):
-        other = found.setdefault(file.stem, file)
-        if other is not file and file.stem in wanted and not other.samefile(file):
-            raise HfRltError(
-                f"{path}: names the video {file.stem}, and there are two of that name, {other} and {file}: move one of them "
-                f"out of {video_dir}."
-            )
-    return [found.get(key, Path(video_dir) / f"{key}.mp4") for key in keys]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Augmentation of clips with torchvision's v2 transforms: the same for all frames of a clip, before runs are found."""
+"""Augment clips with torchvision's v2 transforms: the same for all frames of a clip, before runs are found."""
 
 from typing import Any
 
@@ -15,24 +15,24 @@ from ..errors import HfRltError
 class ClipAugmentation:
     """Turns `(F, H, W, 3)` uint8 frames into a randomly changed, normalised `(F, C, H, W)` float32 clip.
 
-    Every random choice is made once for the whole clip, so what stood still stands still. Randomness comes from torch's
-    default generator.
+    Every random choice is made once per clip, so static regions stay static. Randomness comes from torch's default
+    generator.
 
     Args:
         processor: an `RLTVideoProcessor`, for crop size, scale, mean and standard deviation.
-        crop_scale: smallest share of the frame's area that a random resized crop takes; 1 takes the centre crop of the
-            resized frame, as the processor does.
+        crop_scale: smallest share of the frame's area for a random resized crop; 1 takes the centre crop of the resized
+            frame, as the processor does.
         horizontal_flip: probability of mirroring; 0 where left and right matter (Something-Something).
         rand_augment_ops: operations of RandAugment, each applied with probability 0.5; 0 turns it off.
         rand_augment_magnitude: their strength, 0 to 10.
         erasing: probability of random erasing: a box of noise that is the same in all frames.
 
     Raises:
-        ValueError: if a number is out of range.
+        HfRltError: if a number is out of range.
 
     Source: VideoMAE's fine-tuning recipe (rand-m7-n4-mstd0.5-inc1, reprob 0.25, scale 0.08 to 1, ratio 3/4 to 4/3).
     Departures: RandAugment comes after the crop (cheaper), without noise on its magnitude and without Equalize,
-    AutoContrast and Contrast (they measure each frame by itself, so still patches flicker when others move); erased boxes
+    AutoContrast and Contrast (they measure each frame by itself, so static patches flicker when others move); erased boxes
     hold the same noise in all frames.
     """
 
@@ -58,9 +58,9 @@ class ClipAugmentation:
         std = [255 * value for value in processor.image_std]
         self.transform = v2.Compose(
             [
-                *_geometry(processor, crop_scale),
+                *_crop(processor, crop_scale),
                 *([v2.RandomHorizontalFlip(horizontal_flip)] if horizontal_flip else []),
-                *[v2.RandomApply([_StillRandAugment(rand_augment_magnitude)], p=0.5) for _ in range(rand_augment_ops)],
+                *[v2.RandomApply([_StaticRandAugment(rand_augment_magnitude)], p=0.5) for _ in range(rand_augment_ops)],
                 v2.ToDtype(torch.float32, scale=False),
                 v2.Normalize(mean, std),
                 *([v2.RandomErasing(erasing, value="random")] if erasing else []),
@@ -68,11 +68,12 @@ class ClipAugmentation:
         )
 
     def __call__(self, frames: np.ndarray) -> Tensor:
+        """Augment one clip."""
         video = tv_tensors.Video(torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2))
         return self.transform(video).as_subclass(Tensor)
 
 
-class _StillRandAugment(v2.RandAugment):
+class _StaticRandAugment(v2.RandAugment):
     """One operation of RandAugment that changes equal frames equally."""
 
     _AUGMENTATION_SPACE = {  # noqa: RUF012
@@ -82,19 +83,16 @@ class _StillRandAugment(v2.RandAugment):
     }
 
     def __init__(self, magnitude: int) -> None:
-        super().__init__(
-            num_ops=1, magnitude=magnitude, num_magnitude_bins=11, interpolation=InterpolationMode.BILINEAR, fill=124
-        )
+        super().__init__(1, magnitude, num_magnitude_bins=11, interpolation=InterpolationMode.BILINEAR, fill=124)
 
 
-def _geometry(processor: Any, crop_scale: float) -> list[v2.Transform]:
+def _crop(processor: Any, crop_scale: float) -> list[v2.Transform]:
     crop = (processor.crop_size["height"], processor.crop_size["width"])
     if crop_scale < 1:
         return [v2.RandomResizedCrop(crop, scale=(crop_scale, 1.0), antialias=True)]
-    size = processor.size
-    short = size.get("shortest_edge")
-    resized = [short] if short else [size["height"], size["width"]]
-    return [v2.Resize(resized, antialias=True), v2.CenterCrop(crop)]
+    short = processor.size.get("shortest_edge")
+    size = [short] if short else [processor.size["height"], processor.size["width"]]
+    return [v2.Resize(size, antialias=True), v2.CenterCrop(crop)]
 
 
 class ClipMix:
@@ -121,7 +119,7 @@ class ClipMix:
         self.switch = switch
 
     def __call__(self, pixel_values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns mixed `(B, F, C, H, W)` clips and their `(B, K)` float targets; randomness is torch's default."""
+        """Return mixed `(B, F, C, H, W)` clips and their `(B, K)` float targets."""
         cut = self.mixup is None or (self.cutmix is not None and float(torch.rand(())) < self.switch)
         chosen = self.cutmix if cut else self.mixup
         clips, targets = chosen(tv_tensors.Video(pixel_values), labels)  # type: ignore[misc]

@@ -13,30 +13,29 @@ from torch.utils.data import default_collate
 from ..errors import HfRltError
 from ..models.runs import drop_random
 from .augmentation import ClipMix
-from .train_dataset import IGNORED
+from .video_dataset import IGNORED
 
 
 class ClipCollator:
-    """Makes `pixel_values` (B, F, C, H, W), `run_lengths` (B, N) and `labels` of a list of training items.
+    """Makes `pixel_values` (B, F, C, H, W), `run_lengths` (B, N) and `labels` from training items.
 
-    Runs are found after mixing, in float32. Items that carry their runs (those of `EvalDataset`) are only stacked, so that
-    one collator serves training and evaluation.
+    Runs are found after mixing, in float32. Items that already have runs (those of `EvalDataset`) are only stacked, so one
+    collator serves training and evaluation. Labels are `(B,)` integers, or `(B, K)` float targets with mixing or
+    smoothing; rows of unreadable clips are -100.
 
     Args:
-        processor: an `RLTVideoProcessor`, for threshold, tubelet and patch size.
-        mix: mixup or cutmix; not with clips that could not be read.
-        label_smoothing: share of the target that is spread over all classes.
-        num_classes: K, needed for `label_smoothing` without `mix`.
-        threshold_range: (lowest, highest) threshold, drawn uniformly for each clip, instead of the processor's.
-        token_keep_ratio: share of the computed tokens that each clip keeps, drawn at random: RLT + random masking, or
-            random masking alone where the processor's threshold is None.
-
-    Labels are `(B,)` integers, or `(B, K)` float targets if there is mixing or smoothing; -100 in rows to be left out.
+        processor: an `RLTVideoProcessor`, for its rule.
+        mix: mixup or cutmix, for readable clips.
+        label_smoothing: share of the target to spread over all classes.
+        num_classes: K, needed for mixing and smoothing.
+        threshold_range: (lowest, highest) threshold, drawn uniformly per clip instead of the processor's.
+        token_keep_ratio: share of the computed tokens to keep per clip, drawn at random: RLT with random masking, or only
+            random masking if the processor's threshold is None.
 
     Raises:
-        ValueError: if a setting is out of range.
+        HfRltError: if a setting is out of range.
 
-    Source: arXiv 2411.05222 section 4 (random masking, combined with RLT); mixing and smoothing as in VideoMAE's recipe.
+    Source: arXiv 2411.05222 section 4 (random masking with RLT); mixing and smoothing as in VideoMAE's recipe.
     """
 
     def __init__(
@@ -61,6 +60,7 @@ class ClipCollator:
         self.threshold_range, self.token_keep_ratio = threshold_range, token_keep_ratio
 
     def __call__(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Make a batch of items."""
         if "run_lengths" in items[0]:
             return default_collate(items)
         if "seeds" not in items[0]:
@@ -68,14 +68,15 @@ class ClipCollator:
                 f"Expected items with seeds, those of TrainDataset, received {sorted(items[0])}: pass "
                 "remove_unused_columns=False to TrainingArguments."
             )
-        # Repeat by repeat: neighbours, which are mixed, are different clips.
+        # Repeat by repeat, so that neighbours, which are mixed, are different clips.
         keys = ("pixel_values", "labels", "seeds")
         clips, labels, seeds = (torch.stack([item[key] for item in items], dim=1).flatten(0, 1) for key in keys)
         if self.mix is not None or self.label_smoothing:
-            clips, labels = self._soft(clips, labels, seeds)
+            labels = self._mixed(clips, labels, seeds)
         return {"pixel_values": clips, "run_lengths": self._runs(clips, seeds), "labels": labels}
 
-    def _soft(self, clips: Tensor, labels: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+    def _mixed(self, clips: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:
+        """Mix the readable clips in place; return `(B, K)` targets."""
         readable = (labels != IGNORED).nonzero()[:, 0]
         targets = torch.full((len(labels), self.num_classes or 0), float(IGNORED))
         if len(readable):
@@ -86,7 +87,7 @@ class ClipCollator:
                     torch.manual_seed(int(seeds.sum()))
                     clips[readable], soft = self.mix(clips[readable], hard)
             targets[readable] = soft * (1 - self.label_smoothing) + self.label_smoothing / soft.shape[1]
-        return clips, targets
+        return targets
 
     def _runs(self, clips: Tensor, seeds: Tensor) -> Tensor:
         rule = self.processor.rule

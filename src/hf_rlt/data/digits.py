@@ -1,13 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """A small labelled video set, rendered once: handwritten digits that move, turn, grow or wait over real photographs.
 
-What happens is the label, and it takes time to see: position, size and angle are periodic (a digit that leaves on the
-left returns on the right), so in every single frame they have the same uniform distribution in every class.
-`waits_short` and `waits_long` differ only in how long the digit stands still, which is a run length.
+The label is what happens, which no single frame shows: position, size and angle are periodic (a digit that leaves on the
+left returns on the right), so in each frame they have the same uniform distribution in every class. `waits_short` and
+`waits_long` differ only in how long the digit stands still, which is a run length.
 
-The digits (scikit-learn's `load_digits`, from the UCI handwritten digits) and the two photographs
-(`load_sample_images`) come with scikit-learn: nothing is fetched. Training and validation share no digit image and no
-background pixel.
+Digits (`load_digits`, from the UCI handwritten digits) and photographs (`load_sample_images`) come with scikit-learn:
+nothing is fetched. Training and validation share no digit image and no background pixel.
 """
 
 import json
@@ -26,16 +25,7 @@ from PIL import Image
 
 from ..errors import HfRltError
 
-CLASSES = (
-    "grows",
-    "moves_left",
-    "moves_right",
-    "shrinks",
-    "stays",
-    "turns",
-    "waits_long",
-    "waits_short",
-)
+CLASSES = ("grows", "moves_left", "moves_right", "shrinks", "stays", "turns", "waits_long", "waits_short")
 SPLITS = ("train", "validation")
 SETTINGS_FILE = "settings.json"
 FORMAT = 1  # raise it when the same settings render other pixels
@@ -45,20 +35,12 @@ NOISE = 1.5  # standard deviation of the sensor noise, in grey levels; RLT's def
 
 @dataclass(frozen=True)
 class DigitsSettings:
-    """What is rendered. The same settings always give the same pixels.
+    """What to render; the same settings always give the same pixels."""
 
-    Attributes:
-        train_clips: clips in `train/`, spread evenly over the classes.
-        validation_clips: clips in `validation/`.
-        frames: frames in a clip, at 25 a second.
-        side: width and height of a frame in pixels, even.
-        seed: of everything random.
-    """
-
-    train_clips: int = 1600
+    train_clips: int = 1600  # spread evenly over the classes
     validation_clips: int = 320
-    frames: int = 32
-    side: int = 64
+    frames: int = 32  # per clip, at 25 fps
+    side: int = 64  # width and height of a frame, even
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,7 +53,7 @@ class DigitsSettings:
 
 
 def default_folder() -> Path:
-    """Returns the user's cache folder for the rendered set, `~/.cache/hf_rlt/digits` unless XDG_CACHE_HOME is set."""
+    """Return the user's cache folder for the rendered set: `~/.cache/hf_rlt/digits` unless XDG_CACHE_HOME is set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hf_rlt" / "digits"
 
 
@@ -80,21 +62,20 @@ def render_digits(
     settings: DigitsSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Returns the folder with `train/CLASS/*.mp4` and `validation/CLASS/*.mp4`, rendered now unless it is there already.
+    """Render `train/CLASS/*.mp4` and `validation/CLASS/*.mp4` unless they are there already; return the folder.
+
+    The set is rendered beside the folder and moved there when complete: an interrupted run leaves nothing half done.
 
     Args:
-        folder: where the set goes; `default_folder()` unless given.
+        folder: where to put the set; default: `default_folder()`.
         settings: what to render.
         progress: called with (clips written, clips in all).
 
-    The set is rendered next to the folder and moved there when complete: an interrupted run leaves nothing half done.
-
     Raises:
-        ValueError: if the folder holds something that is not a rendered set.
+        HfRltError: if the folder holds something else, or scikit-learn is missing.
     """
-    folder = Path(folder) if folder is not None else default_folder()
-    settings = settings or DigitsSettings()
-    if is_complete(folder, settings):
+    folder, settings = Path(folder or default_folder()), settings or DigitsSettings()
+    if _is_complete(folder, settings):
         return folder
     if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
         raise HfRltError(
@@ -106,7 +87,7 @@ def render_digits(
         _render_all(draft, settings, progress)
         (draft / SETTINGS_FILE).write_text(json.dumps(_signature(settings), indent=2) + "\n")
         draft.chmod(0o755)
-        if not is_complete(folder, settings):  # another process may have been faster
+        if not _is_complete(folder, settings):  # another process may have been faster
             if folder.exists():
                 shutil.rmtree(folder)
             draft.rename(folder)
@@ -115,11 +96,9 @@ def render_digits(
     return folder
 
 
-def is_complete(folder: str | Path, settings: DigitsSettings) -> bool:
-    """Returns whether the folder holds a whole set rendered with these settings."""
-    path = Path(folder) / SETTINGS_FILE
+def _is_complete(folder: Path, settings: DigitsSettings) -> bool:
     try:
-        return json.loads(path.read_text()) == _signature(settings)
+        return json.loads((folder / SETTINGS_FILE).read_text()) == _signature(settings)
     except (OSError, ValueError):
         return False
 
@@ -129,20 +108,19 @@ def _signature(settings: DigitsSettings) -> dict:
 
 
 def _render_all(folder: Path, settings: DigitsSettings, progress: Callable[[int, int], None] | None) -> None:
-    counts = {"train": settings.train_clips, "validation": settings.validation_clips}
-    done = 0
-    for split in SPLITS:
-        for index in range(counts[split]):
-            name = CLASSES[index % len(CLASSES)]
-            (folder / split / name).mkdir(parents=True, exist_ok=True)
-            write_video(folder / split / name / f"{index:05d}.mp4", render_clip(name, split, index, settings))
-            done += 1
-            if progress is not None:
-                progress(done, sum(counts.values()))
+    counts = (settings.train_clips, settings.validation_clips)
+    clips = [(split, index) for split, number in zip(SPLITS, counts, strict=True) for index in range(number)]
+    for done, (split, index) in enumerate(clips, start=1):
+        name = CLASSES[index % len(CLASSES)]
+        path = folder / split / name / f"{index:05d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, render_clip(name, split, index, settings))
+        if progress is not None:
+            progress(done, len(clips))
 
 
 def write_video(path: str | Path, frames: np.ndarray, rate: int = 25) -> None:
-    """Returns nothing; writes `(F, H, W, 3)` uint8 frames as H.264. One thread, so the bytes are reproducible."""
+    """Write `(F, H, W, 3)` uint8 frames as H.264, on one thread so the bytes are reproducible."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=rate, options={"preset": "ultrafast", "crf": "18", "threads": "1"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
@@ -152,7 +130,7 @@ def write_video(path: str | Path, frames: np.ndarray, rate: int = 25) -> None:
 
 
 def render_clip(name: str, split: str, index: int, settings: DigitsSettings | None = None) -> np.ndarray:
-    """Returns `(F, H, W, 3)` uint8 frames of one clip of class `name`; a function of its arguments only."""
+    """Render `(F, H, W, 3)` uint8 frames of one clip of class `name`, a function of the arguments only."""
     settings = settings or DigitsSettings()
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
     side, half = settings.side, settings.side // 2
@@ -170,7 +148,7 @@ def render_clip(name: str, split: str, index: int, settings: DigitsSettings | No
 
 
 def _path(name: str, settings: DigitsSettings, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Returns x, y, size and angle of the digit in each frame. Every class draws the same numbers in the same order."""
+    """Return x, y, size and angle of the digit in each frame; every class draws the same numbers in the same order."""
     time = np.arange(settings.frames, dtype=np.float64)
     still = np.zeros_like(time)
     start_x, start_y = rng.uniform(0, settings.side, 2)
@@ -195,7 +173,7 @@ def _path(name: str, settings: DigitsSettings, rng: np.random.Generator) -> tupl
 
 
 def _place(digit: Image.Image, side: int, size: float, angle: float, shift_x: float, shift_y: float) -> Image.Image:
-    """Returns the digit at the centre of a `side` square, turned clockwise by `angle` degrees, and shifted."""
+    """Draw the digit at the centre of a `side` square, turned clockwise by `angle` degrees, and shifted."""
     scale, radians, middle = digit.width / size, math.radians(angle), digit.width / 2
     cos, sin = math.cos(radians) * scale, math.sin(radians) * scale
     x, y = side // 2 + shift_x, side // 2 + shift_y
@@ -208,7 +186,7 @@ def _sources() -> tuple[np.ndarray, list[Image.Image]]:
     try:
         from sklearn.datasets import load_digits, load_sample_images
     except ImportError as error:
-        raise ImportError("The digits come from scikit-learn: install it with `pip install hf_rlt[train]`.") from error
+        raise HfRltError("The digits come from scikit-learn: install it with `pip install hf_rlt[train]`.") from error
     return load_digits().images, [Image.fromarray(image) for image in load_sample_images().images]
 
 
@@ -223,7 +201,7 @@ def _digit(split: str, rng: np.random.Generator) -> Image.Image:
 
 
 def _background(split: str, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns `(side, side, 3)` float32: a crop of a photograph, dimmed; the right third is for validation."""
+    """Return a dimmed crop `(side, side, 3)` float32 of a photograph; the right third is for validation."""
     photo = _sources()[1][rng.integers(0, 2)]
     border = photo.width * 2 // 3
     left, right = (0, border) if split == "train" else (border, photo.width)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Evaluation data set with all views of each clip."""
+"""Evaluation data: all views of each video."""
 
 import logging
 from typing import Any
@@ -11,27 +11,24 @@ from torch import Tensor
 from ..errors import HfRltError
 from ..models.runs import drop_random
 from ..models.sampling import view_crops, view_positions
-from .train_dataset import IGNORED, ReadClips, blank_clip, clip_seed
+from .video_dataset import IGNORED, VideoDataset, blank_clip, clip_seed
 from .video_list import VideoList
 
 logger = logging.getLogger(__name__)
 
 
-class EvalDataset(ReadClips):
-    """Map-style evaluation set: item i is `pixel_values` and `run_lengths` of all views of clip i, and `labels`.
+class EvalDataset(VideoDataset):
+    """Map-style evaluation set: item i is `pixel_values` and `run_lengths` of all views of video i, and `labels`.
 
-    Shapes are (V, F, C, H, W) and (V, N), without the V for a single view: the model averages over views, so a clip is
-    counted once whatever their number. Views are `num_clips` temporal clips x `num_crops` crops. A video that is skipped
-    is a blank clip with label -100.
+    Shapes are (V, F, C, H, W) and (V, N), without V for a single view; the model averages over views. There are
+    `num_clips` x `num_crops` views. A skipped video is a blank clip with label -100.
 
     Args:
         clips, processor, on_bad_video, cache_bytes: as for `TrainDataset`.
         num_clips: temporal clips per video.
         num_crops: crops along the longer side; 1 is the processor's own.
-        token_keep_ratio: share of the computed tokens that each view keeps, drawn at random, the same in each pass.
+        token_keep_ratio: share of the computed tokens to keep, drawn at random, the same in each pass.
     """
-
-    resized = True
 
     def __init__(
         self,
@@ -43,7 +40,7 @@ class EvalDataset(ReadClips):
         cache_bytes: int = 0,
         token_keep_ratio: float | None = None,
     ) -> None:
-        super().__init__(clips, processor, cache_bytes, on_bad_video)
+        super().__init__(clips, processor, on_bad_video, cache_bytes)
         self.token_keep_ratio = token_keep_ratio
         self.positions = view_positions(num_clips, processor.sampling)
         self.num_crops = num_crops
@@ -54,11 +51,17 @@ class EvalDataset(ReadClips):
                 f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."
             )
 
-    def make(self, index: int) -> dict[str, Tensor]:
-        frames = self.read(index, self.positions, keep=True)
-        return self._item(index, cut_views(self.processor, frames, self.num_crops), self.clips.labels[index])
+    @property
+    def num_views(self) -> int:
+        """Views of each video."""
+        return len(self.positions) * self.num_crops
 
-    def blank(self, index: int) -> dict[str, Tensor]:
+    def _load(self, index: int) -> dict[str, Tensor]:
+        frames = self._decode(index, self.positions, resized=True, use_cache=True)
+        views = crop_pixels(self.processor, crop_views(self.processor, frames, self.num_crops))
+        return self._item(index, views, self.clips.labels[index])
+
+    def _placeholder(self, index: int) -> dict[str, Tensor]:
         return self._item(index, torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED)
 
     def _item(self, index: int, views: Tensor, label: int) -> dict[str, Tensor]:
@@ -70,25 +73,25 @@ class EvalDataset(ReadClips):
             views, lengths = views[0], lengths[0]
         return {"pixel_values": views, "run_lengths": lengths, "labels": torch.tensor(label)}
 
-    @property
-    def num_views(self) -> int:
-        return len(self.positions) * self.num_crops
 
+def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray:
+    """Crop frames `(clips, F, H, W, 3)` uint8 to views `(clips x num_crops, F, H', W', 3)` uint8, clip by clip.
 
-def cut_views(processor: Any, frames: np.ndarray, num_crops: int, **changes: Any) -> Tensor:
-    """Return the views `(clips x crops, F, C, H, W)` of `(clips, F, H, W, 3)` uint8 frames, clip by clip.
-
-    Args:
-        processor: an `RLTVideoProcessor`.
-        frames: of one video, as `RLTVideoProcessor.decode(..., resized=True)` returns them.
-        num_crops: crops along the longer side; 1 is the processor's own.
-        **changes: settings of the processor for this call.
+    The frames are those of `processor.decode(..., resized=True)`. A single crop is the processor's own; several are spread
+    along the longer side.
     """
-    changes["do_resize"] = False
+    size = processor.crop_size
     if num_crops == 1:
-        return processor.pixels(frames, **changes)
-    clips = processor.pixels(frames, do_center_crop=False, **changes)
-    height, width = processor.crop_size["height"], processor.crop_size["width"]
-    corners = view_crops(clips.shape[-2], clips.shape[-1], height, width, num_crops)
-    crops = [clips[..., top : top + height, left : left + width] for top, left in corners]
-    return torch.stack(crops, dim=1).flatten(0, 1)
+        if not processor.do_center_crop:
+            return frames
+        cropped = processor.center_crop(torch.from_numpy(frames).movedim(-1, -3), size)
+        return cropped.movedim(-3, -1).numpy()
+    height, width = size["height"], size["width"]
+    corners = view_crops(frames.shape[2], frames.shape[3], height, width, num_crops)
+    crops = [frames[:, :, top : top + height, left : left + width] for top, left in corners]
+    return np.stack(crops, axis=1).reshape(-1, *crops[0].shape[1:])
+
+
+def crop_pixels(processor: Any, crops: np.ndarray) -> Tensor:
+    """Turn the crops of `crop_views` into pixels `(views, F, C, H', W')` float32."""
+    return processor.pixels(crops, do_resize=False, do_center_crop=False)

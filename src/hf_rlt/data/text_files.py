@@ -11,27 +11,27 @@ from urllib.parse import unquote_to_bytes
 from ..errors import HfRltError
 
 URI = "file://"
-MOST_BYTES = 1 << 30  # so that a video passed by mistake is not read into memory
+MAX_TEXT_BYTES = 1 << 30  # so that a video passed by mistake is not read into memory
 
 
-def read_text(path: str | Path, names: bool = False) -> str:
+def read_text(path: str | Path, file_names: bool = False) -> str:
     """Read a text file in UTF-8, or in UTF-16 with a byte order mark, as spreadsheets save it; drop the mark.
 
     Args:
-        path: of a regular file.
-        names: whether it lists file names, which need not be UTF-8: other bytes are kept, as by `os.fsdecode`.
+        path: a regular file.
+        file_names: keep bytes that are not UTF-8, as `os.fsdecode` does.
 
     Raises:
-        ValueError: if it is no such text, naming the line.
+        HfRltError: if it is not such a text; names the line.
         OSError: if it cannot be read.
     """
     path = Path(path)
-    if path.exists() and (not path.is_file() or path.stat().st_size > MOST_BYTES):
-        raise HfRltError(f"{path}: expected a text file of at most {MOST_BYTES >> 30} GiB, found something else.")
+    if path.exists() and (not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES):
+        raise HfRltError(f"{path}: expected a text file of at most {MAX_TEXT_BYTES >> 30} GiB, found something else.")
     data = path.read_bytes()
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        text = data.decode(encoding, errors="surrogateescape" if names and encoding != "utf-16" else "strict")
+        text = data.decode(encoding, errors="surrogateescape" if file_names and encoding != "utf-16" else "strict")
     except UnicodeDecodeError as error:
         line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
         before = data[max(error.start - 20, 0) : error.start].decode(errors="replace").splitlines()
@@ -48,17 +48,21 @@ def read_text(path: str | Path, names: bool = False) -> str:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: if it is no JSON in UTF-8, or an object in it has a key twice.
-        OSError: if it cannot be read.
-    """
+    """Read a JSON file in which no object has a key twice; raises as `read_text` does."""
     text = read_text(path)
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise HfRltError(f"{path}: expected a JSON file ({error}).") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise HfRltError(f"the key {name!r} twice")
+        made[name] = value
+    return made
 
 
 def is_text(name: str) -> bool:
@@ -74,11 +78,3 @@ def json_name(path: str) -> str:
 def path_of(name: str) -> str:
     """Return the path of a name that `json_name` made from an absolute path."""
     return os.fsdecode(unquote_to_bytes(name.removeprefix(URI))) if name.startswith(URI) else name
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise HfRltError(f"the key {next(name for name in names if names.count(name) > 1)!r} twice")
-    return made

@@ -1,9 +1,9 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Batches that hold as many clips as a budget of tokens allows: planned, for training, or as clips come, for inference."""
+"""Batches of as many clips as a token budget allows: planned for training, or filled as clips arrive for inference."""
 
 import heapq
 import logging
-from bisect import bisect_left, insort
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,42 +14,43 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from ..errors import HfRltError
 
-WINDOW = 32  # batches that are filled together; fewer leave gaps, more mix no better
-MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # than the least that hold the clips: worth a better mixing
-TRIED_EPOCHS = 3
-SHUFFLE = 0.5  # a clip may be placed as if it had so much more tokens: else a small set's batches would never change
+# Clips are sorted as if each had up to this share more tokens, so that other clips meet in every epoch. If they do not fit
+# that way, they are sorted more strictly; the number of batches is chosen so that strict sorting always fits.
+NOISE = (0.5, 0.2, 0.05, 0.0)
+MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # accepted so that the most noise fits
 
 logger = logging.getLogger(__name__)
 
 
 class TokenBudgetSampler(BatchRebalanceSampler):
-    """Batch sampler of training: no batch computes more than `max_tokens`, each clip comes once in an epoch.
+    """Batch sampler for training: no batch computes more than `max_tokens`, each clip comes once per epoch.
 
-    The number of batches is the same in every epoch, and a multiple of ranks x accumulation: all ranks take as many, and
-    every optimiser step is whole. It is the smallest that can be filled from a shuffled order; the clips are then spread
-    evenly, so that no batch is left half empty and all compute about the same. Ranks times accumulation is what counts: one
-    process that accumulates over n batches takes the steps of n processes.
+    Shuffle, sort by tokens with some noise, then give each clip to the emptiest batch so far; all end up about as full:
 
-    An epoch's clips are shuffled and cut into windows of about `WINDOW` batches. Within a window the clips with most tokens
-    go first, roughly, each to the batch that has least; batches that are too full exchange clips with the emptiest, and
-    what fits nowhere goes to the next window. All of it depends on the seed and the epoch only.
+        sorted   9 8 7 6 5 4 3        batch 0   9 4 3  = 16
+                                      batch 1   8 5    = 13
+                                      batch 2   7 6    = 13
+
+    The number of batches is the same in every epoch and a multiple of ranks x accumulation, so all ranks take equally
+    many and every optimiser step is complete. The batches of a step are alike. One process that accumulates over n
+    batches takes the same steps as n processes. The plan depends only on counts, seed and epoch, so training can resume.
 
     Args:
-        counts: tokens that each clip brings into a batch (repeats included); a clip of 0 tokens, a video that could not
-            be read, is left out.
-        max_tokens: of a batch, on each rank.
-        ranks, rank: how many processes train together, and which of them this is.
+        counts: tokens that each clip adds to a batch (repeats included); clips with 0 tokens, which could not be read,
+            are left out.
+        max_tokens: budget of a batch, per rank.
+        ranks: number of processes.
+        rank: this process.
         accumulation: batches per optimiser step.
-        seed: of the shuffling, with the epoch.
-        oversize: what to do with a clip that has more tokens than a batch may: "alone" gives it a batch of its own,
-            with a warning; "raise" refuses.
+        seed: shuffles, together with the epoch.
+        oversize: "alone" gives a clip with more than `max_tokens` its own batch, with a warning; "raise" refuses it.
 
     Attributes:
         fill: mean share of the budget that batches use.
-        clips_per_step: mean clips of an optimiser step, of all ranks.
+        clips_per_step: mean number of clips in an optimiser step, over all ranks.
 
     Raises:
-        ValueError: for a clip that is too large, if so wanted, or too few clips for one batch on each rank.
+        HfRltError: for a clip that is too large (if refused), or fewer clips than batches in a step.
     """
 
     def __init__(
@@ -66,9 +67,9 @@ class TokenBudgetSampler(BatchRebalanceSampler):
             raise HfRltError(
                 f'Expected max_tokens >= 1 and oversize "alone" or "raise", received {max_tokens} and {oversize!r}.'
             )
-        super().__init__([int(n) for n in counts], ranks * accumulation, ranks, accumulation, seed=seed, rank=rank)
-        self.max_tokens, self.slots = max_tokens, ranks * accumulation
-        self.window = _whole(WINDOW, self.slots)
+        self.slots = ranks * accumulation
+        super().__init__([int(n) for n in counts], self.slots, ranks, accumulation, seed=seed, rank=rank)
+        self.max_tokens = max_tokens
         self.sizes = np.asarray(self.lengths, dtype=np.int64)
         self.clips = np.flatnonzero(self.sizes)
         if len(self.clips) < self.slots:
@@ -76,117 +77,84 @@ class TokenBudgetSampler(BatchRebalanceSampler):
                 f"Expected at least {self.slots} readable clips, one for each of {ranks} processes x {accumulation} batches "
                 f"per step, received {len(self.clips)}: start fewer processes or accumulate less."
             )
-        _check_sizes(self.sizes, max_tokens, oversize, quiet=rank > 0)
+        self._check_oversize(refuse=oversize == "raise")
         self.batches = self._number_of_batches()
         self.fill = float(np.minimum(self.sizes, max_tokens).sum() / (self.batches * max_tokens))
+        self.clips_per_step = len(self.clips) * self.slots / self.batches
         twice = self.batches - len(self.clips)
         if twice > 0 and rank == 0:
             logger.warning(
                 f"{len(self.clips)} batches of one clip each are not a multiple of {self.slots}: in each epoch "
                 f"{twice} clips come twice. Allow a batch more tokens."
             )
-        self.clips_per_step = len(self.clips) * self.slots / self.batches
 
     def __len__(self) -> int:
         return self.batches // self.dp_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        planned = self.plan(self.epoch)
-        return iter(planned[self.rank :: self.dp_size])
+        return iter(self.plan(self.epoch)[self.rank :: self.dp_size])
 
     def plan(self, epoch: int) -> list[list[int]]:
-        """Returns all batches of an epoch in the order in which they are computed: batch i by rank `i % ranks`."""
+        """Return all batches of an epoch in the order they are computed: batch i by rank `i % ranks`."""
         generator = torch.Generator().manual_seed(self.seed + epoch)
-        order, ranking = self._shuffled(generator)
-        found = self._grouped(order, ranking)
-        place = {clip: number for number, clip in enumerate(order.tolist())}
-        steps = [step for batches in found for step in self._steps(batches, generator)]
-        return [sorted(batch, key=place.__getitem__) for step in steps for batch in step]
-
-    def _shuffled(self, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the clips in random order, and for each clip of the data set how early in its window it is placed."""
         order = self.clips[torch.randperm(len(self.clips), generator=generator).numpy()]
-        return order, self.sizes * (1 + SHUFFLE * torch.rand(len(self.sizes), generator=generator).numpy())
+        order = np.resize(order, max(len(order), self.batches))  # with fewer clips than batches some come twice
+        filled = (self._fill(order, self.batches, noise, generator) for noise in NOISE)
+        batches = next(batches for batches in filled if batches)
+        batches.sort(key=lambda batch: -self.sizes[batch].sum())
+        place = {clip: number for number, clip in enumerate(order.tolist())}  # mixup pairs neighbours: of any size
+        steps = torch.randperm(self.batches // self.slots, generator=generator).tolist()
+        ordered = [batch for step in steps for batch in batches[step * self.slots : (step + 1) * self.slots]]
+        return [sorted(batch, key=place.__getitem__) for batch in ordered]
 
-    def _grouped(self, order: np.ndarray, ranking: np.ndarray) -> list[list[list[int]]]:
-        """Returns the batches of each window; where windows leave too much over, of larger ones, then of the whole epoch."""
-        if self.batches > len(order):
-            return [[[clip] for clip in [*order, *order[: self.batches - len(order)]]]]
-        for times in (1, 4):
-            found = self._in_windows(order, ranking, self.batches, times * self.window)
-            if found is not None:
-                return found
-        return [_spread(_best_fit(order, self.sizes, self.max_tokens), self.batches, self.sizes)]
-
-    def _steps(self, batches: list[list[int]], generator: torch.Generator) -> list[list[list[int]]]:
-        """Returns a window's batches, those that are computed at the same time being the most alike, in random order."""
-        ordered = sorted(batches, key=lambda batch: -self.sizes[batch].sum())
-        steps = [ordered[first : first + self.slots] for first in range(0, len(ordered), self.slots)]
-        return [steps[number] for number in torch.randperm(len(steps), generator=generator).tolist()]
+    def _fill(self, clips: np.ndarray, number: int, noise: float, generator: torch.Generator) -> list[list[int]] | None:
+        """Distribute clips over so many batches; None if a clip fits into none of them."""
+        ranking = self.sizes[clips] * (1 + noise * torch.rand(len(clips), generator=generator).numpy())
+        clips = clips[np.argsort(-ranking, kind="stable")]
+        sizes = np.minimum(self.sizes[clips], self.max_tokens).tolist()
+        batches = balanced_groups(sizes, number, self.max_tokens)
+        return batches and [clips[batch].tolist() for batch in batches]
 
     def _number_of_batches(self) -> int:
-        order = self.clips
-        least = _whole(len(_best_fit(order, self.sizes, self.max_tokens)), self.slots)
-        most = min(_whole(int(least * (1 + MORE_BATCHES[-1])), self.slots), len(order) // self.slots * self.slots)
-        if most < least:
-            return least
+        """Return the fewest batches that hold the clips however they are shuffled, or a few more for better shuffling."""
         generator = torch.Generator().manual_seed(self.seed)
-        tried = [self._shuffled(generator) for _ in range(TRIED_EPOCHS)]
+        least = self._multiple(-(-int(np.minimum(self.sizes, self.max_tokens).sum()) // self.max_tokens))
+        while least < len(self.clips) and not self._fill(self.clips, least, 0.0, generator):
+            least = self._multiple(least + max(least // 200, 1))
         for more in MORE_BATCHES:
-            batches = min(_whole(int(least * (1 + more)), self.slots), most)
-            if all(self._in_windows(*epoch, batches, self.window) for epoch in tried):
-                return batches
+            number = self._multiple(int(least * (1 + more)))
+            if number >= len(self.clips):
+                break
+            if all(self._fill(self.clips, number, noise, generator) for noise in (0.0, *NOISE[:1] * 3)):
+                return number
         return least
 
-    def _in_windows(
-        self, order: np.ndarray, ranking: np.ndarray, batches: int, window: int
-    ) -> list[list[list[int]]] | None:
-        """Returns the batches of each window; None if some clips fit nowhere, or too few are left for a batch."""
-        most = np.minimum(self.sizes[order], self.max_tokens)
-        middle = np.cumsum(most) - most / 2
-        ends = np.minimum(np.arange(window, batches + window, window), batches)
-        cuts = np.searchsorted(middle, ends * (most.sum() / batches))
-        cuts[-1] = len(order)
-        found, left = [], np.empty(0, dtype=order.dtype)
-        for number, (first, last) in enumerate(zip([0, *cuts[:-1]], cuts, strict=True)):
-            size = int(ends[number] - (ends[number - 1] if number else 0))
-            filled, left = self._filled(np.concatenate([left, order[first:last]]), ranking, size)
-            if not all(filled) or len(left) > size:  # more and more would be left over
-                return None
-            found.append(filled)
-        return None if len(left) else found
+    def _multiple(self, batches: int) -> int:
+        return -(-batches // self.slots) * self.slots
 
-    def _filled(self, clips: np.ndarray, ranking: np.ndarray, size: int) -> tuple[list[list[int]], np.ndarray]:
-        """Returns `size` batches of about equal tokens, and the clips for which none of them has room."""
-        batches: list[list[int]] = [[] for _ in range(size)]
-        tokens = np.zeros(size, dtype=np.int64)
-        emptiest = [(0, number) for number in range(size)]
-        for clip in clips[np.argsort(-ranking[clips], kind="stable")].tolist():
-            total, number = emptiest[0]
-            batches[number].append(clip)
-            tokens[number] = total = total + int(self.sizes[clip])
-            heapq.heapreplace(emptiest, (total, number))
-        left = []
-        for number in np.flatnonzero(tokens > self.max_tokens).tolist():
-            while len(batches[number]) > 1 and tokens[number] > self.max_tokens:
-                if not self._relieve(batches, tokens, number):
-                    left.append(batches[number].pop())  # the smallest, unless one was exchanged
-                    tokens[number] -= self.sizes[left[-1]]
-        return batches, np.array(left, dtype=clips.dtype)
+    def _check_oversize(self, refuse: bool) -> None:
+        large = np.flatnonzero(self.sizes > self.max_tokens)
+        if len(large) and (refuse or self.rank == 0):
+            found = (
+                f"{len(large)} of {len(self.sizes)} clips have more than the {self.max_tokens} tokens of a batch, "
+                f"clip {large[0]} has {self.sizes[large[0]]}, the largest {self.sizes.max()}"
+            )
+            if refuse:
+                raise HfRltError(f"{found}: allow a batch at least as many.")
+            logger.warning(f"{found}: each gets a batch of its own.")
 
-    def _relieve(self, batches: list[list[int]], tokens: np.ndarray, fullest: int) -> bool:
-        """Returns whether a batch got within the budget by exchanging a clip with one of the emptiest; changes both."""
-        mine = self.sizes[batches[fullest]]
-        for other in np.argsort(tokens, kind="stable")[:4].tolist():
-            less = mine[:, None] - self.sizes[batches[other]]
-            fits = (less >= tokens[fullest] - self.max_tokens) & (less <= self.max_tokens - tokens[other])
-            if fits.any():
-                give, take = divmod(int(fits.argmax()), less.shape[1])
-                tokens[[fullest, other]] += np.array([-1, 1]) * less[give, take]
-                ours, theirs = batches[fullest], batches[other]
-                ours[give], theirs[take] = theirs[take], ours[give]
-                return True
-        return False
+
+def balanced_groups(costs: Iterable[float], number: int, limit: float = math.inf) -> list[list[int]] | None:
+    """Put each item, in order, into the cheapest of `number` groups so far; None if one exceeds the limit there."""
+    groups: list[list[int]] = [[] for _ in range(number)]
+    cheapest = [(0.0, group) for group in range(number)]
+    for item, cost in enumerate(costs):
+        total, group = cheapest[0]
+        if total + cost > limit:
+            return None
+        groups[group].append(item)
+        heapq.heapreplace(cheapest, (total + cost, group))
+    return groups
 
 
 def batches_within(
@@ -196,100 +164,40 @@ def batches_within(
     max_items: int | None = None,
     ahead: int = 1,
 ) -> Iterator[list[Any]]:
-    """Returns lists of items, consecutive ones unless `ahead` is raised, each as long as a budget of tokens allows.
-
-    Nothing is counted before. The lists depend on the items alone, not on when they come.
+    """Group items into lists, each as long as a token budget allows; nothing has to be counted beforehand.
 
     Args:
-        items: in the order that is kept, such as those of a `DataLoader(EvalDataset(...), batch_size=None)`.
-        max_tokens: of a list; an item that has more stands alone.
-        tokens: how many an item has; those that its `run_lengths` computes unless given.
-        max_items: how many items a list holds at most.
-        ahead: a list is closed when so many items did not fit into it. They are the first of the next lists.
-
-    Raises:
-        ValueError: if a limit is not positive.
+        items: for example those of a `DataLoader(EvalDataset(...), batch_size=None)`; their order is kept.
+        max_tokens: budget of a list; an item with more tokens stands alone.
+        tokens: returns an item's tokens; by default those computed according to its `run_lengths`.
+        max_items: largest length of a list.
+        ahead: close a list after so many items did not fit; these come first in the next lists. 1 keeps the order.
     """
     if max_tokens < 1 or (max_items is not None and max_items < 1):
         raise HfRltError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
     if ahead < 1:
         raise HfRltError(f"Expected ahead >= 1, received {ahead}: 1 keeps the order.")
-    return _within(items, max_tokens, tokens or _computed, max_items, ahead)
-
-
-def _within(
-    items: Iterable[Any], max_tokens: int, tokens: Callable[[Any], int], max_items: int | None, ahead: int
-) -> Iterator[list[Any]]:
-    sized = ((item, tokens(item)) for item in items)
-    waiting: deque[tuple[Any, int]] = deque()  # what was passed over
+    counted = ((item, (tokens or _computed_tokens)(item)) for item in items)
+    waiting: deque[tuple[Any, int]] = deque()  # did not fit into earlier lists
     while True:
         batch: list[Any] = []
         passed: list[tuple[Any, int]] = []
         total = 0
         while len(passed) < ahead and len(batch) != max_items:
-            found = waiting.popleft() if waiting else next(sized, None)
-            if found is None:
+            following = waiting.popleft() if waiting else next(counted, None)
+            if following is None:
                 break
-            if batch and total + found[1] > max_tokens:
-                passed.append(found)
+            item, count = following
+            if batch and total + count > max_tokens:
+                passed.append(following)
             else:
-                batch.append(found[0])
-                total += found[1]
+                batch.append(item)
+                total += count
         waiting.extendleft(reversed(passed))
         if not batch:
             return
         yield batch
 
 
-def _computed(item: dict[str, Any]) -> int:
+def _computed_tokens(item: dict[str, Any]) -> int:
     return int((item["run_lengths"] > 0).sum())
-
-
-def _check_sizes(sizes: np.ndarray, max_tokens: int, oversize: str, quiet: bool) -> None:
-    large = np.flatnonzero(sizes > max_tokens)
-    if not len(large) or (quiet and oversize == "alone"):
-        return
-    first = int(large[0])
-    found = (
-        f"{len(large)} of {len(sizes)} clips have more than the {max_tokens} tokens of a batch, "
-        f"clip {first} has {sizes[first]}, the largest {sizes.max()}"
-    )
-    if oversize == "raise":
-        raise HfRltError(f"{found}: allow a batch at least as many.")
-    logger.warning(f"{found}: each gets a batch of its own.")
-
-
-def _whole(batches: int, slots: int) -> int:
-    return -(-batches // slots) * slots
-
-
-def _best_fit(order: np.ndarray, sizes: np.ndarray, max_tokens: int) -> list[list[int]]:
-    """Returns batches by best fit, largest clip first: their number depends on the sizes, not on the order."""
-    batches: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (tokens, batch), sorted
-    for clip in order[np.argsort(-sizes[order], kind="stable")].tolist():
-        size = int(sizes[clip])
-        found = bisect_left(room, (size, -1))
-        if found < len(room):
-            left, number = room.pop(found)
-        else:
-            left, number = max(max_tokens, size), len(batches)
-            batches.append([])
-        batches[number].append(clip)
-        insort(room, (left - size, number))
-    return batches
-
-
-def _spread(batches: list[list[int]], number: int, sizes: np.ndarray) -> list[list[int]]:
-    """Returns so many batches, the largest ones cut in two until there are enough."""
-    fullest = [(-int(sizes[batch].sum()) if len(batch) > 1 else 0, at) for at, batch in enumerate(batches)]
-    heapq.heapify(fullest)
-    while len(batches) < number:
-        at = heapq.heappop(fullest)[1]
-        half = batches[at][1::2]
-        batches[at] = batches[at][::2]
-        batches.append(half)
-        for changed in (at, len(batches) - 1):
-            tokens = int(sizes[batches[changed]].sum()) if len(batches[changed]) > 1 else 0
-            heapq.heappush(fullest, (-tokens, changed))
-    return batches

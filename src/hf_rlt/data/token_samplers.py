@@ -1,29 +1,28 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Batches of equal work: Trainer's samplers, fed with token counts and the cost of packed clips; what batches compute."""
+"""Trainer's balanced samplers, given token counts and the cost of packed clips, and a count of what batches compute."""
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
 
+from .token_budget import balanced_groups
+
 
 class TokenRebalanceSampler(BatchRebalanceSampler):
     """Trainer's `batch_rebalance`: in each optimiser step every rank gets batches of about equal cost.
 
-    Trainer's own keeps clips of similar length together and prices a batch as if padded to the longest of them. Packed
-    clips need neither: here each clip, the longest first, joins the batch that costs least so far, and a clip of n tokens
-    costs `n + quadratic * n ** 2`, its linear layers and its attention.
+    Trainer's own sampler keeps clips of similar length together and assumes a batch is padded to its longest. Packed clips
+    need neither: each clip, the longest first, joins the cheapest batch so far. A clip of n tokens costs
+    `n + quadratic * n ** 2`, its linear layers and its attention.
 
     Args:
         counts: computed tokens of each clip.
-        batch_size: mean clips per rank and batch; the real number varies, their sum does not.
-        ranks, rank: how many processes train together, and which of them this is.
-        accumulation: batches per optimiser step.
-        quadratic: see above, `quadratic_cost`.
-        seed: of the shuffling, with the epoch.
-        drop_last: whether to leave out the last, incomplete step.
+        batch_size: mean clips per rank and batch; a batch may hold more or fewer, a step does not.
+        quadratic: see `quadratic_cost`.
+        drop_last: leave out the last, incomplete step.
+        ranks, rank, accumulation, seed: as for `TokenBudgetSampler`.
     """
 
     def __init__(
@@ -42,36 +41,25 @@ class TokenRebalanceSampler(BatchRebalanceSampler):
         self.quadratic = quadratic
 
     def _clip_cost(self, count: int) -> float:
-        return max(count, 1) * (1 + self.quadratic * count)  # a video that could not be read takes its place, too
+        return max(count, 1) * (1 + self.quadratic * count)  # an unreadable video takes its place, too
 
     def _group_cost(self, group: list[tuple[int, int]]) -> float:
         return sum(self._clip_cost(count) for _, count in group)
 
     def _balance_groups(self, sorted_pairs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-        groups: list[list[tuple[int, int]]] = [[] for _ in range(self.dp_size * self.grad_accum)]
-        cheapest = [(0.0, number) for number in range(len(groups))]
-        for index, count in sorted_pairs:
-            cost, number = heapq.heappop(cheapest)
-            groups[number].append((index, count))
-            heapq.heappush(cheapest, (cost + self._clip_cost(count), number))
-        return groups
+        groups = balanced_groups((self._clip_cost(count) for _, count in sorted_pairs), self.dp_size * self.grad_accum)
+        return [[sorted_pairs[item] for item in group] for group in groups or []]
 
 
 class TokenGroupedSampler(LengthGroupedSampler):
-    """Trainer's `group_by_length`, shuffled by seed and epoch: the same on every rank and after a restart.
-
-    Args:
-        counts: computed tokens of each clip.
-        batch_size: clips per group of similar length.
-        seed: of the shuffling, with the epoch.
-    """
+    """Trainer's `group_by_length`, shuffled by seed and epoch: the same on every rank and after a restart."""
 
     def __init__(self, counts: Sequence[int], batch_size: int, seed: int = 0) -> None:
         super().__init__(batch_size, lengths=list(counts), generator=torch.Generator())
         self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Returns nothing; the next pass is shuffled as this epoch's."""
+        """Set the epoch that seeds the next shuffle."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -80,15 +68,15 @@ class TokenGroupedSampler(LengthGroupedSampler):
 
 
 def quadratic_cost(hidden_size: int, intermediate_size: int) -> float:
-    """Returns the cost of attention beside that of the linear layers, for a clip of n tokens `n + this * n ** 2`.
+    """Return q so that a clip of n tokens costs `n + q * n ** 2`.
 
-    A block takes 8 n D^2 + 4 n D I operations for its linear layers and 4 n^2 D for its attention.
+    A block takes 8 n D^2 + 4 n D I operations in its linear layers and 4 n^2 D in its attention.
     """
     return 1 / (2 * hidden_size + intermediate_size)
 
 
 def waited_share(tokens: Tensor) -> float:
-    """Returns the share of compute that ranks spend waiting for the slowest, of `(ranks, steps)` work per step."""
+    """Return the share of compute lost to waiting for the slowest rank, given `(ranks, steps)` work."""
     slowest = tokens.amax(0).sum() * len(tokens)
     return float(1 - tokens.sum() / slowest)
 
@@ -97,30 +85,30 @@ class TokenTally:
     """Counts the tokens of training batches on the device, without waiting for it, until a log asks for them."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, list[Tensor]] = {}  # optimiser step -> of each batch (computed tokens, all tokens)
+        self._steps: dict[int, list[Tensor]] = {}  # optimiser step -> (computed, all) tokens of each batch
 
     def __bool__(self) -> bool:
         return bool(self._steps)
 
     def add(self, step: int, run_lengths: Tensor) -> None:
-        """Returns nothing; counts one batch of an optimiser step."""
+        """Count one batch of an optimiser step."""
         computed = (run_lengths > 0).sum()
-        seen = torch.stack([computed, torch.full_like(computed, run_lengths.numel())])
-        self._steps.setdefault(step, []).append(seen)
+        self._steps.setdefault(step, []).append(torch.stack([computed, torch.full_like(computed, run_lengths.numel())]))
 
     def shares(self, gather: Callable[[Tensor], Tensor], max_tokens: int | None = None) -> dict[str, float]:
-        """Returns what the batches since the last time say, of all ranks, and begins anew.
+        """Summarise the batches of all ranks since the last call, and start again.
 
         Args:
             gather: from `(1, ...)` of each rank to `(ranks, ...)`.
-            max_tokens: the budget of a batch, if there is one.
+            max_tokens: budget of a batch, if there is one.
 
-        Keys: tokens_computed (share of the tokens), tokens_waited (on several ranks, see `waited_share`), and with a
-        budget its share that batches use on average (budget_used) and at most (budget_highest).
+        Returns:
+            tokens_computed (share of all tokens), tokens_waited (on several ranks, see `waited_share`), and with a budget
+            budget_used (mean share of it per batch) and budget_highest (the fullest batch).
         """
         steps = [torch.stack(batches) for batches in self._steps.values()]
-        table = torch.stack([torch.stack([*step.sum(0), step[:, 0].max(), _number(step)]) for step in steps])
-        computed, total, highest, batches = gather(table[None]).double().unbind(-1)  # each (ranks, steps)
+        rows = [torch.stack([*step.sum(0), step[:, 0].max(), torch.full_like(step[0, 0], len(step))]) for step in steps]
+        computed, total, highest, batches = gather(torch.stack(rows)[None]).double().unbind(-1)  # each (ranks, steps)
         self._steps.clear()
         found = {"tokens_computed": float(computed.sum() / total.sum())}
         if len(computed) > 1:
@@ -129,7 +117,3 @@ class TokenTally:
             found["budget_used"] = float(computed.sum() / batches.sum()) / max_tokens
             found["budget_highest"] = float(highest.max()) / max_tokens
         return {name: round(share, 4) for name, share in found.items()}
-
-
-def _number(step: Tensor) -> Tensor:
-    return torch.full_like(step[0, 0], len(step))

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
-from ..errors import HfRltError
+from ..errors import HfRltError, join_limited
 from .file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES, is_left_behind
 from .text_files import is_text
 
@@ -26,19 +27,20 @@ class VideoList:
     """Videos and their classes.
 
     Attributes:
-        sources: one video each: a path, or a Hub row `{"path", "bytes"}`. May be read lazily.
-        labels: class of each video, an index into `names`.
+        sources: one video each: a path, or a Hub row `{"path", "bytes"}`; may be read lazily.
+        labels: each video's class, an index into `names`.
         names: class names.
-        bad: `(len,)` bool, in memory that loading processes share: which videos could not be read so far.
+        unreadable_mask: `(len,)` bool in memory shared by loading processes: videos that could not be read so far.
     """
 
     sources: Sequence[Any]
     labels: list[int]
     names: list[str]
-    bad: Tensor = field(init=False, repr=False, compare=False)
+    unreadable_mask: Tensor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bad", torch.zeros(len(self.labels), dtype=torch.bool).share_memory_())
+        mask = torch.zeros(len(self.labels), dtype=torch.bool).share_memory_()
+        object.__setattr__(self, "unreadable_mask", mask)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,34 +53,34 @@ def label_indices(labels: list[str], names: list[str] | None, where: str) -> tup
     decomposed accents).
 
     Raises:
-        ValueError: if a label is empty, not UTF-8 or unknown, two classes look the same, or there are fewer than two.
+        HfRltError: if a label is empty, not UTF-8 or unknown, two classes look the same, or there are fewer than two.
     """
-    odd = sorted(label for label in set(labels) if not is_text(label) or not _look(label))
+    odd = sorted(label for label in set(labels) if not is_text(label) or not _visible(label))
     if odd:
-        raise HfRltError(f"{where}: expected classes with names in UTF-8, received {shorten(odd)}: rename them.")
+        raise HfRltError(f"{where}: expected classes with names in UTF-8, received {quoted(odd)}: rename them.")
     if names is None:
         names = sorted(set(labels))
         if len(names) < 2:
             raise HfRltError(
                 f"{where}: expected at least two classes, found only {names}: add videos of another class."
             )
-        _refuse_twins(names, where)
-    index = {_look(name): position for position, name in enumerate(names)}
-    index |= {name: position for position, name in enumerate(names)}
-    found = {label: index.get(label, index.get(_look(label))) for label in set(labels)}
-    unknown = sorted(label for label, position in found.items() if position is None)
+        _check_distinct(names, where)
+    index = {_visible(name): position for position, name in enumerate(names)}
+    index |= {name: position for position, name in enumerate(names)}  # an exact match comes first
+    found = {label: index.get(label, index.get(_visible(label), -1)) for label in set(labels)}
+    unknown = sorted(label for label, position in found.items() if position < 0)
     if unknown:
         raise HfRltError(
-            f"{where}: expected the classes of the training set or model ({shorten(names)}), received unknown "
-            f"{shorten(unknown)}: rename or remove them, or add them to the training set."
+            f"{where}: expected the classes of the training set or model ({quoted(names)}), received unknown "
+            f"{quoted(unknown)}: rename or remove them, or add them to the training set."
         )
-    return [position for position in map(found.get, labels) if position is not None], list(names)
+    return [found[label] for label in labels], list(names)
 
 
-def _refuse_twins(names: Sequence[str], where: str) -> None:
+def _check_distinct(names: Sequence[str], where: str) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(_look(name), name)
+        other = seen.setdefault(_visible(name), name)
         if other != name:
             raise HfRltError(
                 f"{where}: expected classes that can be told apart, received {other!a} and {name!a}, which differ "
@@ -86,60 +88,58 @@ def _refuse_twins(names: Sequence[str], where: str) -> None:
             )
 
 
-def _look(label: str) -> str:
+def _visible(label: str) -> str:
     """Reduce a label to its visible characters."""
     shown = (character for character in unicodedata.normalize("NFC", label) if unicodedata.category(character) != "Cf")
     return " ".join("".join(shown).split())
 
 
-def shorten(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def quoted(names: Sequence[str]) -> str:
+    """Join names in quotation marks by commas, the first eight of them."""
+    return join_limited(map(repr, names))
 
 
 def none_found(where: object) -> str:
-    """Return the message that there are no videos below a folder."""
+    """Return the error message for a folder without videos."""
     others = len(VIDEO_SUFFIXES) - 4
     return f"{where}: expected videos (.mp4, .avi, .mkv, .webm or {others} other suffixes) below it, found none."
 
 
 def find_videos(folder: str | Path) -> list[Path]:
-    """List the video files anywhere below a folder, sorted; follow links, but enter each folder only once."""
+    """List the video files anywhere below a folder, sorted; see `walk_videos`."""
     return sorted(walk_videos(folder))
 
 
 def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
     """Yield the video files below a folder one by one, those of each folder in alphabetical order before subfolders'.
 
-    Skips what file managers leave behind (see `file_names`), unless it is `folder` itself. Other skipped files, except
-    for kinds that are common beside videos, are counted and reported in one line at the end.
-
-    Args:
-        folder: linked folders in it are followed; a folder that can be reached in several ways is entered once.
-        on_error: called with the error of a folder that cannot be listed; such folders are skipped.
+    Links are followed, but each folder is entered only once. What file managers leave behind is skipped (see
+    `file_names`), unless it is `folder` itself. Other files, except kinds that are common beside videos, are counted and
+    reported in one line at the end. Folders that cannot be listed are skipped; `on_error` gets the error.
     """
-    seen, taken = set(), False
-    hidden, left, example = "", 0, ""
+    entered: set[tuple[int, int]] = set()
+    found, hidden, skipped, example = False, "", 0, ""
     for where, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
         status = os.stat(where)
-        if (status.st_dev, status.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in entered:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        entered.add((status.st_dev, status.st_ino))
         hidden = hidden or next((os.path.join(where, name) for name in folders + files if is_left_behind(name)), "")
         folders[:] = sorted(name for name in folders if not is_left_behind(name))
         for file in sorted(name for name in files if not is_left_behind(name)):
             suffix = os.path.splitext(file)[1].lower()
             if suffix in VIDEO_SUFFIXES:
-                taken = True
+                found = True
                 yield Path(where, file)
             elif suffix not in COMPANION_SUFFIXES:
-                left, example = left + 1, example or os.path.join(where, file)
-    if left:
+                skipped, example = skipped + 1, example or os.path.join(where, file)
+    if skipped:
         _warn_once(
-            f"{str(folder)!r}: {left:,} files left out, whose suffix is no video's, such as {example!r}: rename those that "
-            "are videos, or list them by name."
+            f"{str(folder)!r}: {skipped:,} files left out, whose suffix is no video's, such as {example!r}: rename those "
+            "that are videos, or list them by name."
         )
-    if hidden and not taken:
+    if hidden and not found:
         _warn_once(
             f"{str(folder)!r}: {hidden!r} was left out, as file managers leave such names behind: name it itself."
         )
@@ -151,14 +151,11 @@ def _warn_once(line: str) -> None:
 
 
 def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList:
-    """List the clips of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
-
-    Args:
-        folder: one subfolder per class.
-        names: class names to use instead, those of the training set.
+    """List the videos of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
 
     Raises:
-        ValueError: if there is no such folder, no video, fewer than two classes, or a class that `names` lacks.
+        HfRltError: if there is no such folder, no video, fewer than two classes, or a class that `names`, those of the
+            training set, lacks.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -175,39 +172,21 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList
     subfolders = {path.name for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name)}
     empty = sorted(subfolders - set(classes))
     if empty:
-        logger.warning(
-            f"{str(folder)!r}: no videos in the subfolders {shorten(empty)}, which are no classes therefore."
-        )
-    labels, names = label_indices(classes, names, str(folder))
-    return VideoList(videos, labels, names)
+        logger.warning(f"{str(folder)!r}: no videos in the subfolders {quoted(empty)}, which are no classes therefore.")
+    return VideoList(videos, *label_indices(classes, names, str(folder)))
 
 
 def split_clips(clips: VideoList, fraction: float, seed: int = 0) -> tuple[VideoList, VideoList]:
-    """Return (training clips, held-out clips), the latter a random `fraction`, at least one; the same for a seed.
-
-    Raises:
-        ValueError: if the fraction is not between 0 and 1, or there are fewer than two clips.
-    """
+    """Hold out a random `fraction` of the videos, at least one; return (training, held-out), the same for a seed."""
     if not 0 < fraction < 1 or len(clips) < 2:
         raise HfRltError(f"Expected 0 < fraction < 1 and two clips, received {fraction} and {len(clips)} clips.")
     order = list(range(len(clips)))
     random.Random(seed).shuffle(order)
     held = min(max(round(len(order) * fraction), 1), len(order) - 1)
-    parts = sorted(order[held:]), sorted(order[:held])
-    first, second = (VideoList(_Part(clips.sources, p), [clips.labels[i] for i in p], clips.names) for p in parts)
-    return first, second
+    return _part(clips, order[held:]), _part(clips, order[:held])
 
 
-class _Part(Sequence):
-    """Some of the elements of a sequence, read only when they are needed."""
-
-    def __init__(self, whole: Sequence[Any], indices: list[int]) -> None:
-        self.whole, self.indices = whole, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self.whole[i] for i in self.indices[index]]
-        return self.whole[self.indices[index]]
+def _part(clips: VideoList, indices: list[int]) -> VideoList:
+    chosen = sorted(indices)
+    sources: Any = Subset(clips.sources, chosen)  # type: ignore[arg-type]  # reads a lazy source only when asked for it
+    return VideoList(sources, [clips.labels[i] for i in chosen], clips.names)

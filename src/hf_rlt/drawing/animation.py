@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Frames as a moving picture: GIF or MP4, through PyAV."""
+"""Write frames as a GIF or MP4, through PyAV."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,16 +17,16 @@ from ..jobs.atomic import atomic_write
 
 SUFFIXES = (".gif", ".mp4")
 GIF_FPS = 50  # browsers show a GIF whose frames are shorter than 1/50 s at a tenth of its speed
-HUNDREDTH = Fraction(1, 100)  # of a second, in which the format counts
+HUNDREDTH = Fraction(1, 100)  # of a second, the format's unit of time
 BT709 = 1  # of the primaries and the transfer characteristics. Source: ITU-T H.273
 
 
 def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) -> Path:
-    """Returns the path of a GIF or MP4, as its suffix says; written whole or not at all.
+    """Write a GIF or MP4 atomically; return its path.
 
-    A GIF loops for ever and has one palette, made for all its frames. It is held in memory; above 50 frames a second it
-    leaves some out and keeps its pace. An MP4 is H.264 (MPEG-4 where PyAV was built without x264), 4:2:0, and plays
-    in browsers while it loads; an odd side gets one more pixel, as this format needs.
+    A GIF loops forever, has one palette for all its frames, and is held in memory; above 50 frames per second it skips
+    frames to keep its pace. An MP4 is H.264 (MPEG-4 where PyAV was built without x264), 4:2:0, and plays in browsers
+    while it loads; an odd side is padded by one pixel, as this format needs.
 
     Args:
         frames: `(H, W, 3)` uint8 each, of one size; an array `(F, H, W, 3)` will do.
@@ -34,7 +34,7 @@ def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) 
         fps: frames per second.
 
     Raises:
-        ValueError: for another suffix, no frame, frames of several sizes, or a rate that is no positive number.
+        HfRltError: for another suffix, no frame, frames of several sizes, or a rate that is no positive number.
         OSError: if the file cannot be written.
     """
     path = Path(path)
@@ -42,27 +42,22 @@ def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) 
         raise HfRltError(f"{path}: expected a file name ending in {' or '.join(SUFFIXES)}, received {path.suffix!r}.")
     if not (math.isfinite(fps) and fps > 0):
         raise HfRltError(f"Expected frames per second above 0, received {fps}.")
-    checked = _checked(frames)
     with atomic_write(path) as part:
-        (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(checked, part, fps)
+        (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(_checked(frames), part, fps)
     return path
 
 
 def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Returns the frames, one by one; there is one, and all have the shape of the first."""
-    rest = iter(frames)
-    first = next(rest, None)
-    if first is None:
-        raise HfRltError("Expected at least one frame to write, received none.")
-    shape = first.shape
-
-    def check(frame: np.ndarray) -> np.ndarray:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*shape[:2], 3):
+    """Yield the frames; raise unless there is one and all have the shape of the first."""
+    shape: tuple[int, ...] = ()
+    for frame in frames:
+        shape = shape or (*frame.shape[:2], 3)
+        if frame.dtype != np.uint8 or frame.shape != shape:
             received = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
-            raise HfRltError(f"Expected uint8 frames of {shape[0]}x{shape[1]}x3, received {received}.")
-        return np.ascontiguousarray(frame)
-
-    return (check(frame) for frame in chain([first], rest))
+            raise HfRltError(f"Expected uint8 frames of {'x'.join(map(str, shape))}, received {received}.")
+        yield np.ascontiguousarray(frame)
+    if not shape:
+        raise HfRltError("Expected at least one frame to write, received none.")
 
 
 def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
@@ -74,7 +69,7 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
         stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
-        # Said, not left to the player's guess, which depends on the size of the picture.
+        # Declared, or the player would guess it from the size of the picture.
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = BT709, BT709
         for pixels in chain([first], frames):
@@ -87,54 +82,32 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
 
 def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     every = math.ceil(fps / GIF_FPS)
-    pictures = [frame for i, frame in enumerate(frames) if i % every == 0]
-    palette = _palette(pictures)
+    first = next(frames)
     graph = av.filter.Graph()
-    source, colours = _buffer(graph, _frame(pictures[0], 0)), _buffer(graph, palette)
+    size = {"height": first.shape[0], "width": first.shape[1]}
+    source, split = graph.add_buffer(format=av.VideoFormat("rgb24"), time_base=HUNDREDTH, **size), graph.add("split")
+    palette, sink = graph.add("palettegen", "stats_mode=full"), graph.add("buffersink")
     # Ordered dithering, unlike error diffusion, leaves what stands still as it is.
-    mapper, sink = graph.add("paletteuse", "dither=bayer:bayer_scale=4:diff_mode=rectangle"), graph.add("buffersink")
-    source.link_to(mapper, 0, 0)
-    colours.link_to(mapper, 0, 1)
+    mapper = graph.add("paletteuse", "dither=bayer:bayer_scale=4:diff_mode=rectangle")
+    source.link_to(split)
+    split.link_to(palette, 1, 0)
+    split.link_to(mapper, 0, 0)  # the frames wait there for the palette of all
+    palette.link_to(mapper, 0, 1)
     mapper.link_to(sink)
     graph.configure()
-    colours.push(palette)
-    colours.push(None)
+    for i, pixels in enumerate(chain([first], frames)):
+        if i % every == 0:
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = round(100 * i / fps), HUNDREDTH
+            source.push(frame)
+    source.push(None)
     # A frame lasts until the next one; the last one as long as an average frame.
     options = {"loop": "0", "final_delay": str(round(100 * every / fps))}
     with av.open(str(path), "w", format="gif", options=options) as container:
         stream: Any = container.add_stream("gif", rate=100)
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "pal8"
-        for i, pixels in enumerate(pictures):
-            source.push(_frame(pixels, round(100 * i * every / fps)))
-            for frame in _pulled(sink):
-                container.mux(stream.encode(frame))
-        source.push(None)
-        for frame in [*_pulled(sink), None]:
-            container.mux(stream.encode(frame))
-
-
-def _palette(pictures: list[np.ndarray]) -> Any:
-    """Returns the frame of 256 colours that ffmpeg picks for all pictures together."""
-    graph = av.filter.Graph()
-    source = _buffer(graph, _frame(pictures[0], 0))
-    graph.link_nodes(source, graph.add("palettegen", "stats_mode=full"), graph.add("buffersink")).configure()
-    for i, pixels in enumerate(pictures):
-        source.push(_frame(pixels, i))
-    source.push(None)
-    palette: Any = graph.pull()
-    palette.pts = 0
-    return palette
-
-
-def _buffer(graph: Any, frame: Any) -> Any:
-    return graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=HUNDREDTH)
-
-
-def _frame(pixels: np.ndarray, time: int) -> Any:
-    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-    frame.pts, frame.time_base = time, HUNDREDTH
-    return frame
+        stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "pal8"
+        for shown in [*_pulled(sink), None]:
+            container.mux(stream.encode(shown))
 
 
 def _pulled(sink: Any) -> Iterator[Any]:

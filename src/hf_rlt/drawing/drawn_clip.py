@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""From a video to drawings of what RLT computes of its clips.
+"""Draw what RLT computes of the clips of a video.
 
-Decisions are made on the pixels the model sees; they are drawn on the same frames, read `scale` times larger.
+Runs are found on the pixels the model sees; they are drawn on the same frames, `scale` times larger.
 """
 
 import math
@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import HfRltError
-from ..models.runs import grid_size
+from ..models.runs import grid_size, to_2tuple
+from ..models.video_inputs import source_of
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
-from ..models.video_reader import VideoIndex, index_video, read_frames
-from ..tokens.timing import clip_indices, clip_rate
+from ..models.video_reader import VideoIndex, VideoReader
+from ..tokens.count import clip_rate, sample_clip
 from .overlays import colour_runs, grey_dropped
 
 
@@ -58,31 +59,31 @@ def draw_frames(
     heat: bool = False,
     fps: float = 25.0,
 ) -> DrawnClip:
-    """Returns the drawing of a clip that has been read.
+    """Draw a clip that has been read.
 
     Args:
         frames: `(F, H, W, 3)` uint8 in the video's own size, as `read_clip` returns them.
-        processor: says how the model sees them. Its own threshold is not used.
-        thresholds: mean absolute differences of normalised pixels above which a tubelet is new; None for dense.
-        scale: how many times larger than the model's frames those are that are drawn on.
-        heat: whether to colour runs by their length; needs matplotlib.
-        fps: frames per second, to be carried along.
+        processor: resizes, crops and normalises them for the model. Its own threshold is not used.
+        thresholds: RLT thresholds; None for dense.
+        scale: enlarge the drawing by this factor.
+        heat: also colour runs by their length; needs matplotlib.
+        fps: frames per second, passed on.
 
     Raises:
-        ValueError: without a threshold, for a scale below 1, or frames that hold no whole tubelet.
+        HfRltError: without a threshold, for a scale below 1, or frames that hold no whole tubelet.
         ImportError: for `heat` without matplotlib, naming the remedy.
     """
     if not thresholds or scale < 1:
         raise HfRltError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
-    tubelet, patch = processor.tubelet_size, processor.patch_size
-    pixels = _processed(processor, frames)
-    grid = grid_size(pixels.shape, tubelet, patch)
-    run_lengths = torch.cat([replace(processor.rule, threshold=threshold).find(pixels) for threshold in thresholds])
-    shown = _shown(processor, frames, scale, pixels.shape[-2:])
-    sides = [scale * side for side in ([patch, patch] if isinstance(patch, int) else patch)]
-    greyed = [grey_dropped(shown, lengths, tubelet, sides) for lengths in run_lengths]
-    coloured = [colour_runs(shown, lengths, tubelet, sides) for lengths in run_lengths] if heat else []
-    return DrawnClip(shown, tuple(thresholds), greyed, coloured, run_lengths, grid, fps)
+    rule, pixels = processor.rule, processor.pixels(frames[None])
+    differences = rule.differences(pixels)
+    runs = torch.cat([replace(rule, threshold=threshold).run_lengths(differences) for threshold in thresholds])
+    shown = _enlarged(frames, processor, scale, pixels.shape[-2:])
+    tubelet, patch = rule.tubelet_size, [scale * side for side in to_2tuple(rule.patch_size)]
+    greyed = [grey_dropped(shown, lengths, tubelet, patch) for lengths in runs]
+    coloured = [colour_runs(shown, lengths, tubelet, patch) for lengths in runs] if heat else []
+    grid = grid_size(pixels.shape, tubelet, rule.patch_size)
+    return DrawnClip(shown, tuple(thresholds), greyed, coloured, runs, grid, fps)
 
 
 def draw_clip(
@@ -93,16 +94,7 @@ def draw_clip(
     start: float | None = None,
     heat: bool = False,
 ) -> DrawnClip:
-    """Returns the drawing of one clip of a video.
-
-    Args:
-        video: a path, the bytes of a file, or a binary file.
-        processor, thresholds, scale, heat: see `draw_frames`; the processor also says which frames make a clip.
-        start: seconds into the video at which the clip begins; unless given it lies at the processor's `position`.
-
-    Raises:
-        ValueError, OSError, ImportError: if the video cannot be read or is shorter than `start`; as `draw_frames`.
-    """
+    """Draw one clip of a video, read as by `read_clip`; the other arguments are those of `draw_frames`."""
     frames, fps = read_clip(video, processor, start)
     return draw_frames(frames, processor, thresholds, scale, heat, fps)
 
@@ -116,82 +108,70 @@ def draw_video(
     seconds: float = math.inf,
     heat: bool = False,
 ) -> Iterator[DrawnClip]:
-    """Returns the drawings of a video's consecutive clips, from `start` on, one at a time.
+    """Yield the drawings of a video's consecutive clips: of at most `seconds` of it, from the second `start` on.
 
-    Each clip is drawn as the model would see it by itself; of the last one, filled up with the last frame where the video
-    ends, only frames of the video are drawn.
-
-    Args:
-        video, processor, thresholds, scale, heat: see `draw_clip`.
-        start: seconds into the video.
-        seconds: how much of it.
-
-    Raises:
-        ValueError, OSError, ImportError: as `draw_clip`.
+    Each clip is drawn as the model would see it by itself. If the video ends in the middle of the last clip, only its
+    frames of the video are drawn. The other arguments are those of `draw_clip`.
     """
-    index = index_video(video)
-    first = _first_frame(index, start)
     size = processor.num_frames or DEFAULT_NUM_FRAMES
-    times = index.timestamps[first:]
-    seconds = min(seconds, float(times[-1] - times[0]) + 1 / index.fps)
-    begin: float | None = 0.0
-    if processor.sampling == "uniform":  # one clip lies over all of the video
-        wanted, begin = size, None
-    elif processor.fps is not None:
-        wanted = max(math.ceil(seconds * processor.fps - 1e-6), 1)
-    else:
-        wanted = -(-int(np.count_nonzero(times - times[0] < seconds - 1e-6)) // processor.frame_stride) or 1
-    indices = clip_indices(index, processor, first, num_frames=-(-wanted // size) * size, position=begin)
-    fps = clip_rate(index, indices[:wanted], processor)
-    for done in range(0, len(indices), size):
-        frames = read_frames(video, indices[done : done + size], index=index)
-        clip = draw_frames(frames, processor, thresholds, scale, heat, fps)
-        yield _cut(clip, wanted - done)
+    with VideoReader(source_of(video)) as reader:
+        index = reader.index
+        first = _first_frame(index, start)
+        times = index.timestamps[first:] - index.timestamps[first]
+        seconds = min(seconds, float(times[-1]) + 1 / index.fps)
+        position: float | None = 0.0
+        if processor.sampling == "uniform":  # one clip is spread over all of the video
+            wanted, position = size, None
+        elif processor.fps is not None:
+            wanted = max(math.ceil(seconds * processor.fps - 1e-6), 1)
+        else:
+            wanted = max(math.ceil(np.count_nonzero(times < seconds - 1e-6) / processor.frame_stride), 1)
+        count = -(-wanted // size) * size  # of whole clips
+        indices = sample_clip(index, processor, first, num_frames=count, position=position)
+        fps = clip_rate(index, indices[:wanted], processor)
+        for done in range(0, count, size):
+            frames = processor.decode(reader, indices=indices[None, done : done + size])[0]
+            yield _cut(draw_frames(frames, processor, thresholds, scale, heat, fps), wanted - done)
 
 
 def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = None) -> tuple[np.ndarray, float]:
-    """Returns the frames of one clip in the video's own size, `(F, H, W, 3)` uint8, and their rate per second.
+    """Read one clip in the video's own size, `(F, H, W, 3)` uint8, and its frames per second.
 
     Args:
-        video, processor, start: see `draw_clip`.
+        video: a path, http(s) address, the bytes of a file, or a binary file.
+        processor: samples the clip.
+        start: second of the video at which the clip begins; by default it lies at the processor's `position`.
 
     Raises:
-        ValueError, OSError: if the video cannot be read or is shorter than `start`.
+        HfRltError, OSError: if the video cannot be read or is shorter than `start`.
     """
-    index = index_video(video)
-    first = 0 if start is None else _first_frame(index, start)
-    indices = clip_indices(index, processor, first, position=None if start is None else 0.0)
-    return read_frames(video, indices, index=index), clip_rate(index, indices, processor)
+    with VideoReader(source_of(video)) as reader:
+        first, position = (0, None) if start is None else (_first_frame(reader.index, start), 0.0)
+        indices = sample_clip(reader.index, processor, first, position=position)
+        return processor.decode(reader, indices=indices[None])[0], clip_rate(reader.index, indices, processor)
 
 
-def _processed(processor: RLTVideoProcessor, frames: np.ndarray, **changes: Any) -> Tensor:
-    """Returns `(1, F, C, H, W)`: what the processor makes of frames that have been sampled."""
-    changes["do_sample_frames"] = False
-    return processor([frames], input_data_format="channels_last", return_tensors="pt", **changes)["pixel_values"]
-
-
-def _shown(processor: RLTVideoProcessor, frames: np.ndarray, scale: int, side: Sequence[int]) -> np.ndarray:
-    """Returns the frames `(F, H, W, 3)` uint8 that the processor crops, `scale` times as large as `side` says."""
+def _enlarged(frames: np.ndarray, processor: RLTVideoProcessor, scale: int, size: Sequence[int]) -> np.ndarray:
+    """Resize and crop frames as the processor does, `scale` times as large as the `size` of the model's."""
     changes: dict[str, Any] = {"do_rescale": False, "do_normalize": False}
     for name in ("size", "crop_size") if processor.do_resize else ():
-        sizes = getattr(processor, name) or {}
-        changes[name] = {key: scale * value for key, value in dict(sizes).items() if value}
-    larger = _processed(processor, frames, **{key: value for key, value in changes.items() if value != {}})[0]
-    wanted = (scale * side[0], scale * side[1])
+        sides = {key: scale * value for key, value in dict(getattr(processor, name) or {}).items() if value}
+        changes |= {name: sides} if sides else {}
+    larger = processor.pixels(frames[None], **changes)[0]
+    wanted = (scale * size[0], scale * size[1])
     if tuple(larger.shape[-2:]) != wanted:  # a processor that does not resize, or does not crop and rounds a side
         larger = F.interpolate(larger.float(), wanted, mode="bilinear", antialias=True).round().clamp(0, 255)
     return larger.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _first_frame(index: VideoIndex, start: float) -> int:
+    """Return the frame on display at a second of the video."""
     if not 0 <= start <= index.timestamps[-1] + 1 / index.fps:
         raise HfRltError(f"Expected a start within the video's {index.duration:.2f} seconds, received {start:g}.")
     return max(int(np.searchsorted(index.timestamps, start + 5e-7, side="right")) - 1, 0)
 
 
 def _cut(clip: DrawnClip, frames: int) -> DrawnClip:
-    """Returns the clip with at most so many frames drawn."""
-    if frames >= len(clip.frames):
-        return clip
+    """Return the clip with at most `frames` frames drawn."""
     greyed, heat = ([rows[:frames] for rows in pictures] for pictures in (clip.greyed, clip.heat))
     return replace(clip, frames=clip.frames[:frames], greyed=greyed, heat=heat)

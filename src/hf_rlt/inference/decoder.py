@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.eval_dataset import cut_views
+from ..data.eval_dataset import crop_pixels, crop_views
 from ..errors import HfRltError
 from ..jobs.worker_pool import Task, map_ordered
 from ..models.runs import grid_size
@@ -72,10 +72,9 @@ class ViewConfig:
         settings = self.processor
         positions = [settings.position] if self.num_clips == 1 else view_positions(self.num_clips, settings.sampling)
         frames = settings.decode(video, positions, resized=True)
-        plain = {"do_rescale": False, "do_normalize": False}
-        pixels = cut_views(settings, frames, self.num_crops, **plain)
-        runs = settings.rule.find(self.normalised(pixels))
-        return pixels, runs
+        crops = crop_views(settings, frames, self.num_crops)
+        runs = settings.rule.find(crop_pixels(settings, crops))
+        return torch.from_numpy(crops).movedim(-1, 2), runs
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Returns what the processor makes of `read`'s pixels, on their device."""
@@ -181,7 +180,7 @@ class Decoder:
         self._reader = Reader(views, self.slots, None if cores is None else tuple(cores))
 
     def decoded(self, clips: Iterable[Task]) -> Iterator[Task]:
-        """Returns tasks whose thing is a `VideoJob`; the result: its tokens (its slot is filled then), or `Failure`."""
+        """Returns tasks whose item is a `VideoJob`; the result: its tokens (its slot is filled then), or `Failure`."""
         # Several tasks queue at each process, since this one gives out no others while it computes.
         tasks = map(self._placed, clips)
         found = map_ordered(
@@ -189,7 +188,7 @@ class Decoder:
         )
         for task in found:
             if not isinstance(task.result, int):
-                self.release(task.thing)
+                self.release(task.item)
             yield task
 
     def release(self, clip: VideoJob) -> None:
@@ -200,5 +199,5 @@ class Decoder:
 
     def _placed(self, task: Task) -> Task:
         if task.result is None:
-            task.thing.slot = self.free.pop()
+            task.item.slot = self.free.pop()
         return task

@@ -95,7 +95,7 @@ def batches(decoded: Iterable[Task], options: Options) -> Iterator[Batch]:
 
     Known videos are planned for too, though not computed: after an interruption batches are what they would have been.
     """
-    for block, tasks in groupby(decoded, key=lambda task: task.thing.block):
+    for block, tasks in groupby(decoded, key=lambda task: task.item.block):
         bad: list[Task] = []
         readable = _readable(tasks, bad)
         limit, size = options.max_tokens or UNLIMITED, options.videos
@@ -135,7 +135,7 @@ def computed(planned: Iterable[Batch], decoder: Decoder, runner: Runner) -> Iter
 
 
 def _launch(batch: Batch, decoder: Decoder, runner: Runner) -> PendingBatch | None:
-    clips = [task.thing for task in batch.tasks if task.thing.slot is not None]
+    clips = [task.item for task in batch.tasks if task.item.slot is not None]
     if not clips:
         return None
     launched = runner.launch([decoder.slots[clip.slot] for clip in clips])
@@ -150,7 +150,7 @@ def _fetched(batch: Batch, launched: PendingBatch | None, runner: Runner) -> Bat
 
 
 def _predicted_of(task: Task, answers: Iterator[Prediction]) -> Predicted:
-    clip, result = task.thing, task.result
+    clip, result = task.item, task.result
     if clip.record is not None:
         return Predicted(clip.record, known=True)
     file = {"video": written_name(clip.video), "size": clip.size, "mtime_ns": clip.mtime_ns}

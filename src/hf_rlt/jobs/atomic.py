@@ -1,7 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Files that are there whole or not at all."""
+"""Atomic writes: a file or folder is there complete, or not at all."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Returns a context with a name beside `path` to write to; renamed to `path` at its end, removed after an error.
+    """Yield a temporary name beside `path` to write to; it is renamed to `path` at the end, removed after an error.
 
     Raises:
         OSError: if the folder does not exist or cannot be written to.
@@ -19,18 +20,44 @@ def atomic_write(path: Path) -> Iterator[Path]:
             f"{path}: expected an existing folder to write to, found no {path.parent}: make it first."
         )
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    open(part, "wb").close()  # the ordinary OSError for what cannot be written
+    open(part, "wb").close()  # the ordinary OSError if nothing can be written here
     mode = part.stat().st_mode
     try:
         yield part
-        part.chmod(mode)  # what others may do with an ordinary new file; safetensors lets nobody else read its own
+        part.chmod(mode)  # as an ordinary new file; safetensors lets nobody else read its own
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def write_text_atomic(path: Path, content: str) -> Path:
-    """Returns the path, after its file was replaced at once: nobody ever finds half of it. Raises as `atomic_write` does."""
+    """Replace a text file at once, so that nobody ever finds half of it; return its path."""
     with atomic_write(path) as part:
         part.write_text(content, encoding="utf-8", newline="")
     return path
+
+
+@contextmanager
+def atomic_dir(target: Path) -> Iterator[Path]:
+    """Yield a new folder to write to; it is renamed to `target` at the end, removed after an error.
+
+    A folder that stands there already is replaced, with all that is in it. Missing parents are made at the end.
+
+    Raises:
+        OSError: if nothing can be written there; also if another process made `target` at the same moment.
+    """
+    # On the same disk, so that a rename is enough.
+    parent = next(parent for parent in target.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{target.name}.") as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new.mkdir()  # with the permissions of an ordinary folder, which the scratch folder has not
+        yield new
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise

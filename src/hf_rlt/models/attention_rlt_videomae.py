@@ -14,15 +14,11 @@ BIAS_CHANNELS = 8  # flash attention wants head sizes in steps of 8
 def with_key_bias(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return query, key and value with 8 more channels, so that `bias[j]` is added to the logits of key j.
+    """Widen the heads by 8 channels that add `bias[j]` to the logits of key j, for backends without an additive mask.
 
-    For backends without an additive mask. Two channels carry the bias, rounded and the rest of it, so that half precision
-    loses nothing that counts; the added channels of the value, and so of the output, are zero.
-
-    Args:
-        query, key, value: `(B, heads, n, head size)`.
-        bias: `(B, 1, 1, n)`.
-        scaling: what the backend multiplies logits by.
+    Two of the channels carry the bias, rounded and the rest of it, so that half precision loses nothing that counts; the
+    added channels of the value, and so of the output, are zero. States are `(B, heads, n, head size)`, `bias` is
+    `(B, 1, 1, n)`, and the backend multiplies logits by `scaling`.
     """
     wanted = (bias.float() / scaling).transpose(2, 3)  # (B, 1, n, 1)
     coarse = wanted.to(key.dtype)
@@ -44,7 +40,7 @@ def with_power_of_two_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[
 
 
 def add_bias(mask: Tensor | None, bias: Tensor) -> Tensor:
-    """Return an additive mask: `bias` `(B, 1, 1, n)`, and what a mask, bool or additive, has to say."""
+    """Join a bias `(B, 1, 1, n)` and a mask, bool or additive, into an additive mask."""
     if mask is None:
         return bias
     return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
@@ -54,16 +50,11 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
     """VideoMAE's attention inside each clip of a pack. Same parameters."""
 
     def forward(self, hidden_states: Tensor, **kwargs) -> tuple[Tensor, Tensor | None]:
-        """Return the context, shaped as `hidden_states`, and the probabilities if the backend gives them.
-
-        Args:
-            hidden_states: `(B, n, D)`, or a pack `(1, L, D)`.
-            **kwargs: as for `attend`.
-        """
+        """Attend within each clip of `(B, n, D)` or a pack `(1, L, D)`; `kwargs` are those of `attend`."""
         return self.attend(*self.project(hidden_states), **kwargs)
 
     def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values, each `(B, heads, n, head size)`."""
+        """Project tokens to queries, keys and values, each `(B, heads, n, head size)`."""
         shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
         key = self.key(hidden_states).view(shape).transpose(1, 2)
         value = self.value(hidden_states).view(shape).transpose(1, 2)
@@ -79,14 +70,11 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
         key_bias: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the context `(B, n, D)` and the probabilities if the backend gives them.
+        """Return the context `(B, n, D)`, and the probabilities if the backend gives them.
 
-        Args:
-            query, key, value: `(B, heads, n, head size)`.
-            attention_mask: what the backend takes, built once per forward; not together with `sequence_lengths`.
-            sequence_lengths: if given, attend sequence by sequence.
-            key_bias: `(B, 1, 1, n)`, added to the logits of each key, with every backend.
-            **kwargs: for flash attention `cu_seq_lens_q/k` and `max_length_q/k`.
+        `attention_mask` is what the backend takes, built once per forward. With `sequence_lengths`, a pack is attended
+        sequence by sequence. `key_bias` `(B, 1, 1, n)` is added to the logits of each key, with every backend. `kwargs` are
+        flash attention's `cu_seq_lens_q/k` and `max_length_q/k`.
         """
         backend = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(backend, eager_attention_forward)

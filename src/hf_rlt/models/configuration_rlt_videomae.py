@@ -10,11 +10,12 @@ from huggingface_hub.dataclasses import strict
 from transformers import VideoMAEConfig
 
 from .errors import HfRltError
-from .runs import RunRule, grid_size, to_2tuple
+from .rlt_config import RLTConfigMixin
+from .runs import grid_size, to_2tuple
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
 # Upper bounds for sizes in config.json: above any model's, but low enough that a wrong number costs nothing.
-MOST = {
+SIZE_LIMITS = {
     "num_frames": 1 << 16,
     "image_size": 1 << 14,
     "tubelet_size": 1 << 10,
@@ -26,9 +27,7 @@ MOST = {
     "num_attention_heads": 1 << 10,
     "num_labels": 1 << 17,
 }
-VIDEOMAE_LINK = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
-RLT_LINK = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
-MOST_POSITIONS = 1 << 26  # numbers in a position table; reached by ViT-B at 890 frames of 224 pixels
+MAX_TABLE_SIZE = 1 << 26  # numbers in a position table; reached by ViT-B at 890 frames of 224 pixels
 
 
 def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
@@ -36,13 +35,11 @@ def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) 
 
 
 def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") -> None:
-    """Raise ValueError unless a model can be built with these sizes.
+    """Raise HfRltError unless a model can be built with these fields of a configuration; missing ones are VideoMAE's.
 
-    Args:
-        values: fields of a configuration; missing ones default to VideoMAE's.
-        before, after: text of messages before and after "expected FIELD".
+    `before` and `after` stand before and after "expected FIELD" in messages.
     """
-    for field, most in MOST.items():
+    for field, most in SIZE_LIMITS.items():
         value = values.get(field, 1)
         pair = field in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(value) == 2
         wrong = [each for each in (value if pair else [value]) if type(each) is not int or not 1 <= each <= most]
@@ -63,15 +60,15 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
     (height, width), (rows, columns) = to_2tuple(image), to_2tuple(patch)
     tokens = max((frames // tubelet) * (height // rows) * (width // columns), math.prod(trained or [0]))
     width = values.get("hidden_size", VideoMAEConfig.hidden_size)
-    if tokens * width > MOST_POSITIONS:
+    if tokens * width > MAX_TABLE_SIZE:
         raise HfRltError(
             f"{before}expected num_frames, image_size and position_grid{after} that make at most "
-            f"{MOST_POSITIONS // width:,} tokens of width {width}, found {tokens:,}: make clips shorter or smaller."
+            f"{MAX_TABLE_SIZE // width:,} tokens of width {width}, found {tokens:,}: make clips shorter or smaller."
         )
 
 
 @strict
-class RLTVideoMAEConfig(VideoMAEConfig):
+class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
     """Configuration of an RLT-VideoMAE model: every field of `VideoMAEConfig`, and these.
 
     Args:
@@ -95,55 +92,13 @@ class RLTVideoMAEConfig(VideoMAEConfig):
     """
 
     model_type = "rlt_videomae"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions", "run_lengths"]
+    network: ClassVar[str] = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
 
     threshold: float | int | None = 0.1
     length_embedding: bool = False
     proportional_attention: bool = False
     drop_path_rate: float | int = 0.0
     position_grid: list[int] | tuple[int, ...] | None = None
-
-    method: ClassVar[str] = "RLT"
-    card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
-
-    @property
-    def card_sentence(self) -> str:
-        """What a model card says about the model's method, in Markdown."""
-        if self.threshold is None:
-            return f"{VIDEOMAE_LINK} as an RLT model with threshold none: every token is computed."
-        height, width = to_2tuple(self.patch_size)
-        return (
-            f"{VIDEOMAE_LINK} with Run-Length Tokenization (RLT, {RLT_LINK}). A tubelet, {height} x {width} pixels of "
-            f"{self.tubelet_size} frames, is not computed if it hardly differs from the one "
-            f"before it at the same place (threshold {self.threshold:g}): what stands still costs nothing."
-        )
-
-    @property
-    def rule(self) -> RunRule:
-        """The rule by which the model finds runs when it is called without `run_lengths`."""
-        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
-
-    @property
-    def clip_shape(self) -> tuple[int, int, int, int]:
-        """Frames, channels, height and width of a clip."""
-        return (self.num_frames, self.num_channels, *to_2tuple(self.image_size))
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """The grid (T, H', W') of tubelets of a clip."""
-        return grid_size(self.clip_shape, self.tubelet_size, self.patch_size)
-
-    def token_counts(self, computed: int) -> list[int]:
-        """Return the tokens of a clip before the first block and after each block, if `computed` tokens are computed."""
-        return [computed] * (self.num_hidden_layers + 1)
-
-    def block_tokens(self, computed: int) -> list[tuple[int, int]]:
-        """Return the tokens in attention and in the MLP of each block."""
-        return [(count, count) for count in self.token_counts(computed)[:-1]]
-
-    def choice_flops(self, computed: int) -> int:
-        """Return the operations by which the blocks choose, for one clip, which tokens to merge or discard: none."""
-        return 0
 
     def __init_subclass__(cls, *args, **kwargs) -> None:
         super().__init_subclass__(*args, **kwargs)
@@ -154,27 +109,26 @@ class RLTVideoMAEConfig(VideoMAEConfig):
         if self._auto_class is None:
             self.__dict__.pop("auto_map", None)  # of the folder it was loaded from, which holds other classes
         maps = getattr(self, "auto_map", None) or {}
-        model = str(maps.get("AutoModel", "")).split(".")[
-            0
-        ]  # a model's save_pretrained writes this file before config.json
+        # A model's own save_pretrained has written its file by now.
+        model = str(maps.get("AutoModel", "")).split(".")[0]
         if model and "--" not in model and not (Path(save_directory) / f"{model}.py").is_file():
             self.auto_map = {name: value for name, value in maps.items() if name == "AutoConfig"}
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def validate_run_length_settings(self) -> None:
-        """Raise ValueError if threshold or drop_path_rate is out of range."""
+        """Raise HfRltError if threshold or drop_path_rate is out of range."""
         if self.threshold is not None and math.isnan(self.threshold):
             raise HfRltError("Expected threshold to be a number or None, received NaN: pass 0.1, or None for dense.")
         if not 0 <= self.drop_path_rate < 1:
             raise HfRltError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
 
     def validate_sizes(self) -> None:
-        """Raise ValueError unless a model of these sizes can be built."""
-        check_sizes({name: getattr(self, name) for name in (*MOST, "position_grid")})
+        """Raise HfRltError unless a model of these sizes can be built."""
+        check_sizes({name: getattr(self, name) for name in (*SIZE_LIMITS, "position_grid")})
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> Any:
-        """Return the configuration of a model; `from_dict` gets the model's name, for its messages."""
+        """Load the configuration of a model; `from_dict` gets the model's name, for its messages."""
         kwargs.setdefault("name_or_path", str(pretrained_model_name_or_path))
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
@@ -192,15 +146,11 @@ class RLTVideoMAEConfig(VideoMAEConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
-        """Return the configuration in `config_dict` changed by `kwargs`; if the grid changes, store the trained one.
-
-        Args:
-            config_dict: what config.json holds.
-            **kwargs: fields to change; with `return_unused_kwargs=True` the others are returned as well.
+        """Make a configuration of `config_dict` changed by `kwargs`; if the grid changes, store the trained one.
 
         Raises:
-            ValueError: if a grid is changed to one without a whole tubelet, position_grid is not a grid, or a size
-                exceeds its bound. Nothing has been built then.
+            HfRltError: if a grid is changed to one without a whole tubelet, position_grid is not a grid, or a size exceeds
+                its bound. Nothing has been built then.
         """
         name = kwargs.get("name_or_path") or config_dict.get("_name_or_path")
         check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")

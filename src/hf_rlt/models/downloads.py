@@ -19,8 +19,6 @@ SILENCE = 20.0  # longest wait for a connection or for the next byte, in seconds
 SLOWEST = 10_000  # least average speed in bytes per second, once SILENCE seconds have passed
 IN_MEMORY = 64 << 20  # bytes; larger files go to a temporary file
 
-_LATER = "Download it yourself and pass the file."
-
 
 class Download(SpooledTemporaryFile):
     """A downloaded file, which error messages name by its address."""
@@ -36,11 +34,7 @@ class _Clock:
         self.start, self.received = time.monotonic(), 0
 
     def left(self) -> float:
-        """Return how many seconds the next byte may take.
-
-        Raises:
-            TimeoutError: if no time is left.
-        """
+        """Return how many seconds the next byte may take; raise TimeoutError if none are left."""
         passed = time.monotonic() - self.start
         if passed >= MAX_SECONDS:
             raise TimeoutError(f"not finished after {MAX_SECONDS:g} seconds")
@@ -80,14 +74,14 @@ def _timed(handler: Any, clock: _Clock) -> Any:
     """Make a urllib handler time its responses, from the first byte of their headers on; return it."""
     plain = handler.do_open
 
-    def do_open(http_class: Any, request: Any, **options: Any) -> Any:
-        def connection(*args: Any, **kwargs: Any) -> Any:
-            opened = http_class(*args, **kwargs)
-            opened.response_class = partial(_TimedResponse, clock)
-            return opened
+    def connect(http_class: Any, *args: Any, **kwargs: Any) -> Any:
+        connection = http_class(*args, **kwargs)
+        connection.response_class = partial(_TimedResponse, clock)
+        return connection
 
+    def do_open(http_class: Any, request: Any, **options: Any) -> Any:
         request.timeout = clock.left()
-        return plain(connection, request, **options)
+        return plain(partial(connect, http_class), request, **options)
 
     handler.do_open = do_open
     return handler
@@ -110,7 +104,7 @@ def download(url: str) -> Download:
     """Download a file to memory, or to disk if it is large. Closing it removes it.
 
     Raises:
-        ValueError: naming the address, if the file does not exist, is too large or arrives too slowly.
+        HfRltError: naming the address, if the file does not exist, is too large or arrives too slowly.
     """
     clock = _Clock()
     handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()
@@ -121,7 +115,10 @@ def download(url: str) -> Download:
             _receive(response, file)
     except (OSError, HTTPException, ValueError) as error:
         file.close()
-        raise HfRltError(f"{url}: could not be downloaded ({' '.join(str(error).split())}). {_LATER}") from error
+        reason = " ".join(str(error).split())
+        raise HfRltError(
+            f"{url}: could not be downloaded ({reason}). Download it yourself and pass the file."
+        ) from error
     except BaseException:
         file.close()
         raise

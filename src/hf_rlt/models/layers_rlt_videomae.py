@@ -24,7 +24,7 @@ from .runs import grid_size
 
 
 def sinusoid_table(positions: int, width: int) -> Tensor:
-    """Returns VideoMAE's fixed `(1, positions, width)` float32 position table, bit for bit, without its Python loop."""
+    """Make VideoMAE's fixed `(1, positions, width)` float32 position table, bit for bit, without its Python loop."""
     divisors = np.array([np.power(10000, 2 * (column // 2) / width) for column in range(width)])
     table = np.arange(positions)[:, None] / divisors
     table[:, 0::2] = np.sin(table[:, 0::2])
@@ -33,13 +33,7 @@ def sinusoid_table(positions: int, width: int) -> Tensor:
 
 
 def position_table(grid: tuple[int, int, int], trained: tuple[int, int, int], width: int) -> Tensor:
-    """Returns the `(1, N, width)` float32 position table of a grid: that of the trained grid, resized where they differ.
-
-    Args:
-        grid: (T, H', W') of the model; N is their product.
-        trained: the grid that the weights know positions of.
-        width: of a token.
-    """
+    """Make the `(1, N, width)` float32 position table of a grid (T, H', W') by resizing that of the trained grid."""
     table = sinusoid_table(math.prod(trained), width)
     if grid == trained:
         return table
@@ -51,6 +45,7 @@ class RLTVideoMAETubeletProjection(nn.Conv3d):
     """VideoMAE's Conv3d, which also takes already cut tubelets `(L, C * s * p * p)` and returns `(L, D)`."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Project clips `(B, C, F, H, W)` or cut tubelets."""
         inputs = inputs.to(self.weight.dtype)  # processors give float32, in which runs are found
         if inputs.ndim == 2:
             return F.linear(inputs, self.weight.flatten(1), self.bias)
@@ -58,7 +53,7 @@ class RLTVideoMAETubeletProjection(nn.Conv3d):
 
 
 class RLTVideoMAERunLengthEmbedding(nn.Embedding):
-    """Table of `(T, D)`, T of the trained grid. A class of its own so that it is initialised to zero."""
+    """Table of `(T, D)`, T of the trained grid. A class of its own, so that `_init_weights` sets it to zero."""
 
 
 class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
@@ -77,7 +72,7 @@ class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
         )
 
     def forward(self, pixel_values: Tensor, layout: PackedLayout | None = None) -> Tensor:
-        """Returns `(B, N, D)`, or `(1, L, D)` of the layout's tokens: dropped tubelets are never read."""
+        """Embed all tubelets `(B, N, D)`, or the layout's `(1, L, D)`: dropped tubelets are never read."""
         if layout is None or layout.is_dense:
             return super().forward(pixel_values)
         tubelets, rows, columns = self.grid
@@ -107,7 +102,7 @@ class RLTVideoMAEEmbeddings(nn.Module):
             self.run_length_embeddings = RLTVideoMAERunLengthEmbedding(self.trained_grid[0], config.hidden_size)
 
     def forward(self, pixel_values: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
-        """Returns `(B, n, D)` if all clips have n computed tokens, else `(1, L, D)`."""
+        """Embed to `(B, n, D)` if all clips have n computed tokens, else to `(1, L, D)`."""
         tokens = self.patch_embeddings(pixel_values, layout)
         tokens = tokens + self._positions(tokens, layout)
         if self.config.length_embedding:
@@ -119,9 +114,7 @@ class RLTVideoMAEEmbeddings(nn.Module):
 
     def _positions(self, tokens: Tensor, layout: PackedLayout) -> Tensor:
         if self.position_embeddings.device != tokens.device and not torch.compiler.is_compiling():
-            self._move_positions(
-                tokens.device
-            )  # weights that were loaded onto their device at once have not been moved
+            self._move_positions(tokens.device)  # `_apply` has not seen weights that were loaded onto their device
         table = self.position_embeddings.to(tokens.device)
         return (table if layout.is_dense else table[:, layout.indices % layout.positions]).to(tokens.dtype)
 
@@ -130,7 +123,7 @@ class RLTVideoMAEEmbeddings(nn.Module):
             self.position_embeddings = self.position_embeddings.to(device)
 
     def _apply(self, fn, recurse: bool = True) -> "RLTVideoMAEEmbeddings":
-        """Moves the position table with the weights, once: from the host in each forward, a device would wait for it.
+        """Move the position table with the weights, once: a device would wait for a copy in each forward.
 
         It stays in float32 whatever the weights are, and is no buffer: data-parallel training sends those around.
         """
@@ -169,16 +162,17 @@ class RLTVideoMAELayer(VideoMAELayer):
     def forward(
         self, hidden_states: Tensor, clip_ids: Tensor | None = None, clips: int | None = None, **kwargs
     ) -> Tensor:
-        """Returns the block's output. `clip_ids` `(L,)` and `clips` say which clip a packed token belongs to."""
+        """Compute the block. `clip_ids` `(L,)` and `clips` say which clip a packed token belongs to."""
         attended = self.attention(self.layernorm_before(hidden_states), **kwargs)
         return self.feed_forward(self._drop_clips(attended, clip_ids, clips) + hidden_states, clip_ids, clips)
 
     def feed_forward(self, hidden_states: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
-        """Returns the tokens after the MLP, the block's second half."""
+        """Compute the block's second half, the MLP."""
         branch = self.output.dense(self.intermediate(self.layernorm_after(hidden_states)))
         return self._drop_clips(self.output.dropout(branch), clip_ids, clips) + hidden_states
 
     def _drop_clips(self, branch: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
+        """Stochastic depth: drop the branch of whole clips, which a pack holds many of."""
         if not self.training or self.drop_path == 0:
             return branch
         keep = 1 - self.drop_path

@@ -2,16 +2,11 @@
 """RLT-VideoMAE: VideoMAE over the computed tokens of each clip, packed without padding."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import initialization as init
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.masking_utils import create_bidirectional_mask, packed_sequence_mask_function
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
-from transformers.models.videomae.modeling_videomae import VideoMAEPreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import (
     TransformersKwargs,
@@ -21,79 +16,25 @@ from transformers.utils.generic import (
 )
 from transformers.utils.output_capturing import capture_outputs
 
-from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .errors import HfRltError
-from .layers_rlt_videomae import (
-    RLTVideoMAEEmbeddings,
-    RLTVideoMAEEncoder,
-    RLTVideoMAELayer,
-    RLTVideoMAERunLengthEmbedding,
-)
+from .layers_rlt_videomae import RLTVideoMAEEmbeddings, RLTVideoMAEEncoder
 from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpack
+from .pretrained_rlt_videomae import (
+    RLTVideoMAEClassifierOutput,
+    RLTVideoMAEModelOutput,
+    RLTVideoMAEPreTrainedModel,
+    read_old_keys,
+)
 from .runs import check_run_lengths, fill_runs, grid_size
 
 CAPTURABLE = ("hidden_states", "attentions")
-AUTO_CLASSES = {"AutoModel": "RLTVideoMAEModel", "AutoModelForVideoClassification": "RLTVideoMAEForVideoClassification"}
-
-
-@dataclass
-class RLTVideoMAEModelOutput(BaseModelOutputWithPooling):
-    """Output of `RLTVideoMAEModel`.
-
-    Attributes:
-        last_hidden_state: `(B, N, D)`, runs filled back to the grid.
-        pooler_output: `(B, D)`, mean over the computed tokens (first token with `use_mean_pooling=False`).
-        run_lengths: `(B, N)` int64, the run lengths that were used.
-    """
-
-    run_lengths: Tensor | None = None
-
-
-@dataclass
-class RLTVideoMAEClassifierOutput(ImageClassifierOutput):
-    """Output of `RLTVideoMAEForVideoClassification`: `ImageClassifierOutput` and the `run_lengths` that were used."""
-
-    run_lengths: Tensor | None = None
-
-
-class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
-    """Weights, loading and saving. Parameter names are VideoMAE's."""
-
-    config: RLTVideoMAEConfig
-    config_class = RLTVideoMAEConfig
-    _no_split_modules = ["RLTVideoMAEEmbeddings", "RLTVideoMAELayer"]  # noqa: RUF012
-    _can_record_outputs = {"hidden_states": RLTVideoMAELayer, "attentions": RLTVideoMAESelfAttention}  # noqa: RUF012
-    _keys_to_ignore_on_load_missing = [r"run_length_embeddings"]  # noqa: RUF012
-
-    def __init_subclass__(cls, **kwargs) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, RLTVideoMAERunLengthEmbedding):
-            init.zeros_(module.weight)
-        else:
-            super()._init_weights(module)
-
-    def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Write config and weights, under VideoMAE's current key names so that it opens everywhere.
-
-        Classes that are registered for an Auto class (`hf_rlt.register`) also write the code that `trust_remote_code=True`
-        runs where hf_rlt is not installed.
-        """
-        kwargs.setdefault("save_original_format", False)
-        # All of them: transformers itself names the saved class only, and keeps names of the folder that was loaded.
-        module = self.__module__.split(".")[-1]
-        self.config.auto_map = {name: f"{module}.{of}" for name, of in AUTO_CLASSES.items()} if self._auto_class else {}
-        super().save_pretrained(save_directory, **kwargs)
 
 
 class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
     """The bare encoder: `(B, F, C, H, W)` clips in, `(B, N, D)` tokens out."""
 
-    _encoder_class: type[nn.Module] = RLTVideoMAEEncoder
+    _encoder_class: type[RLTVideoMAEEncoder] = RLTVideoMAEEncoder
 
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
@@ -103,7 +44,13 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         self.layernorm = None if config.use_mean_pooling else nn.LayerNorm(config.hidden_size, eps=eps)
         self.post_init()
 
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._no_split_modules = ["RLTVideoMAEEmbeddings", cls._encoder_class._layer_class.__name__]
+        read_old_keys(cls.__name__)
+
     def get_input_embeddings(self) -> nn.Module:
+        """Return the patch embeddings."""
         return self.embeddings.patch_embeddings
 
     @merge_with_config_defaults
@@ -115,7 +62,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         return_last_hidden_state: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEModelOutput:
-        """Return the tokens on the grid, their pool, and the run lengths used.
+        """Compute the tokens on the grid, their pool, and the run lengths used.
 
         Args:
             pixel_values: `(B, F, C, H, W)` normalised clips.
@@ -124,17 +71,26 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
 
         Raises:
-            ValueError: if shapes disagree with the configuration or with each other, or a clip has no computed token.
+            HfRltError: if shapes disagree with the configuration or with each other, or a clip has no computed token.
         """
         run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
-        grid = self.embeddings.patch_embeddings.grid
-        layout = packed_layout(run_lengths, max_run=grid[0])
+        layout = packed_layout(run_lengths, max_run=self.embeddings.patch_embeddings.grid[0])
         tokens = self.embeddings(pixel_values, run_lengths, layout)
-        on_grid = self._captures(kwargs) and not layout.is_dense
-        if on_grid:
-            # What is captured must be batch-first: a dropped position repeats its run's token and is masked as a key.
+        captured = any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
+        states, pooled = self._encode(tokens, run_lengths, layout, captured, return_last_hidden_state)
+        return RLTVideoMAEModelOutput(last_hidden_state=states, pooler_output=pooled, run_lengths=run_lengths)
+
+    def _encode(
+        self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout, captured: bool, wanted: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """Compute the blocks; return the tokens on the grid, if they are `wanted`, and their pool.
+
+        What is `captured` must be batch-first: a dropped position repeats its run's token then, and is masked as a key.
+        """
+        padded = captured and not layout.is_dense
+        if padded:
             flat = tokens.reshape(1, layout.total, -1)
-            tokens = fill_runs(unpack(flat, layout), run_lengths, grid[0])
+            tokens = fill_runs(unpack(flat, layout), run_lengths, self.embeddings.patch_embeddings.grid[0])
             mask = create_bidirectional_mask(self.config, tokens, (run_lengths > 0).long())
             options = {"attention_mask": mask, "key_bias": self._key_bias(run_lengths.clamp(min=1))}
         else:
@@ -144,17 +100,11 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         tokens = self.encoder(tokens, **options).last_hidden_state
         if self.layernorm is not None:
             tokens = self.layernorm(tokens)
-        packed = pack(tokens, layout) if on_grid else tokens
-        return RLTVideoMAEModelOutput(
-            last_hidden_state=self._on_grid(packed, run_lengths, layout) if return_last_hidden_state else None,
-            pooler_output=self._pool(packed, layout),
-            run_lengths=run_lengths,
-        )
-
-    def _captures(self, kwargs: dict) -> bool:
-        return any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
+        packed = pack(tokens, layout) if padded else tokens
+        return self._on_grid(packed, run_lengths, layout) if wanted else None, self._pool(packed, layout)
 
     def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict) -> Tensor:
+        """Check what the model was given; find the runs if it was given none."""
         if kwargs.get("bool_masked_pos") is not None:
             raise HfRltError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
         embed = self.embeddings.patch_embeddings
@@ -178,15 +128,15 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         return run_lengths.to(device=pixel_values.device, dtype=torch.int64)
 
     def _packed_arguments(self, tokens: Tensor, layout: PackedLayout) -> dict:
-        """What the blocks need to keep clips apart, made once per forward."""
-        drops = self.training and self.config.drop_path_rate > 0
+        """Say how the blocks keep clips apart; made once per forward."""
         if layout.is_uniform:
             return {}
+        drops = self.training and self.config.drop_path_rate > 0
         options: dict = {"clip_ids": layout.clip_ids, "clips": layout.batch} if drops else {}
         if is_flash_attention_requested(self.config):
-            offsets, longest = layout.cu_seqlens, layout.max_length
-            names = {"cu_seq_lens_q": offsets, "cu_seq_lens_k": offsets}
-            return {**options, **names, "max_length_q": longest, "max_length_k": longest}
+            for side in "qk":
+                options |= {f"cu_seq_lens_{side}": layout.cu_seqlens, f"max_length_{side}": layout.max_length}
+            return options
         if self.config._attn_implementation == "flex_attention":
             same_clip = packed_sequence_mask_function(layout.clip_ids[None])
             mask = create_bidirectional_mask(self.config, tokens, None, and_mask_function=same_clip)
@@ -194,7 +144,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         return {**options, "sequence_lengths": layout.lengths}
 
     def _key_bias(self, lengths: Tensor) -> Tensor | None:
-        """Return `(B, 1, 1, n)`: with proportional attention a token that stands for k tubelets is k keys."""
+        """Make the bias `(B, 1, 1, n)` that counts a token k times as a key if it stands for k tubelets."""
         return lengths.float().log()[:, None, None] if self.config.proportional_attention else None
 
     def _on_grid(self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
@@ -230,7 +180,7 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         run_lengths: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTVideoMAEClassifierOutput:
-        """Return logits `(B, K)`, the loss if `labels` are given, and the run lengths used.
+        """Compute logits `(B, K)`, and the loss if `labels` are given.
 
         Args:
             pixel_values: `(B, F, C, H, W)`, or `(B, V, F, C, H, W)` for V views of each clip: the logits are then the
@@ -239,9 +189,6 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
                 all of a row) leaves a clip out.
             run_lengths: `(B, N)` or `(B, V, N)` int64; None finds runs with `config.threshold`.
             **kwargs: options of transformers; `num_items_in_batch` scales the loss for gradient accumulation.
-
-        Raises:
-            ValueError: as `RLTVideoMAEModel.forward` does.
 
         Source: mean over computed tokens as in the authors' classifier; mean over views as in VideoMAE's evaluation.
         """
@@ -255,25 +202,30 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         used, states, attentions = outputs.run_lengths, outputs.hidden_states, outputs.attentions
         if views is not None:
             used = used.unflatten(0, (-1, views))
-            states = states and tuple(state.unflatten(0, (-1, views)) for state in states)
-            attentions = attentions and tuple(attention.unflatten(0, (-1, views)) for attention in attentions)
+            states, attentions = (
+                captured and tuple(each.unflatten(0, (-1, views)) for each in captured)
+                for captured in (states, attentions)
+            )
         loss = None if labels is None else self._loss(labels, logits, **kwargs)
         return RLTVideoMAEClassifierOutput(
             loss=loss, logits=logits, hidden_states=states, attentions=attentions, run_lengths=used
         )
 
     def classify_pooled(self, pooled: Tensor, views: int | None = None) -> Tensor:
-        """Return logits `(B, K)` from `videomae`'s pool: `(B, D)`, or `(B * views, D)` for several views per clip."""
+        """Compute logits `(B, K)` of the base model's pool: `(B, D)`, or `(B * views, D)` for several views per clip."""
         logits = self.classifier(pooled if self.fc_norm is None else self.fc_norm(pooled))
-        return logits if views is None else self._mean_of_views(logits.unflatten(0, (-1, views)))
+        if views is None:
+            return logits
+        logits = logits.unflatten(0, (-1, views))
+        return logits.log_softmax(-1).logsumexp(1) - math.log(views) if self._one_class else logits.mean(1)
 
-    def _mean_of_views(self, logits: Tensor) -> Tensor:
-        if self.config.problem_type in ("regression", "multi_label_classification") or self.num_labels < 2:
-            return logits.mean(1)
-        return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
+    @property
+    def _one_class(self) -> bool:
+        """Whether a clip has one class, and its logits are those of a softmax."""
+        return self.num_labels > 1 and self.config.problem_type not in ("regression", "multi_label_classification")
 
     def _loss(self, labels: Tensor, logits: Tensor, num_items_in_batch: Tensor | int | None = None, **kwargs) -> Tensor:
-        if self.num_labels == 1 or self.config.problem_type in ("regression", "multi_label_classification"):
+        if not self._one_class:
             return self.loss_function(labels, logits, self.config)
         soft = labels.is_floating_point()
         if soft and labels.shape != logits.shape:
@@ -292,10 +244,6 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
 
 
-# By class name, so that it holds for base, head and the baselines' model types: without this the q_bias and v_bias of
-# published checkpoints would be dropped silently.
-register_checkpoint_conversion_mapping(
-    "RLTVideoMAEModel", get_checkpoint_conversion_mapping("videomae"), overwrite=True
-)
+read_old_keys(RLTVideoMAEModel.__name__)
 
 __all__ = ["RLTVideoMAEForVideoClassification", "RLTVideoMAEModel", "RLTVideoMAEPreTrainedModel"]

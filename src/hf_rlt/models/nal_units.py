@@ -5,7 +5,6 @@ Source: ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.3, 7.4.3 and 9.1; ITU-T H.26
 14496-15, sections 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
 """
 
-import re
 from collections.abc import Iterator
 
 from .errors import HfRltError
@@ -21,7 +20,7 @@ class PictureScan:
         extradata: what the decoder is opened with: an avcC or hvcC box's content, or NAL units with start codes.
 
     Raises:
-        ValueError: its parameter sets cannot be read, differ, or allow packets that hold one field of a frame.
+        HfRltError: its parameter sets cannot be read, differ, or allow packets that hold one field of a frame.
     """
 
     def __init__(self, codec: str, extradata: bytes | None) -> None:
@@ -39,7 +38,7 @@ class PictureScan:
     def holds_next(self, packet: bytes) -> bool:
         """Return whether a packet holds exactly one picture and no reference picture is missing before it."""
         pictures = 0
-        for begin in self._units(packet):
+        for begin in _units(packet, self._length):
             header = packet[begin]
             kind = header >> 1 & 63 if self._hevc else header & 31
             if kind > 31 if self._hevc else kind not in (1, 2, 5):
@@ -55,33 +54,27 @@ class PictureScan:
 
     def _follows(self, unit: bytes, anew: bool) -> bool:
         """Return whether the frame_num of an H.264 picture follows that of the last reference picture."""
-        payload = unit[1:].replace(b"\0\0\3", b"\0\0")
-        rest, left = int.from_bytes(payload, "big"), 8 * len(payload)
-        for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
-            rest &= (1 << left) - 1
-            left -= 2 * (left - rest.bit_length()) + 1
-            if left < 0:
-                return False
-        left -= self._bits + (2 if self._planes else 0)
-        if left < 0:
+        bits = _Bits(unit)
+        try:
+            bits.golomb(3)  # first_mb_in_slice, slice_type, pic_parameter_set_id
+            bits.take(2 if self._planes else 0)
+            number = bits.take(self._bits)
+        except HfRltError:
             return False
-        number = rest >> left & (1 << self._bits) - 1
         expected = 0 if anew else None if self._last is None else (self._last + 1) % (1 << self._bits)
         if unit[0] >> 5 & 3:
             self._last = number
         return expected is None or number == expected
 
-    def _units(self, data: bytes) -> Iterator[int]:
-        """Yield the offset of each unit of at least three bytes."""
-        if self._length:
-            place = self._length
-            while place + 3 <= len(data):
-                yield place
-                place += int.from_bytes(data[place - self._length : place], "big") + self._length
-            return
-        place = data.find(b"\0\0\1") + 3
-        while 3 <= place <= len(data) - 3:
-            yield place
+
+def _units(data: bytes, length: int) -> Iterator[int]:
+    """Yield the offset of each unit of at least three bytes, after `length` bytes of its length or a start code."""
+    place = length or data.find(b"\0\0\1") + 3
+    while (length or 3) <= place <= len(data) - 3:
+        yield place
+        if length:
+            place += int.from_bytes(data[place - length : place], "big") + length
+        else:
             place = data.find(b"\0\0\1", place) + 3
 
 
@@ -93,24 +86,23 @@ def _parameter_sets(data: bytes) -> Iterator[bytes]:
             yield data[place + 2 : place + 2 + size]
             place += 2 + size
         return
-    yield from (unit for unit in re.split(rb"\x00\x00\x01", data)[1:] if unit and unit[0] & 31 == 7)
+    yield from (unit for unit in data.split(b"\0\0\1")[1:] if unit and unit[0] & 31 == 7)
 
 
 def _read_set(unit: bytes) -> tuple[bool, int]:
     """Return whether colour planes are coded apart, and the bits of frame_num, of an H.264 sequence parameter set.
 
     Raises:
-        ValueError: it ends early, or allows fields (frame_mbs_only_flag = 0).
+        HfRltError: it ends early, or allows fields (frame_mbs_only_flag = 0).
     """
-    bits, planes = _Bits(unit[1:]), False
+    bits, planes = _Bits(unit), False
     profile = bits.take(8)
     bits.take(16)
     bits.golomb()
     if profile in _WITH_CHROMA:
         chroma = bits.golomb()
         planes = bool(bits.take(1 if chroma == 3 else 0))
-        bits.golomb()
-        bits.golomb()
+        bits.golomb(2)
         bits.take(1)
         if bits.take(1):
             for i in range(12 if chroma == 3 else 8):
@@ -122,24 +114,21 @@ def _read_set(unit: bytes) -> tuple[bool, int]:
         bits.golomb()
     elif order_type == 1:
         bits.take(1)
-        bits.golomb()
-        bits.golomb()
-        for _ in range(min(bits.golomb(), 256)):
-            bits.golomb()
+        bits.golomb(2)
+        bits.golomb(min(bits.golomb(), 256))
     bits.golomb()
     bits.take(1)
-    bits.golomb()
-    bits.golomb()
+    bits.golomb(2)
     if not bits.take(1):
         raise HfRltError("fields are possible")
     return planes, width
 
 
 class _Bits:
-    """Bit reader of a NAL unit's payload, most significant bit of each byte first. Raises ValueError at its end."""
+    """Bit reader of a NAL unit's payload, most significant bit of each byte first. Raises HfRltError at its end."""
 
-    def __init__(self, data: bytes) -> None:
-        payload = data.replace(b"\0\0\3", b"\0\0")
+    def __init__(self, unit: bytes) -> None:
+        payload = unit[1:].replace(b"\0\0\3", b"\0\0")
         self._rest, self._left = int.from_bytes(payload, "big"), 8 * len(payload)
 
     def take(self, count: int) -> int:
@@ -150,9 +139,13 @@ class _Bits:
         self._rest &= (1 << self._left) - 1
         return taken
 
-    def golomb(self) -> int:
-        zeros = self._left - self._rest.bit_length()
-        return self.take(2 * zeros + 1) - 1
+    def golomb(self, count: int = 1) -> int:
+        """Return the last of `count` unsigned Exp-Golomb codes."""
+        value = 0
+        for _ in range(count):
+            zeros = self._left - self._rest.bit_length()
+            value = self.take(2 * zeros + 1) - 1
+        return value
 
     def scaling_list(self, size: int) -> None:
         last = step = 8

@@ -18,6 +18,8 @@ from .errors import HfRltError
 class PackedLayout:
     """Where the computed tokens of a batch stand.
 
+    Two clips of five positions, x computed: `x.x.. | xxx.x` has indices 0 2 5 6 7 9, lengths (2, 4), cu_seqlens 0 2 6.
+
     Attributes:
         batch: B, the number of clips.
         positions: N, the number of grid positions of a clip.
@@ -43,9 +45,10 @@ class PackedLayout:
     def __post_init__(self) -> None:
         # Once, and on the host: what compiled code only reads, it does not specialise on.
         total, longest = sum(self.lengths), max(self.lengths)
-        known = {"total": total, "max_length": longest, "is_uniform": total == longest * self.batch}
-        for name, value in {**known, "is_dense": total == self.batch * self.positions}.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "total", total)
+        object.__setattr__(self, "max_length", longest)
+        object.__setattr__(self, "is_uniform", total == longest * self.batch)
+        object.__setattr__(self, "is_dense", total == self.batch * self.positions)
 
     @property
     def clip_ids(self) -> Tensor:
@@ -55,24 +58,23 @@ class PackedLayout:
 
 @torch.compiler.disable  # it reads from the device: the one break in a compiled model, before its blocks
 def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayout:
-    """Returns the layout of the tokens with `run_lengths > 0`. Reads the lengths to the host, once.
+    """Lay out the tokens with `run_lengths > 0`. Reads the lengths to the host, once.
 
     Args:
         run_lengths: `(B, N)` integers (or bools).
-        max_run: if given, the largest run length allowed (the number of tubelets in time).
+        max_run: the largest run length allowed (the number of tubelets in time); None for any.
 
     Raises:
-        ValueError: if the shape is not `(B, N)`, a clip has no computed token, or a run length is out of range.
+        HfRltError: if the shape is not `(B, N)`, a clip has no computed token, or a run length is out of range.
     """
     if run_lengths.ndim != 2 or 0 in run_lengths.shape:
         raise HfRltError(
             f"Expected run_lengths of shape (batch, tokens), none empty, received {tuple(run_lengths.shape)}."
         )
     batch, positions = run_lengths.shape
-    keep = run_lengths > 0
-    rows = run_lengths.long()
-    on_host = torch.stack([keep.sum(1), rows.amin(1), rows.amax(1)]).tolist()  # the one synchronisation
-    lengths, smallest, largest = on_host
+    keep, rows = run_lengths > 0, run_lengths.long()
+    # The one synchronisation of a forward pass.
+    lengths, smallest, largest = torch.stack([keep.sum(1), rows.amin(1), rows.amax(1)]).tolist()
     if 0 in lengths:
         raise HfRltError(
             f"Clip {lengths.index(0)} of {batch} has no computed token: each clip needs at least one run length >= 1."
@@ -93,7 +95,7 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
 
 
 def layout_of_lengths(lengths: tuple[int, ...], counts: Tensor) -> PackedLayout:
-    """Returns the layout of sequences of these lengths: N is the longest, and each holds its first positions.
+    """Lay out sequences of these lengths: N is the longest, and each holds its first positions.
 
     Args:
         lengths: tokens of each clip, on the host; zeros are allowed, but not only zeros.
@@ -112,22 +114,14 @@ def layout_of_lengths(lengths: tuple[int, ...], counts: Tensor) -> PackedLayout:
 
 
 def pack(grid: Tensor, layout: PackedLayout) -> Tensor:
-    """Returns the `(1, L, ...)` computed tokens of a `(B, N, ...)` grid.
-
-    Raises:
-        ValueError: if the grid is not the layout's.
-    """
+    """Gather the `(1, L, ...)` computed tokens of a `(B, N, ...)` grid; raise HfRltError if it is not the layout's."""
     if tuple(grid.shape[:2]) != (layout.batch, layout.positions):
         raise HfRltError(f"Expected a ({layout.batch}, {layout.positions}, ...) grid, received {tuple(grid.shape)}.")
     return grid.flatten(0, 1).index_select(0, layout.indices)[None]
 
 
 def unpack(packed: Tensor, layout: PackedLayout) -> Tensor:
-    """Returns the `(B, N, ...)` grid of `(1, L, ...)` packed tokens; zero where nothing was computed.
-
-    Raises:
-        ValueError: if the pack is not the layout's.
-    """
+    """Scatter `(1, L, ...)` packed tokens to their `(B, N, ...)` grid, zero where nothing was computed."""
     if tuple(packed.shape[:2]) != (1, layout.total):
         raise HfRltError(f"Expected a (1, {layout.total}, ...) pack, received {tuple(packed.shape)}.")
     grid = packed.new_zeros((layout.batch * layout.positions, *packed.shape[2:]))
@@ -135,7 +129,7 @@ def unpack(packed: Tensor, layout: PackedLayout) -> Tensor:
 
 
 def mean_per_sequence(tokens: Tensor, layout: PackedLayout) -> Tensor:
-    """Returns `(B, D)`: the mean over each clip's computed tokens.
+    """Average each clip's computed tokens: `(B, D)`.
 
     Args:
         tokens: `(1, L, D)` packed, or `(B, n, D)` when every clip has n computed tokens.

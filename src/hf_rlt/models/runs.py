@@ -18,17 +18,17 @@ from .errors import HfRltError
 
 
 def to_2tuple(size: int | Sequence[int]) -> tuple[int, int]:
-    """Returns height and width of a configuration's image_size or patch_size."""
+    """Return the height and width of a configuration's image_size or patch_size."""
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def grid_size(
-    pixel_values_shape: torch.Size | tuple[int, ...], tubelet_size: int, patch_size: int | list[int] | tuple[int, ...]
+    pixel_values_shape: torch.Size | tuple[int, ...], tubelet_size: int, patch_size: int | Sequence[int]
 ) -> tuple[int, int, int]:
-    """Returns the tubelet grid `(T, H', W')` of clips shaped `(..., F, C, H, W)`; remainders are cut off, as Conv3d does.
+    """Return the tubelet grid `(T, H', W')` of clips `(..., F, C, H, W)`; remainders are cut off, as in Conv3d.
 
     Raises:
-        ValueError: if a size is not positive, or the clip is smaller than one tubelet.
+        HfRltError: if a size is not positive, or the clip is smaller than one tubelet.
     """
     height_p, width_p = to_2tuple(patch_size)
     if min(tubelet_size, height_p, width_p) < 1:
@@ -41,73 +41,6 @@ def grid_size(
             f"{height_p}x{width_p}: pass at least {tubelet_size} frames of {height_p}x{width_p} pixels."
         )
     return grid
-
-
-def _check_clips(pixel_values: Tensor) -> None:
-    if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
-        received = tuple(pixel_values.shape) if isinstance(pixel_values, Tensor) else type(pixel_values).__name__
-        raise HfRltError(
-            f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}. "
-            "Add a batch dimension with `pixel_values[None]` if this is one clip."
-        )
-    if pixel_values.is_complex() or pixel_values.dtype == torch.bool:
-        raise HfRltError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
-
-
-def _check_threshold(threshold: float) -> None:
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
-        raise TypeError(f"Expected threshold to be a number, received {threshold!r}.")
-    if math.isnan(threshold):
-        raise HfRltError(
-            "threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal)."
-        )
-
-
-def tubelet_differences(
-    pixel_values: Tensor, tubelet_size: int = 2, patch_size: int | list[int] | tuple[int, ...] = 16
-) -> Tensor:
-    """Returns `(B, T - 1, H', W')` float32: how much each tubelet but the first differs from the one before it.
-
-    The difference of tubelet i is the mean over channels and pixels of |last frame of i - first frame of i - 1|, in the
-    unit of `pixel_values` (normalised pixels, for the default threshold). Computed in float32 whatever the input is.
-
-    Args:
-        pixel_values: `(B, F, C, H, W)`, any real dtype.
-        tubelet_size: frames in a tubelet, >= 1.
-        patch_size: side of a patch in pixels, or `(height, width)`.
-
-    Raises:
-        ValueError: for another shape, or clips smaller than one tubelet.
-
-    Source: arXiv 2411.05222 section 3.1 and the authors' `batched_find_idxs_to_keep` (pooling first, then channels).
-    """
-    _check_clips(pixel_values)
-    tubelets, rows, columns = grid_size(pixel_values.shape, tubelet_size, patch_size)
-    batch, _, channels = pixel_values.shape[:3]
-    if tubelets == 1:
-        return pixel_values.new_zeros((batch, 0, rows, columns), dtype=torch.float32)
-    used = pixel_values[:, : tubelets * tubelet_size]
-    last = used[:, 2 * tubelet_size - 1 :: tubelet_size]
-    first = used[:, : (tubelets - 1) * tubelet_size : tubelet_size]
-    # This copy is the only full-size buffer: the subtraction and the absolute value happen inside it.
-    difference = last.to(torch.float32, copy=True)
-    difference.sub_(first.float() if first.dtype == torch.float64 else first).abs_()
-    pooled = F.avg_pool2d(difference.flatten(0, 1), to_2tuple(patch_size))  # (B * (T - 1), C, H', W')
-    return pooled.view(batch, tubelets - 1, channels, rows, columns).mean(2)
-
-
-def lengths_from_starts(starts: Tensor) -> Tensor:
-    """Returns `(B, N)` int64 run lengths of a `(B, T, H', W')` bool grid of run starts.
-
-    Source: arXiv 2411.05222 section 3.2. Departure: lengths stay on the grid in `(t, h, w)` order (the authors'
-    `batched_get_token_lengths` returns them in `(h, w, t)` order, next to tokens in `(t, h, w)` order).
-    """
-    tubelets = starts.shape[1]
-    time = torch.arange(tubelets, device=starts.device).view(1, -1, 1, 1)
-    own_or_end = torch.where(starts, time, tubelets)
-    next_from_here = own_or_end.flip(1).cummin(1).values.flip(1)
-    next_start = F.pad(next_from_here[:, 1:], (0, 0, 0, 0, 0, 1), value=tubelets)
-    return ((next_start - time) * starts).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -128,23 +61,55 @@ class RunRule:
 
     threshold: float | None = 0.1
     tubelet_size: int = 2
-    patch_size: int | tuple[int, ...] | list[int] = 16
+    patch_size: int | Sequence[int] = 16
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float, type(None))):
+            raise TypeError(f"Expected threshold to be a number, received {self.threshold!r}.")
+        if self.threshold is not None and math.isnan(self.threshold):
+            raise HfRltError(
+                "threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal)."
+            )
+
+    def grid(self, pixel_values: Tensor) -> tuple[int, int, int]:
+        """Return the tubelet grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for other tensors."""
+        if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
+            received = tuple(pixel_values.shape) if isinstance(pixel_values, Tensor) else type(pixel_values).__name__
+            raise HfRltError(
+                f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}. "
+                "Add a batch dimension with `pixel_values[None]` if this is one clip."
+            )
+        if pixel_values.is_complex() or pixel_values.dtype == torch.bool:
+            raise HfRltError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
+        return grid_size(pixel_values.shape, self.tubelet_size, self.patch_size)
 
     def differences(self, pixel_values: Tensor) -> Tensor:
-        """Measure how much each tubelet but the first differs from the one before it; see `tubelet_differences`."""
-        return tubelet_differences(pixel_values, self.tubelet_size, self.patch_size)
+        """Measure how much each tubelet but the first differs from the one before it: `(B, T - 1, H', W')` float32.
+
+        The difference of tubelet i is the mean over channels and pixels of |last frame of i - first frame of i - 1|:
+
+            frames    0 1 | 2 3 | 4 5     tubelets of two frames
+                      ^------^            tubelet 1: |frame 3 - frame 0|
+                            ^------^      tubelet 2: |frame 5 - frame 2|
+
+        Source: arXiv 2411.05222 section 3.1 and the authors' `batched_find_idxs_to_keep` (pooling first, then channels).
+        """
+        (tubelets, rows, columns), size = self.grid(pixel_values), self.tubelet_size
+        batch, _, channels = pixel_values.shape[:3]
+        if tubelets == 1:
+            return pixel_values.new_zeros((batch, 0, rows, columns), dtype=torch.float32)
+        used = pixel_values[:, : tubelets * size]
+        last, first = used[:, 2 * size - 1 :: size], used[:, : (tubelets - 1) * size : size]
+        # This copy is the only full-size buffer: the subtraction and the absolute value happen inside it.
+        difference = last.to(torch.float32, copy=True)
+        difference.sub_(first.float() if first.dtype == torch.float64 else first).abs_()
+        pooled = F.avg_pool2d(difference.flatten(0, 1), to_2tuple(self.patch_size))  # (B * (T - 1), C, H', W')
+        return pooled.view(batch, tubelets - 1, channels, rows, columns).mean(2)
 
     def run_lengths(self, differences: Tensor) -> Tensor:
-        """Find `run_lengths` `(B, N)` int64 from the `(B, T - 1, H', W')` differences of tubelets.
-
-        Raises:
-            HfRltError: if the threshold is NaN.
-            TypeError: if it is not a number.
-        """
-        if self.threshold is None:
-            starts = torch.ones_like(differences, dtype=torch.bool)
-        else:
-            _check_threshold(self.threshold)
+        """Find `run_lengths` `(B, N)` int64 from the `(B, T - 1, H', W')` differences of tubelets."""
+        starts = torch.ones_like(differences, dtype=torch.bool)
+        if self.threshold is not None:
             starts = ~(differences <= self.threshold)
         first = starts.new_ones((starts.shape[0], 1, *starts.shape[2:]))
         return lengths_from_starts(torch.cat([first, starts], dim=1))
@@ -153,82 +118,45 @@ class RunRule:
         """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones without a threshold.
 
         Raises:
-            HfRltError: for a wrong shape, a NaN threshold, or clips smaller than one tubelet.
+            HfRltError: for a wrong shape, or clips smaller than one tubelet.
         """
         if self.threshold is None:  # needs no differences
-            _check_clips(pixel_values)
-            tokens = math.prod(grid_size(pixel_values.shape, self.tubelet_size, self.patch_size))
-            return torch.ones((pixel_values.shape[0], tokens), dtype=torch.int64, device=pixel_values.device)
+            shape = (len(pixel_values), math.prod(self.grid(pixel_values)))
+            return torch.ones(shape, dtype=torch.int64, device=pixel_values.device)
         return self.run_lengths(self.differences(pixel_values))
 
 
 def find_runs(
-    pixel_values: Tensor,
-    threshold: float | None = 0.1,
-    tubelet_size: int = 2,
-    patch_size: int | list[int] | tuple[int, ...] = 16,
+    pixel_values: Tensor, threshold: float | None = 0.1, tubelet_size: int = 2, patch_size: int | Sequence[int] = 16
 ) -> Tensor:
     """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`: `RunRule(...).find(pixel_values)`."""
     return RunRule(threshold, tubelet_size, patch_size).find(pixel_values)
 
 
-def drop_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-    """Returns `run_lengths` of which each clip keeps `round(ratio * computed tokens)`, at least one, drawn at random.
+def lengths_from_starts(starts: Tensor) -> Tensor:
+    """Turn a `(B, T, H', W')` bool grid of run starts into run lengths `(B, N)` int64.
 
-    Of a dense clip (all ones) this is random masking; of runs it is RLT with random masking: a run that is not kept
-    becomes 0, its length is lost, and the kept ones still say how many tubelets they stand for.
-
-    Args:
-        run_lengths: `(B, N)` integers.
-        ratio: share of the computed tokens to keep, in (0, 1].
-        generators: one for each clip, on the CPU; the default generator if not given.
-
-    Raises:
-        ValueError: if the ratio is not in (0, 1] or there is not one generator per clip.
-
-    Source: arXiv 2411.05222 section 4, random masking as a baseline and combined with RLT.
+    Source: arXiv 2411.05222 section 3.2. Departure: lengths stay on the grid in `(t, h, w)` order (the authors'
+    `batched_get_token_lengths` returns them in `(h, w, t)` order, next to tokens in `(t, h, w)` order).
     """
-    if not 0 < ratio <= 1:
-        raise HfRltError(f"Expected a ratio of tokens in (0, 1], received {ratio}: 1 keeps all of them.")
-    batch, tokens = run_lengths.shape
-    if generators is not None and len(generators) != batch:
-        raise HfRltError(f"Expected one generator for each of {batch} clips, received {len(generators)}.")
-    draws = [torch.rand(tokens, generator=None if generators is None else generators[clip]) for clip in range(batch)]
-    computed = run_lengths > 0
-    scores = torch.stack(draws).to(run_lengths.device).masked_fill(~computed, 2.0)
-    rank = scores.argsort(1).argsort(1)  # dropped positions come last
-    count = (computed.sum(1, keepdim=True) * ratio).round().clamp(min=1)
-    return run_lengths * (rank < count)
-
-
-def check_run_lengths(run_lengths: Tensor, batch: int, grid: tuple[int, int, int]) -> None:
-    """Returns nothing; raises unless `run_lengths` is an integer tensor of shape `(batch, T * H' * W')`."""
-    tokens = math.prod(grid)
-    if not isinstance(run_lengths, Tensor) or run_lengths.is_floating_point() or run_lengths.is_complex():
-        received = run_lengths.dtype if isinstance(run_lengths, Tensor) else type(run_lengths).__name__
-        raise HfRltError(
-            f"Expected run_lengths to be an integer tensor, received {received}: 0 = dropped, k = stands for k tubelets."
-        )
-    if tuple(run_lengths.shape) != (batch, tokens):
-        raise HfRltError(
-            f"Expected run_lengths of shape ({batch}, {tokens}) for a tubelet grid of {grid[0]}x{grid[1]}x{grid[2]}, "
-            f"received {tuple(run_lengths.shape)}. Give processor and model the same num_frames, crop size, tubelet_size "
-            "and patch_size, or leave run_lengths out and the model finds the runs itself."
-        )
+    tubelets = starts.shape[1]
+    time = torch.arange(tubelets, device=starts.device).view(1, -1, 1, 1)
+    own_or_end = torch.where(starts, time, tubelets)
+    next_from_here = own_or_end.flip(1).cummin(1).values.flip(1)
+    next_start = F.pad(next_from_here[:, 1:], (0, 0, 0, 0, 0, 1), value=tubelets)
+    return ((next_start - time) * starts).flatten(1)
 
 
 def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
-    """Returns `(B, N, ...)`: every position holds the value of the token that stands for it.
+    """Give every position of the grid the value of the token that stands for it; zero where no run covers it.
 
     Args:
         tokens: `(B, N, ...)` values on the grid; what stands at dropped positions is ignored.
         run_lengths: `(B, N)` integers.
         tubelets: T, the number of tubelets in time.
 
-    Positions that no run covers (runs removed by random masking) become zero.
-
     Raises:
-        ValueError: if shapes disagree or N is not a multiple of `tubelets`.
+        HfRltError: if shapes disagree or N is not a multiple of `tubelets`.
     """
     batch, positions = run_lengths.shape
     if tokens.shape[:2] != run_lengths.shape or tubelets < 1 or positions % tubelets:
@@ -246,3 +174,44 @@ def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
     extra = (1,) * (tokens.ndim - 2)
     filled = tokens.gather(1, index.view(batch, positions, *extra).expand_as(tokens))
     return filled.masked_fill(~covered.view(batch, positions, *extra), 0)
+
+
+def drop_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+    """Keep `round(ratio * computed tokens)` runs of each clip, at least one, drawn at random; the others become 0.
+
+    Of a dense clip (all ones) this is random masking; of runs it is RLT with random masking.
+
+    Args:
+        run_lengths: `(B, N)` integers.
+        ratio: share of the computed tokens to keep, in (0, 1].
+        generators: one for each clip, on the CPU; the default generator if not given.
+
+    Source: arXiv 2411.05222 section 4, random masking as a baseline and combined with RLT.
+    """
+    if not 0 < ratio <= 1:
+        raise HfRltError(f"Expected a ratio of tokens in (0, 1], received {ratio}: 1 keeps all of them.")
+    batch, tokens = run_lengths.shape
+    if generators is not None and len(generators) != batch:
+        raise HfRltError(f"Expected one generator for each of {batch} clips, received {len(generators)}.")
+    draws = [torch.rand(tokens, generator=None if generators is None else generators[clip]) for clip in range(batch)]
+    computed = run_lengths > 0
+    scores = torch.stack(draws).to(run_lengths.device).masked_fill(~computed, 2.0)
+    rank = scores.argsort(1).argsort(1)  # dropped positions come last
+    count = (computed.sum(1, keepdim=True) * ratio).round().clamp(min=1)
+    return run_lengths * (rank < count)
+
+
+def check_run_lengths(run_lengths: Tensor, batch: int, grid: tuple[int, int, int]) -> None:
+    """Raise HfRltError unless `run_lengths` is an integer tensor of shape `(batch, T * H' * W')`."""
+    tokens = math.prod(grid)
+    if not isinstance(run_lengths, Tensor) or run_lengths.is_floating_point() or run_lengths.is_complex():
+        received = run_lengths.dtype if isinstance(run_lengths, Tensor) else type(run_lengths).__name__
+        raise HfRltError(
+            f"Expected run_lengths to be an integer tensor, received {received}: 0 = dropped, k = stands for k tubelets."
+        )
+    if tuple(run_lengths.shape) != (batch, tokens):
+        raise HfRltError(
+            f"Expected run_lengths of shape ({batch}, {tokens}) for a tubelet grid of {grid[0]}x{grid[1]}x{grid[2]}, "
+            f"received {tuple(run_lengths.shape)}. Give processor and model the same num_frames, crop size, tubelet_size "
+            "and patch_size, or leave run_lengths out and the model finds the runs itself."
+        )

@@ -1,7 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Which frames of a video make a clip: integers in, integers out."""
+"""Which frames of a video make a clip: integers in, integers out.
+
+`position` is where a clip lies in its video, from 0 (it begins with it) to 1 (it ends with it). Numbers that are not
+positive and positions outside [0, 1] raise HfRltError.
+"""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +25,12 @@ def _check_position(position: float | np.ndarray) -> None:
 
 
 def strided_indices(total: int, num_frames: int, frame_stride: int, position: float = 0.5) -> np.ndarray:
-    """Returns `(num_frames,)` int64: a clip of every `frame_stride`-th frame, centred unless `position` says otherwise.
+    """Take every `frame_stride`-th of `total` frames: `(num_frames,)` int64 indices.
+
+        total 10, num_frames 3, stride 2    . . x . x . x . . .     position 0.5: centred
+                                            x . x . x . . . . .     position 0: from the beginning
 
     Short videos: indices past the end repeat the last frame (repeated frames cost RLT next to nothing).
-
-    Args:
-        total: frames in the video.
-        num_frames: frames in the clip.
-        frame_stride: distance of two frames of the clip, in frames of the video.
-        position: where the clip lies, from 0 (it begins with the video) to 1 (it ends with the video).
-
-    Raises:
-        ValueError: if a number is not positive or the position is not in [0, 1].
 
     Source: the sparse clips of VideoMAE (16 x 4) and their padding with the last frame.
     """
@@ -43,16 +42,10 @@ def strided_indices(total: int, num_frames: int, frame_stride: int, position: fl
 
 
 def fps_indices(timestamps: np.ndarray, num_frames: int, fps: float, position: float = 0.5) -> np.ndarray:
-    """Returns `(num_frames,)` int64: the frames on display at `fps` instants a second, centred in the video.
+    """Take the frames on display at `fps` instants a second: `(num_frames,)` int64 indices.
 
-    Args:
-        timestamps: `(total,)` seconds at which each frame appears, ascending; unequal distances are honoured.
-        num_frames: frames in the clip.
-        fps: instants per second; above the video's own rate frames repeat. Short videos repeat the last frame.
-        position: where the clip lies, from 0 (it begins with the video) to 1 (it ends with the video).
-
-    Raises:
-        ValueError: if a number is not positive or the position is not in [0, 1].
+    Unequal distances between `timestamps` (seconds, ascending) are honoured. Above the video's own rate frames repeat; short
+    videos repeat the last frame.
     """
     _check_positive(total=len(timestamps), num_frames=num_frames, fps=fps)
     _check_position(position)
@@ -64,15 +57,9 @@ def fps_indices(timestamps: np.ndarray, num_frames: int, fps: float, position: f
 
 
 def uniform_indices(total: int, num_frames: int, position: float | np.ndarray = 0.5) -> np.ndarray:
-    """Returns `(num_frames,)` int64: one frame of each of `num_frames` equal segments of the video, the middle one.
+    """Take one frame of each of `num_frames` equal segments of the video: `(num_frames,)` int64 indices.
 
-    Args:
-        total: frames in the video.
-        num_frames: frames in the clip.
-        position: where in its segment each frame lies, from 0 to 1; one number, or `(num_frames,)`.
-
-    Raises:
-        ValueError: if a number is not positive or a position is not in [0, 1].
+    `position` says where in its segment each frame lies: one number, or `(num_frames,)`.
 
     Source: segment sampling as VideoMAE uses it for Something-Something.
     """
@@ -81,14 +68,66 @@ def uniform_indices(total: int, num_frames: int, position: float | np.ndarray = 
     return np.minimum((np.arange(num_frames) + position) * total / num_frames, total - 1).astype(np.int64)
 
 
+def clip_indices(
+    total: int,
+    timestamps: np.ndarray | None,
+    num_frames: int,
+    frame_stride: int,
+    fps: float | None,
+    sampling: str,
+    position: Any,
+) -> np.ndarray:
+    """Take the frames of a clip as a processor's settings say; `fps` goes before `frame_stride`."""
+    if sampling == "uniform":
+        return uniform_indices(total, num_frames, position)
+    if fps is not None and timestamps is not None:
+        return fps_indices(timestamps, num_frames, fps, position)
+    return strided_indices(total, num_frames, frame_stride, position)
+
+
+def array_indices(
+    total: int,
+    rate: float | None,
+    num_frames: int | None,
+    frame_stride: int,
+    fps: float | None,
+    sampling: str,
+    position: Any,
+) -> np.ndarray:
+    """Take the frames of a clip from an array of `total` frames at `rate` frames per second, None if it is not known.
+
+    Files repeat their last frame; arrays keep transformers' rules. Without `num_frames` all frames are taken, or as many as
+    `fps` makes; frames of an array that is too short for the stride or rate are spread evenly over it.
+
+    Raises:
+        HfRltError: if there are fewer than `num_frames` frames, or `fps` needs a rate that is not known.
+    """
+    timestamps = None
+    if fps is not None and (num_frames is None or (sampling != "uniform" and num_frames < total)):
+        if not rate or rate < 0:
+            raise HfRltError("Sampling an array at `fps` needs video_metadata with the array's own fps.")
+        timestamps = np.arange(total) / rate
+    if num_frames is None:
+        num_frames = total if fps is None or not rate else max(1, int(total / rate * fps))
+    elif num_frames < total:
+        indices = clip_indices(total, timestamps, num_frames, frame_stride, fps, sampling, position)
+        strided = sampling != "uniform" and fps is None
+        cut = strided and (num_frames - 1) * frame_stride >= total
+        if not cut and len(np.unique(indices)) == num_frames:
+            return indices
+    if num_frames > total:
+        raise HfRltError(
+            f"When loading the video with num_frames={num_frames}, the requested number of frames exceeds "
+            f"total_num_frames={total}. Please set num_frames or fps to a smaller value."
+        )
+    return np.arange(num_frames, dtype=np.int64) * total // num_frames
+
+
 def view_positions(num_clips: int, sampling: str) -> list[float]:
-    """Returns the positions of the clips of a multi-view evaluation, for the functions above.
+    """List the positions of the clips of a multi-view evaluation, for the functions above.
 
     One clip is centred. Strided clips are spread from the beginning to the end of the video; uniform clips begin at the
     first frame of each segment and are `1 / num_clips` of a segment apart.
-
-    Raises:
-        ValueError: if `num_clips` is not positive.
 
     Source: VideoMAE's test protocol, kinetics.py and ssv2.py of its public code.
     """
@@ -99,10 +138,10 @@ def view_positions(num_clips: int, sampling: str) -> list[float]:
 
 
 def view_crops(height: int, width: int, crop_height: int, crop_width: int, num_crops: int) -> list[tuple[int, int]]:
-    """Returns the `(top, left)` of `num_crops` crops spread along the longer side of a frame; one is centred.
+    """List the `(top, left)` of `num_crops` crops spread along the longer side of a frame; one is centred.
 
     Raises:
-        ValueError: if `num_crops` is not positive or the crop is larger than the frame.
+        HfRltError: if the crop is larger than the frame.
 
     Source: VideoMAE's test protocol (left, centre, right or top, centre, bottom for three crops).
     """

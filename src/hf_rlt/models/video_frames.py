@@ -22,10 +22,12 @@ _DEEP_MODES = ("I", "F")  # PIL's modes of more than 8 bits, which its conversio
 
 
 def is_array(video: Any) -> bool:
+    """Return whether this is an array or a tensor."""
     return isinstance(video, np.ndarray) or (isinstance(video, Tensor) and not video.is_nested)
 
 
 def is_frame(video: Any) -> bool:
+    """Return whether this is a picture, or an array of the shape of one."""
     return isinstance(video, Image.Image) or (is_array(video) and video.ndim in (2, 3))
 
 
@@ -37,19 +39,16 @@ def _is_real(frames: Any) -> bool:
 
 
 def frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool = False) -> Any:
-    """Return the frames of a video as a four-dimensional array or tensor that torch accepts.
+    """Return the frames of a video as a four-dimensional array or tensor that torch accepts, or raise HfRltError.
 
     Args:
         video: an array, a tensor, or a list of frames or of image files.
-        layout, rgb: see `as_videos`.
+        layout: see `as_videos`.
+        rgb: see `as_videos`.
         alone: accept a single frame as a video, because nothing else was given.
-
-    Raises:
-        ValueError: if this is not a video.
     """
-    frames = video
-    if (alone and is_frame(video)) or (isinstance(video, (list, tuple)) and video and not isinstance(video[0], Number)):
-        pictures = [video] if alone and is_frame(video) else video
+    frames, pictures = video, [video] if alone and is_frame(video) else video
+    if isinstance(pictures, (list, tuple)) and pictures and not isinstance(pictures[0], Number):
         frames = _stacked([_picture(frame, place, rgb) for place, frame in enumerate(pictures, start=1)])
     if not is_array(frames):
         raise _refusal("a video", video, _to_do(video))
@@ -57,16 +56,11 @@ def frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool = Fa
         raise _refusal("dense frames of real numbers", video, _to_do(video))
     if frames.ndim == 4 and 0 in frames.shape:
         raise _refusal("at least one frame with pixels", video, "leave it out")
-    if frames.ndim != 4 or not _has_channels(frames, layout):
+    axes = (1, 3) if layout is None else (1,) if layout == "channels_first" else (3,)
+    # Given the layout, transformers accepts four channels, the last of which is transparency.
+    if frames.ndim != 4 or not {1, 3, 4 if layout else 1} & {frames.shape[axis] for axis in axes}:
         raise _refusal(f"frames {layout or LAYOUTS} of 1 or 3 channels", video, _channels_to_do(frames, alone))
     return _plain(frames)
-
-
-def _has_channels(frames: Any, layout: str | None) -> bool:
-    if layout is None:
-        return bool({1, 3} & {frames.shape[1], frames.shape[3]})
-    # Given the layout, transformers accepts four channels, the last of which is transparency.
-    return frames.shape[1 if layout == "channels_first" else 3] in (1, 3, 4)
 
 
 def _channels_to_do(frames: Any, alone: bool) -> str:
@@ -110,9 +104,8 @@ def _stacked(frames: list[Any]) -> Any:
     """Stack frames of one size into an array, or into a tensor if any of them is one."""
     for place, frame in enumerate(frames, start=1):
         if frame.shape != frames[0].shape:
-            raise _refusal(
-                "frames of one size", frame, "resize them", f" as frame {place} after {tuple(frames[0].shape)}"
-            )
+            after = f" as frame {place} after {tuple(frames[0].shape)}"
+            raise _refusal("frames of one size", frame, "resize them", after)
     if not any(isinstance(frame, Tensor) for frame in frames):
         return np.stack(frames)
     tensors = [torch.as_tensor(frame) for frame in frames]
@@ -173,7 +166,7 @@ def numbered(place: int, number: int) -> str:
 
 
 def check_channels(videos: Sequence[Tensor], means: Any) -> None:
-    """Raise ValueError unless the frames `(F, C, H, W)` have as many channels as there are means."""
+    """Raise HfRltError unless the frames `(F, C, H, W)` have as many channels as there are means."""
     number = len(means) if isinstance(means, (list, tuple)) else 1
     for place, video in enumerate(videos):
         if number not in (1, video.shape[1]):
@@ -184,20 +177,15 @@ def check_channels(videos: Sequence[Tensor], means: Any) -> None:
 
 
 def check_pixels(videos: Sequence[Tensor], do_rescale: bool, rescale_factor: float) -> None:
-    """Warn about floats that are already in 0..1 and about to be rescaled.
-
-    Raises:
-        ValueError: if a float is NaN or infinite.
-    """
+    """Raise HfRltError if a float is NaN or infinite; warn if floats already in 0..1 are about to be rescaled."""
     for place, video in enumerate(videos):
         if not video.is_floating_point() or video.is_meta:
             continue
         video = video.detach()
         low, high = (float(end) for end in torch.aminmax(video if video.itemsize > 2 else video.float()))
         if not np.isfinite([low, high]).all():
-            raise HfRltError(
-                f"{numbered(place, len(videos))}Expected finite pixels, received NaN or infinity: mend the frames."
-            )
+            name = numbered(place, len(videos))
+            raise HfRltError(f"{name}Expected finite pixels, received NaN or infinity: mend the frames.")
         if do_rescale and rescale_factor < 1 and low >= 0 and 0 < high <= 1:
             warnings.warn(
                 "Received frames of floats between 0 and 1, which do_rescale divides by 255 once more: they become nearly "

@@ -14,8 +14,8 @@ Frame `i` is the i-th frame that decoding the whole file returns. Packets tell w
         stored   I P b b | I P b b | ...
         times    0 3 1 2 | 4 7 5 6 | ...      each group ends before the next begins
 
-The order inside a group is checked when it is decoded. What goes unnoticed is damage that makes the decoder lose a
-frame in a part of the file that is not read: all frames keep the places that packets give them.
+The order inside a group is checked when it is decoded. Damage that makes the decoder lose a frame goes unnoticed in a part
+of the file that is not read: all frames keep the places that packets give them.
 """
 
 import os
@@ -23,6 +23,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -31,7 +32,7 @@ import av
 import numpy as np
 
 from .nal_units import PictureScan
-from .video_stream import NO_LIMITS, Limits, Source, decode, quarter_turns
+from .video_stream import NO_LIMITS, Limits, Source, decode, quarter_turns, square_pixel_width
 
 MAX_REORDER = 16  # places; no common codec shows a frame further from where it is stored
 CACHE_BYTES = 64 << 20  # for all cached indices together; two hours at 30 FPS take 2 MB
@@ -43,9 +44,8 @@ class VideoIndex:
     """The frames of a video and when each is shown.
 
     Attributes:
-        pts: (num_frames,) int64, ascending presentation times in units of `time_base`. Times that are merely out of
-            order, as in AVI, are sorted; otherwise a time that goes back is raised to the one before it; a file without
-            times gets evenly spaced ones.
+        pts: (num_frames,) int64, ascending presentation times in units of `time_base`: sorted if merely out of order,
+            as in AVI; otherwise a time that goes back is raised to the one before it. Without times, evenly spaced.
         time_base: seconds per unit of `pts`.
         height, width: pixels of the frames `read_frames` returns, upright and with square pixels.
         fps: average frames per second; 25 if neither times nor headers tell.
@@ -56,16 +56,17 @@ class VideoIndex:
     height: int
     width: int
     fps: float
-    # Keyframes to seek to, if the index was built from packets; None if frames must be counted from the start.
+    # Keyframes to seek to; None if packets are not reliable and frames must be counted from the start.
     _keys: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def num_frames(self) -> int:
+        """Number of frames."""
         return len(self.pts)
 
     @property
     def duration(self) -> float:
-        """Seconds from the start of the first frame to the end of the last, whose length is taken to be average."""
+        """Seconds from the start of the first frame to the end of the last, assumed to be of average length."""
         return float(self.timestamps[-1]) + 1.0 / self.fps
 
     @property
@@ -75,53 +76,45 @@ class VideoIndex:
 
 
 class _Cache:
-    """Least-recently-used cache of indices, keyed by path, inode, size and time stamps of the file."""
+    """Least-recently-used cache of the latest index of each file."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple, VideoIndex] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[tuple, VideoIndex]] = OrderedDict()  # by path, with the file's state
         self._bytes, self._lock = 0, threading.Lock()
 
     @staticmethod
-    def key(source: Source) -> tuple | None:
-        """Return a key for the current state of a file; None if the source is no path or may still be being written."""
+    def key(source: Source) -> tuple[str, tuple] | None:
+        """Return path and state of a file; None if the source is no path or may still be being written."""
         if not isinstance(source, (str, os.PathLike)):
             return None
-        try:
+        with suppress(OSError, ValueError):
             found = os.stat(source)
-        except (OSError, ValueError):
-            return None
-        changed = found.st_mtime_ns, found.st_ctime_ns  # only ctime reveals `cp -p` onto a file of equal size
-        if time.time_ns() - max(changed) < _SETTLED:
-            return None
-        return os.path.abspath(os.fsdecode(source)), found.st_dev, found.st_ino, found.st_size, *changed
+            changed = found.st_mtime_ns, found.st_ctime_ns  # only ctime reveals `cp -p` onto a file of equal size
+            if time.time_ns() - max(changed) >= _SETTLED:
+                return os.path.abspath(os.fsdecode(source)), (found.st_dev, found.st_ino, found.st_size, *changed)
+        return None
 
-    def get(self, key: tuple | None) -> VideoIndex | None:
-        if key is None:
-            return None
+    def get(self, key: tuple[str, tuple] | None) -> VideoIndex | None:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            if key is None or key[0] not in self._kept:
+                return None
+            self._kept.move_to_end(key[0])
+            state, index = self._kept[key[0]]
+            return index if state == key[1] else None
 
-    def put(self, key: tuple | None, index: VideoIndex) -> None:
+    def put(self, key: tuple[str, tuple] | None, index: VideoIndex) -> None:
         if key is None or _nbytes(index) > CACHE_BYTES:
             return
         with self._lock:
-            for old in [name for name in self._kept if name[0] == key[0]]:
-                self._bytes -= _nbytes(self._kept.pop(old))
-            self._kept[key] = index
-            self._bytes += _nbytes(index)
+            _, old = self._kept.pop(key[0], (None, None))
+            self._kept[key[0]] = key[1], index
+            self._bytes += _nbytes(index) - (_nbytes(old) if old else 0)
             while self._bytes > CACHE_BYTES:
-                self._bytes -= _nbytes(self._kept.popitem(last=False)[1])
-
-    def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()
-            self._bytes = 0
+                self._bytes -= _nbytes(self._kept.popitem(last=False)[1][1])
 
 
 def _nbytes(index: VideoIndex) -> int:
-    return 1000 + sum(array.nbytes for array in (index.pts, index._keys) if array is not None)
+    return 1000 + index.pts.nbytes + (0 if index._keys is None else index._keys.nbytes)
 
 
 cache = _Cache()
@@ -136,12 +129,11 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     times, places, keys, first, total = [], [], bytearray(), None, 0
     try:
         for packet in container.demux(stream):
-            size = packet.size
             if packet.is_corrupt or packet.is_discard:
                 return None
-            if first is None and (size or packet.dts is None):
+            if first is None and (packet.size or packet.dts is None):
                 first = next(iter(stream.decode(packet)), None)
-            if not size:
+            if not packet.size:
                 continue
             total += 1
             count = frames_in(packet)
@@ -161,14 +153,11 @@ def index_packets(container: Any, stream: Any) -> VideoIndex | None:
     if container.format.name == "avi" and not _is_indexed(stream.index_entries, times, places):
         return None
     order = np.argsort(stored)
-    return _make_index(stream, first, stored[order], starts[order])
+    return _make_index(stream, first, stored[order], np.flatnonzero(starts[order]))
 
 
 def _is_indexed(entries: Any, times: list[int], places: list[int]) -> bool:
-    """Return whether an AVI's index lists the packets that reading from the start finds.
-
-    AVI has no times: FFmpeg counts packets, or after a seek entries of the index.
-    """
+    """Return whether an AVI's index lists all packets. FFmpeg counts those for times, or after a seek the entries."""
     found = [(entry.timestamp, entry.pos) for entry in entries]
     distances = {place - entry[1] for entry, place in zip(found, places, strict=False)}
     return [time for time, _ in found] == times and len(distances) == 1
@@ -177,7 +166,7 @@ def _is_indexed(entries: Any, times: list[int], places: list[int]) -> bool:
 def _frame_counter(container: Any, context: Any) -> Callable[[Any], int | None] | None:
     """Return a function from a packet to the number of frames it decodes to, 0 or 1, or None where that is not known.
 
-    None for a stream whose frames the decoder may output in an order that times do not tell.
+    Return None for a stream whose frames the decoder may output in another order than that of their times.
     """
     codec = context.name
     if codec in ("h264", "hevc") and not (container.format.name == "avi" and context.reorder_depth):
@@ -186,8 +175,8 @@ def _frame_counter(container: Any, context: Any) -> Callable[[Any], int | None] 
         except (ValueError, IndexError):
             return None
         return lambda packet: 1 if scan.holds_next(bytes(packet)) else None
-    # Other codecs that reorder (MPEG-1, 2 and 4, VC-1, ...) do so by picture type and drop pictures that do not fit. Each
-    # frame of APNG is painted over the one before, which a seek does not clear.
+    # Other codecs that reorder (MPEG-1, 2 and 4, VC-1, ...) do so by picture type and drop pictures that do not fit.
+    # APNG paints each frame over the one before, which a seek does not clear.
     if context.reorder_depth or codec == "apng":
         return None
     if codec == "mpeg4":  # a "not coded" picture takes about 10 bytes and decodes to no frame
@@ -228,38 +217,34 @@ def _know_order(times: np.ndarray, keys: np.ndarray, reorder_depth: int) -> bool
 
 def index_frames(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> VideoIndex | None:
     """Build the index by decoding everything, without damaged frames at the end; return None if no frame is intact."""
-    times: list[int | None] = []
-    first, good = None, 0
+    times, first, good = [], None, 0
     for frame, _, intact in decode(container, stream, limits):
         first = first or frame
         times.append(frame.pts)
         good = len(times) if intact else good
     if not good:
         return None
-    known = None if None in times[:good] else np.array(times[:good], dtype=np.int64)
-    return _make_index(stream, first, np.arange(good) if known is None else _ascending(known), timed=known is not None)
+    known = None not in times[:good]
+    return _make_index(stream, first, _ascending(np.array(times[:good], dtype=np.int64)) if known else good)
 
 
-def _make_index(
-    stream: Any, first: Any, pts: np.ndarray, keys: np.ndarray | None = None, *, timed: bool = True
-) -> VideoIndex:
-    """Build the index from the first frame, the times of all (their numbers if not `timed`) and which are keyframes."""
-    ratio = float(stream.sample_aspect_ratio or 1)
-    height, width = first.height, round(first.width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1  # others: nonsense
+def _make_index(stream: Any, first: Any, pts: np.ndarray | int, keys: np.ndarray | None = None) -> VideoIndex:
+    """Build the index from the first frame, the times of all (or only their number) and the places of keyframes."""
+    height, width = first.height, square_pixel_width(stream, first.width)
     height, width = (width, height) if quarter_turns(first) % 2 else (height, width)
-    fps = float(stream.average_rate or stream.guessed_rate or 25)
-    base = stream.time_base if timed else 1 / Fraction(fps).limit_denominator(100_000)
-    if timed and pts[-1] > pts[0]:
+    fps, base = float(stream.average_rate or stream.guessed_rate or 25), stream.time_base
+    if isinstance(pts, int):
+        pts, base = np.arange(pts), 1 / Fraction(fps).limit_denominator(100_000)
+    elif pts[-1] > pts[0]:
         fps = float((len(pts) - 1) / (int(pts[-1] - pts[0]) * base))
-    starts = None if keys is None else np.flatnonzero(keys)
-    for array in (pts, starts):
+    for array in (pts, keys):
         if array is not None:
             array.flags.writeable = False  # a cached index is shared
-    return VideoIndex(pts, base, height, width, fps, starts)
+    return VideoIndex(pts, base, height, width, fps, keys)
 
 
-def _ascending(stamps: np.ndarray) -> np.ndarray:
+def _ascending(times: np.ndarray) -> np.ndarray:
     """Return times that never go back: sorted if they are merely out of order, else raised to the time before."""
-    order = np.argsort(stamps, kind="stable")
+    order = np.argsort(times, kind="stable")
     local = (np.abs(order - np.arange(len(order))) <= MAX_REORDER).all()
-    return stamps[order] if local else np.maximum.accumulate(stamps)
+    return times[order] if local else np.maximum.accumulate(times)

@@ -18,11 +18,7 @@ _NESTING = 8  # how deep lists may be nested
 
 
 def source_of(video: Any) -> Any:
-    """Return the source for `VideoReader` of a video given as a file: a path, http(s) address, bytes or binary file.
-
-    Raises:
-        ValueError: if the video is none of these.
-    """
+    """Return the source for `VideoReader` of a video given as a path, http(s) address, bytes or binary file, or raise."""
     source = _file(video)
     if source is None:
         raise HfRltError(f"Expected a video file, received {described(video)}: {TO_PASS}.")
@@ -30,6 +26,7 @@ def source_of(video: Any) -> Any:
 
 
 def is_file(video: Any) -> bool:
+    """Return whether a video is given as a file, see `source_of`."""
     return _file(video) is not None
 
 
@@ -53,7 +50,7 @@ def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) ->
         rgb: whether pictures are converted to RGB.
 
     Raises:
-        ValueError: saying which input is not a video, what was expected and received, and what to do.
+        HfRltError: saying which input is not a video, what was expected and received, and what to do.
     """
     videos = list(_flattened(given))
     if not videos:
@@ -67,10 +64,8 @@ def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) ->
                 videos[place] = frames_of(video, layout, rgb, alone=video is given)
             except ValueError as error:
                 raise HfRltError(f"{numbered(place, len(videos))}{error}") from error
-    if any(files):
-        raise HfRltError(
-            f"Received {sum(files)} files and {len(files) - sum(files)} arrays in one list: pass them separately."
-        )
+    if count := sum(files):
+        raise HfRltError(f"Received {count} files and {len(files) - count} arrays in one list: pass them separately.")
     return videos
 
 
@@ -94,15 +89,12 @@ def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMetadata]:
-    """Return the metadata of each video as a `VideoMetadata`.
+    """Return the metadata of each video as a `VideoMetadata`, or raise HfRltError if it does not fit the videos.
 
     Args:
         given: a mapping or `VideoMetadata`, or a list with one for each video.
         lengths: number of frames of each video.
         sampled: whether frames are sampled by it, in which case it must not count more frames than there are.
-
-    Raises:
-        ValueError: if the metadata does not fit these videos.
     """
     entries = given if isinstance(given, list) else [given]
     entries = [entry for part in entries for entry in (part if isinstance(part, list) else [part])]

@@ -16,12 +16,12 @@ from typing import Any
 import av
 import numpy as np
 
-from .downloads import Download, download, is_address
+from .downloads import download, is_address
 from .errors import HfRltError
 from .video_index import MAX_REORDER, VideoIndex, cache, index_frames, index_packets
 from .video_stream import NO_LIMITS, REENCODE_HINT, Decoded, Limits, Source, decode, name_of, open_stream, to_rgb
 
-Each = Callable[[np.ndarray], np.ndarray]
+FrameTransform = Callable[[np.ndarray], np.ndarray]
 _readers: weakref.WeakSet["VideoReader"] = weakref.WeakSet()
 
 
@@ -38,17 +38,11 @@ class VideoReader:
     """
 
     def __init__(
-        self,
-        source: Source,
-        index: VideoIndex | None = None,
-        *,
-        use_cache: bool = True,
-        limits: Limits = NO_LIMITS,
+        self, source: Source, index: VideoIndex | None = None, *, use_cache: bool = True, limits: Limits = NO_LIMITS
     ) -> None:
-        self._source, self._index = source, index
-        self._download: Download | None = None
+        self._source, self._index, self._limits = source, index, limits
         self._key = cache.key(source) if use_cache and index is None else None
-        self._limits = limits
+        self._download: Any = None
         self._stack = ExitStack()
         self._opened: tuple[Any, Any] | None = None
         self._at_start = self._damaged = False
@@ -61,24 +55,24 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        self._close_stream()
+        """Close the file."""
+        self._stack.close()
+        self._opened = None
         if self._download is not None:
             self._download.close()
             self._download = None
 
-    def _close_stream(self) -> None:
-        self._stack.close()
-        self._opened = None
-
-    def _open(self, *, at_start: bool) -> tuple[Any, Any]:
-        """Return container and stream, opened anew if they are needed at the start and something was read already."""
-        if self._opened is None or (at_start and not self._at_start):
-            self._close_stream()
+    def _open(self, *, rewind: bool = False) -> tuple[Any, Any]:
+        """Return container and stream; with `rewind` at the start of the file, opened anew if anything was read."""
+        if rewind and not self._at_start:
+            self._stack.close()
+            self._opened = None
+        if self._opened is None:
             if self._download is None and is_address(self._source):
                 self._download = download(self._source)
-            source: Any = self._download or self._source
-            opened = self._stack.enter_context(open_stream(source, self._limits))
-            self._opened, self._at_start, self._damaged = opened, True, False
+            self._opened = self._stack.enter_context(open_stream(self._download or self._source, self._limits))
+            self._at_start, self._damaged = True, False
+        self._at_start = self._at_start and not rewind
         return self._opened
 
     @property
@@ -87,127 +81,124 @@ class VideoReader:
         if self._index is None:
             self._index = cache.get(self._key)
         if self._index is None:
-            self._index = self._make_index()
-            cache.put(self._key, self._index)
+            found = index_packets(*self._open(rewind=True)) or index_frames(*self._open(rewind=True), self._limits)
+            if found is None:
+                raise self._error("no frame of its video stream can be decoded")
+            self._index = found
+            cache.put(self._key, found)
         return self._index
 
-    def _make_index(self) -> VideoIndex:
-        opened, self._at_start = self._open(at_start=True), False
-        found = index_packets(*opened)
-        if found is None:
-            opened, self._at_start = self._open(at_start=True), False
-            found = index_frames(*opened, self._limits)
-        if found is None:
-            raise HfRltError(f"{name_of(self._source)}: no frame of its video stream can be decoded. {REENCODE_HINT}")
-        return found
+    def _error(self, problem: str) -> HfRltError:
+        return HfRltError(f"{name_of(self._source)}: {problem}. {REENCODE_HINT}")
 
-    def read(self, indices: Sequence[int] | np.ndarray, each: Each | None = None) -> np.ndarray:
-        """Return the frames at `indices` (see `read_frames`), each transformed by `each`.
+    def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
+        """Return the frames at `indices` (see `read_frames`), each transformed.
 
-        Args:
-            indices: see `read_frames`.
-            each: maps a frame (height, width, 3) to what is kept of it, e.g. a smaller picture, always of the same
-                shape. The full-size frames are then never in memory together.
+        `transform` maps a frame (height, width, 3) to what is kept of it, e.g. a smaller picture, always of the same
+        shape. The full-size frames are then never in memory together.
         """
         index, asked = self.index, np.asarray(indices)
         if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
             raise HfRltError(f"indices must be a flat sequence of integers, got {asked.dtype} of shape {asked.shape}.")
         wrong = asked[(asked < 0) | (asked >= index.num_frames)]
         if wrong.size:
-            last = index.num_frames - 1
-            raise IndexError(f"{name_of(self._source)}: no frame {wrong[0]}, they go from 0 to {last}.")
+            raise IndexError(f"{name_of(self._source)}: no frame {wrong[0]}, they go from 0 to {index.num_frames - 1}.")
         wanted, rows = np.unique(asked.astype(np.int64), return_inverse=True)
-        picture = np.zeros((index.height, index.width, 3), dtype=np.uint8)
-        kept = picture if each is None else each(picture)
+        transform = transform or np.asarray
+        kept = transform(np.zeros((index.height, index.width, 3), dtype=np.uint8))
         frames = np.empty((len(wanted), *kept.shape), dtype=kept.dtype)
-        if wanted.size and not self._read_seeking(wanted, frames, each):
-            opened = self._open(at_start=True)
-            self._at_start = False
-            decoded = decode(*opened, self._limits)
-            problem = _fill(_count(decoded, index), index, wanted, frames, each)
-            if problem:
-                raise HfRltError(f"{name_of(self._source)}: {problem}. {REENCODE_HINT}")
+        if wanted.size and not self._read_seeking(wanted, frames, transform):
+            decoded = _count(decode(*self._open(rewind=True), self._limits), index)
+            if problem := self._fill(frames, wanted, decoded, transform):
+                raise self._error(problem)
         return frames if np.array_equal(wanted, asked) else frames[rows.reshape(-1)]
 
-    def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, each: Each | None) -> bool:
+    def _read_seeking(self, wanted: np.ndarray, frames: np.ndarray, transform: FrameTransform) -> bool:
         """Fill `frames`, seeking to the keyframe before each group of wanted ones; return False if that is not safe."""
         index = self.index
         if index._keys is None:
             return False
-        container, stream = self._open(at_start=False)
         starts = index._keys[np.searchsorted(index._keys, wanted, side="right") - 1]
         # By the time it outputs a frame, the decoder has decoded some later ones: seeking past those saves nothing.
-        ahead = stream.codec_context.reorder_depth
+        ahead = self._open()[1].codec_context.reorder_depth
         breaks = np.flatnonzero(starts[1:] > wanted[:-1] + 1 + ahead) + 1
         for rows in np.split(np.arange(len(wanted)), breaks):
             start, group = int(starts[rows[0]]), slice(rows[0], rows[-1] + 1)
             # Some demuxers seek by decoding time and land after the keyframe: retry from a little earlier. To get back
             # to the start, reopen the file.
             for back in (0, 4, MAX_REORDER) if start else (0, None):
-                if back is None or self._met_damage(stream):
-                    container, stream = self._open(at_start=True)
-                if start or not self._at_start:
-                    with suppress(av.error.FFmpegError):
-                        container.seek(int(index.pts[max(start - (back or 0), 0)]), stream=stream)
-                fresh, self._at_start = self._at_start and not start, False
-                if not _fill(self._place(container, stream, start, fresh), index, wanted[group], frames[group], each):
+                if not self._fill(frames[group], wanted[group], self._sought(start, back), transform):
                     break
             else:
                 return False
         return True
 
-    def _met_damage(self, stream: Any) -> bool:
+    def _sought(self, start: int, back: int | None) -> Iterator[tuple[int, Decoded]]:
+        """Seek to `back` frames before the keyframe at `start`, or reopen the file if that is None; see `_place`."""
+        reopen = back is None or self._met_damage()
+        fresh, self._at_start = not start and (reopen or self._at_start), False
+        container, stream = self._open(rewind=reopen)
+        if not fresh:
+            with suppress(av.error.FFmpegError):
+                container.seek(int(self.index.pts[max(start - (back or 0), 0)]), stream=stream)
+        return self._place(container, stream, start, fresh)
+
+    def _met_damage(self) -> bool:
         """Return whether the decoder met damage, even in frames it still holds: flushing would not clear all of it."""
         if not self._at_start and not self._damaged:
-            try:
-                self._damaged = any(frame.is_corrupt for frame in stream.decode(None))
-            except av.error.FFmpegError:
-                self._damaged = True
+            self._damaged = True
+            with suppress(av.error.FFmpegError):
+                self._damaged = any(frame.is_corrupt for frame in self._open()[1].decode(None))
         return self._damaged
 
     def _place(self, container: Any, stream: Any, start: int, fresh: bool) -> Iterator[tuple[int, Decoded]]:
-        """Decode and number the frames from the keyframe at `start` on; stop at damage, or where times are not the index's.
+        """Decode and number frames from the keyframe at `start` on; stop at damage, or where times are not the index's.
 
         A frame counts only when the next one confirms it: a seek loses frames that are stored after a keyframe but shown
-        before it, and after a seek some decoders report damage one frame late.
-
-        Args:
-            container, stream: as opened, after a seek.
-            start: index of a keyframe.
-            fresh: whether decoding begins with the file, whose first frame need not be a keyframe.
+        before it, and then some decoders report damage one frame late. The first frame of a `fresh` file need not be key.
         """
         times, place = self.index.pts, start - 1
-        held: tuple[int, Decoded] | None = None
+        held: list[tuple[int, Decoded]] = []
         intra = stream.codec_context.codec.intra_only
         for item in decode(container, stream, self._limits):
             time, self._damaged = item.frame.pts, self._damaged or not item.intact
-            if time is None:
-                return
-            if place < start:
+            if place < start and time is not None:
                 if time < times[start]:
                     continue  # of the group before
-                if time > times[start] or not (fresh or (item.is_key and item.intact)):
+                if not (fresh or (item.is_key and item.intact)):
                     return
             place += 1
             if place >= len(times) or time != times[place]:
                 return
-            if held is not None:
-                if not item.intact:
-                    return
-                yield held
-            held = place, item
+            if held and not item.intact:
+                return
+            yield from held
+            held = [(place, item)]
             if intra:
-                yield held
-                held = None
-        if held is not None:
-            yield held
+                yield held.pop()
+        yield from held
+
+    def _fill(
+        self, frames: np.ndarray, wanted: np.ndarray, placed: Iterator[tuple[int, Decoded]], transform: FrameTransform
+    ) -> str:
+        """Fill `frames` with the numbered frames at `wanted`; return what is wrong, or "" if nothing is."""
+        row, last, index = 0, -1, self.index
+        for last, (frame, _, intact) in placed:
+            if last > wanted[row]:
+                break
+            if last == wanted[row]:
+                if not intact:
+                    return f"frame {last} of {index.num_frames} is damaged"
+                frames[row] = transform(np.ascontiguousarray(to_rgb(frame, index.height, index.width)))
+                row += 1
+                if row == len(wanted):
+                    return ""
+        return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {last + 1} frames on the way to it were"
 
 
 def _leave_to_parent() -> None:
-    """Make readers reopen their files in a forked process, and never free what the parent has open.
-
-    The child shares the parent's file position, and freeing a decoder would wait for threads that only the parent has.
-    """
+    """Make readers reopen their files in a forked process, where they share the parent's position in them."""
+    # What the parent has open is never freed here: a decoder would wait for threads that only the parent has.
     for reader in list(_readers):
         for held in (*(reader._opened or ()), reader._stack):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
@@ -225,14 +216,6 @@ def index_video(source: Source, *, use_cache: bool = True) -> VideoIndex:
     times only, as in AVI; interlaced H.264; time stamps that start over; an edit list; damage; see `video_index.py`),
     decodes all frames once; damaged frames at the end then do not count. Of several video streams, uses the one that
     ffmpeg considers best, never a cover picture.
-
-    Args:
-        source: see `VideoReader`.
-        use_cache: see `VideoReader`.
-
-    Raises:
-        OSError: the path cannot be opened.
-        ValueError: the source holds no video that can be decoded.
     """
     with VideoReader(source, use_cache=use_cache) as reader:
         return reader.index
@@ -241,23 +224,16 @@ def index_video(source: Source, *, use_cache: bool = True) -> VideoIndex:
 def read_frames(
     source: Source, indices: Sequence[int] | np.ndarray, *, index: VideoIndex | None = None, use_cache: bool = True
 ) -> np.ndarray:
-    """Return the frames at `indices`: (len(indices), height, width, 3) uint8, RGB.
+    """Return the frames at `indices`, in any order and with repeats: (len(indices), height, width, 3) uint8, RGB.
 
     Frames are upright (rotation metadata applied), with square pixels (the width is stretched). Alpha is dropped, not
     composited; interlaced frames keep both fields; 10-bit becomes 8; a frame of another size than the first is resized
     to it. Colours are converted as ffmpeg does by default. Every frame from the keyframe on is decoded, so that a frame
     is identical whether read alone or with others.
 
-    Args:
-        source: as for `index_video`.
-        indices: frames in any order, with repeats, each in [0, num_frames).
-        index: the index of the same source, if known.
-        use_cache: see `VideoReader`.
-
     Raises:
-        IndexError: an index is out of range.
-        OSError: the path cannot be opened.
-        ValueError: the source cannot be decoded, or a wanted frame is damaged or missing.
+        IndexError: an index is not in [0, num_frames).
+        HfRltError: the source cannot be decoded, or a wanted frame is damaged or missing.
     """
     with VideoReader(source, index, use_cache=use_cache) as reader:
         return reader.read(indices)
@@ -272,22 +248,3 @@ def _count(decoded: Iterator[Decoded], index: VideoIndex) -> Iterator[tuple[int,
         if index._keys is not None and damaged and time is not None:
             place = max(place, int(np.searchsorted(index.pts, time)))
         yield place, item
-
-
-def _fill(
-    placed: Iterator[tuple[int, Decoded]], index: VideoIndex, wanted: np.ndarray, frames: np.ndarray, each: Each | None
-) -> str:
-    """Fill `frames` with the numbered frames at `wanted`; return what is wrong, or "" if nothing is."""
-    row, last = 0, -1
-    for last, (frame, _, intact) in placed:
-        if last > wanted[row]:
-            break
-        if last == wanted[row]:
-            if not intact:
-                return f"frame {last} of {index.num_frames} is damaged"
-            picture = to_rgb(frame, index.height, index.width)
-            frames[row] = picture if each is None else each(np.ascontiguousarray(picture))
-            row += 1
-            if row == len(wanted):
-                return ""
-    return f"frame {wanted[row]} of {index.num_frames} cannot be decoded, {last + 1} frames on the way to it were"

@@ -6,11 +6,10 @@ import multiprocessing
 import os
 import stat
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice, tee
 from typing import Any, BinaryIO, NamedTuple
 
 import av
@@ -62,14 +61,43 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
 
     Raises:
         OSError: the path cannot be opened.
-        ValueError: the source is no regular file, holds no video, or is a playlist or another format that names further
-            files.
+        HfRltError: the source is no regular file, holds no video, or is a playlist or another format that names
+            further files.
     """
-    file, protocols = _file(source)
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": protocols}
     codec_options = {} if limits.max_pixels is None else {"max_pixels": str(limits.max_pixels)}
+    with _open_container(source, codec_options) as container:
+        stream = choose_stream(container)
+        if stream is None:
+            found = [f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams]
+            raise HfRltError(
+                f"{name_of(source)}: no video stream to decode, found: {', '.join(found) or 'nothing'}. {REENCODE_HINT}"
+            )
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = av.stream.Discard.all  # not read, where the format allows it
+        context = stream.codec_context
+        context.options = codec_options
+        context.copy_opaque = True  # each frame carries the number of its packet
+        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage without reporting it
+        # One thread reports damage just as several do. Sibling processes use the other cores; 0 is one thread per core.
+        small = 0 < context.width * context.height < _ONE_THREAD
+        context.thread_count = 1 if small or multiprocessing.parent_process() is not None else 0
+        yield container, stream
+
+
+def choose_stream(container: Any) -> Any:
+    """Return the video stream that ffmpeg considers best, never a cover picture; None if none can be decoded."""
+    cover = av.stream.Disposition.attached_pic
+    streams = {s.index: s for s in container.streams.video if s.codec_context and not s.disposition & cover}
+    best = container.streams.best("video")
+    return streams.get(best.index if best is not None else None, next(iter(streams.values()), None))
+
+
+def _open_container(source: Source, codec_options: dict[str, str]) -> Any:
+    file, protocols = _file(source)
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": protocols, **codec_options}
     try:
-        container = av.open(file, options=options | codec_options, metadata_errors="replace")
+        return av.open(file, options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:  # FFmpeg's error for a format that is not on the list
         raise HfRltError(
             f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (ffconcat, m3u8, sdp, "
@@ -78,17 +106,6 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
     except (av.error.FFmpegError, IndexError) as error:  # IndexError: PyAV's, for a stream that appears late
         reason = getattr(error, "strerror", None) or error
         raise HfRltError(f"{name_of(source)}: not a video that can be opened ({reason}). {REENCODE_HINT}") from error
-    with container:
-        stream = _video_stream(container, source)
-        for other in container.streams:
-            if other.index != stream.index:
-                other.discard = av.stream.Discard.all  # not read, where the format allows it
-        context = stream.codec_context
-        context.options = codec_options
-        context.copy_opaque = True  # each frame carries the number of its packet
-        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage without reporting it
-        context.thread_count = _threads(context)
-        yield container, stream
 
 
 def _file(source: Source) -> tuple[Any, str]:
@@ -109,41 +126,23 @@ def _file(source: Source) -> tuple[Any, str]:
     raw = getattr(source, "raw", source)
     if isinstance(raw, io.FileIO) and not raw.closed:
         _check_regular(os.fstat(raw.fileno()), name_of(source))
+    name = name_of(source)
     try:
         source.seek(0)
         binary = isinstance(source.read(0), bytes)
     except (OSError, ValueError, AttributeError) as error:  # ValueError: it is closed
-        raise HfRltError(
-            f"{name_of(source)}: expected a seekable binary file ({error}): read it and pass bytes."
-        ) from error
+        raise HfRltError(f"{name}: expected a seekable binary file ({error}): read it and pass bytes.") from error
     if not binary:
-        raise HfRltError(f"{name_of(source)}: expected a binary file, received one of text: open it with mode 'rb'.")
+        raise HfRltError(f"{name}: expected a binary file, received one of text: open it with mode 'rb'.")
     return source, "none"
 
 
 def _check_regular(status: os.stat_result, name: str) -> None:
-    """Raise ValueError for pipes, sockets and devices, which may never end; folders get the system's own error."""
+    """Refuse pipes, sockets and devices, which may never end; folders get the system's own error."""
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
         found = kinds.get(stat.S_IFMT(status.st_mode), "a device")
         raise HfRltError(f"{name}: expected a regular file, found {found}: save the video to a file first.")
-
-
-def _video_stream(container: Any, source: Source) -> Any:
-    """Return the stream that ffmpeg considers best, never a cover picture."""
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover]
-    if not streams:
-        found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams)
-        raise HfRltError(f"{name_of(source)}: no video stream to decode, found: {found or 'nothing'}. {REENCODE_HINT}")
-    best = container.streams.best("video")
-    return next((s for s in streams if best is not None and s.index == best.index), streams[0])
-
-
-def _threads(context: Any) -> int:
-    """Return how many threads decode: 1, which reports damage just as several do, or 0 for one per core."""
-    small = 0 < context.width * context.height < _ONE_THREAD
-    return 1 if small or multiprocessing.parent_process() is not None else 0  # sibling processes use the other cores
 
 
 def _demuxed(container: Any, stream: Any) -> Iterator[Any]:
@@ -158,13 +157,9 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
     In a transport stream, a packet is marked as corrupt if data after it is lost. If one of the next two is a keyframe,
     another file may have been joined there: the decoder then has to tell whether the packet is whole.
     """
-    window: deque[Any] = deque()
-    for packet in chain(_demuxed(container, stream), [None, None]):
-        window.append(packet)
-        if len(window) == 3:
-            first = window.popleft()
-            joined = any(later is not None and later.is_keyframe for later in window)
-            yield first, first.is_corrupt and not joined
+    packets, seconds, thirds = tee(chain(_demuxed(container, stream), [None, None]), 3)
+    for packet, *later in zip(packets, islice(seconds, 1, None), islice(thirds, 2, None), strict=False):
+        yield packet, packet.is_corrupt and not any(other and other.is_keyframe for other in later)
 
 
 class Decoded(NamedTuple):
@@ -185,11 +180,9 @@ def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[
     """Yield the frames from the current position on; after damage, none is intact until a keyframe stored after it.
 
     Args:
-        container, stream: as `open_stream` yields them.
-        limits: the same as passed to `open_stream`.
-
-    Raises:
-        ValueError: a frame has more pixels than the limits allow.
+        container: as `open_stream` yields it.
+        stream: as `open_stream` yields it.
+        limits: as passed to `open_stream`; a frame that exceeds them raises HfRltError.
     """
     broken, damaged, lost = False, -1, 1 << 62
     for number, (packet, marked) in enumerate(chain(_packets(container, stream), [(None, False)])):
@@ -222,10 +215,16 @@ def quarter_turns(frame: Any) -> int:
     return round((frame.rotation or 0) / 90) % 4
 
 
+def square_pixel_width(stream: Any, width: int) -> int:
+    """Stretch a width by the stream's pixel aspect ratio, unless that is nonsense (beyond 1/8 to 8)."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    return round(width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1
+
+
 def to_rgb(frame: Any, height: int, width: int) -> np.ndarray:
     """Convert a frame to (height, width, 3) uint8 RGB, upright. FFmpeg's filters convert the colours, as in ffmpeg."""
     turns = quarter_turns(frame)
-    size = (width, height)[:: -1 if turns % 2 else 1]
+    size = (height, width) if turns % 2 else (width, height)
     if size == (frame.width, frame.height):
         pixels = _converted(frame)
     else:  # one thread: starting swscale's threads anew for every frame would cost more than the conversion
@@ -234,7 +233,7 @@ def to_rgb(frame: Any, height: int, width: int) -> np.ndarray:
 
 
 def _converted(frame: Any) -> np.ndarray:
-    # `frame.to_ndarray` would misplace chroma other than 8-bit 4:2:0, and interpolate it linearly.
+    """Convert by a filter: `frame.to_ndarray` would misplace chroma other than 8-bit 4:2:0, and interpolate linearly."""
     kind = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range, frame.interlaced_frame)
     if getattr(_filters, "kind", None) != kind:
         graph = av.filter.Graph()

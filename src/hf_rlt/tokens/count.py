@@ -1,54 +1,56 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The tokens of one video, at several frame rates and thresholds."""
+"""Count the tokens of one video, at several frame rates and thresholds."""
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.video_utils import VideoMetadata
 
 from ..models.sampling import view_positions
+from ..models.video_inputs import source_of
 from ..models.video_processing_rlt import RLTVideoProcessor
-from ..models.video_reader import VideoIndex, index_video, read_frames
-from .timing import clip_indices, clip_rate
-
-PIXEL_BYTES = 128 << 20  # of decoded frames held at once; each is resized before the next ones are read
+from ..models.video_reader import VideoIndex, VideoReader
 
 
 @dataclass(frozen=True)
 class CountConfig:
-    """What is to be counted.
+    """What to count.
 
     Attributes:
-        processor: says how clips are made and cut up; its own threshold is not used.
+        processor: samples, resizes and cuts up clips; its own threshold is not used.
         fps: rates of clips, frames per second; None is the processor's own sampling.
-        thresholds: mean absolute differences of normalised pixels above which a tubelet is new.
-        clips: of each video, evenly spread over it; one is its middle.
+        thresholds: RLT thresholds; None is dense.
+        clips: number per video, evenly spread over it; one lies where the processor says.
     """
 
     processor: RLTVideoProcessor
     fps: tuple[float | None, ...] = (None,)
-    thresholds: tuple[float, ...] = (0.1,)
+    thresholds: tuple[float | None, ...] = (0.1,)
     clips: int = 1
 
     @property
-    def parts(self) -> list[tuple[float | None, float]]:
-        """The (rate, threshold) pairs, in the order in which they are answered."""
+    def parts(self) -> list[tuple[float | None, float | None]]:
+        """The (rate, threshold) pairs, in the order of the counts."""
         return [(rate, threshold) for rate in self.fps for threshold in self.thresholds]
 
     @cached_property
     def digest(self) -> str:
-        """Stands for all that the answer depends on, but for rate and threshold."""
-        settings = {**self.processor.to_dict(), "clips": self.clips}
-        for name in ("threshold", "transformers_version", "processor_class"):
-            settings.pop(name, None)
+        """Identifies all that counts depend on, except rate and threshold."""
+        settings = {**processor_settings(self.processor), "clips": self.clips}
+        settings.pop("threshold")
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def processor_settings(processor: RLTVideoProcessor) -> dict[str, Any]:
+    """Return the settings that results depend on: not where a processor was loaded from, or who saved it."""
+    others = ("auto_map", "processor_class", "transformers_version")
+    return {name: value for name, value in processor.to_dict().items() if name not in others}
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,18 @@ class TokenCount:
 
     Attributes:
         fps: of the clips, frames per second; None for the processor's own sampling.
-        threshold: RLT's.
-        clips, frames: how many clips were looked at, and how many frames each has.
+        threshold: RLT's; None for dense.
+        clips, frames: number of clips, and of frames in each.
         tokens_before: of a clip.
-        tokens_after: that RLT computes, the mean over the clips.
+        tokens_after: computed with RLT, the mean over the clips.
         longest_run: in tubelets, of all clips.
         longest_run_seconds: how much of the video that is.
-        repeated_frames: frames, of all clips together, that stand for no moment of their own, because the video is shorter
-            or slower than a clip. They cost RLT next to nothing, so the share says little about the video.
+        repeated_frames: frames, in all clips together, that repeat another because the video is shorter or slower than a
+            clip. They cost RLT next to nothing, so the share says little about the video.
     """
 
     fps: float | None
-    threshold: float
+    threshold: float | None
     clips: int
     frames: int
     tokens_before: int
@@ -83,82 +85,83 @@ class TokenCount:
         return self.tokens_after / self.tokens_before
 
 
-def count_video(video: str | Path, question: CountConfig) -> list[TokenCount]:
-    """Returns a count for each of `question.parts`; the video is indexed once and each frame decoded once.
+def count_video(video: Any, config: CountConfig) -> list[TokenCount]:
+    """Count the tokens of a video for each of `config.parts`; index it once and decode each frame once.
 
     Args:
-        video: a path; also the bytes of a file or a binary file.
-        question: what to count.
+        video: a path, http(s) address, the bytes of a file or a binary file.
+        config: what to count.
 
     Raises:
         ValueError, OSError: if the video cannot be read.
     """
-    index = index_video(video)
-    views = [_views(index, question, rate) for rate in question.fps]
-    wanted, places = np.unique(np.concatenate([clip for clips in views for clip in clips]), return_inverse=True)
-    pixels = torch.cat(list(_processed(video, index, question.processor, wanted)))
-    rows = iter(places.reshape(-1, len(views[0][0])))
+    processor = config.processor
+    with VideoReader(source_of(video)) as reader:
+        index = reader.index
+        indices = np.concatenate([_sample(index, config, rate) for rate in config.fps])
+        frames = processor.decode(reader, indices=indices, resized=True)
+    # Clip by clip, so that only one is held as floats.
+    differences = [processor.rule.differences(processor.pixels(clip[None], do_resize=False)) for clip in frames]
     counts = []
-    for rate, clips in zip(question.fps, views, strict=True):
-        differences = [_differences(pixels[torch.from_numpy(next(rows))], question.processor) for _ in clips]
-        counts += [
-            _count(
-                index,
-                question,
-                rate,
-                threshold,
-                clips,
-                [replace(question.processor.rule, threshold=threshold).run_lengths(each) for each in differences],
-            )
-            for threshold in question.thresholds
-        ]
+    for place, rate in enumerate(config.fps):
+        clips = slice(place * config.clips, (place + 1) * config.clips)
+        of_rate = torch.cat(differences[clips])
+        counts += [_count(index, config, rate, threshold, indices[clips], of_rate) for threshold in config.thresholds]
     return counts
 
 
-def _views(index: VideoIndex, question: CountConfig, rate: float | None) -> list[np.ndarray]:
-    """Returns the frames of each clip of a video at a rate."""
-    processor = question.processor
-    changes: dict[str, Any] = {} if rate is None else {"fps": rate, "sampling": "clip"}
-    sampling = changes.get("sampling", processor.sampling)
-    positions = [processor.position] if question.clips == 1 else view_positions(question.clips, sampling)
-    return [clip_indices(index, processor, position=position, **changes) for position in positions]
+def sample_clip(index: VideoIndex, processor: RLTVideoProcessor, first: int = 0, **changes: Any) -> np.ndarray:
+    """Return the frames `(F,)` int64 that the processor, or one with `changes`, takes of a video from `first` on."""
+    metadata = VideoMetadata(total_num_frames=index.num_frames - first, fps=index.fps)
+    return processor.sample_frames(metadata, timestamps=index.timestamps[first:], **changes) + first
 
 
-def _processed(video: Any, index: VideoIndex, processor: Any, wanted: np.ndarray) -> Iterator[Tensor]:
-    """Returns `(frames, C, H, W)` of the wanted frames, ascending, a part at a time."""
-    size = max(PIXEL_BYTES // (3 * index.height * index.width), 1)
-    for begin in range(0, len(wanted), size):
-        frames = read_frames(video, wanted[begin : begin + size], index=index)
-        # A part need not hold a whole tubelet of the clip.
-        options: dict[str, Any] = {"do_sample_frames": False, "input_data_format": "channels_last", "tubelet_size": 1}
-        yield processor([frames], return_tensors="pt", **options)["pixel_values"][0]
+def clip_rate(index: VideoIndex, indices: np.ndarray, processor: RLTVideoProcessor, fps: float | None = None) -> float:
+    """Return the frames per second of a clip sampled by the processor, or at `fps`.
+
+    Measured by time stamps, as rates may be uneven; in a video so short that frames repeat, the rate asked for.
+    """
+    fps = processor.fps if fps is None and processor.sampling == "clip" else fps
+    if fps is not None:
+        return float(fps)
+    span = float(index.timestamps[indices[-1]] - index.timestamps[indices[0]])
+    if span > 0 and len(np.unique(indices)) == len(indices):
+        return (len(indices) - 1) / span
+    if processor.sampling == "clip":
+        return index.fps / processor.frame_stride
+    return len(indices) / index.duration
 
 
-def _differences(clip: Tensor, processor: Any) -> Tensor:
-    return processor.rule.differences(clip[None])
+def _sample(index: VideoIndex, config: CountConfig, rate: float | None) -> np.ndarray:
+    """Return the frames `(clips, F)` of a video's clips at a rate."""
+    processor = config.processor
+    changes: dict[str, Any] = {"sampling": processor.sampling} if rate is None else {"sampling": "clip", "fps": rate}
+    one = [processor.position]
+    positions = one if config.clips == 1 else view_positions(config.clips, changes["sampling"])
+    return np.stack([sample_clip(index, processor, position=position, **changes) for position in positions])
 
 
 def _count(
     index: VideoIndex,
-    question: CountConfig,
+    config: CountConfig,
     rate: float | None,
-    threshold: float,
-    clips: list[np.ndarray],
-    run_lengths: list[Tensor],
+    threshold: float | None,
+    indices: np.ndarray,
+    differences: Tensor,
 ) -> TokenCount:
-    tubelet = question.processor.tubelet_size
-    seconds = [
-        int(lengths.max()) * tubelet / clip_rate(index, clip, question.processor, rate)
-        for clip, lengths in zip(clips, run_lengths, strict=True)
-    ]
+    run_lengths = replace(config.processor.rule, threshold=threshold).run_lengths(differences)
+    longest, tubelet = run_lengths.amax(1).tolist(), config.processor.tubelet_size
+    rates = [clip_rate(index, clip, config.processor, rate) for clip in indices]
+    seconds = max(run * tubelet / rate for run, rate in zip(longest, rates, strict=True))
+    clips, frames = indices.shape
     return TokenCount(
         fps=rate,
         threshold=threshold,
-        clips=len(clips),
-        frames=len(clips[0]),
-        tokens_before=run_lengths[0].numel(),
-        tokens_after=sum(int((lengths > 0).sum()) for lengths in run_lengths) / len(clips),
-        longest_run=max(int(lengths.max()) for lengths in run_lengths),
-        longest_run_seconds=min(max(seconds), index.duration),
-        repeated_frames=sum(len(clip) - len(np.unique(clip)) for clip in clips),
+        clips=clips,
+        frames=frames,
+        tokens_before=run_lengths.shape[1],
+        tokens_after=int((run_lengths > 0).sum()) / clips,
+        longest_run=max(longest),
+        longest_run_seconds=min(seconds, index.duration),
+        repeated_frames=sum(frames - len(np.unique(clip)) for clip in indices),
     )

@@ -1,20 +1,26 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Counting over any number of videos: found as they are needed, remembered in a file, gone on with after an interruption."""
+"""Count the tokens of any number of videos; remember the counts in a file, and resume after an interruption."""
 
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import islice
+from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..data.digits import default_folder
 from ..data.text_files import json_name
-from ..data.video_list import walk_videos
+from ..data.video_dataset import check_on_bad_video, fetch_remote, report_unreadable, source_name
+from ..data.video_list import VideoList, walk_videos
 from ..errors import HfRltError, without_name
 from ..jobs.jsonl import JsonlStore
-from ..jobs.worker_pool import Failure, Task, call_safely, map_ordered
+from ..jobs.worker_pool import Failure, Task, map_ordered
 from .count import CountConfig, TokenCount, count_video
 
 KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
@@ -22,14 +28,15 @@ KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
 
 @dataclass
 class VideoCounts:
-    """What is known of one video.
+    """Counts of one video.
 
     Attributes:
-        video: as it was found.
+        video: its path or address; a digest as `sha256://...`, if it is a row of a data set that holds its bytes.
         size, mtime_ns: of its file, by which a change is noticed.
-        counts: one for each part of the question; empty if it cannot be read.
+        counts: one for each part of the configuration; empty if it cannot be read.
         problem: why it cannot be read, in one line; None if it can.
         reused: whether the counts were known before.
+        source: what to decode, if not the file `video`.
     """
 
     video: str
@@ -38,92 +45,136 @@ class VideoCounts:
     counts: list[TokenCount] = field(default_factory=list)
     problem: str | None = None
     reused: bool = False
+    source: Any = None
 
-    def records(self, question: CountConfig) -> list[dict[str, Any]]:
-        """Return the counts as they are written: one dictionary for each part of the question."""
-        file = {"video": written_name(self.video), "size": self.size, "mtime_ns": self.mtime_ns}
-        asked = {"settings": question.digest}
-        return [{**file, **asked, **asdict(count), "share": count.share} for count in self.counts]
+    def file_fields(self) -> dict[str, Any]:
+        """Return the fields of a record that identify the video."""
+        return {"video": written_name(self.video), "size": self.size, "mtime_ns": self.mtime_ns}
+
+    def records(self, config: CountConfig) -> list[dict[str, Any]]:
+        """Return the counts as they are written: one dictionary for each part of the configuration."""
+        fields = {**self.file_fields(), "settings": config.digest}
+        return [{**fields, **asdict(count), "share": count.share} for count in self.counts]
 
 
 class CountFile(JsonlStore):
-    """A file of JSON lines, one for each video, rate and threshold; appended to as counts are found."""
+    """A file of JSON lines, one for each video, rate and threshold, appended to as counts are found."""
 
-    def __init__(self, path: str | Path, question: CountConfig) -> None:
-        self.question = question
-        super().__init__(path, KEYS, TokenCount.__dataclass_fields__, "counts")
+    def __init__(self, path: str | Path, config: CountConfig, wait: bool = False) -> None:
+        self.config = config
+        super().__init__(path, KEYS, TokenCount.__dataclass_fields__, "counts", wait=wait)
 
     def known(self, video: VideoCounts) -> list[TokenCount] | None:
-        """Return the counts of an unchanged video if every part of the question has been answered; else None."""
-        file = {"video": written_name(video.video), "size": video.size, "mtime_ns": video.mtime_ns}
-        asked = {**file, "settings": self.question.digest}
-        found = [self.get({**asked, "fps": fps, "threshold": threshold}) for fps, threshold in self.question.parts]
-        counts = [_count_in(record) for record in found if record is not None]
+        """Return the counts of an unchanged video if there is one for every part of the configuration; else None."""
+        fields = {**video.file_fields(), "settings": self.config.digest}
+        found = [self.get({**fields, "fps": fps, "threshold": threshold}) for fps, threshold in self.config.parts]
+        names = TokenCount.__dataclass_fields__
+        counts = [TokenCount(**{name: record[name] for name in names}) for record in found if record is not None]
         return counts if len(counts) == len(found) else None
 
     def append(self, video: VideoCounts) -> None:
-        """Write those of the counts that are not in the file yet."""
-        self.add(record for record in video.records(self.question) if record not in self)
+        """Write the counts that are not in the file yet."""
+        self.add(record for record in video.records(self.config) if record not in self)
 
 
 def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None) -> Iterator[str]:
-    """Return the videos among paths: files as they are given, folders with all video files anywhere below them.
+    """Find the videos among paths: files as they are given, folders with all video files anywhere below them.
 
     Folders are read as they are needed, each in the order of names; linked ones are entered, but not in circles.
 
     Args:
         paths: files and folders.
-        problems: gets what cannot be listed.
+        problems: receives the folders that cannot be listed.
 
     Raises:
-        ValueError: if a path is neither; before anything else is returned.
+        HfRltError: if a path is neither; before anything else is returned.
     """
     names = [os.fspath(path) for path in paths]
     for path in names:
         if not os.path.lexists(path):
             raise HfRltError(f"{path}: expected a video or a folder of videos, found neither: check the path.")
-    return (video for path in names for video in (_below(path, problems) if os.path.isdir(path) else [path]))
 
-
-def count_videos(
-    videos: Iterable[str], question: CountConfig, workers: int = 1, store: CountFile | None = None
-) -> Generator[VideoCounts, None, None]:
-    """Return what is known of each video, in their order, as it becomes known; a single one is read in this process.
-
-    Neither a video that cannot be read nor one that ends the process that reads it ends the count.
-
-    Args:
-        videos: paths; taken as they can be worked on.
-        question: what to count.
-        workers: processes, see `map_ordered`.
-        store: what is in it already is not counted again; the rest is written to it as it is found.
-    """
-    source = iter(videos)
-    first = list(islice(source, 2))
-    work = partial(_count, question)
-    if len(first) == 1:
-        task = _task(first[0], store)
-        task.result = task.result or call_safely(work, task.thing)
-        _keep(task, store)
-        yield _outcome(task)
-        return
-    paths = (path for part in (first, source) for path in part)
-    tasks = (_task(path, store) for path in paths)
-    for task in map_ordered(tasks, work, workers, lambda task: _keep(task, store)):
-        yield _outcome(task)
-
-
-def _below(folder: str, problems: list[VideoCounts] | None) -> Iterator[str]:
-    def cannot(error: OSError) -> None:
+    def report(error: OSError) -> None:
         if problems is not None:
             problems.append(VideoCounts(str(error.filename), problem=f"cannot be listed ({error.strerror})."))
 
-    return map(str, walk_videos(folder, cannot))
+    return (str(video) for path in names for video in (walk_videos(path, report) if os.path.isdir(path) else [path]))
+
+
+def count_videos(
+    videos: Iterable[Any], config: CountConfig, num_workers: int = 1, store: CountFile | None = None
+) -> Generator[VideoCounts, None, None]:
+    """Yield the counts of each video, in order, as they become known.
+
+    Neither a video that cannot be read nor one that kills the process that reads it ends the count.
+
+    Args:
+        videos: paths, or rows of a Hub data set; taken as they can be worked on.
+        config: what to count.
+        num_workers: processes, see `map_ordered`; a single video is read in this one.
+        store: counts in it are reused; new ones are written to it as they are found.
+    """
+
+    def save(task: Task) -> None:
+        video = _finished(task)
+        if store is not None:
+            store.append(video)
+
+    source = iter(videos)
+    first = list(islice(source, 2))
+    tasks = (_task(video, store) for video in chain(first, source))
+    for task in map_ordered(tasks, partial(_count, config), num_workers if len(first) > 1 else 0, save):
+        yield _finished(task)
+
+
+def count_tokens(
+    clips: VideoList,
+    processor: Any,
+    num_workers: int = 0,
+    on_bad_video: str = "raise",
+    cache_dir: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Count the tokens computed of each video's clip, `(len(clips),)` int64; 0 for a video that cannot be read.
+
+    Counts are kept in `cache_dir`: an interrupted count is resumed, and none is repeated with the same processor settings
+    for a file that has not changed (path, size, modification time). Without augmentation, so estimates for training.
+
+    Args:
+        clips: what to count.
+        processor: an `RLTVideoProcessor`; its threshold counts.
+        num_workers: decoding processes; 0 decodes in this one.
+        on_bad_video: "raise" or "skip". A bad video is read again each time, as it may have been repaired.
+        cache_dir: `~/.cache/hf_rlt/tokens` unless given.
+        progress: called with (clips counted, clips in all).
+
+    Raises:
+        UnreadableClipError: for a bad video, unless it is to be skipped.
+    """
+    check_on_bad_video(on_bad_video)
+    config, counts = CountConfig(processor, thresholds=(processor.threshold,)), np.zeros(len(clips), np.int64)
+    folder = Path(cache_dir) if cache_dir is not None else default_folder().parent / "tokens"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        CountFile(folder / f"{config.digest}.jsonl", config, wait=True) as store,
+        closing(count_videos(clips.sources, config, num_workers, store)) as counted,
+    ):
+        for index, video in enumerate(counted):
+            if video.problem is None:
+                counts[index] = video.counts[0].tokens_after
+            else:
+                name = source_name(clips.sources[index], f"clip {index} of the data set")
+                error, known = HfRltError(f"{name}: {video.problem}"), bool(clips.unreadable_mask[index])
+                report_unreadable(error, on_bad_video, f"Clip {index}", name, known)
+                clips.unreadable_mask[index] = True
+            if progress is not None:
+                progress(index + 1, len(clips))
+    return counts
 
 
 def written_name(path: str) -> str:
-    """Return a file's unique name in records: its absolute path or a URI, see `json_name`."""
-    return json_name(os.path.abspath(path))
+    """Return a video's unique name in records: its absolute path or a URI, see `json_name`."""
+    return path if "://" in path else json_name(os.path.abspath(path))
 
 
 def problem_of(failed: Failure, path: str) -> str:
@@ -135,42 +186,42 @@ def file_state(path: str) -> tuple[int, int] | Failure:
     """Return (size, modification time in ns) of a file, or why it cannot be read."""
     try:
         status = os.stat(path)
-    except OSError as error:
-        return Failure(f"cannot be found ({error.strerror}).")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return Failure(f"cannot be found ({getattr(error, 'strerror', error)}).")
     if not stat.S_ISREG(status.st_mode):
         return Failure("expected a file, found something else.")  # reading a pipe might never end
     return status.st_size, status.st_mtime_ns
 
 
-def _task(path: str, store: CountFile | None) -> Task:
+def _task(source: Any, store: CountFile | None) -> Task:
     """Return the task to count a video; it is already done if there is no such file, or nothing new to count."""
-    video, state = VideoCounts(path), file_state(path)
-    if isinstance(state, Failure):
-        return Task(video, state)
-    video.size, video.mtime_ns = state
+    path, content = source, None
+    if isinstance(source, dict):
+        path, content = source.get("path"), source.get("bytes")
+    if content is not None:
+        video = VideoCounts(f"sha256://{sha256(content).hexdigest()}", len(content), source=source)
+    elif "://" in str(path):  # fetched anew only to be counted
+        video = VideoCounts(str(path), source=source)
+    else:
+        video, state = VideoCounts(str(path)), file_state(str(path))
+        if isinstance(state, Failure):
+            return Task(video, state)
+        video.size, video.mtime_ns = state
     counts = None if store is None else store.known(video)
     video.reused = counts is not None
     return Task(video, counts)
 
 
-def _count(question: CountConfig, video: VideoCounts) -> list[TokenCount]:
-    return count_video(video.video, question)
+def _count(config: CountConfig, video: VideoCounts) -> list[TokenCount]:
+    return count_video(video.video if video.source is None else fetch_remote(video.source), config)
 
 
-def _keep(task: Task, store: CountFile | None) -> None:
-    video = _outcome(task)
-    if store is not None and not video.reused:
-        store.append(video)
-
-
-def _outcome(task: Task) -> VideoCounts:
-    video: VideoCounts = task.thing
+def _finished(task: Task) -> VideoCounts:
+    """Return the video of a task that has a result, with its counts or problem."""
+    video: VideoCounts = task.item
+    video.source = None
     if isinstance(task.result, Failure):
         video.problem = problem_of(task.result, video.video)
     else:
         video.counts = task.result
     return video
-
-
-def _count_in(record: dict[str, Any]) -> TokenCount:
-    return TokenCount(**{name: record[name] for name in TokenCount.__dataclass_fields__})

@@ -28,7 +28,7 @@ from transformers import TrainingArguments, set_seed
 from ..data import ClipStream, EvalDataset, TrainDataset, TrainStream, VideoList
 from ..errors import HfRltError, join_limited, one_line, printable
 from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
-from ..tokens.count_clips import count_tokens
+from ..tokens import count_tokens
 from .arguments import TOKEN_BALANCED_STRATEGIES, DataArguments, RecipeArguments, read_arguments, resolve_training_args
 from .checkpoints import check_output_dir, saving
 from .model import load_model
@@ -121,7 +121,7 @@ def clip_tokens(
             return count_tokens(clips, processor, workers, data.on_bad_video, progress=show)
 
     tokens = from_first_process(args, find)
-    clips.bad.copy_(torch.from_numpy(tokens == 0))
+    clips.unreadable_mask.copy_(torch.from_numpy(tokens == 0))
     if not budget:
         return tokens.tolist()
     kept = tokens if recipe.token_keep_ratio is None else np.round(tokens * recipe.token_keep_ratio).clip(1)
@@ -177,8 +177,8 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
         bad = data.unreadable() if isinstance(data, (TrainDataset, EvalDataset)) else []
         if bad:
             rows += [("Skipped, cannot be read", f"{len(bad)} of {len(data)} {title} videos: {join_limited(bad, 5)}")]
-        if isinstance(data, TrainStream) and data.bad_count:
-            rows += [("Skipped, cannot be read", f"{int(data.bad_count)} videos of the stream, named above")]
+        if isinstance(data, TrainStream) and data.unreadable_count:
+            rows += [("Skipped, cannot be read", f"{int(data.unreadable_count)} videos of the stream, named above")]
     folder, example = trainer.args.output_dir, final_data.clips.sources[0]
     clip = example if isinstance(example, Path) else "CLIP"
     rows += [("Model, processor and card", folder), ("Try it", f"hf-rlt classify {clip} --model {folder}")]

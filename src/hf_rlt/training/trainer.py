@@ -247,4 +247,4 @@ def sync_unreadable(dataset: Any, args: Any) -> None:
     if args.world_size > 1 and isinstance(clips, VideoList):
         from accelerate.utils import gather
 
-        clips.bad.copy_(gather(clips.bad.to(args.device)[None]).any(0).cpu())
+        clips.unreadable_mask.copy_(gather(clips.unreadable_mask.to(args.device)[None]).any(0).cpu())

@@ -1,0 +1,75 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What every part of hf_rlt asks a configuration for, whatever the network is."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from .runs import RunRule, grid_size, to_2tuple
+
+RLT_PAPER = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
+
+
+class RLTConfigMixin:
+    """Properties of a configuration that has these fields.
+
+    Attributes:
+        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
+        num_frames, num_channels, image_size: shape of a clip; image_size is a number or (height, width).
+        tubelet_size, patch_size: shape of a tubelet.
+        num_hidden_layers: number of blocks.
+        network: on model cards, what RLT is built into, in Markdown.
+        method: name of the way in which tokens are saved.
+        card_tags: of model cards.
+    """
+
+    network: ClassVar[str]
+    method: ClassVar[str] = "RLT"
+    card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions", "run_lengths"]
+
+    threshold: float | int | None
+    num_frames: int
+    num_channels: int
+    image_size: int | Sequence[int]
+    tubelet_size: int
+    patch_size: int | Sequence[int]
+    num_hidden_layers: int
+
+    @property
+    def rule(self) -> RunRule:
+        """The rule by which the model finds runs when it is called without `run_lengths`."""
+        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """Frames, channels, height and width of a clip."""
+        return (self.num_frames, self.num_channels, *to_2tuple(self.image_size))
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """The grid (T, H', W') of tubelets of a clip."""
+        return grid_size(self.clip_shape, self.tubelet_size, self.patch_size)
+
+    @property
+    def card_sentence(self) -> str:
+        """What a model card says about the method, in Markdown."""
+        if self.threshold is None:
+            return f"{self.network} as an RLT model with threshold none: every token is computed."
+        height, width = to_2tuple(self.patch_size)
+        return (
+            f"{self.network} with Run-Length Tokenization (RLT, {RLT_PAPER}). A tubelet, {height} x {width} pixels of "
+            f"{self.tubelet_size} frames, is not computed if it hardly differs from the one before it at the same place "
+            f"(threshold {self.threshold:g}): what stands still costs nothing."
+        )
+
+    def token_counts(self, computed: int) -> list[int]:
+        """List the tokens of a clip before the first block and after each block, if `computed` tokens are computed."""
+        return [computed] * (self.num_hidden_layers + 1)
+
+    def block_tokens(self, computed: int) -> list[tuple[int, int]]:
+        """List the tokens in attention and in the MLP of each block."""
+        return [(count, count) for count in self.token_counts(computed)[:-1]]
+
+    def choice_flops(self, computed: int) -> int:
+        """Count the operations of the matrix products that choose which tokens of a clip to merge or discard."""
+        return 0
