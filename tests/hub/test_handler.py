@@ -27,14 +27,14 @@ from helpers.videos import ramp, write_video
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.hub import write_handler
-from hf_rlt.hub.endpoint import REQUIREMENTS, SOURCE
+from hf_rlt.hub.card import HANDLER, REQUIREMENTS
 from hf_rlt.hub.handler import LIMITS
 
 LABELS = {k: f"act {k}" for k in range(5)}
 SENTENCES = {
     "audio_only.m4a": "no video stream to decode",
     "corrupt_bytes.mp4": "frame 40 of 96 is damaged",
-    "empty.mp4": "expected a string with the base64 of a video file, received an empty one",
+    "empty.mp4": "expected a string with the base64 of a video file",
     "text_named.mp4": "not a video that can be opened",
     "truncated_no_moov.mp4": "not a video that can be opened",
 }
@@ -449,7 +449,7 @@ def test_an_old_transformers_is_named(module, folder, monkeypatch):
 def test_the_folder_gets_handler_and_requirements_of_the_package(folder):
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f'"{requirement}"' in project for requirement in REQUIREMENTS)
-    assert (folder / "handler.py").read_text() == SOURCE.read_text()
+    assert (folder / "handler.py").read_text() == HANDLER.read_text()
     assert (folder / "requirements.txt").read_text().split() == list(REQUIREMENTS)
 
 

@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATIO
 
 from .. import baselines  # noqa: F401  registers their model families
 from ..data.text_files import read_json
-from ..errors import HfRltError
+from ..errors import HfRltError, truncate
 from ..families import FAMILIES
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from .repo_config import check_config
@@ -53,16 +53,12 @@ class ModelFacts:
 
     @property
     def dense_class(self) -> str | None:
-        """The name of the class for that."""
+        """The name of that model's class."""
         return MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES.get(self.dense_type)
 
 
 def read_facts(folder: str | Path) -> ModelFacts:
-    """Return the facts in a model folder.
-
-    Raises:
-        HfRltError: if there is no such folder, or it holds no classifier that hf_rlt saved.
-    """
+    """Return the facts in a model folder; raise HfRltError unless it holds a classifier that hf_rlt saved."""
     folder = Path(folder)
     if not folder.is_dir():
         raise HfRltError(f"{folder}: expected a model folder, found no such folder.")
@@ -70,8 +66,7 @@ def read_facts(folder: str | Path) -> ModelFacts:
     found = str(raw.get("model_type") or "no config.json")
     if found not in FAMILIES:
         raise HfRltError(
-            f"{folder}: expected a model saved by hf_rlt ({', '.join(FAMILIES)}), found {found[:60]}: "
-            "convert it with hf-rlt convert, or fine-tune it."
+            f"{folder}: expected a model saved by hf_rlt, found {found[:60]}: convert it with hf-rlt convert."
         )
     check_config(folder, raw)
     try:
@@ -102,24 +97,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _read_processor(path: Path) -> dict[str, Any]:
     processor = _read(path)
-    fits = {
-        "fps": ("a number", _is_number),
-        "frame_stride": ("a whole number", lambda value: type(value) is int),
-        "sampling": ('"clip" or "uniform"', lambda value: value in ("clip", "uniform")),
-    }
-    for name, (what, check) in fits.items():
+    for name, what, check in (
+        ("fps", "a number", _is_number),
+        ("frame_stride", "a whole number", lambda value: type(value) is int),
+        ("sampling", '"clip" or "uniform"', ("clip", "uniform").__contains__),
+    ):
         value = processor.get(name)
         if value is not None and not check(value):
-            raise HfRltError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
+            raise HfRltError(f"{path}: expected {name} to be {what}, found {truncate(value, 60)}: correct it.")
     return processor
 
 
 def _carries_code(folder: Path, maps: Any) -> bool:
     if not isinstance(maps, dict):
-        raise HfRltError(
-            f"{folder}/config.json: expected auto_map to be an object from class to file, found {repr(maps)[:60]}: "
-            "correct it."
-        )
+        raise HfRltError(f"{folder}/config.json: expected auto_map to be an object, found {truncate(maps, 60)}.")
     modules = {str(value).split(".")[0] for value in maps.values()}
     return "AutoModelForVideoClassification" in maps and all((folder / f"{name}.py").is_file() for name in modules)
 

@@ -18,7 +18,6 @@ class Summary:
     """The shares of computed tokens at one rate and threshold.
 
     Attributes:
-        shares: of each video, in order.
         lowest, highest: the videos at either end, each as (share, video).
         repeating: videos whose clips repeat frames, see `TokenCount.repeated_frames`.
         longest_run: the longest of all in tubelets, with its seconds.
@@ -31,7 +30,7 @@ class Summary:
     longest_run: tuple[int, float] = (0, 0.0)
 
     def add(self, video: str, count: TokenCount) -> None:
-        """Add the count of a video."""
+        """Add a video."""
         self.shares.append(count.share)
         self.lowest = heapq.nsmallest(NUM_EXTREMES, [*self.lowest, (count.share, video)])
         self.highest = heapq.nlargest(NUM_EXTREMES, [*self.highest, (count.share, video)])
@@ -45,14 +44,7 @@ class Summary:
 
 @dataclass
 class Totals:
-    """All that is kept of a count over many videos.
-
-    Attributes:
-        limit: number of videos to keep in `rows`.
-        rows: the first videos.
-        summaries: one for each rate and threshold.
-        read, reused, bad: number of videos that could be read, of those known before, and of those that could not.
-    """
+    """What is kept of a count over many videos: the first `limit` in `rows`, a summary for each rate and threshold."""
 
     limit: int
     rows: list[VideoCounts] = field(default_factory=list)
