@@ -405,7 +405,7 @@ class TestCommand:
             ("videos --model empty --patch-size 8", "and --patch-size: leave one out"),
             ("videos --image-size 15", "holds no whole tubelet"),
             ("videos --output no/counts.jsonl", "no/counts.jsonl: expected an existing folder"),
-            ("videos --output videos/b.mp4", "b.mp4: expected a file of counts or none, found another one"),
+            ("videos --output videos/b.mp4", "b.mp4: is no file of counts"),
         ],
     )
     def test_a_users_mistake_is_one_line_and_code_2(self, folder, tmp_path, monkeypatch, arguments, message):

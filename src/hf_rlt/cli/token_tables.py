@@ -8,6 +8,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from .console import print_line
+
 if TYPE_CHECKING:
     from ..tokens import CountConfig
     from ..tokens.summary import Totals
@@ -31,14 +33,13 @@ def print_tables(totals: "Totals", config: "CountConfig") -> None:
     clip, processor = totals.rows[0].counts[0], config.processor
     where = f"{clip.clips} clips of each video" if clip.clips > 1 else "The clip in the middle of each video"
     size, patch = processor.crop_size, processor.patch_size
-    lines = [
-        f"{where}: {clip.frames} frames of {size['height']} x {size['width']} pixels; a token is {processor.tubelet_size} "
-        f"frames of {patch if isinstance(patch, int) else ' x '.join(map(str, patch))} pixels."
-    ]
+    frames = f"{clip.frames} frames of {size['height']} x {size['width']} pixels"
+    token = (
+        f"{processor.tubelet_size} frames of {patch if isinstance(patch, int) else ' x '.join(map(str, patch))} pixels"
+    )
+    print_line(console, f"{where}: {frames}; a token is {token}.")
     if any(summary.repeating for summary in totals.summaries.values()):
-        lines.append("* Shorter or slower than the clip: frames repeat, which costs few tokens and says little.")
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        print_line(console, "* Shorter or slower than the clip: frames repeat, which costs few tokens and says little.")
 
 
 def _print(console: Console, table: Table) -> None:
@@ -51,7 +52,6 @@ def _print(console: Console, table: Table) -> None:
 
 
 def _table(*columns: str) -> Table:
-    """Return an empty table of names in the first column and numbers in the others."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=bool(i), overflow="fold")
@@ -63,9 +63,9 @@ def _videos(totals: "Totals", config: "CountConfig") -> Table:
     for video in totals.rows:
         name = _name(video.video, " *" if any(count.repeated_frames for count in video.counts) else "")
         for count in video.counts:
-            before, after = f"{count.tokens_before:,}", f"{count.tokens_after:,.0f}"
-            run = _run(count.longest_run, count.longest_run_seconds)
-            table.add_row(name, *_part(count.fps, count.threshold, config), before, after, f"{count.share:.1%}", run)
+            numbers = f"{count.tokens_before:,}", f"{count.tokens_after:,.0f}", f"{count.share:.1%}"
+            run = f"{count.longest_run} ({count.longest_run_seconds:.2f} s)"
+            table.add_row(name, *_part(count.fps, count.threshold, config), *numbers, run)
             name = Text()  # once is enough
     return table
 
@@ -77,7 +77,7 @@ def _shares(totals: "Totals", config: "CountConfig") -> Table:
         quartiles = " ".join(f"{share:.1%}" for share in summary.quartiles())
         mean = sum(summary.shares) / len(summary.shares)
         numbers = [f"{share:.1%}" for share in (summary.lowest[0][0], summary.highest[0][0])]
-        run = _run(*summary.longest_run)
+        run = "{} ({:.2f} s)".format(*summary.longest_run)
         table.add_row(*_part(*part, config), videos, f"{mean:.1%}", quartiles, *numbers, run)
     return table
 
@@ -105,7 +105,3 @@ def _part(fps: float | None, threshold: float | None, config: "CountConfig") -> 
     if fps is None and processor.sampling == "uniform":
         sampling = "uniform"
     return sampling, f"{threshold:g}"
-
-
-def _run(tubelets: int, seconds: float) -> str:
-    return f"{tubelets} ({seconds:.2f} s)"

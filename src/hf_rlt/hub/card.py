@@ -64,18 +64,17 @@ def write_card(
     path = Path(folder) / "README.md" if output is None else Path(output)
     facts, files = read_facts(folder), _handler_files(folder, overwrite) if handler else {}
     facts = replace(facts, has_handler=True) if files else facts
-    existing = next(
-        (read_card(each) for each in (path, Path(folder) / "README.md") if each.is_file()), RLTModelCard("")
-    )
-    ours = OURS.search(existing.text)
+    existing = next((read_card(each) for each in (path, Path(folder) / "README.md") if each.is_file()), None)
+    text, known = (existing.text, existing.data) if existing else ("", None)
+    ours = OURS.search(text)
     if not ours and not overwrite and path.is_file():
         raise HfRltError(f"{path}: found another's card: pass --overwrite to lose its text.")
     said = replace(said, repo_id=said.repo_id or (ours.group("repo_id") if ours else None))
-    around = (existing.text[: ours.start()], existing.text[ours.end() :]) if ours else ("", "\n")
-    content = render(facts, build_metadata(facts, said, existing.data), said.repo_id, around)
+    around = (text[: ours.start()], text[ours.end() :]) if ours else ("", "\n")
+    content = render(facts, build_metadata(facts, said, known), said.repo_id, around)
     if not is_text(content):
         raise HfRltError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.")
-    return [write_text_atomic(name, text) for name, text in {**files, path: content}.items()][-1]
+    return [write_text_atomic(name, made) for name, made in {**files, path: content}.items()][-1]
 
 
 def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
