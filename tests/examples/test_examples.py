@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from helpers.paths import ROOT
-from hf_rlt.data import DigitsSettings, render_digits
 
 EXAMPLES = ROOT / "examples"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -23,15 +22,17 @@ def start(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    return render_digits(tmp_path_factory.mktemp("clips") / "digits", DigitsSettings(16, 8))
-
-
-@pytest.fixture(scope="module")
-def trained(clips, tmp_path_factory):
+def trained(rendered_digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     launcher = Path(sys.executable).with_name("accelerate")
-    data = ("--train_dir", clips / "train", "--validation_dir", clips / "validation", "--length_embedding", "True")
+    data = (
+        "--train_dir",
+        rendered_digits / "train",
+        "--validation_dir",
+        rendered_digits / "validation",
+        "--length_embedding",
+        "True",
+    )
     options = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--output_dir", "out", "--use_cpu", "True")
     done = start(launcher, "launch", "--cpu", EXAMPLES / "finetune.py", *data, *options, cwd=folder)
     assert done.returncode == 0, done.stderr

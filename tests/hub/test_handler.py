@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def refused(handler, video: bytes | Path, message: str) -> None:
 
 
 def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: str = "mpeg4", **options: str) -> bytes:
-    """Return a grey video."""
+    """Make a grey video."""
     file, (width, height) = BytesIO(), side if isinstance(side, tuple) else (side, side)
     with av.open(file, "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=10)
@@ -122,13 +123,9 @@ def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: 
 
 
 def patched(video: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
-    """Return a video with the bytes `offset` behind each `marker` replaced."""
-    changed, start = bytearray(video), 0
-    while (found := video.find(marker, start)) >= 0:
-        at = found + len(marker) + offset
-        changed[at : at + len(value)] = value
-        start = at
-    return bytes(changed)
+    """Replace the bytes `offset` behind each `marker` of a video."""
+    before = re.escape(marker) + b"." * offset
+    return re.sub(b"(%b)%b" % (before, b"." * len(value)), lambda found: found[1] + value, video, flags=re.DOTALL)
 
 
 @pytest.mark.slow
@@ -159,11 +156,10 @@ def test_scores_are_those_of_the_processor_bit_for_bit(handler, clip):
     inputs = handler.processor(str(clip), num_frames=FRAMES, do_sample_frames=True, return_tensors="pt")
     with torch.inference_mode():
         scores, labels = handler.model(**inputs).logits[0].softmax(-1).sort(descending=True)
-    expected = [(LABELS[int(k)], float(score)) for score, k in zip(scores, labels, strict=True)]
-    assert [(row["label"], row["score"]) for row in handler({"inputs": encoded(clip)})] == expected
+    expected = [{"label": LABELS[int(k)], "score": float(score)} for score, k in zip(scores, labels, strict=True)]
     lines = base64.encodebytes(clip.read_bytes()).decode()  # with line breaks, and the prefix of a data URL
-    found = handler({"inputs": f"data:video/mp4;base64,{lines}"})
-    assert [(row["label"], row["score"]) for row in found] == expected
+    for text in (encoded(clip), f"data:video/mp4;base64,{lines}"):
+        assert handler({"inputs": text}) == expected
 
 
 def test_parallel_calls_are_answered_one_by_one(handler, clip, monkeypatch):
@@ -201,7 +197,7 @@ def test_parameters_do_what_they_say(handler, clip):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ([], "Expected a JSON object with inputs, received a list"),
+        ([], r"Expected a JSON object with inputs, received \[\]"),
         ({}, "base64 of a video file, received None"),
         ({"inputs": ""}, "base64 of a video file, received ''"),
         ({"inputs": b"AAAA"}, "base64 of a video file, received b'AAAA'"),
@@ -211,15 +207,10 @@ def test_parameters_do_what_they_say(handler, clip):
         ({"inputs": "data:video/mp4,A-A"}, "Only base64 data is allowed"),
         ({"inputs": "AAAA", "parameters": [5]}, r"an object with top_k and threshold, received \[5\]"),
         ({"inputs": "AAAA", "parameters": {"num_frames": 8}}, r"received \{'num_frames': 8\}"),
-        *(
-            ({"inputs": "AAAA", "parameters": {"top_k": value}}, "top_k to be an integer above 0")
-            for value in (0, True)
-        ),
+        ({"inputs": "AAAA", "parameters": {"top_k": True}}, "top_k to be an integer above 0"),
         ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"'x+\.\.\.x+'\}\.$"),
-        *(
-            ({"inputs": "AAAA", "parameters": {"threshold": value}}, "threshold a number from 0 or none")
-            for value in (-1, float("nan"), [0.1])
-        ),
+        ({"inputs": "AAAA", "parameters": {"threshold": -1}}, "threshold a number from 0 or none"),
+        ({"inputs": "AAAA", "parameters": {"threshold": [0.1]}}, "threshold a number from 0 or none"),
     ],
 )
 def test_wrong_requests_are_answered_in_one_sentence(handler, body, message):
@@ -236,24 +227,19 @@ def test_a_large_file_is_refused_before_it_is_decoded(limited, monkeypatch):
         handler({"inputs": "A" * 2**20})
 
 
-def test_frames_are_counted_to_the_end_of_the_file_whatever_the_header_says(limited):
-    video, three = drawn("avi", frames=30, side=16), struct.pack("<I", 3)
-    lying = patched(patched(video, b"avih", 20, three), b"strh", 36, three)
-    with av.open(BytesIO(lying)) as container:
-        assert container.streams.video[0].frames == 3
-    handler = limited(FRAMES=29)
+@pytest.mark.parametrize("limit", ["FRAMES", "SECONDS"])
+def test_a_long_video_is_refused_whatever_its_header_says(limited, tmp_path, limit):
+    if limit == "FRAMES":
+        video, three = drawn("avi", frames=30, side=16), struct.pack("<I", 3)
+        lying = patched(patched(video, b"avih", 20, three), b"strh", 36, three)
+        handler, message = limited(FRAMES=29), "the video has at least 30 frames, the limit is 29"
+    else:
+        video = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)]).read_bytes()
+        lying = patched(patched(video, b"mvhd", 16, struct.pack(">I", 1)), b"mdhd", 16, struct.pack(">I", 1))
+        handler, message = limited(SECONDS=300), "the video lasts at least 320 seconds, the limit is 300"
+    assert lying != video
     for file in (video, lying):
-        refused(handler, file, "the video has at least 30 frames, the limit is 29")
-
-
-def test_a_long_video_is_refused_whatever_its_header_says(limited, tmp_path):
-    video = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)]).read_bytes()
-    lying = patched(patched(video, b"mvhd", 16, struct.pack(">I", 1)), b"mdhd", 16, struct.pack(">I", 1))
-    with av.open(BytesIO(lying)) as container:
-        assert container.duration < 400e6
-    handler = limited(SECONDS=300)
-    for file in (video, lying):
-        refused(handler, file, "the video lasts at least 320 seconds, the limit is 300")
+        refused(handler, file, message)
 
 
 def test_a_video_without_times_is_as_long_as_its_frames(limited):
@@ -366,22 +352,17 @@ def test_an_old_transformers_is_named(module, folder, monkeypatch):
         module.EndpointHandler(str(folder))
 
 
-def test_the_folder_gets_handler_and_requirements_of_the_package(folder):
+def test_the_folder_gets_handler_and_requirements_of_the_package_and_loses_no_other_file(folder, tmp_path):
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f'"{requirement}"' in project for requirement in REQUIREMENTS)
-    assert (folder / "handler.py").read_text() == HANDLER.read_text()
-    assert (folder / "requirements.txt").read_text().split() == list(REQUIREMENTS)
-
-
-def test_other_files_are_not_lost(folder, tmp_path):
     (tmp_path / "handler.py").write_text("class EndpointHandler: pass\n")
     for name in ("config.json", "configuration_rlt_videomae.py", "modeling_rlt_videomae.py"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+        shutil.copy(folder / name, tmp_path)
     with pytest.raises(ValueError, match="found another's file: pass --overwrite"):
         write_handler(tmp_path)
     assert not (tmp_path / "requirements.txt").exists()
-    written = write_handler(tmp_path, overwrite=True)
-    assert [path.name for path in written] == ["handler.py", "requirements.txt"]
+    handler, requirements = written = write_handler(tmp_path, overwrite=True)
+    assert (handler.read_text(), requirements.read_text().split()) == (HANDLER.read_text(), list(REQUIREMENTS))
     assert write_handler(tmp_path) == written  # its own it may renew
 
 

@@ -68,14 +68,13 @@ def hub(network) -> Iterator[type[Hub]]:
 
 def refused(name: str = NAME, open_it: Callable = read_config) -> str:
     start = time.perf_counter()
-    with pytest.raises(OSError) as caught:  # noqa: PT011
+    with pytest.raises(
+        OSError, match=f"^{name}: expected a model folder or the id of a model on the Hub.*json"
+    ) as caught:
         open_it(name)
     assert time.perf_counter() - start < 5
-    message = str(caught.value)
-    assert message.startswith(f"{name}: expected a model folder or the id of a model on the Hub, found no such folder")
-    assert "config.json" in message
-    assert "\n" not in message
-    return message
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +117,7 @@ def test_a_hub_that_never_answers_is_not_waited_for_long(hub, monkeypatch):
     assert hub.asked == 1
 
 
-def test_a_slow_network_works_and_what_is_in_the_cache_needs_none(hub, network):
-    hub.seconds = 0.2
+def test_what_is_in_the_cache_needs_no_network(hub, network):
     hub.headers_sent = {"ETag": '"a"', "X-Repo-Commit": "0" * 40, "Content-Length": str(len(BODY))}
     assert read_config(NAME) == json.loads(BODY)
     network("http://127.0.0.1:9")
@@ -134,6 +132,5 @@ def test_a_name_that_cannot_be_an_id_is_not_asked_for(hub, name):
 
 
 def test_a_folder_without_a_config_is_named(tmp_path):
-    with pytest.raises(OSError, match=r"expected a model folder, found no config\.json in it") as caught:
+    with pytest.raises(OSError, match=rf"{tmp_path}: expected a model folder, found no config\.json in it"):
         load(str(tmp_path))
-    assert str(tmp_path) in str(caught.value)

@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The tables of `hf-rlt tokens`."""
+"""The tables of `hf-rlt tokens`, and what they need of a count over many videos."""
 
+import heapq
+import statistics
+from array import array
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,15 +15,68 @@ from rich.text import Text
 from .console import print_line
 
 if TYPE_CHECKING:
-    from ..tokens import CountConfig
-    from ..tokens.summary import Totals
+    from ..tokens import CountConfig, TokenCount, VideoCounts
 
 MAX_ROWS = 40  # more videos than that are only summed up
 WIDTH = 160  # of a table that does not go to a terminal
+NUM_EXTREMES = 5  # videos named at either end
 NAME_WIDTH = 20  # characters to which names may be folded
 
 
-def print_tables(totals: "Totals", config: "CountConfig") -> None:
+@dataclass
+class Summary:
+    """The shares of computed tokens at one rate and threshold.
+
+    Attributes:
+        lowest, highest: the videos at either end, each as (share, video).
+        repeating: videos whose clips repeat frames, see `TokenCount.repeated_frames`.
+        longest_run: the longest of all in tubelets, with its seconds.
+    """
+
+    shares: array = field(default_factory=lambda: array("d"))
+    lowest: list[tuple[float, str]] = field(default_factory=list)
+    highest: list[tuple[float, str]] = field(default_factory=list)
+    repeating: int = 0
+    longest_run: tuple[int, float] = (0, 0.0)
+
+    def add(self, video: str, count: "TokenCount") -> None:
+        """Add a video."""
+        self.shares.append(count.share)
+        self.lowest = heapq.nsmallest(NUM_EXTREMES, [*self.lowest, (count.share, video)])
+        self.highest = heapq.nlargest(NUM_EXTREMES, [*self.highest, (count.share, video)])
+        self.repeating += count.repeated_frames > 0
+        self.longest_run = max(self.longest_run, (count.longest_run, count.longest_run_seconds))
+
+    def quartiles(self) -> list[float]:
+        """Return the lower quartile, the median and the upper quartile of the shares."""
+        return statistics.quantiles(self.shares, n=4, method="inclusive")
+
+
+@dataclass
+class Totals:
+    """What is kept of a count over many videos: the first `limit` in `rows`, a summary for each rate and threshold."""
+
+    limit: int
+    rows: list["VideoCounts"] = field(default_factory=list)
+    summaries: dict[tuple[float | None, float | None], Summary] = field(default_factory=dict)
+    read: int = 0
+    reused: int = 0
+    bad: int = 0
+
+    def add(self, video: "VideoCounts") -> None:
+        """Add what is known of a video."""
+        if video.problem is not None:
+            self.bad += 1
+            return
+        self.read += 1
+        self.reused += video.reused
+        if len(self.rows) < self.limit:
+            self.rows.append(video)
+        for count in video.counts:
+            self.summaries.setdefault((count.fps, count.threshold), Summary()).add(video.video, count)
+
+
+def print_tables(totals: Totals, config: "CountConfig") -> None:
     """Print a row for each video, unless there are too many, and a summary."""
     if not totals.read:
         return
@@ -58,7 +115,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _videos(totals: "Totals", config: "CountConfig") -> Table:
+def _videos(totals: Totals, config: "CountConfig") -> Table:
     table = _table("video", "sampling", "threshold", "before", "after", "share", "longest run")
     for video in totals.rows:
         name = _name(video.video, " *" if any(count.repeated_frames for count in video.counts) else "")
@@ -70,7 +127,7 @@ def _videos(totals: "Totals", config: "CountConfig") -> Table:
     return table
 
 
-def _shares(totals: "Totals", config: "CountConfig") -> Table:
+def _shares(totals: Totals, config: "CountConfig") -> Table:
     table = _table("sampling", "threshold", "videos", "mean share", "quartiles", "lowest", "highest", "longest run")
     for part, summary in totals.summaries.items():
         videos = f"{len(summary.shares):,}" + (f" ({summary.repeating:,} *)" if summary.repeating else "")
@@ -82,7 +139,7 @@ def _shares(totals: "Totals", config: "CountConfig") -> Table:
     return table
 
 
-def _extremes(totals: "Totals", config: "CountConfig") -> Table:
+def _extremes(totals: Totals, config: "CountConfig") -> Table:
     table = _table("lowest and highest shares", "sampling", "threshold", "share")
     for part, summary in totals.summaries.items():
         for share, video in [*summary.lowest, *reversed(summary.highest)]:

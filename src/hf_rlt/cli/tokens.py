@@ -13,11 +13,10 @@ from rich.console import Console
 
 from . import options
 from .console import INTERRUPTED, print_line, spinner
-from .token_tables import MAX_ROWS, print_tables
+from .token_tables import MAX_ROWS, Totals, print_tables
 
 if TYPE_CHECKING:
     from ..tokens import CountConfig, VideoCounts
-    from ..tokens.summary import Totals
 
 THRESHOLDS = [0.1]
 
@@ -46,7 +45,6 @@ def tokens(
     from ..data.video_list import none_found
     from ..errors import HfRltError
     from ..tokens import CountConfig
-    from ..tokens.summary import Totals
 
     rates: tuple[float | None, ...] = tuple(dict.fromkeys(fps or ())) or (None,)
     for rate in rates:
@@ -65,7 +63,7 @@ def tokens(
 
 
 def _count(
-    paths: list[str], config: "CountConfig", workers: int | None, output: Path | None, totals: "Totals", as_json: bool
+    paths: list[str], config: "CountConfig", workers: int | None, output: Path | None, totals: Totals, as_json: bool
 ) -> bool:
     """Add counts as they come, and show on a terminal how many there are; return whether Ctrl-C ended it."""
     from ..tokens import CountFile, count_videos, find
@@ -100,7 +98,7 @@ def _print(video: "VideoCounts", config: "CountConfig", console: Console, as_jso
         typer.echo(json.dumps(record))
 
 
-def _print_ending(totals: "Totals", output: Path | None, interrupted: bool) -> None:
+def _print_ending(totals: Totals, output: Path | None, interrupted: bool) -> None:
     console, videos = Console(stderr=True), totals.read + totals.bad
     if interrupted:
         kept = f"; counts so far are in {output}, rerun the command to resume" if output is not None else ""

@@ -9,14 +9,13 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError
 from huggingface_hub.repocard_data import eval_results_to_model_index
-from huggingface_hub.utils import validate_repo_id
 
 from ..errors import HfRltError
 from ..families import FAMILIES
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from .model_facts import ModelFacts
+from .repo_config import is_hub_id
 from .results import TASK, merged, own_results
 
 VIDEOMAE = "mcg-nju/videomae"
@@ -24,10 +23,7 @@ NON_COMMERCIAL = "cc-by-nc-4.0"
 
 
 class RLTCardData(ModelCardData):
-    """Metadata of a model card in which results of different sources stay apart.
-
-    huggingface_hub joins all results on one data set under the source of the first: ours would pass for the paper's.
-    """
+    """Metadata in which huggingface_hub does not join our results on a data set with those of other sources."""
 
     def _to_dict(self, data_dict: dict[str, Any]) -> None:
         super()._to_dict(data_dict)
@@ -158,10 +154,8 @@ def _base(base: str | None) -> tuple[Any, str | None]:
 
 
 def _hub_id(text: str, what: str) -> str:
-    try:
-        validate_repo_id(text)
-    except HFValidationError as error:
-        raise HfRltError(f"{text}: expected the {what} as on the Hub, user/name.") from error
+    if not is_hub_id(text):
+        raise HfRltError(f"{text}: expected the {what} as on the Hub, user/name.")
     return text
 
 

@@ -90,11 +90,10 @@ class EndpointHandler:
             ValueError: with one sentence, which the platform returns with status 400.
         """
         if not isinstance(data, dict):
-            raise ValueError(f"Expected a JSON object with inputs, received a {type(data).__name__}.")
+            raise ValueError(f"Expected a JSON object with inputs, received {short(data)}.")
         top_k, changes = _parameters(data.get("parameters"))
         with self.turn:
-            frames = self._decode(self._file(data.get("inputs")))
-            return self._scores(frames, min(top_k, self.model.config.num_labels), changes)
+            return self._scores(self._decode(self._file(data.get("inputs"))), top_k, changes)
 
     def _file(self, text: Any) -> bytes:
         """Return the bytes of the file in a request; raise ValueError before decoding them if there are too many."""
@@ -125,7 +124,7 @@ class EndpointHandler:
         run_lengths = replace(self.processor.rule, **changes).find(pixels).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(pixels.to(self.model.device, self.model.dtype), run_lengths=run_lengths).logits[0]
-        scores, labels = logits.float().softmax(-1).topk(top_k)
+        scores, labels = logits.float().softmax(-1).topk(min(top_k, len(logits)))
         names = self.model.config.id2label
         return [{"label": names[k], "score": s} for s, k in zip(scores.tolist(), labels.tolist(), strict=True)]
 
@@ -140,7 +139,7 @@ class _Upload(io.BytesIO):
         self.limits, self.began, self.pixels = limits, time.monotonic(), 0
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read a small piece, to look at the clock often: a decoder may go through a whole file without any frame."""
+        """Read a small piece, to look at the clock often: a decoder may read a whole file without any frame."""
         self._check_time()
         return super().read(size and min(size, 4096))
 
@@ -157,10 +156,7 @@ class _Upload(io.BytesIO):
 
 
 class _Opener:
-    """A process that opens each video first, within limits of memory and time.
-
-    FFmpeg trusts headers: 2 kB can make it take 5 GB and 9 s before it returns.
-    """
+    """A process that opens each video first: FFmpeg trusts headers, and 2 kB can make it take 5 GB and 9 s."""
 
     def __init__(self, reader: Path, limits: dict[str, float]) -> None:
         self.seconds = limits["DECODING_SECONDS"]
@@ -249,7 +245,7 @@ def check_limits(container: Any, stream: Any, size: int, limits: dict[str, float
 
 
 def decoder_pixels(limits: dict[str, float]) -> int:
-    """Return the limit for FFmpeg, which is larger: it counts decoders' padding, up to 256 pixels per side, too."""
+    """Return the limit for FFmpeg, which also counts decoders' padding, up to 256 pixels per side."""
     return int(limits["PIXELS"] + 256 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5) * limits["PIXELS"] ** 0.5 + 256**2)
 
 
