@@ -21,7 +21,6 @@ ROOT = Path(__file__).parent
 PAPER = ("RLT's paper, arXiv 2411.05222", "https://arxiv.org/abs/2411.05222")
 CODE = ("README of the paper's code", "https://github.com/rccchoudhury/rlt")
 SIZES = {"b": ("ViT-B", 768, 12), "l": ("ViT-L", 1024, 24), "h": ("ViT-H", 1280, 32)}
-SSV2_CHANGE = -1.0  # points of top-1 on ViT-B. Source: arXiv 2411.05222
 
 
 class Benchmark(NamedTuple):
@@ -54,9 +53,7 @@ class Published:
 
     def number(self, method: str, kind: str) -> float | None:
         """Return the accuracy or change of inference without training; None where no source has one."""
-        if self.benchmark is SSV2:
-            return SSV2_CHANGE if (method, kind) == ("RLT", "change") else None
-        return INFERENCE[SIZES[self.size][0], method].get(kind)
+        return INFERENCE.get((SIZES[self.size][0], method, self.benchmark.short), {}).get(kind)
 
 
 CHECKPOINTS = (
