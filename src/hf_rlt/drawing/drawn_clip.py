@@ -29,8 +29,7 @@ class DrawnClip:
 
     Attributes:
         frames: `(F, H, W, 3)` uint8, as the model sees them but `scale` times larger.
-        thresholds: RLT's; None is dense.
-        greyed: for each threshold `(F, H, W, 3)` uint8, the frames with what is not computed greyed out.
+        greyed: for each threshold the frames with what is not computed greyed out.
         heat: for each threshold the frames coloured by the length of their runs; empty unless asked for.
         run_lengths: `(thresholds, N)` int64.
         grid: `(T, H', W')` of the tubelets, T * H' * W' = N.
@@ -63,7 +62,7 @@ def draw_frames(
 
     Args:
         frames: `(F, H, W, 3)` uint8 in the video's own size, as `read_clip` returns them.
-        processor: resizes, crops and normalises them for the model. Its own threshold is not used.
+        processor: resizes, crops and normalises them. Its own threshold is not used.
         thresholds: RLT thresholds; None for dense.
         scale: enlarge the drawing by this factor.
         heat: also colour runs by their length; needs matplotlib.

@@ -70,9 +70,8 @@ class CardSettings:
     """What a person says of a model beyond its folder. None and empty: as the card has it, or unknown.
 
     Attributes:
-        repo_id: of the model on the Hub.
+        repo_id, license: as the Hub spells them.
         base_model: Hub id of what it was made from, or a folder, whose card then says.
-        license: identifier of the licence, as the Hub spells it.
         dataset: Hub id or name of the data set that it was trained and evaluated on.
         evaluations: results on that data set, see `results.own_results`.
         widget: examples for the model's page, see `parse_widget`.

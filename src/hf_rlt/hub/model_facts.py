@@ -23,13 +23,11 @@ class ModelFacts:
     """What is known of a model.
 
     Attributes:
-        name: of the model; its folder's.
         config: configuration of any family, see `hf_rlt.families`.
         processor: fields of video_preprocessor_config.json.
-        results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json; empty without one.
-        training: label -> text of what trainer_state.json and all_results.json say of a fine-tuning; empty without one.
+        results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json.
+        training: label -> text of what trainer_state.json and all_results.json say of a fine-tuning.
         carries_code: whether the folder opens with `trust_remote_code=True`.
-        has_handler: whether it holds a handler for Inference Endpoints.
     """
 
     name: str
@@ -119,9 +117,8 @@ def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str,
     """Return steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
     history = state.get("log_history")
     logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
-    rates, tokens = (
-        [log[name] for log in logs if _is_number(log.get(name))] for name in ("learning_rate", "tokens_computed")
-    )
+    rates = [log["learning_rate"] for log in logs if _is_number(log.get("learning_rate"))]
+    tokens = [log["tokens_computed"] for log in logs if _is_number(log.get("tokens_computed"))]
     found: dict[str, tuple[Any, str]] = {
         "Steps": (state.get("global_step"), "{:,.0f}"),
         "Epochs": (state.get("epoch"), "{:.4g}"),

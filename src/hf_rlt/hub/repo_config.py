@@ -20,7 +20,7 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def is_hub_id(name: str) -> bool:
-    """Return whether a name can be a Hub id, i.e. is valid and has the form user/name."""
+    """Return whether a name is valid on the Hub and has the form user/name."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -67,19 +67,14 @@ def _not_on_hub(name: str) -> str:
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Return the content of a model's config.json.
-
-    Raises:
-        HfRltError: if no model can be built from one of its fields, or the name cannot be a Hub id.
-        OSError: if there is no such model.
-    """
+    """Return a model's config.json; raise HfRltError if none can be built from it, OSError if there is no such model."""
     check_found(name)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
-    except (AttributeError, TypeError) as error:  # transformers' error if it holds a list
-        raise HfRltError(f"{name}: expected a JSON object in its config.json, found something else.") from error
-    except (ValueError, RecursionError) as error:
-        raise HfRltError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:  # the first two if it holds a list
+        raise HfRltError(
+            f"{name}: expected a JSON object in its config.json, found something else ({error})."
+        ) from error
     check_config(name, raw)
     return raw
 

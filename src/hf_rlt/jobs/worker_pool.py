@@ -181,7 +181,7 @@ def _context() -> Any:
 
 
 def start_server() -> None:
-    """Start the fork server with SIGINT ignored. Called early, it imports while this process does something else."""
+    """Start the fork server with SIGINT ignored. Called early, it imports meanwhile."""
     if _context().get_start_method() != "forkserver":
         return
     from multiprocessing import forkserver

@@ -99,9 +99,7 @@ def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None)
 def count_videos(
     videos: Iterable[Any], config: CountConfig, num_workers: int = 1, store: CountFile | None = None
 ) -> Generator[VideoCounts, None, None]:
-    """Yield the counts of each video, in order, as they become known.
-
-    Neither a video that cannot be read nor one that kills the process that reads it ends the count.
+    """Yield the counts of each video, in order; one that cannot be read, or kills its process, does not end the count.
 
     Args:
         videos: paths, or rows of a Hub data set; taken as they can be worked on.
