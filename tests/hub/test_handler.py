@@ -278,7 +278,7 @@ def test_the_pixels_of_all_frames_are_limited(handler, monkeypatch, clip):
 
 
 def test_thin_frames_are_refused_which_would_become_large(handler, module):
-    refused(handler, drawn("avi", 10, (16, 1000)), "no more than 16 times as long as wide, received 16 x 1000")
+    refused(handler, drawn("avi", 10, (16, 1000)), "at most 16 times as long as wide, received 16 x 1000")
     with pytest.raises(ValueError, match="received 2 x 60000"):
         module._Upload(b"", handler.limits).count(av.VideoFrame(2, 60000))
 

@@ -252,9 +252,7 @@ def decoder_pixels(limits: dict[str, float]) -> int:
 def _check_size(limits: dict[str, float], width: int, height: int, pixels: int = 0) -> None:
     _compare(limits, "PIXELS", pixels or width * height, f"a frame of {width} x {height} has {{}} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ValueError(
-            f"expected frames no more than {MAX_ASPECT} times as long as wide, received {width} x {height}."
-        )
+        raise ValueError(f"expected frames at most {MAX_ASPECT} times as long as wide, received {width} x {height}.")
 
 
 def _compare(limits: dict[str, float], name: str, value: float, sentence: str) -> None:
