@@ -6,6 +6,7 @@ Nothing on them was measured here; the numbers are those of `benchmarks.common.p
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import EvalResult
 
@@ -22,9 +23,8 @@ CODE = ("README of the paper's code", "https://github.com/rccchoudhury/rlt")
 SIZES = {"b": ("ViT-B", 768, 12), "l": ("ViT-L", 1024, 24), "h": ("ViT-H", 1280, 32)}
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """A data set and how it is tested on: its name in the paper's tables and in full, classes, views, sampling."""
+class Benchmark(NamedTuple):
+    """A data set: its name in the paper's tables and in full, classes, views, sampling, Hub id."""
 
     short: str
     name: str
@@ -35,9 +35,7 @@ class Benchmark:
 
 
 K400 = Benchmark("K400", "Kinetics-400", 400, "5 x 3", "clip")
-SSV2 = Benchmark(
-    "SSv2", "Something-Something V2", 174, "2 x 3", "uniform", hub_id="HuggingFaceM4/something_something_v2"
-)
+SSV2 = Benchmark("SSv2", "Something-Something V2", 174, "2 x 3", "uniform", "HuggingFaceM4/something_something_v2")
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,10 @@ class Published:
     def name(self) -> str:
         """The repository's name."""
         return f"rlt-vit-{self.size}-{self.benchmark.short.lower()}"
+
+    def number(self, method: str, kind: str) -> float | None:
+        """Return the accuracy or change of inference without training; None where no source has one."""
+        return INFERENCE.get((SIZES[self.size][0], method, self.benchmark.short), {}).get(kind)
 
 
 CHECKPOINTS = (
@@ -82,69 +84,62 @@ def make_card(checkpoint: Published) -> str:
     return render(facts, data, around=("", f"\n\n{paper_text(checkpoint)}\n\n{making(checkpoint)}\n"))
 
 
-def inference(checkpoint: Published, method: str) -> dict[str, float]:
-    """Return the paper's accuracy and change for inference without training, as far as a source has them."""
-    return INFERENCE.get((SIZES[checkpoint.size][0], method, checkpoint.benchmark.short), {})
-
-
 def paper_results(checkpoint: Published) -> list[EvalResult]:
     """Return the numbers for inference without training; what no source confirms is not among them."""
-    row = inference(checkpoint, "RLT")
     found = [
         ("accuracy", "accuracy", "Top-1 accuracy with RLT, not trained for it (the authors' number)", CODE),
         ("change", CHANGE, "Change of top-1 accuracy by RLT, not trained for it (the paper's number)", PAPER),
     ]
     return [
-        make_result(checkpoint.benchmark.name, metric, title, row[key] / 100, source_name=source, source_url=url)
-        for key, metric, title, (source, url) in found
-        if key in row
+        make_result(checkpoint.benchmark.name, metric, title, value / 100, source_name=source, source_url=url)
+        for kind, metric, title, (source, url) in found
+        if (value := checkpoint.number("RLT", kind)) is not None
     ]
 
 
 def paper_text(checkpoint: Published) -> str:
     """Return the section with the paper's tables and the protocol; an empty cell is one that no source confirms."""
     model, benchmark = SIZES[checkpoint.size][0], checkpoint.benchmark
-    dense, rlt = inference(checkpoint, "dense"), inference(checkpoint, "RLT")
-    change = f"{rlt['change']:+.1f}" if "change" in rlt else ""
+    confirmed = checkpoint.number("dense", "accuracy") is not None
+    cells = [checkpoint.number(method, "accuracy") for method in ("dense", "RLT")]
+    row = (
+        model,
+        *("" if cell is None else f"{cell:.1f} %" for cell in cells),
+        f"{checkpoint.number('RLT', 'change'):+.1f}",
+    )
+    said = [f"Change: a table of [the paper]({PAPER[1]})."]
+    if confirmed:
+        said.insert(0, f"Accuracies: [{CODE[0]}]({CODE[1]}), commit 69ec8b4.")
+    said.append(
+        "The two do not agree to the last digit."
+        if confirmed
+        else "No source at hand confirms what stands in an empty cell."
+    )
     parts = [
         "## The paper's numbers",
         f"None of them was measured on this file. Inference on {benchmark.name} without training for RLT, top-1:",
-        markdown_table(("", "dense", "RLT", "change, in points"), [(model, _percent(dense), _percent(rlt), change)]),
-        _sources(dense, rlt),
+        markdown_table(("", "dense", "RLT", "change, in points"), [row]),
+        " ".join(said),
     ]
     if (model, "RLT") in FINE_TUNING:
-        rows = [(method, *FINE_TUNING[model, method][benchmark.short]) for method in ("dense", "RLT")]
-        cells = [(f"{model}, {method}", f"{top} %", f"{hours}", f"{gain} x") for method, top, hours, gain in rows]
+        rows = []
+        for method in ("dense", "RLT"):
+            accuracy, hours, speedup = FINE_TUNING[model, method][benchmark.short]
+            rows.append((f"{model}, {method}", f"{accuracy:.1f} %", f"{hours:.1f}", f"{speedup:.1f} x"))
         parts += [
             f"Fine-tuned with RLT, which this checkpoint is not ([the paper]({PAPER[1]}), table 1; 8 GPUs):",
-            markdown_table(("", "top-1", "hours", "speed-up"), cells),
+            markdown_table(("", "top-1", "hours", "speed-up"), rows),
         ]
-    return "\n\n".join([*parts, _protocol(benchmark)])
-
-
-def _sources(dense: dict[str, float], rlt: dict[str, float]) -> str:
-    accuracy, change = "accuracy" in dense, "change" in rlt
-    said = [f"Accuracies: [{CODE[0]}]({CODE[1]}), commit 69ec8b4."] if accuracy else []
-    said += [f"Change: a table of [the paper]({PAPER[1]})."] if change else []
-    said += ["The two do not agree to the last digit."] if accuracy and change else []
-    said += [] if accuracy and change else ["No source at hand confirms what stands in an empty cell."]
-    return " ".join(said)
-
-
-def _protocol(benchmark: Benchmark) -> str:
     uniform = benchmark.sampling == "uniform"
     spread = "spread uniformly over the video" if uniform else "4 frames apart"
     theirs = (
         " RLT's own code takes 4 x 3 views with random starts instead: expect small differences." if uniform else ""
     )
-    return (
+    protocol = (
         f"Protocol (VideoMAE's for {benchmark.name}): {benchmark.views} views (temporal clips x crops) per video, 16 frames "
         f"{spread}, 224 x 224 pixels, softmax of each view, mean over views.{theirs}"
     )
-
-
-def _percent(row: dict[str, float]) -> str:
-    return f"{row['accuracy']:.1f} %" if "accuracy" in row else ""
+    return "\n\n".join([*parts, protocol])
 
 
 def making(checkpoint: Published) -> str:

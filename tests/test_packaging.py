@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from hf_rlt.hub.endpoint import REQUIREMENTS
+from hf_rlt.hub.card import REQUIREMENTS
 
 ROOT = Path(__file__).parents[1]
 NOT_RUN = {"ruff", "mypy", "codespell", "hf_rlt"}  # they look at the code

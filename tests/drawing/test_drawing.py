@@ -78,32 +78,26 @@ class TestColours:
     lengths = torch.tensor([[[3, 1], [2, 1]], [[0, 2], [0, 1]], [[0, 0], [0, 1]]]).flatten()
     covering = np.array([[[3, 1], [2, 1]], [[3, 2], [2, 1]], [[3, 2], [0, 1]]])
 
-    def test_runs_are_coloured_by_their_length(self):
+    @pytest.mark.parametrize("draw", [grey_dropped, colour_runs])
+    def test_dropped_tubelets_are_greyed_and_runs_coloured_by_their_length(self, draw):
+        coloured = draw is colour_runs
         colours = matplotlib.colormaps[COLORMAP]([0.0, 0.5, 1.0], bytes=True)[:, :3]
-        wanted = np.repeat((self.frames @ LUMA)[..., None], 3, axis=-1)
-        for t, y, x in np.ndindex(3, 2, 2):
-            if self.covering[t, y, x]:
-                tubelet = wanted[2 * t : 2 * t + 2, 4 * y : 4 * y + 4, 8 * x : 8 * x + 8]
-                tubelet[:] = 0.4 * tubelet + 0.6 * colours[self.covering[t, y, x] - 1]
-        assert np.abs(colour_runs(self.frames, self.lengths, 2, (4, 8)) - wanted).max() <= 0.51
-
-    def test_dropped_tubelets_are_greyed(self):
-        wanted = self.frames.astype(float)
-        for t, y, x in np.argwhere(self.lengths.reshape(3, 2, 2).numpy() == 0):
+        wanted = np.repeat((self.frames @ LUMA)[..., None], 3, axis=-1) if coloured else self.frames.astype(float)
+        for t, y, x in np.argwhere(self.covering if coloured else self.lengths.reshape(3, 2, 2).numpy() == 0):
             tubelet = wanted[2 * t : 2 * t + 2, 4 * y : 4 * y + 4, 8 * x : 8 * x + 8]
-            tubelet[:] = 0.15 * tubelet + 0.85 * 128
-        assert np.abs(grey_dropped(self.frames, self.lengths, 2, (4, 8)) - wanted).max() <= 0.51
+            strength, tint = (0.6, colours[self.covering[t, y, x] - 1]) if coloured else (0.85, 128)
+            tubelet[:] = (1 - strength) * tubelet + strength * tint
+        assert np.abs(draw(self.frames, self.lengths, 2, (4, 8)) - wanted).max() <= 0.51
+        with pytest.raises(
+            ValueError, match=r"Expected 12 run lengths and their frames, received 11 and 7 frames of 9x17"
+        ):
+            draw(self.frames, self.lengths[:-1], 2, (4, 8))
 
     def test_the_legend_has_the_colours_in_their_order(self):
         legend = run_legend(4, 200)
         assert legend.shape[1] == MARGIN + 200
         wanted = matplotlib.colormaps[COLORMAP](np.linspace(0, 1, 4), bytes=True)[:, :3]
         assert legend[2, MARGIN + np.array([25, 75, 125, 175])].tolist() == wanted.tolist()
-
-    @pytest.mark.parametrize("draw", [grey_dropped, colour_runs])
-    def test_wrong_run_lengths_are_refused(self, draw):
-        with pytest.raises(ValueError, match=r"Expected 12 run lengths for 7 frames of 9x17, received 11"):
-            draw(self.frames, self.lengths[:-1], 2, (4, 8))
 
 
 class TestClip:
@@ -172,11 +166,6 @@ class TestClip:
         *_, last = draw_video(clip, small(), (0.1,))
         assert torch.equal(last.run_lengths, small().rule.find(small().pixels(read_back(clip)[None, 16:24])))
 
-    @pytest.mark.parametrize("settings", [{"thresholds": ()}, {"scale": 0}])
-    def test_settings_that_draw_nothing_are_refused(self, clip, settings):
-        with pytest.raises(ValueError, match="Expected a threshold and a scale >= 1"):
-            draw_clip(clip, small(), **settings)
-
 
 class TestFiles:
     @pytest.mark.parametrize(("fps", "frames"), [(10, 20), (14.985, 20), (60, 10)])
@@ -229,8 +218,13 @@ class TestFiles:
             (np.zeros((1, 8, 8, 3), np.uint8), "a.avi", 10, "expected a file name ending in .gif or .mp4"),
             (np.zeros((0, 8, 8, 3), np.uint8), "a.gif", 10, "at least one frame"),
             (np.zeros((1, 8, 8, 3), np.uint8), "a.gif", 0, "frames per second above 0, received 0"),
-            (np.zeros((1, 8, 8, 3), np.float32), "a.mp4", 10, "Expected uint8 frames of 8x8x3, received float32 8x8x3"),
-            ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "a.gif", 10, "received uint8 8x9x3"),
+            (np.zeros((1, 8, 8, 3), np.float32), "a.mp4", 10, r"received float32 \(8, 8, 3\)"),
+            (
+                [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)],
+                "a.gif",
+                10,
+                r"received uint8 \(8, 9, 3\)",
+            ),
         ],
     )
     def test_what_cannot_be_animated_is_refused(self, tmp_path, frames, name, fps, message):
@@ -260,15 +254,11 @@ class TestRows:
         assert (one == other)[:, MARGIN:].all()
         assert (long[:, :GAP] == 255).all()
         assert (long[:, MARGIN - GAP : MARGIN] == 255).all()
-        with pytest.raises(ValueError, match="Expected a label for each of 1 rows, received 2"):
-            label_rows([drawn.frames], ["a", "b"])
 
     def test_an_animation_shows_the_rows_below_each_other(self, drawn):
-        frames = list(animated_rows(drawn))
-        assert len(frames) == 8
-        for i, frame in enumerate(frames):
-            for k, row in enumerate([drawn.frames, *drawn.greyed]):
-                assert np.array_equal(frame[k * (64 + GAP) :, MARGIN_11:][:64], row[i])
+        frames = np.stack(list(animated_rows(drawn)))
+        for k, row in enumerate([drawn.frames, *drawn.greyed]):
+            assert np.array_equal(frames[:, k * (64 + GAP) :, MARGIN_11:][:, :64], row)
 
     @pytest.mark.parametrize(("count", "message"), [(2, "one clip for a sheet, received several"), (0, "at least one")])
     def test_a_sheet_shows_one_clip(self, drawn, tmp_path, count, message):
@@ -286,9 +276,8 @@ class TestCommand:
     def test_files_of_every_kind(self, clip, tmp_path, name):
         done = self.run(clip, "-o", tmp_path / name, "--threshold", 0.1, "--threshold", 0.3, "--heat", "--columns", 2)
         assert done.exit_code == 0, done.output
-        for threshold, share in zip(
-            (0.1, 0.3), draw_clip(clip, small(frame_stride=2), (0.1, 0.3)).computed, strict=True
-        ):
+        shares = draw_clip(clip, small(frame_stride=2), (0.1, 0.3)).computed
+        for threshold, share in zip((0.1, 0.3), shares, strict=True):
             assert f"threshold {threshold}: {64 * share:.0f} of 64 tokens computed ({share:.1%})" in done.stdout
         columns = 1 if name.endswith(("gif", "mp4")) else 2
         size = (MARGIN_11 + columns * (64 + GAP) - GAP, 3 * (64 + GAP) + 33)
@@ -324,13 +313,9 @@ class TestCommand:
             ("CLIP -o CLIP", "is the video itself"),
             ("CLIP -o a.webp", "a.webp: expected a file name ending in .gif, .mp4, .png, .jpg, .jpeg"),
             ("CLIP -o no/a.gif", "no/a.gif: expected an existing folder"),
-            ("CLIP -o a.png --whole", "a.png: expected a .gif or .mp4 for --whole"),
-            ("CLIP -o a.gif --whole --seconds 0", "--seconds: expected more than 0"),
+            ("CLIP -o a.png --whole", "a.png: expected one clip for a sheet, received several: draw a .gif or .mp4"),
             ("CLIP -o a.gif --start 60", "Expected a start within the video's 2.40 seconds, received 60"),
             ("CLIP -o a.png --columns 9", "Expected 1 to 8 columns, received 9"),
-            ("CLIP -o a.gif --patch-size 128", "holds no whole tubelet"),
-            ("CLIP -o a.gif --fps 8", "Expected --frame-stride or --fps, received both"),
-            ("CLIP -o a.gif --model nomodel", "Expected --model or sizes, received --model nomodel and --im"),
         ],
     )
     def test_a_users_mistake_is_one_line_and_code_2(self, clip, tmp_path, monkeypatch, arguments, message):

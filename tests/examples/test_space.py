@@ -10,13 +10,10 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import av
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 from transformers import pipeline
 
-from helpers.paths import ODD, ROOT
+from helpers.paths import ROOT
 from hf_rlt.inference.loading import load
 
 pytest.importorskip("gradio", reason="the Space needs gradio")
@@ -27,7 +24,6 @@ import analysis  # noqa: E402
 import app  # noqa: E402
 
 CITY = SPACE / "clips" / "city_at_night.mp4"
-BAD = {"audio_only.m4a", "corrupt_bytes.mp4", "empty.mp4", "text_named.mp4", "truncated_no_moov.mp4"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT = 60_000  # milliseconds
 
@@ -56,22 +52,6 @@ def test_the_analysis_agrees_with_processor_and_pipeline(analyse, tmp_path, thre
     processor.threshold = None
     assert found.dense_label == classify(str(CITY), top_k=1)[0]["label"]
     assert min(found.seconds.values()) > 0
-
-
-def test_the_picture_is_grey_where_nothing_is_computed(analyse, tmp_path):
-    found = analyse(CITY, 0.1, tmp_path)
-    lengths = analyse.processor(str(CITY), threshold=0.1, return_tensors="pt")["run_lengths"]
-    grid = lengths.view(found.tubelets, 8, 8)
-    with Image.open(found.picture) as animation:
-        assert animation.n_frames == analyse.processor.num_frames
-        for frame in range(animation.n_frames):
-            animation.seek(frame)
-            pixels = np.asarray(animation.convert("RGB"), np.float32)
-            side = pixels.shape[0]
-            changed = torch.tensor(np.abs(pixels[:, :side] - pixels[:, -side:]).mean(2)).unfold(0, side // 8, side // 8)
-            changed = changed.unfold(1, side // 8, side // 8).mean((2, 3)) > 8
-            agree = (changed == (grid[frame // 2] == 0)).float().mean()
-            assert agree > 0.9, f"frame {frame}: {agree:.0%} of the patches"  # grey on grey shows no change
 
 
 @pytest.mark.usefixtures("without_picture")
@@ -113,15 +93,8 @@ def test_an_error_is_one_line_that_hides_the_servers_folders(tmp_path, error, li
 
 
 def test_an_answer_shows_counts_times_and_predictions_and_keeps_few_pictures(tmp_path):
-    found = SimpleNamespace(
-        tokens=256,
-        total=1024,
-        longest_run=3,
-        tubelets=8,
-        seconds={"dense": 0.094, "RLT": 0.036},
-        scores={"a_b": 0.7, "c": 0.3},
-        dense_label="c",
-    )
+    counts = {"tokens": 256, "total": 1024, "longest_run": 3, "tubelets": 8, "seconds": {"dense": 0.094, "RLT": 0.036}}
+    found = SimpleNamespace(**counts, scores={"a_b": 0.7, "c": 0.3}, dense_label="c")
 
     def analyse(video, threshold, folder):
         found.picture = Path(folder) / "drawn.gif"
@@ -229,34 +202,9 @@ class TestPage:
         assert "waits_long" in page.inner_text("#scores")
         assert "waits_long" in page.inner_text("#numbers")
 
-    @pytest.mark.skipif(not ODD.is_dir(), reason="needs ../shared/clips/odd")
-    @pytest.mark.parametrize("page", [(1280, 900)], indirect=True)
-    def test_every_odd_clip_is_answered_or_named(self, page, analyse):
-        for path in sorted(ODD.iterdir()):
-            upload(page, path)
-            try:
-                lengths = analyse.processor(str(path), return_tensors="pt")["run_lengths"]
-            except ValueError:
-                assert path.name in BAD
-                message = page.inner_text("#message")
-                assert re.fullmatch(rf"Cannot be read\. {re.escape(path.name)}: .+\.", message), message
-                assert "/" not in message.split("ffmpeg")[0], "where the server keeps its files is nobody's business"
-            else:
-                assert path.name not in BAD
-                assert tokens(page) == (lengths.numel(), int((lengths > 0).sum())), path.name
 
-
-def test_the_built_in_model_carries_no_pickle_and_no_code():
-    assert {path.name for path in app.BUILT_IN.iterdir()} <= {
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "preprocessor_config.json",
-        "video_preprocessor_config.json",
-    }
-
-
-def test_the_clips_are_small_and_can_be_played_in_a_browser():
+def test_the_built_in_model_carries_no_pickle_and_no_code_and_the_clips_play_in_a_browser():
+    assert {path.suffix for path in app.BUILT_IN.iterdir()} == {".md", ".json", ".safetensors"}
     for path in (SPACE / "clips").iterdir():
         assert path.stat().st_size < 100_000
         with av.open(str(path)) as container:

@@ -6,12 +6,13 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
@@ -21,24 +22,14 @@ import pytest
 import torch
 from transformers import pipeline
 
-from helpers.paths import ODD, ROOT
-from helpers.tiny import FRAMES, SIDE, TINY, randomise
+from helpers.model_folders import LABELS, save_model
+from helpers.paths import ROOT
+from helpers.tiny import FRAMES, TINY
 from helpers.videos import ramp, write_video
-from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.hub import write_handler
-from hf_rlt.hub.endpoint import REQUIREMENTS, SOURCE
+from hf_rlt.hub.card import HANDLER, REQUIREMENTS
 from hf_rlt.hub.handler import LIMITS
-
-LABELS = {k: f"act {k}" for k in range(5)}
-SENTENCES = {
-    "audio_only.m4a": "no video stream to decode",
-    "corrupt_bytes.mp4": "frame 40 of 96 is damaged",
-    "empty.mp4": "expected a string with the base64 of a video file, received an empty one",
-    "text_named.mp4": "not a video that can be opened",
-    "truncated_no_moov.mp4": "not a video that can be opened",
-}
-needs_clips = pytest.mark.skipif(not ODD.is_dir(), reason="../shared/clips/odd is not there")
 
 # What the platform's server does with a custom handler, where hf_rlt is not installed.
 PLATFORM = """
@@ -63,12 +54,7 @@ print(json.dumps([type(handler.model).__module__, result, refused]))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("served") / "rlt-tiny"
-    names = {"id2label": LABELS, "label2id": {name: k for k, name in LABELS.items()}}
-    randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, **names))).save_pretrained(folder)
-    size = {"height": SIDE, "width": SIDE}
-    processor = RLTVideoProcessor(num_frames=FRAMES, frame_stride=2, patch_size=8, size=size, crop_size=size)
-    processor.save_pretrained(folder)
+    folder = save_model(tmp_path_factory.mktemp("served") / "rlt-tiny")
     write_handler(folder)
     return folder
 
@@ -114,18 +100,17 @@ def encoded(video: bytes | Path) -> str:
     return base64.b64encode(video if isinstance(video, bytes) else video.read_bytes()).decode()
 
 
-def refused(handler, video: bytes | Path, message: str) -> str:
+def refused(handler, video: bytes | Path, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         handler({"inputs": encoded(video)})
     text = str(caught.value)
     assert text.startswith("inputs: ")
     assert "\n" not in text
     assert "<bytes>" not in text
-    return text
 
 
 def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: str = "mpeg4", **options: str) -> bytes:
-    """Return a grey video."""
+    """Make a grey video."""
     file, (width, height) = BytesIO(), side if isinstance(side, tuple) else (side, side)
     with av.open(file, "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=10)
@@ -138,13 +123,9 @@ def drawn(form: str, frames: int = 30, side: int | tuple[int, int] = 48, codec: 
 
 
 def patched(video: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
-    """Return a video with the bytes `offset` behind each `marker` replaced."""
-    changed, start = bytearray(video), 0
-    while (found := video.find(marker, start)) >= 0:
-        at = found + len(marker) + offset
-        changed[at : at + len(value)] = value
-        start = at
-    return bytes(changed)
+    """Replace the bytes `offset` behind each `marker` of a video."""
+    before = re.escape(marker) + b"." * offset
+    return re.sub(b"(%b)%b" % (before, b"." * len(value)), lambda found: found[1] + value, video, flags=re.DOTALL)
 
 
 @pytest.mark.slow
@@ -171,46 +152,29 @@ def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder, clip, tmp
     assert not list((tmp_path / "work").iterdir())
 
 
-@needs_clips
-@pytest.mark.slow
-@pytest.mark.parametrize("path", sorted(ODD.glob("*")), ids=lambda path: path.name)
-def test_every_odd_clip_is_answered_rightly_or_in_one_sentence(handler, path):
-    if path.name in SENTENCES:
-        refused(handler, path, SENTENCES[path.name])
-        return
-    inputs = handler.processor(str(path), return_tensors="pt")
-    with torch.no_grad():
-        scores = handler.model(**inputs).logits[0].softmax(-1)
-    found = {row["label"]: row["score"] for row in handler({"inputs": encoded(path)})}
-    assert found == pytest.approx({LABELS[k]: float(score) for k, score in enumerate(scores)}, abs=1e-6)
-
-
 def test_scores_are_those_of_the_processor_bit_for_bit(handler, clip):
     inputs = handler.processor(str(clip), num_frames=FRAMES, do_sample_frames=True, return_tensors="pt")
     with torch.inference_mode():
         scores, labels = handler.model(**inputs).logits[0].softmax(-1).sort(descending=True)
-    expected = [(LABELS[int(k)], float(score)) for score, k in zip(scores, labels, strict=True)]
-    assert [(row["label"], row["score"]) for row in handler({"inputs": encoded(clip)})] == expected
-    broken = base64.encodebytes(clip.read_bytes()).decode()  # line breaks, and the prefix of a data URL
-    found = handler({"inputs": f"data:video/mp4;base64,{broken}"})
-    assert [(row["label"], row["score"]) for row in found] == expected
+    expected = [{"label": LABELS[int(k)], "score": float(score)} for score, k in zip(scores, labels, strict=True)]
+    lines = base64.encodebytes(clip.read_bytes()).decode()  # with line breaks, and the prefix of a data URL
+    for text in (encoded(clip), f"data:video/mp4;base64,{lines}"):
+        assert handler({"inputs": text}) == expected
 
 
 def test_parallel_calls_are_answered_one_by_one(handler, clip, monkeypatch):
-    expected, decode, at_once, most = handler({"inputs": encoded(clip)}), handler._decode, [], []
+    expected, decode, lock = handler({"inputs": encoded(clip)}), handler._decode, threading.Lock()
 
     def counted(video):
-        at_once.append(video)
-        most.append(len(at_once))
+        assert lock.acquire(blocking=False)
         time.sleep(0.01)
         frames = decode(video)
-        at_once.pop()
+        lock.release()
         return frames
 
     monkeypatch.setattr(handler, "_decode", counted)
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(handler, [{"inputs": encoded(clip)}] * 8)) == [expected] * 8
-    assert max(most) == 1
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(handler, [{"inputs": encoded(clip)}] * 4)) == [expected] * 4
 
 
 def test_parameters_do_what_they_say(handler, clip):
@@ -233,23 +197,20 @@ def test_parameters_do_what_they_say(handler, clip):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ([], "Expected a JSON object with inputs, received a list"),
-        ({}, "received nothing"),
-        ({"inputs": {"video": "AAAA"}}, "received type dict"),
-        ({"inputs": b"AAAA"}, "received type bytes"),
-        ({"inputs": "https://example.org/clip.mp4"}, "send the file itself, addresses are not fetched"),
+        ([], r"Expected a JSON object with inputs, received \[\]"),
+        ({}, "base64 of a video file, received None"),
+        ({"inputs": ""}, "base64 of a video file, received ''"),
+        ({"inputs": b"AAAA"}, "base64 of a video file, received b'AAAA'"),
+        ({"inputs": "https://example.org/clip.mp4"}, "base64 of a file, received 'https://example.org/clip.mp4'"),
         ({"inputs": "AAA"}, "Incorrect padding"),
-        ({"inputs": "%%%%"}, "Only base64 data is allowed"),
         ({"inputs": "\u00e9" * 100}, "ordinal not in range"),
-        ({"inputs": "data:video/mp4,AAAA"}, "expected a data URL with ;base64, received 'data:video/mp4'"),
+        ({"inputs": "data:video/mp4,A-A"}, "Only base64 data is allowed"),
         ({"inputs": "AAAA", "parameters": [5]}, r"an object with top_k and threshold, received \[5\]"),
         ({"inputs": "AAAA", "parameters": {"num_frames": 8}}, r"received \{'num_frames': 8\}"),
-        ({"inputs": "AAAA", "parameters": {"top_k": 0}}, "an integer above 0, received 0"),
-        ({"inputs": "AAAA", "parameters": {"top_k": True}}, "an integer above 0, received True"),
-        ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"received 'x+\.\.\.x+'\.$"),
-        ({"inputs": "AAAA", "parameters": {"threshold": -1}}, "a number from 0 or none, received -1"),
-        ({"inputs": "AAAA", "parameters": {"threshold": float("nan")}}, "a number from 0 or none, received nan"),
-        ({"inputs": "AAAA", "parameters": {"threshold": [0.1]}}, r"a number from 0 or none, received \[0.1\]"),
+        ({"inputs": "AAAA", "parameters": {"top_k": True}}, "top_k to be an integer above 0"),
+        ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"'x+\.\.\.x+'\}\.$"),
+        ({"inputs": "AAAA", "parameters": {"threshold": -1}}, "threshold a number from 0 or none"),
+        ({"inputs": "AAAA", "parameters": {"threshold": [0.1]}}, "threshold a number from 0 or none"),
     ],
 )
 def test_wrong_requests_are_answered_in_one_sentence(handler, body, message):
@@ -266,24 +227,19 @@ def test_a_large_file_is_refused_before_it_is_decoded(limited, monkeypatch):
         handler({"inputs": "A" * 2**20})
 
 
-def test_frames_are_counted_to_the_end_of_the_file_whatever_the_header_says(limited):
-    video, three = drawn("avi", frames=30, side=16), struct.pack("<I", 3)
-    lying = patched(patched(video, b"avih", 20, three), b"strh", 36, three)
-    with av.open(BytesIO(lying)) as container:
-        assert container.streams.video[0].frames == 3
-    handler = limited(FRAMES=29)
+@pytest.mark.parametrize("limit", ["FRAMES", "SECONDS"])
+def test_a_long_video_is_refused_whatever_its_header_says(limited, tmp_path, limit):
+    if limit == "FRAMES":
+        video, three = drawn("avi", frames=30, side=16), struct.pack("<I", 3)
+        lying = patched(patched(video, b"avih", 20, three), b"strh", 36, three)
+        handler, message = limited(FRAMES=29), "the video has at least 30 frames, the limit is 29"
+    else:
+        video = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)]).read_bytes()
+        lying = patched(patched(video, b"mvhd", 16, struct.pack(">I", 1)), b"mdhd", 16, struct.pack(">I", 1))
+        handler, message = limited(SECONDS=300), "the video lasts at least 320 seconds, the limit is 300"
+    assert lying != video
     for file in (video, lying):
-        refused(handler, file, "the video has at least 30 frames, the limit is 29")
-
-
-def test_a_long_video_is_refused_whatever_its_header_says(limited, tmp_path):
-    video = write_video(tmp_path / "long.mp4", ramp(10), pts=[4000 * k for k in range(10)]).read_bytes()
-    lying = patched(patched(video, b"mvhd", 16, struct.pack(">I", 1)), b"mdhd", 16, struct.pack(">I", 1))
-    with av.open(BytesIO(lying)) as container:
-        assert container.duration < 400e6
-    handler = limited(SECONDS=300)
-    for file in (video, lying):
-        refused(handler, file, "the video lasts at least 320 seconds, the limit is 300")
+        refused(handler, file, message)
 
 
 def test_a_video_without_times_is_as_long_as_its_frames(limited):
@@ -304,47 +260,9 @@ def test_large_pictures_are_refused_whatever_the_header_says(limited, form, code
         refused(handler, file, r"9,216 pixels, the limit is 4,096|more than the limit of 4,096 pixels")
 
 
-def test_a_cover_picture_is_not_the_video(handler, module, clip, tmp_path, monkeypatch):
-    with av.open(str(clip)) as old, av.open(str(tmp_path / "covered.mp4"), "w") as new:
-        cover = new.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 200, 100, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
-        stream = new.add_stream_from_template(old.streams.video[0])
-        new.mux(cover.encode(av.VideoFrame(200, 100, "yuvj420p")))
-        new.mux(cover.encode(None))
-        for packet in old.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                new.mux(packet)
-    monkeypatch.setenv("HF_RLT_MAX_PIXELS", "10000")
-    monkeypatch.setattr(handler, "opener", module._Opener(Path(handler.opener.arguments[0]), handler.read_limits()))
-    assert handler({"inputs": encoded(tmp_path / "covered.mp4")}) == handler({"inputs": encoded(clip)})
-
-
-def joined(form: str, codec: str, *videos: bytes) -> bytes:
-    """Return the packets of several videos as one stream of a container."""
-    file, place = BytesIO(), 0
-    with av.open(file, "w", format=form) as container:
-        stream = container.add_stream(codec, rate=10)
-        stream.width = stream.height = 48
-        for video in videos:
-            with av.open(BytesIO(video)) as source:
-                for packet in source.demux(video=0):
-                    if packet.size:
-                        copy = av.Packet(bytes(packet))
-                        copy.stream, copy.time_base, copy.pts, copy.dts = stream, Fraction(1, 10), place, place
-                        copy.is_keyframe, place = packet.is_keyframe, place + 1
-                        container.mux(copy)
-    return file.getvalue()
-
-
 GROWING = {
     "h264": lambda: drawn("h264", codec="libx264") + drawn("h264", 30, 96, "libx264"),
     "mpeg4": lambda: drawn("m4v") + drawn("m4v", 30, 96),
-    "mpegts": lambda: drawn("mpegts", codec="mpeg2video") + drawn("mpegts", 30, 96, "mpeg2video"),
-    "vp9": lambda: joined(
-        "matroska", "libvpx-vp9", *(drawn("ivf", frames, side, "libvpx-vp9") for frames, side in ((1, 48), (20, 96)))
-    ),
 }
 
 
@@ -360,7 +278,7 @@ def test_the_pixels_of_all_frames_are_limited(handler, monkeypatch, clip):
 
 
 def test_thin_frames_are_refused_which_would_become_large(handler, module):
-    refused(handler, drawn("avi", 10, (16, 1000)), "at most 16 times as long as they are wide, received 16 x 1000")
+    refused(handler, drawn("avi", 10, (16, 1000)), "at most 16 times as long as wide, received 16 x 1000")
     with pytest.raises(ValueError, match="received 2 x 60000"):
         module._Upload(b"", handler.limits).count(av.VideoFrame(2, 60000))
 
@@ -371,27 +289,17 @@ def test_the_canvas_of_a_gif_is_a_frame(handler):
     refused(handler, bytes(video), r"no known size, or more than the limit|cannot be opened")
 
 
-def announced(form: str) -> bytes:
-    """Return a small file whose header announces some ten million samples or places."""
-    if form == "flv":
-        places = b"\x0a" + struct.pack(">I", 2**28 - 16)  # of which none follows
-        data = b"\x02\0\x0aonMetaData\x08\0\0\0\x01\0\x09keyframes\x03\0\x0dfilepositions" + places + bytes(36_000)
-        tag = b"\x12" + len(data).to_bytes(3, "big") + bytes(7) + data + struct.pack(">I", len(data) + 11)
-        video = drawn("flv", codec="flv")
-        return video[:13] + tag + video[13:]
-    count = 2**26
-    video = drawn("mp4", codec="libx264")
-    video = patched(video, b"stsz", 4, struct.pack(">II", 1, count))
-    video = patched(video, b"stsc", 8, struct.pack(">III", 1, count, 1))
-    return patched(video, b"stts", 8, struct.pack(">II", count, 1024))
-
-
 def test_what_headers_announce_is_opened_elsewhere(limited, clip):
-    handler = limited(PIXELS=64 * 64)
-    for form in ("flv", "mp4"):
-        began = time.monotonic()
-        refused(handler, announced(form), r"could not be opened within 6 seconds and 193 MiB")
-        assert time.monotonic() - began < 10
+    count = struct.pack(">I", 2**26)  # samples of a small file
+    video = patched(drawn("mp4", codec="libx264"), b"stsz", 4, struct.pack(">I", 1) + count)
+    video = patched(video, b"stsc", 8, struct.pack(">I", 1) + count + struct.pack(">I", 1))
+    handler, began = limited(PIXELS=64 * 64), time.monotonic()
+    refused(
+        handler,
+        patched(video, b"stts", 8, count + struct.pack(">I", 1024)),
+        r"not be opened within 6 seconds and 193 MiB",
+    )
+    assert time.monotonic() - began < 10
     with pytest.raises(AttributeError, match="decode"):  # of the next video nothing is wrong
         handler({"inputs": encoded(clip)})
 
@@ -403,7 +311,7 @@ def test_frames_that_all_lie_at_one_place_are_refused(handler):
     video = video[:start] + b"".join(
         patched(fragment, b"trun", 8, struct.pack(">i", (copies - k) * len(fragment) + 8)) for k in range(copies)
     )
-    refused(handler, video + media, r"says that its frames have more than [\d,]+: re-encode it")
+    refused(handler, video + media, r"its frames have more than [\d,]+: re-encode it")
 
 
 def test_reading_ends_when_its_time_is_over(limited, handler, clip, monkeypatch):
@@ -423,9 +331,7 @@ def test_containers_that_are_not_listed_are_not_opened(limited):
     [
         "ffconcat version 1.0\nfile 'secret.mp4'\n",
         "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
     ],
-    ids=["concat", "hls", "sdp"],
 )
 def test_what_names_other_files_or_addresses_is_no_video(handler, playlist):
     refused(handler, playlist.encode(), "not a video that can be opened")
@@ -446,28 +352,23 @@ def test_an_old_transformers_is_named(module, folder, monkeypatch):
         module.EndpointHandler(str(folder))
 
 
-def test_the_folder_gets_handler_and_requirements_of_the_package(folder):
+def test_the_folder_gets_handler_and_requirements_of_the_package_and_loses_no_other_file(folder, tmp_path):
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f'"{requirement}"' in project for requirement in REQUIREMENTS)
-    assert (folder / "handler.py").read_text() == SOURCE.read_text()
-    assert (folder / "requirements.txt").read_text().split() == list(REQUIREMENTS)
-
-
-def test_other_files_are_not_lost(folder, tmp_path):
     (tmp_path / "handler.py").write_text("class EndpointHandler: pass\n")
     for name in ("config.json", "configuration_rlt_videomae.py", "modeling_rlt_videomae.py"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    with pytest.raises(ValueError, match="found another: pass --overwrite"):
+        shutil.copy(folder / name, tmp_path)
+    with pytest.raises(ValueError, match="found another's file: pass --overwrite"):
         write_handler(tmp_path)
     assert not (tmp_path / "requirements.txt").exists()
-    written = write_handler(tmp_path, overwrite=True)
-    assert [path.name for path in written] == ["handler.py", "requirements.txt"]
+    handler, requirements = written = write_handler(tmp_path, overwrite=True)
+    assert (handler.read_text(), requirements.read_text().split()) == (HANDLER.read_text(), list(REQUIREMENTS))
     assert write_handler(tmp_path) == written  # its own it may renew
 
 
 def test_a_baseline_carries_no_code_and_cannot_be_served(tmp_path):
     ToMeVideoMAEForVideoClassification(ToMeVideoMAEConfig(**TINY, r=4)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="expected a model folder that carries its code"):
+    with pytest.raises(ValueError, match="expected a folder with the model's code"):
         write_handler(tmp_path)
     assert not (tmp_path / "handler.py").exists()
 
@@ -485,4 +386,4 @@ def test_the_server_on_the_page_answers_and_maps_refusals_to_400(handler, module
     answer = client.post("/", json=body)
     assert (answer.status_code, answer.json()) == (200, handler(body))
     answer = client.post("/", json={"inputs": 5})
-    assert (answer.status_code, "received type int" in answer.json()["error"]) == (400, True)
+    assert (answer.status_code, "received 5" in answer.json()["error"]) == (400, True)

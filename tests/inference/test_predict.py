@@ -570,7 +570,7 @@ class TestMistakes:
     def test_a_run_that_comes_second_changes_nothing(self, tmp_path):
         with Folder(tmp_path / "out", {"top_k": 1}):
             (tmp_path / "out" / "settings.json").rename(tmp_path / "hidden")  # as if both had begun at once
-            with pytest.raises(ValueError, match="of another run are being written to it"):
+            with pytest.raises(ValueError, match="another run writes it"):
                 Folder(tmp_path / "out", {"top_k": 2})
             assert not (tmp_path / "out" / "settings.json").exists()
 

@@ -22,7 +22,7 @@ def draw(
     threshold: options.Thresholds = THRESHOLDS,
     heat: Annotated[bool, typer.Option("--heat", help="Colour runs by their length. Needs matplotlib.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Draw the whole video, clip by clip (GIF and MP4).")] = False,
-    seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.", min=0.01)] = 10.0,
     start: Annotated[
         float | None, typer.Option(help="Second of the video to begin at. Default: a clip from its middle.", min=0)
     ] = None,
@@ -43,15 +43,20 @@ def draw(
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
     from ..data.text_files import json_name
     from ..drawing import draw_clip, draw_video, write_drawing
+    from ..errors import HfRltError
     from ..models.video_reader import index_video
 
     thresholds = list(map(options.finite, threshold))
-    _check(video, output, whole, seconds)
+    if video.exists() and not video.is_file():
+        raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
+    if output.exists() and video.exists() and output.samefile(video):
+        raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
     processor = options.make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
+    looks = {"scale": scale, "heat": heat}
     if whole:
-        clips = draw_video(video, processor, thresholds, scale, start or 0.0, seconds, heat)
+        clips = draw_video(video, processor, thresholds, start or 0.0, seconds, **looks)
     else:
-        clips = (draw_clip(video, processor, thresholds, scale, start, heat) for _ in range(1))
+        clips = (draw_clip(video, processor, thresholds, start, **looks) for _ in range(1))
     drawn: list[Any] = []
     write_drawing(_watched(clips, drawn), output, columns, heat)
     result = {"output": str(output), **_result(thresholds, drawn)}
@@ -73,22 +78,6 @@ def _print(result: dict[str, Any]) -> None:
     drawn, whole = result["seconds"], result.get("seconds_of_video", 0.0)
     if whole > drawn + 0.1:
         typer.echo(f"Drawn: {drawn:.1f} of {whole:.1f} seconds; --seconds {math.ceil(whole)} for all of it.")
-
-
-def _check(video: Path, output: Path, whole: bool, seconds: float) -> None:
-    from ..drawing.animation import SUFFIXES
-    from ..drawing.sheets import check_suffix
-    from ..errors import HfRltError
-
-    suffix = check_suffix(output)
-    if video.exists() and not video.is_file():
-        raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
-    if output.exists() and video.exists() and output.samefile(video):
-        raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
-    if whole and suffix not in SUFFIXES:
-        raise HfRltError(f"{output}: expected a {' or '.join(SUFFIXES)} for --whole, received {suffix}.")
-    if not seconds > 0:
-        raise HfRltError(f"--seconds: expected more than 0, received {seconds:g}.")
 
 
 def _watched(clips: Iterator[Any], drawn: list[Any]) -> Iterator[Any]:

@@ -3,8 +3,8 @@
 
 import json
 import os
-from collections.abc import Iterable
 from contextlib import closing, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +13,10 @@ from rich.console import Console
 
 from . import options
 from .console import INTERRUPTED, print_line, spinner
-from .token_tables import MAX_ROWS, print_tables
+from .token_tables import MAX_ROWS, Totals, print_tables
 
 if TYPE_CHECKING:
     from ..tokens import CountConfig, VideoCounts
-    from ..tokens.summary import Totals
 
 THRESHOLDS = [0.1]
 
@@ -45,8 +44,7 @@ def tokens(
     """Count the tokens of VIDEOS before and after RLT. No model is run."""
     from ..data.video_list import none_found
     from ..errors import HfRltError
-    from ..tokens import CountConfig, find
-    from ..tokens.summary import Totals
+    from ..tokens import CountConfig
 
     rates: tuple[float | None, ...] = tuple(dict.fromkeys(fps or ())) or (None,)
     for rate in rates:
@@ -54,39 +52,34 @@ def tokens(
     thresholds = tuple(dict.fromkeys(map(options.finite, threshold)))
     processor = options.make_processor(model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size)
     config, totals = CountConfig(processor, rates, thresholds, num_clips), Totals(MAX_ROWS + 1)
-    problems: list[VideoCounts] = []
-    found, console = find(videos, problems), Console(stderr=True)
-    interrupted = _count(found, config, num_workers, output, totals, console, as_json)
-    for problem in problems:
-        _add(problem, config, totals, console, as_json)
+    interrupted = _count(videos, config, num_workers, output, totals, as_json)
     if not totals.read and not totals.bad and not interrupted:
         raise HfRltError(none_found(", ".join(videos)))
     if not as_json:
         print_tables(totals, config)
-    _print_ending(totals, output, interrupted, console)
+    _print_ending(totals, output, interrupted)
     if interrupted or totals.bad:
         raise typer.Exit(INTERRUPTED if interrupted else 1)
 
 
 def _count(
-    videos: Iterable[str],
-    config: "CountConfig",
-    num_workers: int | None,
-    output: Path | None,
-    totals: "Totals",
-    console: Console,
-    as_json: bool,
+    paths: list[str], config: "CountConfig", workers: int | None, output: Path | None, totals: Totals, as_json: bool
 ) -> bool:
     """Add counts as they come, and show on a terminal how many there are; return whether Ctrl-C ended it."""
-    from ..tokens import CountFile, count_videos
+    from ..tokens import CountFile, count_videos, find
 
-    workers = (os.cpu_count() or 1) if num_workers is None else num_workers
+    problems: list[VideoCounts] = []
+    found, workers = find(paths, problems), (os.cpu_count() or 1) if workers is None else workers
     with CountFile(output, config) if output is not None else nullcontext() as store:
         try:
-            with closing(count_videos(videos, config, workers, store)) as counted, spinner(console) as progress:
+            with (
+                closing(count_videos(found, config, workers, store)) as counted,
+                spinner(Console(stderr=True)) as progress,
+            ):
                 task = progress.add_task("starting")
-                for video in counted:
-                    _add(video, config, totals, progress.console, as_json)
+                for video in chain(counted, problems):
+                    totals.add(video)
+                    _print(video, config, progress.console, as_json)
                     known = f" ({totals.reused:,} known)" if totals.reused else ""
                     progress.update(task, description=f"{totals.read:,} videos{known}, {totals.bad:,} cannot be read")
         except KeyboardInterrupt:
@@ -94,10 +87,9 @@ def _count(
     return False
 
 
-def _add(video: "VideoCounts", config: "CountConfig", totals: "Totals", console: Console, as_json: bool) -> None:
+def _print(video: "VideoCounts", config: "CountConfig", console: Console, as_json: bool) -> None:
     from ..tokens.count_many import written_name
 
-    totals.add(video)
     records = video.records(config)
     if video.problem is not None:
         print_line(console, f"{video.video}: {video.problem}")
@@ -106,13 +98,14 @@ def _add(video: "VideoCounts", config: "CountConfig", totals: "Totals", console:
         typer.echo(json.dumps(record))
 
 
-def _print_ending(totals: "Totals", output: Path | None, interrupted: bool, console: Console) -> None:
-    videos = totals.read + totals.bad
+def _print_ending(totals: Totals, output: Path | None, interrupted: bool) -> None:
+    console, videos = Console(stderr=True), totals.read + totals.bad
     if interrupted:
         kept = f"; counts so far are in {output}, rerun the command to resume" if output is not None else ""
         print_line(console, f"Interrupted after {videos:,} videos{kept}.")
     if totals.reused:
-        reused = f"{totals.reused:,} of {totals.read:,} videos were known from {output} and have not changed."
-        print_line(console, reused)
+        print_line(
+            console, f"{totals.reused:,} of {totals.read:,} videos were known from {output} and have not changed."
+        )
     if totals.bad:
         print_line(console, f"{totals.bad:,} of {videos:,} videos could not be read (see above).")

@@ -32,10 +32,6 @@ def write_animation(frames: Iterable[np.ndarray], path: str | Path, fps: float) 
         frames: `(H, W, 3)` uint8 each, of one size; an array `(F, H, W, 3)` will do.
         path: ending in .gif or .mp4.
         fps: frames per second.
-
-    Raises:
-        HfRltError: for another suffix, no frame, frames of several sizes, or a rate that is no positive number.
-        OSError: if the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -53,8 +49,7 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for frame in frames:
         shape = shape or (*frame.shape[:2], 3)
         if frame.dtype != np.uint8 or frame.shape != shape:
-            received = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
-            raise HfRltError(f"Expected uint8 frames of {'x'.join(map(str, shape))}, received {received}.")
+            raise HfRltError(f"Expected uint8 frames of shape {shape}, received {frame.dtype} {frame.shape}.")
         yield np.ascontiguousarray(frame)
     if not shape:
         raise HfRltError("Expected at least one frame to write, received none.")

@@ -29,8 +29,7 @@ class DrawnClip:
 
     Attributes:
         frames: `(F, H, W, 3)` uint8, as the model sees them but `scale` times larger.
-        thresholds: RLT's; None is dense.
-        greyed: for each threshold `(F, H, W, 3)` uint8, the frames with what is not computed greyed out.
+        greyed: for each threshold the frames with what is not computed greyed out.
         heat: for each threshold the frames coloured by the length of their runs; empty unless asked for.
         run_lengths: `(thresholds, N)` int64.
         grid: `(T, H', W')` of the tubelets, T * H' * W' = N.
@@ -63,15 +62,11 @@ def draw_frames(
 
     Args:
         frames: `(F, H, W, 3)` uint8 in the video's own size, as `read_clip` returns them.
-        processor: resizes, crops and normalises them for the model. Its own threshold is not used.
+        processor: resizes, crops and normalises them. Its own threshold is not used.
         thresholds: RLT thresholds; None for dense.
         scale: enlarge the drawing by this factor.
         heat: also colour runs by their length; needs matplotlib.
         fps: frames per second, passed on.
-
-    Raises:
-        HfRltError: without a threshold, for a scale below 1, or frames that hold no whole tubelet.
-        ImportError: for `heat` without matplotlib, naming the remedy.
     """
     if not thresholds or scale < 1:
         raise HfRltError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
@@ -90,28 +85,26 @@ def draw_clip(
     video: Any,
     processor: RLTVideoProcessor,
     thresholds: Sequence[float | None] = (0.1,),
-    scale: int = 1,
     start: float | None = None,
-    heat: bool = False,
+    **options: Any,
 ) -> DrawnClip:
-    """Draw one clip of a video, read as by `read_clip`; the other arguments are those of `draw_frames`."""
+    """Draw one clip of a video, read as by `read_clip`; `options` are `scale` and `heat` of `draw_frames`."""
     frames, fps = read_clip(video, processor, start)
-    return draw_frames(frames, processor, thresholds, scale, heat, fps)
+    return draw_frames(frames, processor, thresholds, fps=fps, **options)
 
 
 def draw_video(
     video: Any,
     processor: RLTVideoProcessor,
     thresholds: Sequence[float | None] = (0.1,),
-    scale: int = 1,
     start: float = 0.0,
     seconds: float = math.inf,
-    heat: bool = False,
+    **options: Any,
 ) -> Iterator[DrawnClip]:
     """Yield the drawings of a video's consecutive clips: of at most `seconds` of it, from the second `start` on.
 
     Each clip is drawn as the model would see it by itself. If the video ends in the middle of the last clip, only its
-    frames of the video are drawn. The other arguments are those of `draw_clip`.
+    frames of the video are drawn. `options` are `scale` and `heat` of `draw_frames`.
     """
     size = processor.num_frames or DEFAULT_NUM_FRAMES
     with VideoReader(source_of(video)) as reader:
@@ -131,7 +124,9 @@ def draw_video(
         fps = clip_rate(index, indices[:wanted], processor)
         for done in range(0, count, size):
             frames = processor.decode(reader, indices=indices[None, done : done + size])[0]
-            yield _cut(draw_frames(frames, processor, thresholds, scale, heat, fps), wanted - done)
+            clip, shown = draw_frames(frames, processor, thresholds, fps=fps, **options), slice(wanted - done)
+            greyed, heat = ([rows[shown] for rows in pictures] for pictures in (clip.greyed, clip.heat))
+            yield replace(clip, frames=clip.frames[shown], greyed=greyed, heat=heat)
 
 
 def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = None) -> tuple[np.ndarray, float]:
@@ -141,9 +136,6 @@ def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = No
         video: a path, http(s) address, the bytes of a file, or a binary file.
         processor: samples the clip.
         start: second of the video at which the clip begins; by default it lies at the processor's `position`.
-
-    Raises:
-        HfRltError, OSError: if the video cannot be read or is shorter than `start`.
     """
     with VideoReader(source_of(video)) as reader:
         first, position = (0, None) if start is None else (_first_frame(reader.index, start), 0.0)
@@ -169,9 +161,3 @@ def _first_frame(index: VideoIndex, start: float) -> int:
     if not 0 <= start <= index.timestamps[-1] + 1 / index.fps:
         raise HfRltError(f"Expected a start within the video's {index.duration:.2f} seconds, received {start:g}.")
     return max(int(np.searchsorted(index.timestamps, start + 5e-7, side="right")) - 1, 0)
-
-
-def _cut(clip: DrawnClip, frames: int) -> DrawnClip:
-    """Return the clip with at most `frames` frames drawn."""
-    greyed, heat = ([rows[:frames] for rows in pictures] for pictures in (clip.greyed, clip.heat))
-    return replace(clip, frames=clip.frames[:frames], greyed=greyed, heat=heat)

@@ -30,12 +30,6 @@ def grey_dropped(
         tubelet_size: frames in a tubelet.
         patch_size: side of a patch in pixels, or `(height, width)`.
 
-    Returns:
-        A new array like `frames`.
-
-    Raises:
-        HfRltError: if the run lengths are not those of a clip of this size.
-
     Source: the greyed-out figures of arXiv 2411.05222.
     """
     dropped = _on_grid(frames, run_lengths, tubelet_size, patch_size).cpu().numpy() == 0
@@ -47,11 +41,8 @@ def colour_runs(
 ) -> np.ndarray:
     """Turn a clip to grey, and tint every tubelet by the length of the run it belongs to.
 
-    Tubelets that no run covers (tokens dropped at random) get no colour. Arguments, result and errors are those of
-    `grey_dropped`.
-
-    Raises:
-        HfRltError: without matplotlib, naming the remedy.
+    Tubelets that no run covers (tokens dropped at random) get no colour. Arguments are those of `grey_dropped`. Needs
+    matplotlib.
     """
     lengths = _on_grid(frames, run_lengths, tubelet_size, patch_size)
     flat = lengths.reshape(1, -1)
@@ -72,14 +63,8 @@ def run_colours(tubelets: int) -> np.ndarray:
 
 
 def run_legend(tubelets: int, width: int, text: int = TEXT) -> np.ndarray:
-    """Draw a strip of the colours of runs, with their lengths below it and a margin on its left.
-
-    Args:
-        tubelets: the longest run.
-        width: of the strip, in pixels.
-        text: height of the letters.
-    """
-    margin = margin_for(text)
+    """Draw a strip, `width` pixels wide, of the colours of runs, with their lengths below it and a margin on its left."""
+    margin = MARGIN * text // TEXT
     edges = np.linspace(margin, margin + width, tubelets + 1).round().astype(int).tolist()
     canvas = Image.new("RGB", (margin + width, 3 * text), "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(text)
@@ -95,11 +80,6 @@ def run_legend(tubelets: int, width: int, text: int = TEXT) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def margin_for(text: int) -> int:
-    """Return the width of the column of labels for letters of a height."""
-    return MARGIN * text // TEXT
-
-
 def label_rows(
     rows: Sequence[np.ndarray], labels: Sequence[str], text: int = TEXT, legend: np.ndarray | None = None
 ) -> Image.Image:
@@ -110,17 +90,9 @@ def label_rows(
         labels: one for each row; lines too wide for the margin are cut in their middle.
         text: height of the letters.
         legend: `(height, width, 3)` uint8 to stand below, no wider than margin and rows are.
-
-    Raises:
-        HfRltError: if there is no row, shapes differ, or there is not one label for each row.
     """
-    if len(labels) != len(rows):
-        raise HfRltError(f"Expected a label for each of {len(rows)} rows, received {len(labels)}.")
-    shapes = {row.shape for row in rows}
-    if len(shapes) != 1:
-        raise HfRltError(f"Expected rows of one shape, received {sorted(shapes) or 'none'}.")
     count, height, width, _ = rows[0].shape
-    margin, below = margin_for(text), 0 if legend is None else GAP + legend.shape[0]
+    margin, below = MARGIN * text // TEXT, 0 if legend is None else GAP + legend.shape[0]
     size = (margin + count * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP + below)
     canvas = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(text)
@@ -140,10 +112,8 @@ def _on_grid(frames: np.ndarray, run_lengths: torch.Tensor, tubelet_size: int, p
     count, height, width, _ = frames.shape
     grid = grid_size((count, 3, height, width), tubelet_size, to_2tuple(patch_size))
     if run_lengths.numel() != math.prod(grid):
-        raise HfRltError(
-            f"Expected {math.prod(grid)} run lengths for {count} frames of {height}x{width}, received "
-            f"{run_lengths.numel()}: pass the frames the run lengths were found on."
-        )
+        received = f"received {run_lengths.numel()} and {count} frames of {height}x{width}"
+        raise HfRltError(f"Expected {math.prod(grid)} run lengths and their frames, {received}.")
     return run_lengths.reshape(grid)
 
 

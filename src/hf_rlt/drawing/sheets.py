@@ -23,11 +23,7 @@ SHEETS: dict[str, dict[str, Any]] = {
 
 
 def draw_sheet(clip: DrawnClip, columns: int = 4, heat: bool = False) -> Image.Image:
-    """Draw `columns` frames of the clip, evenly spread, and below them a row for each threshold.
-
-    Raises:
-        HfRltError: if there are not as many frames.
-    """
+    """Draw `columns` frames of the clip, evenly spread, and below them a row for each threshold."""
     if not 1 <= columns <= len(clip.frames):
         raise HfRltError(f"Expected 1 to {len(clip.frames)} columns, received {columns}.")
     return _labelled(clip, np.arange(columns) * len(clip.frames) // columns, heat, f"{len(clip.frames)} frames")
@@ -39,9 +35,7 @@ def animated_rows(clip: DrawnClip, heat: bool = False) -> Iterator[np.ndarray]:
         yield np.asarray(_labelled(clip, np.array([i]), heat))
 
 
-def write_drawing(
-    clips: Iterable[DrawnClip], path: str | Path, columns: int = 4, heat: bool = False, fps: float | None = None
-) -> Path:
+def write_drawing(clips: Iterable[DrawnClip], path: str | Path, columns: int = 4, heat: bool = False) -> Path:
     """Write an animation (.gif, .mp4) of all clips, or a sheet (.png, .jpg) of the only one; return its path.
 
     Args:
@@ -49,32 +43,22 @@ def write_drawing(
         path: written atomically.
         columns: of a sheet.
         heat: colour runs by their length, rather than greying out what is dropped.
-        fps: of an animation, if not the clips' own.
-
-    Raises:
-        HfRltError: for another suffix, no clip, or several clips on a sheet.
-        OSError: if the file cannot be written.
     """
     path, rest = Path(path), iter(clips)
-    suffix, clip = check_suffix(path), next(rest, None)
+    suffix, known = path.suffix.lower(), [*SUFFIXES, *SHEETS]
+    if suffix not in known:
+        raise HfRltError(f"{path}: expected a file name ending in {', '.join(known)}, received {path.suffix!r}.")
+    clip = next(rest, None)
     if clip is None:
         raise HfRltError("Expected at least one clip to draw, received none.")
     if suffix in SUFFIXES:
         frames = (frame for each in chain([clip], rest) for frame in animated_rows(each, heat))
-        return write_animation(frames, path, clip.fps if fps is None else fps)
+        return write_animation(frames, path, clip.fps)
     if next(rest, None) is not None:
         raise HfRltError(f"{path}: expected one clip for a sheet, received several: draw a .gif or .mp4.")
     with atomic_write(path) as part:
         draw_sheet(clip, columns, heat).save(part, **SHEETS[suffix])
     return path
-
-
-def check_suffix(path: Path) -> str:
-    """Return the suffix of a drawing in lower case; raise HfRltError unless it can be drawn."""
-    known = [*SUFFIXES, *SHEETS]
-    if path.suffix.lower() not in known:
-        raise HfRltError(f"{path}: expected a file name ending in {', '.join(known)}, received {path.suffix!r}.")
-    return path.suffix.lower()
 
 
 def _labelled(clip: DrawnClip, shown: np.ndarray, heat: bool, count: str = "") -> Image.Image:

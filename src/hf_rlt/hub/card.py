@@ -4,11 +4,11 @@
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..data.text_files import is_text
 from ..errors import HfRltError
 from ..jobs.atomic import write_text_atomic
 from .card_metadata import (
@@ -22,7 +22,6 @@ from .card_metadata import (
     read_card,
 )
 from .card_text import cell, code, hub_link
-from .endpoint import handler_files
 from .handler import LIMITS
 from .model_facts import ModelFacts, read_facts
 from .results import results_table
@@ -30,6 +29,9 @@ from .results import results_table
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 BEGIN, END = "<!-- hf_rlt: begin", "<!-- hf_rlt: end -->"
 OURS = re.compile(rf"{BEGIN}(?: repo_id=(?P<repo_id>\S+))? -->.*?{END}", re.DOTALL)
+HANDLER = Path(__file__).with_name("handler.py")
+# What the code that a folder carries needs, in the versions of pyproject.toml.
+REQUIREMENTS = ("transformers>=5.18,<6", "torch>=2.6", "torchvision>=0.21", "av>=18.1", "numpy>=2.0", "pillow>=10.1")
 MOST_CLASSES = 20  # more are not listed
 # By what settings a dense model with the same weights differs
 DIFFERENCES = {
@@ -50,41 +52,56 @@ def write_card(
 
     Args:
         folder: of the model.
-        output: where to write, README.md in the folder if not given.
+        output: README.md in the folder if not given.
         handler: whether to write the handler of Inference Endpoints, too, see `write_handler`.
-        overwrite: whether a card or handler that hf_rlt did not write may go; a card's metadata stay.
+        overwrite: whether to replace a card or handler that hf_rlt did not write; a card's metadata stay.
         **settings: fields of `CardSettings`; results in `evaluations` replace those of our own on the card.
 
     Raises:
-        HfRltError: if the folder holds no such model, a setting does not fit, or another's file is in the way. Then nothing
-            is written.
+        HfRltError: for another folder, a setting that does not fit, or another's file in the way. Then nothing is written.
     """
     said = CardSettings(**settings)
     path = Path(folder) / "README.md" if output is None else Path(output)
-    facts, files = read_facts(folder), handler_files(folder, overwrite) if handler else {}
+    facts, files = read_facts(folder), _handler_files(folder, overwrite) if handler else {}
     facts = replace(facts, has_handler=True) if files else facts
     existing = next((read_card(each) for each in (path, Path(folder) / "README.md") if each.is_file()), None)
-    ours = OURS.search(existing.text) if existing is not None else None
-    if existing is not None and ours is None and path.is_file() and not overwrite:
-        raise HfRltError(
-            f"{path}: expected no card or one that hf_rlt wrote, found another: pass --overwrite to lose its text."
-        )
+    text, known = (existing.text, existing.data) if existing else ("", None)
+    ours = OURS.search(text)
+    if not ours and not overwrite and path.is_file():
+        raise HfRltError(f"{path}: found another's card: pass --overwrite to lose its text.")
     said = replace(said, repo_id=said.repo_id or (ours.group("repo_id") if ours else None))
-    data = build_metadata(facts, said, None if existing is None else existing.data)
-    around = ("", "\n")
-    if existing is not None and ours is not None:
-        around = existing.text[: ours.start()], existing.text[ours.end() :]
-    return _write_all({**files, path: render(facts, data, said.repo_id, around)})
+    around = (text[: ours.start()], text[ours.end() :]) if ours else ("", "\n")
+    content = render(facts, build_metadata(facts, said, known), said.repo_id, around)
+    if not is_text(content):
+        raise HfRltError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.")
+    return [write_text_atomic(name, made) for name, made in {**files, path: content}.items()][-1]
 
 
-def _write_all(files: Mapping[Path, str]) -> Path:
-    """Write all files, or none if any is not valid UTF-8. Return the last path."""
+def write_handler(folder: str | Path, overwrite: bool = False) -> list[Path]:
+    """Write handler.py and requirements.txt into a model folder; return their paths.
+
+    Args:
+        folder: a model with its code (what `save_pretrained` writes); the endpoint has no hf_rlt.
+        overwrite: whether to replace files of these names that hf_rlt did not write.
+
+    Raises:
+        HfRltError: if there is no such model, it does not carry its code, or other files are in the way.
+    """
+    return [write_text_atomic(path, content) for path, content in _handler_files(folder, overwrite).items()]
+
+
+def _handler_files(folder: str | Path, overwrite: bool) -> dict[Path, str]:
+    if not read_facts(folder).carries_code:
+        raise HfRltError(
+            f"{folder}: expected a folder with the model's code, which an endpoint needs and baselines lack."
+        )
+    handler, requirements = Path(folder) / "handler.py", Path(folder) / "requirements.txt"
+    files = {handler: HANDLER.read_text(encoding="utf-8"), requirements: "\n".join(REQUIREMENTS) + "\n"}
     for path, content in files.items():
-        try:
-            content.encode()
-        except UnicodeEncodeError as error:
-            raise HfRltError(f"{path.name}: expected names that are text, found bytes that are no UTF-8.") from error
-    return [write_text_atomic(path, content) for path, content in files.items()][-1]
+        found = path.read_text(encoding="utf-8", errors="replace") if path.exists() and not overwrite else content
+        if found != content and not (path == handler and "HF_RLT_MAX_" in found):  # in the handler of any version
+            raise HfRltError(f"{path}: found another's file: pass --overwrite to lose it.")
+    return files
 
 
 def render(

@@ -9,14 +9,13 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError
 from huggingface_hub.repocard_data import eval_results_to_model_index
-from huggingface_hub.utils import validate_repo_id
 
 from ..errors import HfRltError
 from ..families import FAMILIES
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from .model_facts import ModelFacts
+from .repo_config import is_hub_id
 from .results import TASK, merged, own_results
 
 VIDEOMAE = "mcg-nju/videomae"
@@ -24,10 +23,7 @@ NON_COMMERCIAL = "cc-by-nc-4.0"
 
 
 class RLTCardData(ModelCardData):
-    """Metadata of a model card in which results of different sources stay apart.
-
-    huggingface_hub joins all results on one data set under the source of the first: ours would pass for the paper's.
-    """
+    """Metadata in which huggingface_hub does not join our results on a data set with those of other sources."""
 
     def _to_dict(self, data_dict: dict[str, Any]) -> None:
         super()._to_dict(data_dict)
@@ -37,11 +33,11 @@ class RLTCardData(ModelCardData):
         if not results:
             data_dict.pop("model-index", None)
             return
-        sources = dict.fromkeys((result.source_name, result.source_url) for result in results)
-        groups = [[r for r in results if (r.source_name, r.source_url) == source] for source in sources]
-        name = str(self.model_name)
-        entries = [entry for group in groups for entry in eval_results_to_model_index(name, group)[0]["results"]]
-        data_dict["model-index"] = [{"name": name, "results": entries}]
+        groups: dict[Any, list[EvalResult]] = {}
+        for result in results:
+            groups.setdefault((result.source_name, result.source_url), []).append(result)
+        indexes = [eval_results_to_model_index(str(self.model_name), group)[0] for group in groups.values()]
+        data_dict["model-index"] = [{**indexes[0], "results": [each for index in indexes for each in index["results"]]}]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -58,11 +54,7 @@ class RLTModelCard(ModelCard):
 
 
 def read_card(path: str | Path, check: bool = True) -> RLTModelCard:
-    """Return a card.
-
-    Args:
-        path: of the file.
-        check: whether a part of the metadata that cannot be understood is an error, or left out.
+    """Read a card; if `check` is false, leave out results that cannot be understood.
 
     Raises:
         HfRltError: if its metadata cannot be read.
@@ -78,9 +70,8 @@ class CardSettings:
     """What a person says of a model beyond its folder. None and empty: as the card has it, or unknown.
 
     Attributes:
-        repo_id: of the model on the Hub.
+        repo_id, license: as the Hub spells them.
         base_model: Hub id of what it was made from, or a folder, whose card then says.
-        license: identifier of the licence, as the Hub spells it.
         dataset: Hub id or name of the data set that it was trained and evaluated on.
         evaluations: results on that data set, see `results.own_results`.
         widget: examples for the model's page, see `parse_widget`.
@@ -95,40 +86,29 @@ class CardSettings:
 
 
 def parse_widget(text: str, folder: str | Path) -> dict[str, str]:
-    """Return `{"src": ..., "example_title": ...}` of `URL`, `URL=TITLE` or `FILE=TITLE`, the file inside the folder.
+    """Return `{"src": ..., "example_title": ...}` of `URL[=TITLE]` or `FILE[=TITLE]`, the file inside the folder.
 
     A title is what follows the `=` right behind the file's extension, so addresses may hold queries.
-
-    Raises:
-        HfRltError: if it is no address and no file in the folder.
     """
     found = re.fullmatch(r"(.+?\.\w{2,4})=(.+)", text)
     source, title = found.groups() if found else (text, "")
     if not source.startswith(("http://", "https://")):
         root, path = Path(folder).resolve(), (Path(folder) / source).resolve()
         if not path.is_file() or not path.is_relative_to(root):
-            raise HfRltError(
-                f"--widget {source}: expected an http(s) address or a file inside {folder}, found neither: copy the clip "
-                "there first."
-            )
+            raise HfRltError(f"--widget {source}: expected an http(s) address or a file inside {folder}.")
         source = path.relative_to(root).as_posix()
     return {"src": source, "example_title": title or Path(source.split("?")[0]).stem}
 
 
 def build_metadata(facts: ModelFacts, settings: CardSettings, existing: RLTCardData | None = None) -> RLTCardData:
-    """Return a card's metadata. What a person wrote stays where the settings and the model do not say otherwise.
-
-    Raises:
-        HfRltError: if an id is none, evaluations come without a data set, or the licence is not the base model's.
-    """
-    existing = RLTCardData() if existing is None else existing
+    """Return a card's metadata. What a person wrote stays where the settings and the model do not say otherwise."""
+    existing = existing or RLTCardData()
     base, inherited = _base(settings.base_model)
     base = base or existing.base_model
     results = existing.eval_results or []
     widgets = {each["src"]: dict(each) for each in settings.widget}
-    kept = [
-        each for each in existing.get("widget") or [] if not isinstance(each, dict) or each.get("src") not in widgets
-    ]
+    known = existing.get("widget") or []
+    kept = [each for each in known if not isinstance(each, dict) or each.get("src") not in widgets]
     repo_name = _hub_id(settings.repo_id, "repo id").split("/")[-1] if settings.repo_id else None
     fields: dict[str, Any] = {
         "library_name": "transformers",
@@ -143,8 +123,9 @@ def build_metadata(facts: ModelFacts, settings: CardSettings, existing: RLTCardD
         "model_name": repo_name or existing.model_name or facts.name,
         "eval_results": merged(results, _own(facts, settings, results)),
     }
-    others = {key: value for key, value in existing.__dict__.items() if key not in fields}
-    return RLTCardData(**{key: value for key, value in {**fields, **others}.items() if value not in (None, [])})
+    return RLTCardData(
+        **{key: value for key, value in {**fields, **vars(existing), **fields}.items() if value not in (None, [])}
+    )
 
 
 def _own(facts: ModelFacts, settings: CardSettings, existing: Sequence[EvalResult]) -> list[EvalResult]:
@@ -172,23 +153,19 @@ def _base(base: str | None) -> tuple[Any, str | None]:
 
 
 def _hub_id(text: str, what: str) -> str:
-    try:
-        validate_repo_id(text)
-    except HFValidationError as error:
-        raise HfRltError(
-            f"{text}: expected the {what} as on the Hub, user/name, received neither that nor a folder."
-        ) from error
+    if not is_hub_id(text):
+        raise HfRltError(f"{text}: expected the {what} as on the Hub, user/name.")
     return text
 
 
 def _license(base: Any, asked: str | None, known: str | None) -> str | None:
-    """Return the licence: VideoMAE's published weights hand on theirs, else the one asked for or known."""
-    if from_videomae(base):
-        if asked not in (None, NON_COMMERCIAL):
-            names = ", ".join(as_list(base))
-            raise HfRltError(f"--license {asked}: weights from {names} inherit {NON_COMMERCIAL}: leave --license out.")
-        return NON_COMMERCIAL
-    return asked or known
+    """Return the licence: that of VideoMAE's published weights is passed on, else the one asked for or known."""
+    if not from_videomae(base):
+        return asked or known
+    if asked not in (None, NON_COMMERCIAL):
+        names = ", ".join(as_list(base))
+        raise HfRltError(f"--license {asked}: weights from {names} inherit {NON_COMMERCIAL}: leave --license out.")
+    return NON_COMMERCIAL
 
 
 def as_list(value: Any) -> list[str]:
@@ -203,10 +180,8 @@ def from_videomae(base: Any) -> bool:
 
 def _datasets(dataset: str | None, existing: Any) -> list[str]:
     known = as_list(existing)
-    if (
-        dataset is None or "/" not in dataset
-    ):  # only ids of the Hub lead anywhere; the results carry the names of others
-        return known
+    if dataset is None or "/" not in dataset:
+        return known  # a link needs an id; the results carry other names
     if Path(dataset).exists():
         raise HfRltError(f"{dataset}: expected the data set's name or its Hub id, user/name, received a path.")
     return list(dict.fromkeys([*known, _hub_id(dataset, "data set")]))

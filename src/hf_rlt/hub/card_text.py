@@ -39,13 +39,7 @@ def hub_link(name: str, kind: str = "") -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
-    """Return a table; bars in its cells are escaped.
-
-    Args:
-        header: titles of the columns.
-        rows: cells in Markdown.
-        align: "l" or "r" for each column; all left if not given.
-    """
+    """Return a table of cells in Markdown, whose bars are escaped; `align` is "l" or "r" for each column."""
     rules = ["---:" if side == "r" else "---" for side in align or "l" * len(header)]
     lines = [[re.sub(r"(?<!\\)\|", r"\\|", each) for each in row] for row in (header, *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rules, *lines[1:]))

@@ -50,7 +50,6 @@ class EndpointHandler:
 
     Raises:
         ImportError: if transformers is too old for the model.
-        ValueError: if a limit in the environment is not a number above 0.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -72,52 +71,44 @@ class EndpointHandler:
     @staticmethod
     def read_limits() -> dict[str, float]:
         """Return the limits by the names in LIMITS, from the environment or else the defaults."""
-        texts = {name: os.environ.get(f"HF_RLT_MAX_{name}", str(default)) for name, default in LIMITS.items()}
-        for name, text in texts.items():
-            if not _as_number(text, float) > 0:  # catches NaN, too
+        limits = dict(LIMITS)
+        for name in LIMITS:
+            text = os.environ.get(f"HF_RLT_MAX_{name}", str(LIMITS[name]))
+            limits[name] = min(_as_number(text, float), 1e15)  # timers do not accept infinity
+            if not limits[name] > 0:  # catches NaN, too
                 raise ValueError(f"HF_RLT_MAX_{name}: expected a number above 0, received {text!r}.")
-        return {name: min(float(text), 1e15) for name, text in texts.items()}  # timers do not accept infinity
+        return limits
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """Return `[{"label": str, "score": float}, ...]`, highest score first.
 
         Args:
             data: "inputs", the base64 of a video file (line breaks and a data URL's prefix are allowed), and optionally
-                "parameters": `top_k`, the number of labels (5), and `threshold`, a number or "none", which overrides
-                the model's.
+                "parameters": `top_k`, the number of labels (5), and `threshold`, a number or "none".
 
         Raises:
-            ValueError: with one sentence that says what was expected and received. The platform returns it with status
-                400.
+            ValueError: with one sentence, which the platform returns with status 400.
         """
         if not isinstance(data, dict):
-            raise ValueError(f"Expected a JSON object with inputs, received a {type(data).__name__}.")
+            raise ValueError(f"Expected a JSON object with inputs, received {short(data)}.")
         top_k, changes = _parameters(data.get("parameters"))
         with self.turn:
-            frames = self._decode(self._file(data.get("inputs")))
-            return self._scores(frames, min(top_k, self.model.config.num_labels), changes)
+            return self._scores(self._decode(self._file(data.get("inputs"))), top_k, changes)
 
     def _file(self, text: Any) -> bytes:
         """Return the bytes of the file in a request; raise ValueError before decoding them if there are too many."""
         if not isinstance(text, str) or not text:
-            found = "an empty one" if text == "" else "nothing" if text is None else f"type {type(text).__name__}"
-            raise ValueError(f"inputs: expected a string with the base64 of a video file, received {found}.")
+            raise ValueError(f"inputs: expected a string with the base64 of a video file, received {short(text)}.")
         if text[:5].lower() == "data:":
-            prefix, _, text = text.partition(",")
-            if not prefix[-7:].lower() == ";base64":
-                raise ValueError(f"inputs: expected a data URL with ;base64, received {short(prefix)}.")
+            text = text.partition(",")[2]
         try:
             coded = "".join(text.split()).encode("ascii")
             _compare(self.limits, "MEGABYTES", len(coded) * 3 / 4 / 2**20, "inputs: the file holds {} MiB")
             return base64.b64decode(coded, validate=True)
         except (UnicodeEncodeError, binascii.Error) as error:
-            raise ValueError(
-                f"inputs: expected the base64 of a video file, received {short(text)} ({error}): send the file itself, "
-                "addresses are not fetched."
-            ) from error
+            raise ValueError(f"inputs: expected the base64 of a file, received {short(text)} ({error}).") from error
 
     def _decode(self, video: bytes) -> Any:
-        """Return the frames of the clip, resized."""
         upload, most = _Upload(video, self.limits), decoder_pixels(self.limits)
         try:
             self.opener.check(video)
@@ -133,13 +124,13 @@ class EndpointHandler:
         run_lengths = replace(self.processor.rule, **changes).find(pixels).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(pixels.to(self.model.device, self.model.dtype), run_lengths=run_lengths).logits[0]
-        scores, labels = logits.float().softmax(-1).topk(top_k)
+        scores, labels = logits.float().softmax(-1).topk(min(top_k, len(logits)))
         names = self.model.config.id2label
         return [{"label": names[k], "score": s} for s, k in zip(scores.tolist(), labels.tolist(), strict=True)]
 
 
 class _Upload(io.BytesIO):
-    """A video that can be read and decoded until it has taken too much time or too many pixels."""
+    """A video that may be read until it has taken too much time or too many pixels."""
 
     name = "inputs"  # its name in error messages
 
@@ -148,7 +139,7 @@ class _Upload(io.BytesIO):
         self.limits, self.began, self.pixels = limits, time.monotonic(), 0
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read a small piece, to look at the clock often: a decoder may go through a whole file without any frame."""
+        """Read a small piece, to look at the clock often: a decoder may read a whole file without any frame."""
         self._check_time()
         return super().read(size and min(size, 4096))
 
@@ -165,10 +156,7 @@ class _Upload(io.BytesIO):
 
 
 class _Opener:
-    """A process that opens each video first, within limits of memory and time.
-
-    FFmpeg trusts headers: 2 kB can make it take 5 GB and 9 s before it returns.
-    """
+    """A process that opens each video first: FFmpeg trusts headers, and 2 kB can make it take 5 GB and 9 s."""
 
     def __init__(self, reader: Path, limits: dict[str, float]) -> None:
         self.seconds = limits["DECODING_SECONDS"]
@@ -194,7 +182,7 @@ class _Opener:
             process.communicate()
             raise ValueError(
                 f"the video could not be opened within {self.seconds:,.15g} seconds and {self.memory} MiB: re-encode it, "
-                "or start the server with a larger HF_RLT_MAX_DECODING_SECONDS."
+                "or raise HF_RLT_MAX_DECODING_SECONDS."
             )
         if message := json.loads(answer):
             raise ValueError(message)
@@ -240,8 +228,7 @@ def check_limits(container: Any, stream: Any, size: int, limits: dict[str, float
     ratio = float(stream.sample_aspect_ratio or 1)  # the reader widens frames by this
     pixels = stream.height * round(stream.width * (ratio if 1 / 8 <= ratio <= 8 else 1))
     if not pixels:  # probing was not allowed to decode a frame
-        most = f"{limits['PIXELS']:,.15g} pixels"
-        raise ValueError(f"the video's frames have no known size, or more than the limit of {most}.")
+        raise ValueError(f"a frame has no known size, or more than the limit of {limits['PIXELS']:,.15g} pixels.")
     _check_size(limits, stream.width, stream.height, pixels)
     frames, total, first, last = 0, 0, math.inf, -math.inf
     rate = stream.average_rate or stream.guessed_rate or 25
@@ -254,30 +241,24 @@ def check_limits(container: Any, stream: Any, size: int, limits: dict[str, float
             _compare(limits, "FRAMES", frames, "the video has at least {} frames")
             _compare(limits, "SECONDS", last - first, "the video lasts at least {} seconds")
             if total > 2 * size + 2**16:  # frames that share the same bytes cost their sender nothing
-                raise ValueError(
-                    f"the file of {size:,} bytes says that its frames have more than {total:,}: re-encode it."
-                )
+                raise ValueError(f"the file has {size:,} bytes, its frames have more than {total:,}: re-encode it.")
 
 
 def decoder_pixels(limits: dict[str, float]) -> int:
-    """Return the limit for FFmpeg, which is larger: it counts decoders' padding, up to 256 pixels per side, too."""
+    """Return the limit for FFmpeg, which also counts decoders' padding, up to 256 pixels per side."""
     return int(limits["PIXELS"] + 256 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5) * limits["PIXELS"] ** 0.5 + 256**2)
 
 
 def _check_size(limits: dict[str, float], width: int, height: int, pixels: int = 0) -> None:
     _compare(limits, "PIXELS", pixels or width * height, f"a frame of {width} x {height} has {{}} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ValueError(
-            f"expected frames at most {MAX_ASPECT} times as long as they are wide, received {width} x {height}."
-        )
+        raise ValueError(f"expected frames at most {MAX_ASPECT} times as long as wide, received {width} x {height}.")
 
 
 def _compare(limits: dict[str, float], name: str, value: float, sentence: str) -> None:
     if value > limits[name]:
         found = sentence.format(f"{value:,.0f}" if value >= 1000 else f"{value:.4g}")
-        raise ValueError(
-            f"{found}, the limit is {limits[name]:,.15g}: send less, or start the server with a larger HF_RLT_MAX_{name}."
-        )
+        raise ValueError(f"{found}, the limit is {limits[name]:,.15g}: send less, or raise HF_RLT_MAX_{name}.")
 
 
 def _parameters(given: Any) -> tuple[int, dict[str, Any]]:
@@ -286,17 +267,12 @@ def _parameters(given: Any) -> tuple[int, dict[str, Any]]:
     if not isinstance(given, dict) or set(given) - {"top_k", "threshold"}:
         raise ValueError(f"parameters: expected an object with top_k and threshold, received {short(given)}.")
     top_k = 5 if given.get("top_k") is None else _as_number(given["top_k"], int)
-    if not top_k >= 1:
-        raise ValueError(f"parameters: expected top_k to be an integer above 0, received {short(given['top_k'])}.")
-    if "threshold" not in given:
-        return int(top_k), {}
-    text = str(given["threshold"]).lower()
-    threshold = None if text == "none" else _as_number(given["threshold"], float)
-    if threshold is not None and not 0 <= threshold < math.inf:
-        raise ValueError(
-            f"parameters: expected threshold to be a number from 0 or none, received {short(given['threshold'])}."
-        )
-    return int(top_k), {"threshold": threshold}
+    dense = str(given.get("threshold", "none")).lower() == "none"
+    threshold = None if dense else _as_number(given["threshold"], float)
+    if not top_k >= 1 or not (threshold is None or 0 <= threshold < math.inf):
+        expected = "top_k to be an integer above 0, threshold a number from 0 or none"
+        raise ValueError(f"parameters: expected {expected}, received {short(given)}.")
+    return int(top_k), {"threshold": threshold} if "threshold" in given else {}
 
 
 def _as_number(given: Any, kind: type) -> float:

@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATIO
 
 from .. import baselines  # noqa: F401  registers their model families
 from ..data.text_files import read_json
-from ..errors import HfRltError
+from ..errors import HfRltError, truncate
 from ..families import FAMILIES
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from .repo_config import check_config
@@ -23,13 +23,11 @@ class ModelFacts:
     """What is known of a model.
 
     Attributes:
-        name: of the model; its folder's.
         config: configuration of any family, see `hf_rlt.families`.
         processor: fields of video_preprocessor_config.json.
-        results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json; empty without one.
-        training: label -> text of what trainer_state.json and all_results.json say of a fine-tuning; empty without one.
+        results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json.
+        training: label -> text of what trainer_state.json and all_results.json say of a fine-tuning.
         carries_code: whether the folder opens with `trust_remote_code=True`.
-        has_handler: whether it holds a handler for Inference Endpoints.
     """
 
     name: str
@@ -53,16 +51,12 @@ class ModelFacts:
 
     @property
     def dense_class(self) -> str | None:
-        """The name of the class for that."""
+        """The name of that model's class."""
         return MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES.get(self.dense_type)
 
 
 def read_facts(folder: str | Path) -> ModelFacts:
-    """Return the facts in a model folder.
-
-    Raises:
-        HfRltError: if there is no such folder, or it holds no classifier that hf_rlt saved.
-    """
+    """Return the facts in a model folder; raise HfRltError unless it holds a classifier that hf_rlt saved."""
     folder = Path(folder)
     if not folder.is_dir():
         raise HfRltError(f"{folder}: expected a model folder, found no such folder.")
@@ -70,8 +64,7 @@ def read_facts(folder: str | Path) -> ModelFacts:
     found = str(raw.get("model_type") or "no config.json")
     if found not in FAMILIES:
         raise HfRltError(
-            f"{folder}: expected a model saved by hf_rlt ({', '.join(FAMILIES)}), found {found[:60]}: "
-            "convert it with hf-rlt convert, or fine-tune it."
+            f"{folder}: expected a model saved by hf_rlt, found {found[:60]}: convert it with hf-rlt convert."
         )
     check_config(folder, raw)
     try:
@@ -102,24 +95,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _read_processor(path: Path) -> dict[str, Any]:
     processor = _read(path)
-    fits = {
-        "fps": ("a number", _is_number),
-        "frame_stride": ("a whole number", lambda value: type(value) is int),
-        "sampling": ('"clip" or "uniform"', lambda value: value in ("clip", "uniform")),
-    }
-    for name, (what, check) in fits.items():
+    for name, what, check in (
+        ("fps", "a number", _is_number),
+        ("frame_stride", "a whole number", lambda value: type(value) is int),
+        ("sampling", '"clip" or "uniform"', ("clip", "uniform").__contains__),
+    ):
         value = processor.get(name)
         if value is not None and not check(value):
-            raise HfRltError(f"{path}: expected {name} to be {what}, found {repr(value)[:60]}: correct it.")
+            raise HfRltError(f"{path}: expected {name} to be {what}, found {truncate(value, 60)}: correct it.")
     return processor
 
 
 def _carries_code(folder: Path, maps: Any) -> bool:
     if not isinstance(maps, dict):
-        raise HfRltError(
-            f"{folder}/config.json: expected auto_map to be an object from class to file, found {repr(maps)[:60]}: "
-            "correct it."
-        )
+        raise HfRltError(f"{folder}/config.json: expected auto_map to be an object, found {truncate(maps, 60)}.")
     modules = {str(value).split(".")[0] for value in maps.values()}
     return "AutoModelForVideoClassification" in maps and all((folder / f"{name}.py").is_file() for name in modules)
 
@@ -128,9 +117,8 @@ def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str,
     """Return steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
     history = state.get("log_history")
     logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
-    rates, tokens = (
-        [log[name] for log in logs if _is_number(log.get(name))] for name in ("learning_rate", "tokens_computed")
-    )
+    rates = [log["learning_rate"] for log in logs if _is_number(log.get("learning_rate"))]
+    tokens = [log["tokens_computed"] for log in logs if _is_number(log.get("tokens_computed"))]
     found: dict[str, tuple[Any, str]] = {
         "Steps": (state.get("global_step"), "{:,.0f}"),
         "Epochs": (state.get("epoch"), "{:.4g}"),

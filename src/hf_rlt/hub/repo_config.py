@@ -10,7 +10,8 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedConfig
 
-from ..errors import HfRltError
+from ..data.text_files import is_text
+from ..errors import HfRltError, truncate
 from ..families import FAMILIES
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig, check_sizes
 
@@ -19,7 +20,7 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def is_hub_id(name: str) -> bool:
-    """Return whether a name can be a Hub id, i.e. is valid and has the form user/name."""
+    """Return whether a name is valid on the Hub and has the form user/name."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -31,10 +32,6 @@ def check_found(name: str) -> None:
     """Raise an error unless there is a config.json: in the folder `name`, in the cache, or on the Hub.
 
     Asks the Hub only once. Without a network, transformers would retry six times, for 23 seconds, and not say what for.
-
-    Raises:
-        HfRltError: if the name is neither a folder nor a possible Hub id.
-        OSError: if there is no such model.
     """
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
@@ -70,30 +67,20 @@ def _not_on_hub(name: str) -> str:
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Return the content of a model's config.json.
-
-    Raises:
-        HfRltError: if no model can be built from one of its fields, or the name cannot be a Hub id.
-        OSError: if there is no such model.
-    """
+    """Return a model's config.json; raise HfRltError if none can be built from it, OSError if there is no such model."""
     check_found(name)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
-    except (AttributeError, TypeError) as error:  # transformers' error if it holds a list
-        raise HfRltError(f"{name}: expected a JSON object in its config.json, found something else.") from error
-    except (ValueError, RecursionError) as error:
-        raise HfRltError(f"{name}: expected JSON in its config.json, found something else ({error}).") from error
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:  # the first two if it holds a list
+        raise HfRltError(
+            f"{name}: expected a JSON object in its config.json, found something else ({error})."
+        ) from error
     check_config(name, raw)
     return raw
 
 
 def check_config(name: object, raw: Mapping[str, Any]) -> None:
-    """Raise HfRltError unless sizes, threshold, labels and dtype in a config.json make sense.
-
-    Args:
-        name: of the model, for the message.
-        raw: what the file holds; fields that it leaves out are not missed.
-    """
+    """Raise HfRltError, naming the model, unless sizes, threshold, labels and dtype in a config.json make sense."""
     kind = str(raw.get("model_type"))
     known = [family.config for family in FAMILIES.values() if kind in (family.config.model_type, family.stock)]
     if not known or issubclass(known[0], RLTVideoMAEConfig):  # other families have fields of their own
@@ -102,23 +89,15 @@ def check_config(name: object, raw: Mapping[str, Any]) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))) or threshold != threshold:
         raise HfRltError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")
     if dtype not in (None, *DTYPES):
-        raise HfRltError(
-            f"{name}: expected dtype in its config.json to be one of {', '.join(DTYPES)}, found {dtype!r}."
-        )
-    _check_labels(name, raw.get("id2label"))
-
-
-def _check_labels(name: object, labels: Any) -> None:
+        raise HfRltError(f"{name}: expected dtype in its config.json to be among {', '.join(DTYPES)}, found {dtype!r}.")
+    labels = raw.get("id2label")
     if labels is None:
         return
     if not isinstance(labels, dict) or not labels or {str(key) for key in labels} != set(map(str, range(len(labels)))):
-        found = ", ".join(map(str, labels))[:60] if isinstance(labels, dict) else f"a {type(labels).__name__}"
-        raise HfRltError(
-            f"{name}: expected id2label in its config.json to be an object from 0, 1, 2, ... to names, found "
-            f"{found or 'nothing in it'}."
-        )
+        found = truncate(labels, 60)
+        raise HfRltError(f"{name}: expected id2label in its config.json to map 0, 1, 2, ... to names, found {found}.")
     for label in labels.values():
-        if not isinstance(label, str) or any("\ud800" <= character <= "\udfff" for character in label):
+        if not isinstance(label, str) or not is_text(label):
             raise HfRltError(
-                f"{name}: expected names in id2label in its config.json to be text, found {repr(label)[:60]}."
+                f"{name}: expected text for names in its config.json's id2label, found {truncate(label, 60)}."
             )

@@ -24,13 +24,9 @@ CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fract
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """Return the results in an `evaluation.json`, as `hf-rlt evaluate --output` writes it.
-
-    Raises:
-        HfRltError: if there is no such file, or it holds something else.
-    """
+    """Return the results in an `evaluation.json`, as `hf-rlt evaluate --output` writes it."""
     if not Path(path).is_file():
-        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output, found no such file.")
+        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no such file.")
     result = read_json(path)
     if not isinstance(result, dict) or not isinstance(result.get("accuracy"), (int, float)):
         raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")
@@ -46,20 +42,14 @@ def check_numbers(where: object, result: Mapping[str, Any]) -> None:
             raise HfRltError(f"{where}: expected {name} to be a number, found {repr(value)[:60]}.")
 
 
-def dataset_names(dataset: str) -> tuple[str, str]:
-    """Return a data set's type and its name for people: a Hub id stands for both."""
-    dataset = " ".join(dataset.split())
-    return (dataset, dataset) if "/" in dataset else (dataset.lower().replace(" ", "-"), dataset)
-
-
 def make_result(dataset: str, metric: str, title: str, value: float, **fields: Any) -> EvalResult:
     """Return one number as the Hub has it; `fields` are further ones of `EvalResult`."""
-    kind, name = dataset_names(dataset)
+    dataset = " ".join(dataset.split())
     return EvalResult(
         task_type=TASK,
         task_name="Video classification",
-        dataset_type=kind,
-        dataset_name=name,
+        dataset_type=dataset if "/" in dataset else dataset.lower().replace(" ", "-"),
+        dataset_name=dataset,
         metric_type=metric,
         metric_name=title,
         metric_value=round(float(value), 6),
@@ -71,8 +61,8 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
     """Return accuracies and share of tokens of one evaluation, each named with its protocol as far as that is known.
 
     Args:
-        evaluation: what `hf_rlt.inference.evaluate.evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with
-            `num_clips`, `num_crops`, `threshold` and `split` added.
+        evaluation: what `evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with `num_clips`, `num_crops`,
+            `threshold` and `split` added.
         dataset: what it was evaluated on.
         num_frames: of the model's own clips; other numbers are named.
     """
@@ -80,13 +70,7 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
     check_numbers("Results of an evaluation", found)
     protocol = _protocol(found, num_frames)
     return [
-        make_result(
-            dataset,
-            metric,
-            f"{title} ({protocol})" if protocol else title,
-            found[metric],
-            dataset_split=found.get("split"),
-        )
+        make_result(dataset, metric, f"{title}{protocol}", found[metric], dataset_split=found.get("split"))
         for metric, title in TITLES.items()
         if found.get(metric) is not None and math.isfinite(found[metric])
     ]
@@ -106,7 +90,7 @@ def _protocol(found: Mapping[str, Any], num_frames: int) -> str:
         parts.append("dense")
     if found.get("token_keep_ratio") is not None:
         parts.append(f"{100 * found['token_keep_ratio']:g} % of the tokens drawn at random")
-    return ", ".join(parts)
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def merged(existing: Sequence[EvalResult], own: Sequence[EvalResult]) -> list[EvalResult]:
@@ -129,8 +113,6 @@ def results_table(results: Sequence[EvalResult]) -> str:
 
 def _value(result: EvalResult) -> str:
     value = result.metric_value
-    if isinstance(value, (int, float)) and result.metric_type in TITLES:
-        return f"{100 * value:.1f} %"
-    if isinstance(value, (int, float)) and result.metric_type == CHANGE:
-        return f"{100 * value:+.1f} points"
-    return cell(value)
+    if not isinstance(value, (int, float)) or result.metric_type not in (*TITLES, CHANGE):
+        return cell(value)
+    return f"{100 * value:+.1f} points" if result.metric_type == CHANGE else f"{100 * value:.1f} %"

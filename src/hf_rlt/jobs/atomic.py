@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def check_parent(path: Path) -> None:
+    """Raise FileNotFoundError unless the folder of a file to be written exists."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected an existing folder to write to, found no {path.parent}.")
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to; it is renamed to `path` at the end, removed after an error.
-
-    Raises:
-        OSError: if the folder does not exist or cannot be written to.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"{path}: expected an existing folder to write to, found no {path.parent}: make it first."
-        )
+    """Yield a temporary name beside `path` to write to; it is renamed to `path` at the end, removed after an error."""
+    check_parent(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     open(part, "wb").close()  # the ordinary OSError if nothing can be written here
     mode = part.stat().st_mode
@@ -42,9 +41,6 @@ def atomic_dir(target: Path) -> Iterator[Path]:
     """Yield a new folder to write to; it is renamed to `target` at the end, removed after an error.
 
     A folder that stands there already is replaced, with all that is in it. Missing parents are made at the end.
-
-    Raises:
-        OSError: if nothing can be written there; also if another process made `target` at the same moment.
     """
     # On the same disk, so that a rename is enough.
     parent = next(parent for parent in target.absolute().parents if parent.is_dir())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import HfRltError
+from .atomic import check_parent
 
 try:
     import fcntl
@@ -32,8 +33,7 @@ class JsonlStore:
         wait: whether to wait until another process has finished, instead of raising.
 
     Raises:
-        HfRltError: if the file holds something else, which would be spoilt, or another process writes it.
-        OSError: if it cannot be written.
+        HfRltError: if the file holds something else, or another process writes it.
     """
 
     def __init__(
@@ -46,8 +46,7 @@ class JsonlStore:
         wait: bool = False,
     ) -> None:
         self.path, self._keys, self._required, self._label = Path(path), keys, {*keys, *required_fields}, label
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"{path}: expected an existing folder to write to, found no {self.path.parent}.")
+        check_parent(self.path)
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
         self._reader = open(path, "rb")  # noqa: SIM115
         self._offsets: dict[bytes, int] = {}
@@ -65,9 +64,7 @@ class JsonlStore:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise HfRltError(
-                f"{self.path}: {self._label} of another run are being written to it: wait, or choose another name."
-            ) from None
+            raise HfRltError(f"{self.path}: another run writes it: wait, or choose another name.") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -75,9 +72,7 @@ class JsonlStore:
     def _read(self, repair: bool) -> None:
         head = self._reader.read(len(BEGINNING))
         if head not in (BEGINNING, BEGINNING[: len(head)]):
-            raise HfRltError(
-                f"{self.path}: expected a file of {self._label} or none, found another one: choose another name."
-            )
+            raise HfRltError(f"{self.path}: is no file of {self._label}: choose another name.")
         self._reader.seek(0)
         offset = 0
         for line in self._reader:
@@ -85,8 +80,7 @@ class JsonlStore:
                 if repair:  # an interruption tore it; without a lock another process may be about to write the rest
                     self._file.truncate(offset)
                 break
-            record = self._parsed(line)
-            if record is not None:
+            if (record := self._parsed(line)) is not None:
                 self._offsets[self._key(record)] = offset
             offset += len(line)
 
@@ -113,11 +107,7 @@ class JsonlStore:
         return self._key(record) in self._offsets
 
     def add(self, records: Iterable[dict[str, Any]]) -> None:
-        """Append records, all at once: an interruption leaves whole lines, or one torn at the end.
-
-        Raises:
-            OSError: if there is no room, naming the file; none of them is kept then.
-        """
+        """Append records, all or, without room for them, none; an interruption can leave a torn line at the end."""
         records = list(records)
         lines = [json.dumps(record).encode() + b"\n" for record in records]
         offset = os.fstat(self._file.fileno()).st_size
@@ -127,9 +117,7 @@ class JsonlStore:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._file.truncate(offset)
-            raise OSError(
-                f"{self.path}: cannot be written ({error.strerror}): make room, and run the same command again."
-            ) from error
+            raise OSError(f"{self.path}: cannot be written ({error.strerror}): make room, and run it again.") from error
         for record, line in zip(records, lines, strict=True):
             self._offsets[self._key(record)] = offset
             offset += len(line)

@@ -27,12 +27,7 @@ class Failure:
 
 @dataclass
 class Task:
-    """An item to work on.
-
-    Attributes:
-        item: the function's argument; can be pickled.
-        result: what the function returned, or `Failure`. A task that already has one is only passed on.
-    """
+    """An item to work on, and what the function returned or `Failure`. A task that has a result is only passed on."""
 
     item: Any
     result: Any = None
@@ -48,13 +43,13 @@ def map_ordered(
     queued: int = 1,
     drain_on_interrupt: bool = True,
 ) -> Generator[Task, None, None]:
-    """Return the tasks with their results, in the order in which they came.
+    """Yield the tasks with their results, in the order in which they came.
 
     A task whose process dies is tried once more before it fails. Scripts that call this directly must do so below
     `if __name__ == "__main__"`, as `multiprocessing` demands.
 
     Args:
-        tasks: may be endless; taken only as they can be worked on.
+        tasks: may be endless; taken only as they can be worked on. Items can be pickled.
         function: can be pickled; never returns None. What it raises becomes a `Failure`.
         num_workers: processes, each with one torch thread; 0 works in this process.
         on_done: called with each task as soon as it is finished, in any order.
@@ -65,14 +60,10 @@ def map_ordered(
     Raises:
         ChildProcessError: if the processes cannot start.
     """
-    if not num_workers:
-        return _map_here(tasks, function, on_done)
-    return _Pool(function, num_workers, queued).map(tasks, on_done, window or 16 * num_workers, drain_on_interrupt)
-
-
-def _map_here(
-    tasks: Iterable[Task], function: Callable[[Any], Any], on_done: Callable[[Task], None]
-) -> Generator[Task, None, None]:
+    if num_workers:
+        pool = _Pool(function, num_workers, queued)
+        yield from pool.map(tasks, on_done, window or 16 * num_workers, drain_on_interrupt)
+        return
     for task in tasks:
         if task.result is None:
             task.result = call_safely(function, task.item)
@@ -167,11 +158,12 @@ class _Pool:
         code = worker.process.exitcode
         if failed and not self.answered and code == 1:  # Python's own exit code, which no video causes
             raise ChildProcessError(
-                "The processes that read videos cannot start, see above: a script has to do its work below `if __name__ == "
-                '"__main__":`.'
+                'The worker processes cannot start, see above: a script must work below `if __name__ == "__main__":`.'
             )
         if failed:
-            first.result = Failure(f"the process that read it ended, twice ({_ending(code)}).")
+            killed = code == -signal.SIGKILL
+            ending = "SIGKILL, perhaps for lack of memory" if killed else f"exit code {code}"
+            first.result = Failure(f"the process that read it ended, twice ({ending}).")
         return failed
 
     def close(self) -> None:
@@ -189,7 +181,7 @@ def _context() -> Any:
 
 
 def start_server() -> None:
-    """Start the fork server with SIGINT ignored. Called early, it imports while this process does something else."""
+    """Start the fork server with SIGINT ignored. Called early, it imports meanwhile."""
     if _context().get_start_method() != "forkserver":
         return
     from multiprocessing import forkserver
@@ -221,10 +213,3 @@ def call_safely(function: Callable[[Any], Any], item: Any) -> Any:
         return Failure(one_line(error))
     except Exception as error:  # a library's surprise at a damaged file must not end the rest
         return Failure(f"{type(error).__name__}: {one_line(error)}")
-
-
-def _ending(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name
-    return f"{name}, perhaps for lack of memory" if name == "SIGKILL" else name

@@ -55,16 +55,13 @@ def processor_settings(processor: RLTVideoProcessor) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TokenCount:
-    """Tokens of one video at one rate and threshold.
+    """Tokens of one video at one rate and threshold (see `CountConfig`).
 
     Attributes:
-        fps: of the clips, frames per second; None for the processor's own sampling.
-        threshold: RLT's; None for dense.
         clips, frames: number of clips, and of frames in each.
         tokens_before: of a clip.
         tokens_after: computed with RLT, the mean over the clips.
-        longest_run: in tubelets, of all clips.
-        longest_run_seconds: how much of the video that is.
+        longest_run, longest_run_seconds: of all clips, in tubelets and seconds of the video.
         repeated_frames: frames, in all clips together, that repeat another because the video is shorter or slower than a
             clip. They cost RLT next to nothing, so the share says little about the video.
     """
@@ -91,23 +88,18 @@ def count_video(video: Any, config: CountConfig) -> list[TokenCount]:
     Args:
         video: a path, http(s) address, the bytes of a file or a binary file.
         config: what to count.
-
-    Raises:
-        ValueError, OSError: if the video cannot be read.
     """
     processor = config.processor
     with VideoReader(source_of(video)) as reader:
         index = reader.index
-        indices = np.concatenate([_sample(index, config, rate) for rate in config.fps])
-        frames = processor.decode(reader, indices=indices, resized=True)
+        indices = np.stack([_sample(index, config, rate) for rate in config.fps])
+        frames = processor.decode(reader, indices=indices.reshape(-1, indices.shape[-1]), resized=True)
     # Clip by clip, so that only one is held as floats.
     differences = [processor.rule.differences(processor.pixels(clip[None], do_resize=False)) for clip in frames]
-    counts = []
-    for place, rate in enumerate(config.fps):
-        clips = slice(place * config.clips, (place + 1) * config.clips)
-        of_rate = torch.cat(differences[clips])
-        counts += [_count(index, config, rate, threshold, indices[clips], of_rate) for threshold in config.thresholds]
-    return counts
+    by_rate = dict(
+        zip(config.fps, zip(indices, torch.cat(differences).chunk(len(config.fps)), strict=True), strict=True)
+    )
+    return [_count(index, processor, rate, threshold, *by_rate[rate]) for rate, threshold in config.parts]
 
 
 def sample_clip(index: VideoIndex, processor: RLTVideoProcessor, first: int = 0, **changes: Any) -> np.ndarray:
@@ -136,22 +128,22 @@ def _sample(index: VideoIndex, config: CountConfig, rate: float | None) -> np.nd
     """Return the frames `(clips, F)` of a video's clips at a rate."""
     processor = config.processor
     changes: dict[str, Any] = {"sampling": processor.sampling} if rate is None else {"sampling": "clip", "fps": rate}
-    one = [processor.position]
-    positions = one if config.clips == 1 else view_positions(config.clips, changes["sampling"])
+    several = config.clips > 1
+    positions = view_positions(config.clips, changes["sampling"]) if several else [processor.position]
     return np.stack([sample_clip(index, processor, position=position, **changes) for position in positions])
 
 
 def _count(
     index: VideoIndex,
-    config: CountConfig,
+    processor: RLTVideoProcessor,
     rate: float | None,
     threshold: float | None,
     indices: np.ndarray,
     differences: Tensor,
 ) -> TokenCount:
-    run_lengths = replace(config.processor.rule, threshold=threshold).run_lengths(differences)
-    longest, tubelet = run_lengths.amax(1).tolist(), config.processor.tubelet_size
-    rates = [clip_rate(index, clip, config.processor, rate) for clip in indices]
+    run_lengths = replace(processor.rule, threshold=threshold).run_lengths(differences)
+    longest, tubelet = run_lengths.amax(1).tolist(), processor.tubelet_size
+    rates = [clip_rate(index, clip, processor, rate) for clip in indices]
     seconds = max(run * tubelet / rate for run, rate in zip(longest, rates, strict=True))
     clips, frames = indices.shape
     return TokenCount(

@@ -33,8 +33,8 @@ class VideoCounts:
     Attributes:
         video: its path or address; a digest as `sha256://...`, if it is a row of a data set that holds its bytes.
         size, mtime_ns: of its file, by which a change is noticed.
-        counts: one for each part of the configuration; empty if it cannot be read.
-        problem: why it cannot be read, in one line; None if it can.
+        counts: one for each part of the configuration.
+        problem: why it cannot be read, in one line.
         reused: whether the counts were known before.
         source: what to decode, if not the file `video`.
     """
@@ -68,9 +68,10 @@ class CountFile(JsonlStore):
         """Return the counts of an unchanged video if there is one for every part of the configuration; else None."""
         fields = {**video.file_fields(), "settings": self.config.digest}
         found = [self.get({**fields, "fps": fps, "threshold": threshold}) for fps, threshold in self.config.parts]
+        if None in found:
+            return None
         names = TokenCount.__dataclass_fields__
-        counts = [TokenCount(**{name: record[name] for name in names}) for record in found if record is not None]
-        return counts if len(counts) == len(found) else None
+        return [TokenCount(**{name: record[name] for name in names}) for record in found if record]
 
     def append(self, video: VideoCounts) -> None:
         """Write the counts that are not in the file yet."""
@@ -80,19 +81,13 @@ class CountFile(JsonlStore):
 def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None) -> Iterator[str]:
     """Find the videos among paths: files as they are given, folders with all video files anywhere below them.
 
-    Folders are read as they are needed, each in the order of names; linked ones are entered, but not in circles.
-
-    Args:
-        paths: files and folders.
-        problems: receives the folders that cannot be listed.
-
-    Raises:
-        HfRltError: if a path is neither; before anything else is returned.
+    Folders are read as they are needed, each in the order of names; linked ones are entered, but not in circles. `problems`
+    receives those that cannot be listed. A path that is not there raises HfRltError at once.
     """
     names = [os.fspath(path) for path in paths]
     for path in names:
         if not os.path.lexists(path):
-            raise HfRltError(f"{path}: expected a video or a folder of videos, found neither: check the path.")
+            raise HfRltError(f"{path}: expected a video or a folder of videos, found neither.")
 
     def report(error: OSError) -> None:
         if problems is not None:
@@ -104,9 +99,7 @@ def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None)
 def count_videos(
     videos: Iterable[Any], config: CountConfig, num_workers: int = 1, store: CountFile | None = None
 ) -> Generator[VideoCounts, None, None]:
-    """Yield the counts of each video, in order, as they become known.
-
-    Neither a video that cannot be read nor one that kills the process that reads it ends the count.
+    """Yield the counts of each video, in order; one that cannot be read, or kills its process, does not end the count.
 
     Args:
         videos: paths, or rows of a Hub data set; taken as they can be worked on.
@@ -116,9 +109,8 @@ def count_videos(
     """
 
     def save(task: Task) -> None:
-        video = _finished(task)
         if store is not None:
-            store.append(video)
+            store.append(_finished(task))
 
     source = iter(videos)
     first = list(islice(source, 2))
@@ -144,12 +136,9 @@ def count_tokens(
         clips: what to count.
         processor: an `RLTVideoProcessor`; its threshold counts.
         num_workers: decoding processes; 0 decodes in this one.
-        on_bad_video: "raise" or "skip". A bad video is read again each time, as it may have been repaired.
+        on_bad_video: "raise" UnreadableClipError, or "skip". A bad video is read again each time, as it may be repaired.
         cache_dir: `~/.cache/hf_rlt/tokens` unless given.
         progress: called with (clips counted, clips in all).
-
-    Raises:
-        UnreadableClipError: for a bad video, unless it is to be skipped.
     """
     check_on_bad_video(on_bad_video)
     config, counts = CountConfig(processor, thresholds=(processor.threshold,)), np.zeros(len(clips), np.int64)
@@ -195,18 +184,17 @@ def file_state(path: str) -> tuple[int, int] | Failure:
 
 def _task(source: Any, store: CountFile | None) -> Task:
     """Return the task to count a video; it is already done if there is no such file, or nothing new to count."""
-    path, content = source, None
-    if isinstance(source, dict):
-        path, content = source.get("path"), source.get("bytes")
+    row = source if isinstance(source, dict) else {"path": source}
+    name, content = str(row.get("path")), row.get("bytes")
     if content is not None:
         video = VideoCounts(f"sha256://{sha256(content).hexdigest()}", len(content), source=source)
-    elif "://" in str(path):  # fetched anew only to be counted
-        video = VideoCounts(str(path), source=source)
+    elif "://" in name:  # fetched anew only to be counted
+        video = VideoCounts(name, source=source)
     else:
-        video, state = VideoCounts(str(path)), file_state(str(path))
+        state = file_state(name)
         if isinstance(state, Failure):
-            return Task(video, state)
-        video.size, video.mtime_ns = state
+            return Task(VideoCounts(name), state)
+        video = VideoCounts(name, *state)
     counts = None if store is None else store.known(video)
     video.reused = counts is not None
     return Task(video, counts)
