@@ -36,7 +36,7 @@ def test_labels_from_a_file(tmp_path, name, content):
         ("l.txt", b"a\nb\n", "expected 5 class names.*found 2"),
         ("l.txt", b"a\nb\nc\nd\na\n", "'a' 2 times"),
         ("l.txt", b"a\nb\n\nd\ne\n", "an empty one"),
-        ("l.txt", b"\xff\xfe\x00", "expected text in UTF-8"),
+        ("l.txt", b"\xff\xfe\x00", "found the byte|zero byte"),
         ("l.json", b"{", "expected a JSON file"),
         ("l.json", b'{"0": "a", "2": "b"}', "a dictionary from 0, 1, 2"),
         ("l.json", b"3", "expected a JSON list"),

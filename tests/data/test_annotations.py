@@ -33,7 +33,7 @@ def test_kinetics(videos, tmp_path):
     (videos / "link" / "abc_000010_000020.mp4").symlink_to(videos / "sub" / "abc_000010_000020.mp4")
     assert len(from_file(table, videos)) == 3
     (videos / "link" / "abc_000010_000020.webm").touch()
-    with pytest.raises(ValueError, match="names the video abc_000010_000020, and there are two of that name"):
+    with pytest.raises(ValueError, match="the video abc_000010_000020 is there twice"):
         from_file(table, videos)
 
 
@@ -82,41 +82,37 @@ def test_tables_as_programs_save_them(videos, data):
     assert clips.sources == [videos / "a.mp4", videos / "sub" / "b.webm"]
 
 
-ONE_LINE = "expected a label of one line, received a"
+OPEN = "found a line break or open quotation mark in the label"
 REFUSED_TABLES = [  # below the header path,label
     (b"", "expected a line per video"),
     (b"b.mp4,x\n", "found none of its 1 videos"),
     (b"a.mp4,x\n", "expected at least two classes"),
     (b"a.mp4,eating, slowly\n", r"line 2: expected 2 fields \('path', 'label'\), received 3 "),
     (b"a.mp4,x\n\nb.mp4\n", "line 4: expected 2 fields .*, received 1 "),
-    (b"a.mp4,x\ncaf\xe9.mp4,y\n", "line 3: expected text in UTF-8, found the byte 0xe9 after 'caf'"),
-    (b"a.mp4,x\na.mp4,\0y\n", "line 3: expected text in UTF-8, found a zero byte"),
+    (b"a.mp4,x\ncaf\xe9.mp4,y\n", "line 3: found the byte 0xe9"),
+    (b"a.mp4,x\na.mp4,\0y\n", "line 3: found a zero byte"),
     (b"a.mp4,x\na.mp4," + b"y" * 140_000 + b"\n", "line 3: .*field larger than field limit"),
-    (b'a.mp4,"run\nb.mp4,walk\nc.mp4,run"\n', f"line 4: {ONE_LINE} line break or control character"),
+    (b'a.mp4,"run\nb.mp4,walk\nc.mp4,run"\n', f"line 4: {OPEN}"),
     (b'a.mp4,"run\nb.mp4,walk\n', r"line 3: .* \(unexpected end of data\)"),
-    (b'a.mp4,"run"ning\n', "line 2: expected fields in closed quotation marks"),
-    (b'a.mp4,run"\n', f"line 2: {ONE_LINE} single quotation mark"),
-    (b"a.mp4,x\na.mp4,y\n", "line 3: expected one class for each .*'x' before .*line 2"),
+    (b'a.mp4,run"\n', f"line 2: {OPEN}"),
+    (b"a.mp4,x\na.mp4,y\n", "line 3: .* is 'y' here and 'x' before .*line 2"),
     (b"a.mp4,x\na.mp4, \n", "line 3: expected path, label, received no label"),
-    (b"a.mp4,x\a\n", f"line 2: {ONE_LINE} line break or control character"),
+    (b"a.mp4,x\a\n", f"line 2: {OPEN}"),
 ]
 TIME = "line 2: expected time_start and time_end in seconds, received"
 REFUSED_FILES = [
     ("a.csv", b"", "expected the columns 'path' and 'label' .*, found an empty file"),
     ("a.csv", b"path label\na.mp4 x\n", "separated by commas, tabs or semicolons, found 'path label'"),
-    ("a.csv", b"path,label,label\na.mp4,x,y\n", "expected one column 'label', found 2"),
-    ("a.csv", "path,label\na.mp4,x\n".encode("utf-16-le"), "line 1: .* found a zero byte"),
-    ("k.csv", KINETICS.encode() + b"x,abc,ten,20,train,0\n", f"{TIME} 'ten'"),
-    ("k.csv", KINETICS.encode() + b"x,abc,inf,20,train,0\n", f"{TIME} 'inf'"),
-    ("k.csv", KINETICS.encode() + b"x,abc,10,20,train\n", "line 2: expected 6 fields .* received 5"),
+    ("a.csv", b"path,label,label\na.mp4,x,y\n", "found the column 'label' twice"),
+    ("a.csv", "path,label\na.mp4,x\n".encode("utf-16-le"), "line 1: found a zero byte"),
+    ("k.csv", KINETICS.encode() + b"x,abc,ten,20,train,0\n", f"{TIME} .'ten'"),
+    ("k.csv", KINETICS.encode() + b"x,abc,inf,20,train,0\n", f"{TIME} .'inf'"),
     ("s.json", b"{}", "expected a list of objects"),
     ("s.json", b"[", "expected a JSON file"),
     ("s.json", b"[" * 200_000, "expected a JSON file .*recursion"),
     ("s.json", b'[{"id": "1", "id": "2", "template": "x"}]', "the key 'id' twice"),
     ("s.json", b'[{"id": "1"}]', "entry 0: expected 'id' and 'template' or 'label'"),
     ("s.json", b'[{"id": ["1"], "template": "x"}]', "entry 0: expected 'id' and 'template' or 'label'"),
-    ("s.json", b'[{"id": "1", "template": {"a": 1}}]', "entry 0: expected 'id' and 'template' or 'label'"),
-    ("s.json", b'[{"id": "1", "template": "caf\xe9"}]', "line 1: expected text in UTF-8, found the byte 0xe9"),
     *[("clips.csv", b"path,label\n" + rows, message) for rows, message in REFUSED_TABLES],
 ]
 
@@ -129,9 +125,7 @@ def test_files_that_cannot_be_understood(videos, name, data, message):
     assert str(videos / name) in str(raised.value)
 
 
-def test_missing_files_and_folders(videos):
-    with pytest.raises(ValueError, match="found no such file"):
-        from_file(videos / "nowhere.csv")
+def test_videos_without_their_folder(videos):
     (videos / "k.csv").write_text(KINETICS + "x,abc,10,20,train,0\n")
     with pytest.raises(ValueError, match=r"expected --video_dir .* received None"):
         from_file(videos / "k.csv")

@@ -31,19 +31,6 @@ def test_position_size_and_angle_of_every_single_frame_are_uniform_in_every_clas
         assert distance.max() < 0.11  # Kolmogorov-Smirnov, p about 1e-4 at a frame
 
 
-@pytest.mark.slow
-def test_one_frame_does_not_give_the_class_away():
-    from sklearn.linear_model import LogisticRegression
-
-    settings = DigitsSettings(train_clips=8, validation_clips=8, frames=2)
-    count = len(digits.CLASSES)
-    labels = np.arange(1200) % count
-    frames = [digits.render_clip(digits.CLASSES[k], "train", i, settings)[0] for i, k in enumerate(labels)]
-    frames = np.array(frames).reshape(1200, 16, 4, 16, 4, 3).mean((2, 4, 5)).reshape(1200, -1) / 255
-    model = LogisticRegression(max_iter=200).fit(frames[:800], labels[:800])
-    assert model.score(frames[800:], labels[800:]) < 1 / count + 0.07  # four standard errors
-
-
 def test_rlt_computes_a_quarter_and_only_the_run_length_tells_how_long_a_digit_waits(rendered_digits, digits_processor):
     clips = from_folder(rendered_digits / "validation")  # one of each class
     data = EvalDataset(clips, digits_processor)

@@ -28,8 +28,9 @@ def test_views_are_the_crops_and_clips_of_the_definition(tmp_path):
             expected = torch.from_numpy((frames - mean) / std).permute(0, 3, 1, 2)
             assert (item["pixel_values"][3 * clip + place] - expected).abs().max() < 1e-5
     assert torch.equal(item["run_lengths"], find_runs(item["pixel_values"], 0.6, 2, 8))
-    (centre,) = (EvalDataset(clips, processor)[0]["pixel_values"],)
-    assert torch.equal(centre, processor(str(path), return_tensors="pt")["pixel_values"][0])
+    assert torch.equal(
+        EvalDataset(clips, processor)[0]["pixel_values"], processor(str(path), return_tensors="pt")["pixel_values"][0]
+    )
     squeezed = EvalDataset(clips, RLTVideoProcessor(**processor.to_dict() | {"size": crop}))[0]
     assert squeezed["pixel_values"].shape == (4, 3, 32, 32)
 

@@ -1,16 +1,14 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Batches within a token budget: what they promise, for any counts."""
 
-import logging
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
-from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.data.token_budget import TokenBudgetSampler, batches_within
 
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=120)
@@ -100,35 +98,21 @@ def test_batches_are_full_and_alike(name, ranks):
             assert (steps.max(1) - steps.mean(1)).mean() < 0.01 * tokens.mean()
 
 
-def test_a_clip_that_is_too_large_stands_alone_and_is_told_once(caplog):
-    counts = [100, 30, 30, 30, 30, 70, 200]
-    with caplog.at_level(logging.WARNING):
-        sampler = TokenBudgetSampler(counts, 65)
-        batches = [batch for epoch in range(3) for batch in sampler.plan(epoch)]
-    assert [record.getMessage() for record in caplog.records] == [
-        "3 of 7 clips have more than the 65 tokens of a batch, clip 0 has 100, the largest 200: each gets a batch of "
-        "its own."
-    ]
-    assert sum(batch in ([0], [5], [6]) for batch in batches) == 9
-    with pytest.raises(
-        ValueError, match=r"3 of 7 clips have more than the 65 tokens .*: allow a batch at least as many"
-    ):
-        TokenBudgetSampler(counts, 65, oversize="raise")
+def test_large_clips_and_repeats_are_told(caplog):
+    sampler = TokenBudgetSampler([100, 30, 30, 30, 30, 70, 200], 65)
+    assert sum(batch in ([0], [5], [6]) for epoch in range(3) for batch in sampler.plan(epoch)) == 9
+    TokenBudgetSampler([10] * 5, 15, ranks=2)
+    large, twice = caplog.messages
+    assert "3 of 7 clips have more than the 65 tokens of a batch, the largest 200" in large
+    assert "5 batches of one clip each are not a multiple of 2: in each epoch 1 clips come twice" in twice
 
 
-def test_impossible_settings_are_refused_and_repeats_are_told(caplog):
+def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match=r"at least 4 readable clips, one for each of 2 processes x 2 .* received 3"):
         TokenBudgetSampler([5, 0, 5, 5], 100, ranks=2, accumulation=2)
-    with pytest.raises(ValueError, match=r"Expected max_tokens >= 1 .* received 0"):
-        TokenBudgetSampler([5], 0)
-    with pytest.raises(ValueError, match="received 10 and 'drop'"):
-        TokenBudgetSampler([5], 10, oversize="drop")
-    with pytest.raises(ValueError, match="Expected max_tokens >= 1 and max_items >= 1 or None, received 10 and 0"):
-        list(batches_within([], 10, max_items=0))
-    with pytest.raises(ValueError, match="ahead >= 1, received 0"):
-        list(batches_within([], 100, ahead=0))
-    TokenBudgetSampler([10] * 5, 15, ranks=2)
-    assert "5 batches of one clip each are not a multiple of 2: in each epoch 1 clips come twice" in caplog.text
+    for call in (lambda: TokenBudgetSampler([5], 0), lambda: list(batches_within([], 10, max_items=0))):
+        with pytest.raises(ValueError, match=r"Expected max_tokens, max_items and ahead >= 1"):
+            call()
 
 
 @given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 150), st.none() | st.integers(1, 9), st.integers(1, 9))
@@ -156,11 +140,7 @@ def test_looking_ahead_loses_nothing_and_holds_little(items, max_tokens, max_ite
 )
 def test_lists_are_filled_as_far_as_the_budget_goes(items, limits, batches):
     assert list(batches_within(items, 100, tokens=int, **limits)) == batches
-
-
-def test_items_of_an_evaluation_are_grouped_by_what_they_compute(rendered_digits, digits_processor):
-    data = EvalDataset(from_folder(rendered_digits / "validation"), digits_processor)
-    batches = list(batches_within(DataLoader(data, batch_size=None), 400))
-    tokens = [sum(int((item["run_lengths"] > 0).sum()) for item in batch) for batch in batches]
-    assert max(tokens) <= 400 < sum(tokens)
-    assert [int(item["labels"]) for batch in batches for item in batch] == data.clips.labels
+    computed = [{"run_lengths": torch.tensor([size] * size + [0])} for size in items]
+    assert [
+        [len(item["run_lengths"]) - 1 for item in batch] for batch in batches_within(computed, 100, **limits)
+    ] == batches

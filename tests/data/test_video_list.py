@@ -4,11 +4,9 @@
 import os
 from pathlib import Path
 
-import av
 import pytest
 
 from hf_rlt.data import VideoList, from_folder, split_clips
-from hf_rlt.data.file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES
 from hf_rlt.data.video_list import find_videos, label_indices
 from hf_rlt.inference.predict import video_paths
 from hf_rlt.tokens import find
@@ -19,7 +17,6 @@ LEFT_BEHIND = [
     *("run/.AppleDouble/a.mp4", "run/.@__thumb/a.mp4", "walk/@Recycle/a.mp4", ".git/a.mp4", "run/.a.mp4.x1Yz"),
 ]
 VIDEOS = ["run/a.mp4", "run/deep/b.MTS", "walk/c.m2ts", "walk/d.GIF", "walk/e.ogg"]
-FORMATS = "mov matroska mxf nut ogg gif flv avi h264 hevc yuv4mpegpipe dv".split()  # noqa: SIM905
 
 
 def make(folder: Path, names: list[str]) -> Path:
@@ -51,7 +48,7 @@ def test_other_files_are_counted_in_one_line_and_usual_companions_are_not(tmp_pa
     folder = make(tmp_path, ["run/a.mp4", "run/a.json", "run/a.jpg", "run/b.mp4.part", "walk/c.xyz", "walk/noname"])
     assert find_videos(folder) == find_videos(folder) == [folder / "run" / "a.mp4"]
     (message,) = caplog.messages
-    assert "3 files left out" in message
+    assert "3 files without a video's suffix" in message
     assert "b.mp4.part" in message
 
 
@@ -73,14 +70,6 @@ def test_linked_folders_are_entered_but_not_in_circles(tmp_path):
     clips = from_folder(folder)
     assert clips.names == ["grows", "own", "stays"]
     assert [path.name for path in clips.sources] == ["a.mp4", "c.mp4", "b.mp4"]
-
-
-def test_suffixes_are_those_of_formats_that_can_be_read():
-    extensions = {f".{extension}" for name in FORMATS for extension in av.ContainerFormat(name, "r").extensions}
-    stills_and_sound = {".heic", ".heif", ".avif", ".m4a", ".m4b", ".mka", ".mks", ".ism", ".isma", ".psp"}
-    assert extensions - stills_and_sound <= VIDEO_SUFFIXES
-    assert {".asf", ".divx", ".ivf", ".m2ts", ".mts", ".qt", ".rm", ".rmvb", ".ts", ".vob"} <= VIDEO_SUFFIXES
-    assert not VIDEO_SUFFIXES & COMPANION_SUFFIXES
 
 
 def test_a_split_holds_out_a_share_loses_nothing_and_reads_nothing():
@@ -105,7 +94,7 @@ def test_errors_of_a_folder_and_of_unknown_labels(tmp_path):
     with pytest.raises(ValueError, match="found none"):
         from_folder(tmp_path)
     make(tmp_path, ["run/a.mp4", "walk/b.mp4"])
-    with pytest.raises(ValueError, match="received unknown 'walk': rename"):
+    with pytest.raises(ValueError, match="received 'walk'"):
         from_folder(tmp_path, names=["jump", "run"])
     make(tmp_path, ["loose.mp4"])
     with pytest.raises(ValueError, match=r"found loose.mp4 outside"):
@@ -121,7 +110,7 @@ def test_a_label_that_looks_like_a_known_class_is_that_class():
 
 @pytest.mark.parametrize("twins", [("run", "run "), ("caf\u00e9", "cafe\u0301"), ("a b", "a  b"), ("run", "r\u200bun")])
 def test_two_classes_that_look_the_same_are_refused(twins):
-    with pytest.raises(ValueError, match="here: expected classes that can be told apart, received "):
+    with pytest.raises(ValueError, match="here: classes look the same"):
         label_indices([*twins, "other"], None, "here")
 
 

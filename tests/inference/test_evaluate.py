@@ -205,7 +205,7 @@ def test_a_threshold_and_bfloat16_can_be_chosen(folder, rendered_digits):
         (("DATA", "nowhere"), "nowhere: expected a model folder or a Hub id"),
         (("DATA", "ENCODER"), "expected a classifier, found weights without classifier.bias, classifier.weight"),
         (("DATA", "TORN"), "TORN: "),
-        (("FOREIGN", "MODEL"), "received unknown 'flies'"),
+        (("FOREIGN", "MODEL"), "received 'flies'"),
         (("DATA", "MODEL", "--threshold", "high"), "--threshold: expected a number, none or model, received 'high'"),
         (("DATA", "MODEL", "--on-bad-video", "ignore"), "Expected on_bad_video to be one of"),
     ],

@@ -3,7 +3,6 @@
 
 import csv
 import io
-import math
 import os
 import re
 import unicodedata
@@ -35,7 +34,7 @@ def from_file(
     names: list[str] | None = None,
     label_file: str | Path | None = None,
 ) -> VideoList:
-    """List the videos of an annotation file, whose kind is recognised by its columns or keys.
+    """List the videos of an annotation file, whose kind is recognised by its columns or keys; others are ignored.
 
     - CSV with the columns `path,label`: paths are relative to `video_dir`, or to the file.
     - Kinetics CSV with `label,youtube_id,time_start,time_end`: the videos are `ID_START_END.*` (six digits each, as the
@@ -47,7 +46,7 @@ def from_file(
     line needs as many fields as the first. A missing video keeps its place and is reported by name when it is read.
 
     Args:
-        path: the annotation file; further columns and keys are ignored.
+        path: the annotation file.
         video_dir: where the videos are.
         names: class names to use, those of the training set or model.
         label_file: JSON object from class name to index (Something-Something's `labels.json`), which fixes the order.
@@ -65,8 +64,7 @@ def from_file(
         other = first.setdefault(source, row)
         if other.label != row.label:
             raise HfRltError(
-                f"{row.where}: expected one class for each video, received {row.label!r} for {source}, which is "
-                f"{other.label!r} before ({other.where}): leave one of them out."
+                f"{row.where}: {source} is {row.label!r} here and {other.label!r} before ({other.where}): leave one out."
             )
     return VideoList(sources, *label_indices([row.label for row in rows], names, str(path)))
 
@@ -93,8 +91,7 @@ def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Pa
         sources = _find(path, [row.video for row in rows], video_dir)
     if not any(map(os.path.isfile, sources)):
         raise HfRltError(
-            f"{path}: expected a video at {sources[0]}, found none of its {len(sources)} videos: correct the paths or "
-            "--video_dir."
+            f"{path}: found none of its {len(sources)} videos, such as {sources[0]}: correct the paths or --video_dir."
         )
     return rows, sources
 
@@ -108,19 +105,13 @@ def _locate(folder: Path, name: str) -> Path:
 def _find(path: Path, stems: list[str], video_dir: str | Path | None) -> list[Path]:
     """Return the path of each video below `video_dir`; `video_dir/STEM.mp4` if it does not exist."""
     if video_dir is None or not Path(video_dir).is_dir():
-        raise HfRltError(
-            f"{path} names videos without their folder: expected --video_dir to be the folder that holds them, received "
-            f"{video_dir}."
-        )
+        raise HfRltError(f"{path}: expected --video_dir to be the folder that holds the videos, received {video_dir}.")
     found: dict[str, Path] = {}
     wanted = set(stems)
     for file in find_videos(video_dir):
         other = found.setdefault(file.stem, file)
         if other is not file and file.stem in wanted and not other.samefile(file):
-            raise HfRltError(
-                f"{path}: names the video {file.stem}, and there are two of that name, {other} and {file}: move one of them "
-                f"out of {video_dir}."
-            )
+            raise HfRltError(f"{path}: the video {file.stem} is there twice, {other} and {file}: move one away.")
     return [found.get(stem, Path(video_dir) / f"{stem}.mp4") for stem in stems]
 
 
@@ -136,18 +127,16 @@ def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
             f"{path}: expected the columns 'path' and 'label' (or Kinetics' {quoted(KINETICS_COLUMNS)}) separated by "
             f"commas, tabs or semicolons, found {quoted(columns) or 'an empty file'}: make 'path,label' the first line."
         )
-    for column in needed:
-        if columns.count(column) > 1:
-            raise HfRltError(
-                f"{path}: expected one column {column!r}, found {columns.count(column)}: rename the others."
-            )
+    twice = [column for column in needed if columns.count(column) > 1]
+    if twice:
+        raise HfRltError(f"{path}: found the column {twice[0]!r} twice: rename one.")
     rows = []
     for line, fields in table:
         where = f"{path}, line {line}"
         if len(fields) != len(columns):
             raise HfRltError(
                 f"{where}: expected {len(columns)} fields ({quoted(columns)}), received {len(fields)} "
-                f"({truncate(fields)}): put quotation marks around a field with a separator in it, and leave none out."
+                f"({truncate(fields)}): quote fields that contain a separator."
             )
         row = dict(zip(columns, fields, strict=True))
         _check_fields(where, {column: row[column] for column in needed})
@@ -161,12 +150,9 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, fields) of a table, without empty lines; the header decides what separates fields."""
     text = read_text(path)
     head = next((line for line in text.splitlines() if line.strip()), "")
-    separator = ","
-    for mark in SEPARATORS:
-        columns = {field.strip().strip('"') for field in head.split(mark)}
-        if {"path", "label"} <= columns or set(KINETICS_COLUMNS) <= columns:
-            separator = mark
-            break
+    columns = {mark: {field.strip().strip('"') for field in head.split(mark)} for mark in SEPARATORS}
+    known = ({"path", "label"}, set(KINETICS_COLUMNS))
+    separator = next((mark for mark in SEPARATORS if any(wanted <= columns[mark] for wanted in known)), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     try:
         for fields in reader:
@@ -174,9 +160,7 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, fields
     except csv.Error as error:
         raise HfRltError(
-            f"{path}, line {reader.line_num}: expected fields in closed quotation marks of at most "
-            f"{csv.field_size_limit():,} characters, found others ({error}): close the mark, or double one that belongs to "
-            "the text."
+            f"{path}, line {reader.line_num}: not a valid CSV line ({error}): close quotation marks, double those in text."
         ) from error
 
 
@@ -184,27 +168,20 @@ def _check_fields(where: str, fields: dict[str, str]) -> None:
     for name, value in fields.items():
         if not value.strip():
             raise HfRltError(f"{where}: expected {', '.join(fields)}, received no {name}: fill all of them in.")
-    for name, value in fields.items():
         control = any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value.strip())
         if control or (name == "label" and value.count('"') % 2):
-            what = "a line break or control character" if control else "a single quotation mark"
-            raise HfRltError(
-                f"{where}: expected a {name} of one line, received {what} in {truncate(value)}: close the quotation marks."
-            )
+            raise HfRltError(f"{where}: found a line break or open quotation mark in the {name} {truncate(value)}.")
 
 
 def _kinetics_stem(where: str, row: dict[str, str]) -> str:
-    seconds = []
-    for column in ("time_start", "time_end"):
-        try:
-            seconds.append(float(row[column]))
-        except ValueError:
-            seconds.append(math.nan)
-        if not 0 <= seconds[-1] < 1e6:
-            raise HfRltError(
-                f"{where}: expected time_start and time_end in seconds, received {truncate(row[column])}: correct it."
-            )
-    return f"{row['youtube_id'].strip()}_{int(seconds[0]):06d}_{int(seconds[1]):06d}"
+    times = row["time_start"], row["time_end"]
+    try:
+        start, end = (int(float(time)) for time in times)
+    except (ValueError, OverflowError):
+        start = end = -1
+    if not 0 <= min(start, end) <= max(start, end) < 1e6:
+        raise HfRltError(f"{where}: expected time_start and time_end in seconds, received {truncate(times)}.")
+    return f"{row['youtube_id'].strip()}_{start:06d}_{end:06d}"
 
 
 def _json_rows(path: Path) -> tuple[list[_Row], bool]:
@@ -217,9 +194,7 @@ def _json_rows(path: Path) -> tuple[list[_Row], bool]:
 def _json_row(where: str, entry: dict[str, Any]) -> _Row:
     stem, label = entry.get("id"), entry.get("template") or entry.get("label")
     if isinstance(stem, bool) or not isinstance(stem, (str, int)) or stem == "" or not isinstance(label, str):
-        raise HfRltError(
-            f"{where}: expected 'id' and 'template' or 'label' with text, received {truncate(entry)}: fill them in."
-        )
+        raise HfRltError(f"{where}: expected 'id' and 'template' or 'label', received {truncate(entry)}.")
     label = label.replace("[", "").replace("]", "")
     _check_fields(where, {"id": str(stem), "label": label})
     return _Row(str(stem).strip(), label.strip(), where)

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Augment clips with torchvision's v2 transforms: the same for all frames of a clip, before runs are found."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ from torchvision.transforms import InterpolationMode, v2
 from ..errors import HfRltError
 
 
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise HfRltError unless `low <= value <= high`."""
+    if not low <= value <= high:
+        limits = f">= {low}" if high == math.inf else f"in [{low}, {high}]"
+        raise HfRltError(f"Expected {name} {limits}, received {value}.")
+
+
 class ClipAugmentation:
     """Turns `(F, H, W, 3)` uint8 frames into a randomly changed, normalised `(F, C, H, W)` float32 clip.
 
@@ -19,16 +27,12 @@ class ClipAugmentation:
     generator.
 
     Args:
-        processor: an `RLTVideoProcessor`, for crop size, scale, mean and standard deviation.
         crop_scale: smallest share of the frame's area for a random resized crop; 1 takes the centre crop of the resized
             frame, as the processor does.
         horizontal_flip: probability of mirroring; 0 where left and right matter (Something-Something).
         rand_augment_ops: operations of RandAugment, each applied with probability 0.5; 0 turns it off.
         rand_augment_magnitude: their strength, 0 to 10.
-        erasing: probability of random erasing: a box of noise that is the same in all frames.
-
-    Raises:
-        HfRltError: if a number is out of range.
+        erasing: probability of random erasing.
 
     Source: VideoMAE's fine-tuning recipe (rand-m7-n4-mstd0.5-inc1, reprob 0.25, scale 0.08 to 1, ratio 3/4 to 4/3).
     Departures: RandAugment comes after the crop (cheaper), without noise on its magnitude and without Equalize,
@@ -45,15 +49,11 @@ class ClipAugmentation:
         rand_augment_magnitude: int = 7,
         erasing: float = 0.25,
     ) -> None:
-        shares = {"crop_scale": crop_scale, "horizontal_flip": horizontal_flip, "erasing": erasing}
-        for name, share in shares.items():
-            if not 0 <= share <= 1:
-                raise HfRltError(f"Expected {name} between 0 and 1, received {share}.")
-        if crop_scale == 0 or rand_augment_ops < 0 or not 0 <= rand_augment_magnitude <= 10:
-            raise HfRltError(
-                "Expected crop_scale > 0, rand_augment_ops >= 0 and rand_augment_magnitude from 0 to 10, received "
-                f"{crop_scale}, {rand_augment_ops} and {rand_augment_magnitude}."
-            )
+        check_range("crop_scale", crop_scale, 0.001, 1)
+        check_range("horizontal_flip", horizontal_flip, 0, 1)
+        check_range("rand_augment_ops", rand_augment_ops, 0)
+        check_range("rand_augment_magnitude", rand_augment_magnitude, 0, 10)
+        check_range("erasing", erasing, 0, 1)
         mean = [255 * value for value in processor.image_mean]  # pixels stay 0 to 255: one pass less
         std = [255 * value for value in processor.image_std]
         self.transform = v2.Compose(
@@ -98,29 +98,21 @@ def _crop(processor: Any, crop_scale: float) -> list[v2.Transform]:
 class ClipMix:
     """Mixes the clips of a batch and their labels: mixup or cutmix, one of them for the whole batch.
 
-    Args:
-        num_classes: K.
-        mixup: alpha of mixup; 0 turns it off.
-        cutmix: alpha of cutmix; 0 turns it off.
-        switch: probability of cutmix where both are on.
+    `mixup` and `cutmix` are their alphas; 0 turns one off. With both on, each batch takes either with equal probability.
 
-    Source: VideoMAE's recipe (0.8, 1.0, 0.5, mode "batch"). Departure: a clip is mixed with its neighbour in the batch, as
-    torchvision does, not with its mirror image in the batch's order.
+    Source: VideoMAE's recipe (0.8, 1.0, switch 0.5, mode "batch"). Departure: a clip is mixed with its neighbour in the
+    batch, as torchvision does, not with its mirror image in the batch's order.
     """
 
-    def __init__(self, num_classes: int, mixup: float = 0.8, cutmix: float = 1.0, switch: float = 0.5) -> None:
-        if mixup < 0 or cutmix < 0 or mixup + cutmix == 0 or not 0 <= switch <= 1:
-            raise HfRltError(
-                f"Expected mixup >= 0, cutmix >= 0, one of them > 0, and switch in [0, 1], received {mixup}, {cutmix}, "
-                f"{switch}."
-            )
+    def __init__(self, num_classes: int, mixup: float = 0.8, cutmix: float = 1.0) -> None:
+        if min(mixup, cutmix) < 0 or mixup == cutmix == 0:
+            raise HfRltError(f"Expected mixup and cutmix >= 0, one of them > 0, received {mixup} and {cutmix}.")
         self.mixup = v2.MixUp(alpha=mixup, num_classes=num_classes) if mixup else None
         self.cutmix = v2.CutMix(alpha=cutmix, num_classes=num_classes) if cutmix else None
-        self.switch = switch
 
     def __call__(self, pixel_values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return mixed `(B, F, C, H, W)` clips and their `(B, K)` float targets."""
-        cut = self.mixup is None or (self.cutmix is not None and float(torch.rand(())) < self.switch)
+        cut = self.mixup is None or (self.cutmix is not None and float(torch.rand(())) < 0.5)
         chosen = self.cutmix if cut else self.mixup
         clips, targets = chosen(tv_tensors.Video(pixel_values), labels)  # type: ignore[misc]
         return clips.as_subclass(Tensor), targets

@@ -12,7 +12,7 @@ from torch.utils.data import default_collate
 
 from ..errors import HfRltError
 from ..models.runs import drop_random
-from .augmentation import ClipMix
+from .augmentation import ClipMix, check_range
 from .video_dataset import IGNORED
 
 
@@ -24,16 +24,11 @@ class ClipCollator:
     smoothing; rows of unreadable clips are -100.
 
     Args:
-        processor: an `RLTVideoProcessor`, for its rule.
-        mix: mixup or cutmix, for readable clips.
         label_smoothing: share of the target to spread over all classes.
         num_classes: K, needed for mixing and smoothing.
         threshold_range: (lowest, highest) threshold, drawn uniformly per clip instead of the processor's.
         token_keep_ratio: share of the computed tokens to keep per clip, drawn at random: RLT with random masking, or only
             random masking if the processor's threshold is None.
-
-    Raises:
-        HfRltError: if a setting is out of range.
 
     Source: arXiv 2411.05222 section 4 (random masking with RLT); mixing and smoothing as in VideoMAE's recipe.
     """
@@ -47,14 +42,13 @@ class ClipCollator:
         threshold_range: Sequence[float] | None = None,
         token_keep_ratio: float | None = None,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise HfRltError(f"Expected label_smoothing in [0, 1), received {label_smoothing}.")
+        check_range("label_smoothing", label_smoothing, 0, 0.999)
         if (mix is not None or label_smoothing) and not num_classes:
             raise HfRltError("Expected num_classes with mixing or label smoothing, received none.")
         if threshold_range is not None and not (len(threshold_range) == 2 and threshold_range[0] <= threshold_range[1]):
             raise HfRltError(f"Expected threshold_range to be (lowest, highest), received {threshold_range}.")
-        if token_keep_ratio is not None and not 0 < token_keep_ratio <= 1:
-            raise HfRltError(f"Expected token_keep_ratio in (0, 1], received {token_keep_ratio}.")
+        if token_keep_ratio is not None:
+            check_range("token_keep_ratio", token_keep_ratio, 0.001, 1)
         self.processor, self.mix = processor, mix
         self.label_smoothing, self.num_classes = label_smoothing, num_classes
         self.threshold_range, self.token_keep_ratio = threshold_range, token_keep_ratio
@@ -65,8 +59,7 @@ class ClipCollator:
             return default_collate(items)
         if "seeds" not in items[0]:
             raise HfRltError(
-                f"Expected items with seeds, those of TrainDataset, received {sorted(items[0])}: pass "
-                "remove_unused_columns=False to TrainingArguments."
+                f"Expected items of TrainDataset, received only {sorted(items[0])}: set remove_unused_columns=False."
             )
         # Repeat by repeat, so that neighbours, which are mixed, are different clips.
         keys = ("pixel_values", "labels", "seeds")

@@ -12,8 +12,6 @@ nothing is fetched. Training and validation share no digit image and no backgrou
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -24,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import HfRltError
+from ..jobs.atomic import atomic_dir
 
 CLASSES = ("grows", "moves_left", "moves_right", "shrinks", "stays", "turns", "waits_long", "waits_short")
 SPLITS = ("train", "validation")
@@ -44,12 +43,9 @@ class DigitsSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.train_clips, self.validation_clips) < len(CLASSES) or self.frames < 2 or self.side < 32:
-            raise HfRltError(
-                f"Expected at least {len(CLASSES)} clips per split, 2 frames and a side of 32, received {self}."
-            )
-        if self.side % 2:
-            raise HfRltError(f"Expected an even side (H.264 wants one), received {self.side}.")
+        few = min(self.train_clips, self.validation_clips) < len(CLASSES) or self.frames < 2
+        if few or self.side < 32 or self.side % 2:  # H.264 wants an even one
+            raise HfRltError(f"Expected at least 8 clips, 2 frames and an even side from 32 on, received {self}.")
 
 
 def default_folder() -> Path:
@@ -64,12 +60,7 @@ def render_digits(
 ) -> Path:
     """Render `train/CLASS/*.mp4` and `validation/CLASS/*.mp4` unless they are there already; return the folder.
 
-    The set is rendered beside the folder and moved there when complete: an interrupted run leaves nothing half done.
-
-    Args:
-        folder: where to put the set; default: `default_folder()`.
-        settings: what to render.
-        progress: called with (clips written, clips in all).
+    An interrupted run leaves nothing half done. `progress` is called with (clips written, clips in all).
 
     Raises:
         HfRltError: if the folder holds something else, or scikit-learn is missing.
@@ -79,20 +70,17 @@ def render_digits(
         return folder
     if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
         raise HfRltError(
-            f"Expected {folder} to be empty or a set rendered before, found other files: pass another folder."
+            f"{folder}: expected an empty folder or rendered digits, found other files: pass another folder."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _render_all(draft, settings, progress)
-        (draft / SETTINGS_FILE).write_text(json.dumps(_signature(settings), indent=2) + "\n")
-        draft.chmod(0o755)
-        if not _is_complete(folder, settings):  # another process may have been faster
-            if folder.exists():
-                shutil.rmtree(folder)
-            draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with atomic_dir(folder) as draft:
+            _render_all(draft, settings, progress)
+            (draft / SETTINGS_FILE).write_text(json.dumps(_signature(settings), indent=2) + "\n")
+            if _is_complete(folder, settings):
+                raise FileExistsError(folder)
+    except OSError:
+        if not _is_complete(folder, settings):  # else another process was faster
+            raise
     return folder
 
 

@@ -74,9 +74,7 @@ class EvalDataset(VideoDataset):
 def warn_of_equal_crops(processor: Any, num_crops: int) -> None:
     """Warn if frames are resized to the size of a crop, so that several crops show the same."""
     if num_crops > 1 and processor.size == processor.crop_size:
-        logger.warning(
-            f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: one is enough."
-        )
+        logger.warning(f"{num_crops} crops of frames resized to {dict(processor.size)} are all the same: take one.")
 
 
 def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray:
@@ -89,8 +87,7 @@ def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray
     if num_crops == 1:
         if not processor.do_center_crop:
             return frames
-        cropped = processor.center_crop(torch.from_numpy(frames).movedim(-1, -3), size)
-        return cropped.movedim(-3, -1).numpy()
+        return processor.center_crop(torch.from_numpy(frames).movedim(-1, -3), size).movedim(-3, -1).numpy()
     height, width = size["height"], size["width"]
     corners = view_crops(frames.shape[2], frames.shape[3], height, width, num_crops)
     crops = [frames[:, :, top : top + height, left : left + width] for top, left in corners]

@@ -16,9 +16,6 @@ def from_hub(
     """List the videos of one split of a Hub data set or local folder with a `Video` and a `label` column.
 
     Labels are text or a `ClassLabel`. `names` are the class names to use, those of the training set.
-
-    Raises:
-        HfRltError: if the data set cannot be loaded, or lacks the split or one of the columns.
     """
     rows, video = _rows(dataset_name, split, config_name, streaming=False)
     feature, values = rows.features["label"], list(rows["label"])
@@ -39,7 +36,6 @@ class ClipStream:
     Args:
         dataset_name, split, config_name, names: as for `from_hub`.
         shuffle_buffer: number of rows to draw from at random; 0 keeps the order.
-        seed: seeds the shuffling.
     """
 
     def __init__(
@@ -54,10 +50,7 @@ class ClipStream:
         self._rows, self._video = _rows(dataset_name, split, config_name, streaming=True)
         self._feature = self._rows.features["label"]
         if names is None and not _is_class(self._feature):
-            raise HfRltError(
-                f"{dataset_name}: expected a ClassLabel column 'label' to stream from, received {self._feature}: the "
-                "classes of text labels are known only when all of it is read; leave --streaming out."
-            )
+            raise HfRltError(f"{dataset_name}: streaming needs a ClassLabel column, received {self._feature}.")
         self._where, self._shuffle_buffer, self._seed = dataset_name, shuffle_buffer, seed
         self.names: list[str] = list(names or self._feature.names)
 
@@ -105,14 +98,7 @@ def _rows(dataset_name: str, split: str, config_name: str | None, streaming: boo
 def load_videos(
     source: str, names: list[str] | None = None, video_dir: str | Path | None = None, split: str = "validation"
 ) -> VideoList:
-    """List the labelled videos of a folder, an annotation file (CSV, JSON) or a Hub data set.
-
-    Args:
-        source: which of them.
-        names: class names to use, those of a model.
-        video_dir: folder with the videos of an annotation file.
-        split: of a Hub data set.
-    """
+    """List the labelled videos of a folder, an annotation file (CSV, JSON) or a Hub data set, whichever it is."""
     if Path(source).is_dir():
         return from_folder(source, names)
     if Path(source).suffix.lower() in (".csv", ".json"):

@@ -17,13 +17,7 @@ MAX_TEXT_BYTES = 1 << 30  # so that a video passed by mistake is not read into m
 def read_text(path: str | Path, file_names: bool = False) -> str:
     """Read a text file in UTF-8, or in UTF-16 with a byte order mark, as spreadsheets save it; drop the mark.
 
-    Args:
-        path: a regular file.
-        file_names: keep bytes that are not UTF-8, as `os.fsdecode` does.
-
-    Raises:
-        HfRltError: if it is not such a text; names the line.
-        OSError: if it cannot be read.
+    With `file_names`, bytes that are not UTF-8 are kept, as `os.fsdecode` does.
     """
     path = Path(path)
     if path.exists() and (not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES):
@@ -33,17 +27,11 @@ def read_text(path: str | Path, file_names: bool = False) -> str:
     try:
         text = data.decode(encoding, errors="surrogateescape" if file_names and encoding != "utf-16" else "strict")
     except UnicodeDecodeError as error:
-        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
-        before = data[max(error.start - 20, 0) : error.start].decode(errors="replace").splitlines()
-        raise HfRltError(
-            f"{path}, line {line}: expected text in UTF-8, found the byte 0x{byte:02x}"
-            f"{f' after {before[-1]!r}' if before else ''}: save the file as UTF-8."
-        ) from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise HfRltError(f"{path}, line {line}: found the byte 0x{data[error.start]:02x}: save it as UTF-8.") from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise HfRltError(
-            f"{path}, line {line}: expected text in UTF-8, found a zero byte: save the file as UTF-8 text."
-        )
+        raise HfRltError(f"{path}, line {line}: found a zero byte: save it as UTF-8 text.")
     return text
 
 

@@ -17,7 +17,7 @@ from ..errors import HfRltError
 # Clips are sorted as if each had up to this share more tokens, so that other clips meet in every epoch. If they do not fit
 # that way, they are sorted more strictly; the number of batches is chosen so that strict sorting always fits.
 NOISE = (0.5, 0.2, 0.05, 0.0)
-MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # accepted so that the most noise fits
+MORE_BATCHES = (0, 0.005, 0.01, 0.02)  # accepted so that the most noise fits
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +38,15 @@ class TokenBudgetSampler(BatchRebalanceSampler):
     Args:
         counts: tokens that each clip adds to a batch (repeats included); clips with 0 tokens, which could not be read,
             are left out.
-        max_tokens: budget of a batch, per rank.
+        max_tokens: budget of a batch, per rank; a larger clip gets a batch of its own, with a warning.
         ranks: number of processes.
         rank: this process.
         accumulation: batches per optimiser step.
         seed: shuffles, together with the epoch.
-        oversize: "alone" gives a clip with more than `max_tokens` its own batch, with a warning; "raise" refuses it.
 
     Attributes:
         fill: mean share of the budget that batches use.
         clips_per_step: mean number of clips in an optimiser step, over all ranks.
-
-    Raises:
-        HfRltError: for a clip that is too large (if refused), or fewer clips than batches in a step.
     """
 
     def __init__(
@@ -61,12 +57,8 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         rank: int = 0,
         accumulation: int = 1,
         seed: int = 0,
-        oversize: str = "alone",
     ) -> None:
-        if max_tokens < 1 or oversize not in ("alone", "raise"):
-            raise HfRltError(
-                f'Expected max_tokens >= 1 and oversize "alone" or "raise", received {max_tokens} and {oversize!r}.'
-            )
+        _check_limits(max_tokens)
         self.slots = ranks * accumulation
         super().__init__([int(n) for n in counts], self.slots, ranks, accumulation, seed=seed, rank=rank)
         self.max_tokens = max_tokens
@@ -77,11 +69,15 @@ class TokenBudgetSampler(BatchRebalanceSampler):
                 f"Expected at least {self.slots} readable clips, one for each of {ranks} processes x {accumulation} batches "
                 f"per step, received {len(self.clips)}: start fewer processes or accumulate less."
             )
-        self._check_oversize(refuse=oversize == "raise")
         self.batches = self._number_of_batches()
         self.fill = float(np.minimum(self.sizes, max_tokens).sum() / (self.batches * max_tokens))
         self.clips_per_step = len(self.clips) * self.slots / self.batches
-        twice = self.batches - len(self.clips)
+        large, twice = int((self.sizes > max_tokens).sum()), self.batches - len(self.clips)
+        if large and rank == 0:
+            logger.warning(
+                f"{large} of {len(counts)} clips have more than the {max_tokens} tokens of a batch, the largest "
+                f"{self.sizes.max()}: each gets a batch of its own."
+            )
         if twice > 0 and rank == 0:
             logger.warning(
                 f"{len(self.clips)} batches of one clip each are not a multiple of {self.slots}: in each epoch "
@@ -132,17 +128,6 @@ class TokenBudgetSampler(BatchRebalanceSampler):
     def _multiple(self, batches: int) -> int:
         return -(-batches // self.slots) * self.slots
 
-    def _check_oversize(self, refuse: bool) -> None:
-        large = np.flatnonzero(self.sizes > self.max_tokens)
-        if len(large) and (refuse or self.rank == 0):
-            found = (
-                f"{len(large)} of {len(self.sizes)} clips have more than the {self.max_tokens} tokens of a batch, "
-                f"clip {large[0]} has {self.sizes[large[0]]}, the largest {self.sizes.max()}"
-            )
-            if refuse:
-                raise HfRltError(f"{found}: allow a batch at least as many.")
-            logger.warning(f"{found}: each gets a batch of its own.")
-
 
 def balanced_groups(costs: Iterable[float], number: int, limit: float = math.inf) -> list[list[int]] | None:
     """Put each item, in order, into the cheapest of `number` groups so far; None if one exceeds the limit there."""
@@ -173,10 +158,7 @@ def batches_within(
         max_items: largest length of a list.
         ahead: close a list after so many items did not fit; these come first in the next lists. 1 keeps the order.
     """
-    if max_tokens < 1 or (max_items is not None and max_items < 1):
-        raise HfRltError(f"Expected max_tokens >= 1 and max_items >= 1 or None, received {max_tokens} and {max_items}.")
-    if ahead < 1:
-        raise HfRltError(f"Expected ahead >= 1, received {ahead}: 1 keeps the order.")
+    _check_limits(max_tokens, max_items, ahead)
     counted = ((item, (tokens or _computed_tokens)(item)) for item in items)
     waiting: deque[tuple[Any, int]] = deque()  # did not fit into earlier lists
     while True:
@@ -197,6 +179,11 @@ def batches_within(
         if not batch:
             return
         yield batch
+
+
+def _check_limits(*limits: int | None) -> None:
+    if any(limit is not None and limit < 1 for limit in limits):
+        raise HfRltError(f"Expected max_tokens, max_items and ahead >= 1, received {limits}.")
 
 
 def _computed_tokens(item: dict[str, Any]) -> int:

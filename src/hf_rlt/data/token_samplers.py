@@ -15,14 +15,8 @@ class TokenRebalanceSampler(BatchRebalanceSampler):
 
     Trainer's own sampler keeps clips of similar length together and assumes a batch is padded to its longest. Packed clips
     need neither: each clip, the longest first, joins the cheapest batch so far. A clip of n tokens costs
-    `n + quadratic * n ** 2`, its linear layers and its attention.
-
-    Args:
-        counts: computed tokens of each clip.
-        batch_size: mean clips per rank and batch; a batch may hold more or fewer, a step does not.
-        quadratic: see `quadratic_cost`.
-        drop_last: leave out the last, incomplete step.
-        ranks, rank, accumulation, seed: as for `TokenBudgetSampler`.
+    `n + quadratic * n ** 2` (see `quadratic_cost`); other arguments are those of `TokenBudgetSampler`. `batch_size` is the
+    mean number of clips per rank and batch: a batch may hold more or fewer, a step does not.
     """
 
     def __init__(
@@ -98,13 +92,9 @@ class TokenTally:
     def shares(self, gather: Callable[[Tensor], Tensor], max_tokens: int | None = None) -> dict[str, float]:
         """Summarise the batches of all ranks since the last call, and start again.
 
-        Args:
-            gather: from `(1, ...)` of each rank to `(ranks, ...)`.
-            max_tokens: budget of a batch, if there is one.
-
-        Returns:
-            tokens_computed (share of all tokens), tokens_waited (on several ranks, see `waited_share`), and with a budget
-            budget_used (mean share of it per batch) and budget_highest (the fullest batch).
+        Returns tokens_computed (share of all tokens), tokens_waited (on several ranks, see `waited_share`), and with a
+        budget budget_used (mean share of it per batch) and budget_highest (the fullest batch). `gather` makes
+        `(ranks, ...)` of `(1, ...)` from each rank.
         """
         steps = [torch.stack(batches) for batches in self._steps.values()]
         rows = [torch.stack([*step.sum(0), step[:, 0].max(), torch.full_like(step[0, 0], len(step))]) for step in steps]

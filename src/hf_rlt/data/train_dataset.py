@@ -55,19 +55,19 @@ class _ItemBuilder:
 
     def item(self, frames: np.ndarray, label: int, seeds: list[int]) -> dict[str, Tensor]:
         if self.augmentation is None:
-            return self._batch(self.processor.pixels([frames] * len(seeds)), label, seeds)
-        return self._batch(torch.stack([self._augmented(frames, seed) for seed in seeds]), label, seeds)
+            return self._batch(self.processor.pixels([frames]).expand(len(seeds), -1, -1, -1, -1), label, seeds)
+        clips = []
+        with torch.random.fork_rng(devices=[]):
+            for seed in seeds:
+                torch.manual_seed(seed)
+                clips.append(self.augmentation(frames))
+        return self._batch(torch.stack(clips), label, seeds)
 
     def placeholder(self, seeds: list[int]) -> dict[str, Tensor]:
         return self._batch(torch.stack([blank_clip(self.processor)] * len(seeds)), IGNORED, seeds)
 
     def _batch(self, clips: Tensor, label: int, seeds: list[int]) -> dict[str, Tensor]:
         return {"pixel_values": clips, "labels": torch.full((len(seeds),), label), "seeds": torch.tensor(seeds)}
-
-    def _augmented(self, frames: np.ndarray, seed: int) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.augmentation(frames)  # type: ignore[misc]
 
 
 class TrainDataset(VideoDataset):
@@ -79,7 +79,7 @@ class TrainDataset(VideoDataset):
 
     Args:
         clips: videos and labels.
-        processor: an `RLTVideoProcessor`; its settings choose the frames.
+        processor: an `RLTVideoProcessor`.
         augmentation: from `(F, H, W, 3)` uint8 frames to `(F, C, H, W)` float pixels; default: the processor's own steps.
         random_clips: take the clip from anywhere in the video instead of its middle (with `sampling="uniform"`: each
             frame from anywhere in its segment).

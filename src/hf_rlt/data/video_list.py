@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -51,9 +52,6 @@ def label_indices(labels: list[str], names: list[str] | None, where: str) -> tup
 
     A label counts as one of `names` if it differs only invisibly (in white space, invisible characters, composed or
     decomposed accents).
-
-    Raises:
-        HfRltError: if a label is empty, not UTF-8 or unknown, two classes look the same, or there are fewer than two.
     """
     odd = sorted(label for label in set(labels) if not is_text(label) or not _visible(label))
     if odd:
@@ -61,31 +59,20 @@ def label_indices(labels: list[str], names: list[str] | None, where: str) -> tup
     if names is None:
         names = sorted(set(labels))
         if len(names) < 2:
-            raise HfRltError(
-                f"{where}: expected at least two classes, found only {names}: add videos of another class."
-            )
-        _check_distinct(names, where)
+            raise HfRltError(f"{where}: expected at least two classes, found only {names}: add another.")
+        looks = Counter(map(_visible, names))
+        twins = [name for name in names if looks[_visible(name)] > 1]
+        if twins:
+            raise HfRltError(f"{where}: classes look the same, {join_limited(map(ascii, twins))}: give them one name.")
     index = {_visible(name): position for position, name in enumerate(names)}
     index |= {name: position for position, name in enumerate(names)}  # an exact match comes first
     found = {label: index.get(label, index.get(_visible(label), -1)) for label in set(labels)}
     unknown = sorted(label for label, position in found.items() if position < 0)
     if unknown:
         raise HfRltError(
-            f"{where}: expected the classes of the training set or model ({quoted(names)}), received unknown "
-            f"{quoted(unknown)}: rename or remove them, or add them to the training set."
+            f"{where}: expected the classes of the training set or model ({quoted(names)}), received {quoted(unknown)}."
         )
     return [found[label] for label in labels], list(names)
-
-
-def _check_distinct(names: Sequence[str], where: str) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(_visible(name), name)
-        if other != name:
-            raise HfRltError(
-                f"{where}: expected classes that can be told apart, received {other!a} and {name!a}, which differ "
-                "in white space, invisible characters or the form of accents only: give them one name."
-            )
 
 
 def _visible(label: str) -> str:
@@ -101,8 +88,7 @@ def quoted(names: Sequence[str]) -> str:
 
 def none_found(where: object) -> str:
     """Return the error message for a folder without videos."""
-    others = len(VIDEO_SUFFIXES) - 4
-    return f"{where}: expected videos (.mp4, .avi, .mkv, .webm or {others} other suffixes) below it, found none."
+    return f"{where}: expected videos (.mp4, .avi, .mkv, .webm ...) below it, found none."
 
 
 def find_videos(folder: str | Path) -> list[Path]:
@@ -135,14 +121,9 @@ def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None =
             elif suffix not in COMPANION_SUFFIXES:
                 skipped, example = skipped + 1, example or os.path.join(where, file)
     if skipped:
-        _warn_once(
-            f"{str(folder)!r}: {skipped:,} files left out, whose suffix is no video's, such as {example!r}: rename those "
-            "that are videos, or list them by name."
-        )
+        _warn_once(f"{str(folder)!r}: {skipped:,} files without a video's suffix are left out, such as {example!r}.")
     if hidden and not found:
-        _warn_once(
-            f"{str(folder)!r}: {hidden!r} was left out, as file managers leave such names behind: name it itself."
-        )
+        _warn_once(f"{str(folder)!r}: {hidden!r} looks like a file manager's and is left out: name it itself.")
 
 
 @cache
@@ -151,12 +132,7 @@ def _warn_once(line: str) -> None:
 
 
 def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList:
-    """List the videos of `folder/CLASS/**/*.mp4` (or another video suffix), classes in alphabetical order.
-
-    Raises:
-        HfRltError: if there is no such folder, no video, fewer than two classes, or a class that `names`, those of the
-            training set, lacks.
-    """
+    """List the videos of `folder/CLASS/**/*.mp4` (or another video suffix); `names` are those of the training set."""
     folder = Path(folder)
     if not folder.is_dir():
         raise HfRltError(f"{folder}: expected a folder with one subfolder of videos per class, found no such folder.")
@@ -165,14 +141,12 @@ def from_folder(folder: str | Path, names: list[str] | None = None) -> VideoList
         raise HfRltError(f"{none_found(folder)} Expected one subfolder per class.")
     loose = [path for path in videos if path.parent == folder]
     if loose:
-        raise HfRltError(
-            f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it into one."
-        )
+        raise HfRltError(f"{folder}: expected one subfolder per class, found {loose[0].name} outside: move it.")
     classes = [path.relative_to(folder).parts[0] for path in videos]
     subfolders = {path.name for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name)}
     empty = sorted(subfolders - set(classes))
     if empty:
-        logger.warning(f"{str(folder)!r}: no videos in the subfolders {quoted(empty)}, which are no classes therefore.")
+        logger.warning(f"{str(folder)!r}: no videos in the subfolders {quoted(empty)}, so they are not classes.")
     return VideoList(videos, *label_indices(classes, names, str(folder)))
 
 
@@ -183,10 +157,8 @@ def split_clips(clips: VideoList, fraction: float, seed: int = 0) -> tuple[Video
     order = list(range(len(clips)))
     random.Random(seed).shuffle(order)
     held = min(max(round(len(order) * fraction), 1), len(order) - 1)
-    return _part(clips, order[held:]), _part(clips, order[:held])
-
-
-def _part(clips: VideoList, indices: list[int]) -> VideoList:
-    chosen = sorted(indices)
-    sources: Any = Subset(clips.sources, chosen)  # type: ignore[arg-type]  # reads a lazy source only when asked for it
-    return VideoList(sources, [clips.labels[i] for i in chosen], clips.names)
+    parts = []
+    for chosen in (sorted(order[held:]), sorted(order[:held])):
+        sources: Any = Subset(clips.sources, chosen)  # type: ignore[arg-type]  # reads a lazy source only when asked
+        parts.append(VideoList(sources, [clips.labels[i] for i in chosen], clips.names))
+    return parts[0], parts[1]
