@@ -66,3 +66,16 @@ def test_a_set_is_complete_and_reused_with_the_same_settings_only_and_foreign_fi
     with pytest.raises(ValueError, match="pass another folder"):
         render_digits(tmp_path / "mine", SMALL)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_one_frame_does_not_give_the_class_away():
+    from sklearn.linear_model import LogisticRegression
+
+    settings = DigitsSettings(train_clips=8, validation_clips=8, frames=2)
+    count = len(digits.CLASSES)
+    labels = np.arange(1200) % count
+    frames = [digits.render_clip(digits.CLASSES[k], "train", i, settings)[0] for i, k in enumerate(labels)]
+    frames = np.array(frames).reshape(1200, 16, 4, 16, 4, 3).mean((2, 4, 5)).reshape(1200, -1) / 255
+    model = LogisticRegression(max_iter=200).fit(frames[:800], labels[:800])
+    assert model.score(frames[800:], labels[800:]) < 1 / count + 0.07  # four standard errors

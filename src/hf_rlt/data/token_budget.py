@@ -17,7 +17,7 @@ from ..errors import HfRltError
 # Clips are sorted as if each had up to this share more tokens, so that other clips meet in every epoch. If they do not fit
 # that way, they are sorted more strictly; the number of batches is chosen so that strict sorting always fits.
 NOISE = (0.5, 0.2, 0.05, 0.0)
-MORE_BATCHES = (0, 0.005, 0.01, 0.02)  # accepted so that the most noise fits
+MORE_BATCHES = (0, 0.005, 0.01, 0.02, 0.03, 0.05)  # accepted so that the most noise fits
 
 logger = logging.getLogger(__name__)
 
