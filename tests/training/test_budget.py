@@ -76,6 +76,7 @@ def test_an_epoch_of_training_takes_every_clip_with_loading_processes_that_stay(
     assert seen[:epoch] != seen[epoch : 2 * epoch]
 
 
+@pytest.mark.slow
 def test_repeats_masking_and_clips_per_step_count_and_bad_videos_are_left_out(rendered_digits, tmp_path, caplog):
     rows = [(path, path.parent.name) for path in sorted((rendered_digits / "train").rglob("*.mp4"))]
     for split, gone in (("train", [("gone.mp4", rows[0][1])]), ("validation", [])):

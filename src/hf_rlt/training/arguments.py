@@ -184,9 +184,12 @@ def _defaults(asked: dict[str, Any], given: set[str]) -> dict[str, Any]:
 
 def _check_together(data: DataArguments, recipe: RecipeArguments, args: TrainingArguments, given: set[str]) -> None:
     """Raise HfRltError for settings that exclude each other, or of which one needs another."""
+    counts = {"max_tokens_per_batch": data.max_tokens_per_batch}
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(args, name) < 1:
-            raise HfRltError(f"--{name}: expected 1 or more, received {getattr(args, name)}.")
+        counts[name] = getattr(args, name)
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise HfRltError(f"--{name}: expected 1 or more, received {value}.")
     streaming = data.source == "hub" and data.streaming
     if streaming and (not data.validation_split or args.max_steps <= 0):
         raise HfRltError("--streaming needs --validation_split and --max_steps: a stream has no end to plan by.")
