@@ -29,14 +29,7 @@ from ..data import ClipStream, EvalDataset, TrainStream, VideoList
 from ..errors import HfRltError, join_limited, one_line, printable
 from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..tokens import count_tokens
-from .arguments import (
-    TOKEN_BALANCED_STRATEGIES,
-    DataArguments,
-    RecipeArguments,
-    library_refusals,
-    read_arguments,
-    resolve_training_args,
-)
+from .arguments import TOKEN_BALANCED_STRATEGIES, Groups, library_refusals, read_arguments, resolve_training_args
 from .checkpoints import check_output_dir, saving
 from .model import load_model
 from .recipes import scaled_learning_rate
@@ -77,8 +70,8 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
     settings, checkpoint = from_first_process(args, find)
     model, processor = load_model(model_args, train.names)
     check_output_dir(args.output_dir, model.num_parameters())
-    train_data, eval_data, final_data = make_datasets(data_args, recipe_args, args, processor, train, validation)
-    tokens = clip_tokens(train, processor, data_args, recipe_args, args)
+    train_data, eval_data, final_data = make_datasets(groups, processor, train, validation)
+    tokens = clip_tokens(train, processor, groups)
     collator = make_collator(recipe_args, processor, len(train.names), given_args.label_smoothing_factor)
     with library_refusals():
         trainer = RLTTrainer(
@@ -118,10 +111,9 @@ def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
     return box[0]
 
 
-def clip_tokens(
-    clips: VideoList | ClipStream, processor: Any, data: DataArguments, recipe: RecipeArguments, args: TrainingArguments
-) -> Sequence[int] | None:
+def clip_tokens(clips: VideoList | ClipStream, processor: Any, groups: Groups) -> Sequence[int] | None:
     """Return the tokens that each training clip adds to a batch, 0 for an unreadable one; None if nobody asks."""
+    _, data, recipe, args = groups
     budget = data.max_tokens_per_batch is not None
     if isinstance(clips, ClipStream) or not (budget or args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES):
         return None

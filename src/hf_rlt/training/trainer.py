@@ -21,32 +21,26 @@ from .checkpoints import complete_checkpoint, delete_old_checkpoints, saving
 
 
 def parameter_groups(
-    named_parameters: Iterable[tuple[str, nn.Parameter]],
-    decayed: Iterable[str],
-    learning_rate: float,
-    weight_decay: float,
-    layer_decay: float,
-    num_layers: int,
+    named: Iterable[tuple[str, nn.Parameter]], decayed: set[str], args: Any, layer_decay: float, num_layers: int
 ) -> list[dict[str, Any]]:
     """Return optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
 
-    Block i (from 0) gets `learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
-    behind the blocks the full rate. Frozen parameters are left out; those in `decayed` get `weight_decay`.
+    Block i (from 0) gets `args.learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
+    behind the blocks the full rate. Frozen parameters are left out; those in `decayed` get `args.weight_decay`.
 
     Source: VideoMAE's optim_factory.py.
     """
     if not 0 < layer_decay <= 1:
         raise HfRltError(f"Expected layer_decay in (0, 1], received {layer_decay}: VideoMAE uses 0.75, 1 turns it off.")
-    decayed = set(decayed)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    for name, parameter in named_parameters:
+    for name, parameter in named:
         if not parameter.requires_grad:
             continue
         block = re.search(r"\b(?:layers?|blocks?)\.(\d+)\.", name)
         depth = int(block[1]) + 1 if block else 0 if "embed" in name else num_layers + 1
         key = (depth, name in decayed)
-        rate = learning_rate * layer_decay ** (num_layers + 1 - depth)
-        group = {"params": [], "lr": rate, "weight_decay": weight_decay if name in decayed else 0.0}
+        rate = args.learning_rate * layer_decay ** (num_layers + 1 - depth)
+        group = {"params": [], "lr": rate, "weight_decay": args.weight_decay if name in decayed else 0.0}
         groups.setdefault(key, group)["params"].append(parameter)
     return [groups[key] for key in sorted(groups)]
 
@@ -93,14 +87,8 @@ class RLTTrainer(Trainer):
                 return super().create_optimizer(*args)
         target = args[0] if args else self.model
         kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, target)
-        groups = parameter_groups(
-            target.named_parameters(),
-            self.get_decay_parameter_names(target),
-            self.args.learning_rate,
-            self.args.weight_decay,
-            self.layer_decay,
-            self.model.config.num_hidden_layers,
-        )
+        decayed, layers = set(self.get_decay_parameter_names(target)), self.model.config.num_hidden_layers
+        groups = parameter_groups(target.named_parameters(), decayed, self.args, self.layer_decay, layers)
         with library_refusals():
             self.optimizer = kind(groups, **options)
         return self.optimizer

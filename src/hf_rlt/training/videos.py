@@ -27,7 +27,7 @@ from ..data import (
     split_clips,
 )
 from ..errors import HfRltError
-from .arguments import DataArguments, RecipeArguments
+from .arguments import DataArguments, Groups, RecipeArguments
 
 logger = logging.getLogger("finetune")
 
@@ -85,14 +85,10 @@ def progress_bar(title: str, args: TrainingArguments) -> Iterator[Callable[[int,
 
 
 def make_datasets(
-    data: DataArguments,
-    recipe: RecipeArguments,
-    args: TrainingArguments,
-    processor: Any,
-    train: VideoList | ClipStream,
-    validation: VideoList,
+    groups: Groups, processor: Any, train: VideoList | ClipStream, validation: VideoList
 ) -> tuple[TrainDataset | TrainStream, EvalDataset, EvalDataset]:
     """Return the data sets of the training, of its evaluations, and of the final evaluation with all views."""
+    _, data, recipe, args = groups
     bad, cache = data.on_bad_video, data.cache_megabytes * 2**20
     augmentation = None
     if recipe.augment:
