@@ -143,21 +143,16 @@ def test_nothing_to_resume_from(tmp_path):
     assert "is missing" in checkpoint_problem(folder)
 
 
-def test_old_checkpoints_are_deleted_but_for_the_new_and_the_best_one(tmp_path):
-    def left(limit, best=None, newest=5):
-        shutil.rmtree(tmp_path)
-        for step in (1, 2, 3, 4, 5):
-            (tmp_path / f"checkpoint-{step}").mkdir(parents=True)
-        folders = checkpoint_folders(tmp_path)
-        delete_old_checkpoints(folders[-newest], limit, best and str(folders[-best]))
-        return [int(path.name.split("-")[1]) for path in checkpoint_folders(tmp_path)]
-
-    assert left(None) == left(0) == left(-1) == left(5) == [5, 4, 3, 2, 1]
-    assert left(1) == [5]
-    assert left(3) == [5, 4, 3]
-    assert left(1, best=2) == left(2, best=2) == [5, 2]
-    assert left(3, best=2) == [5, 4, 2]
-    assert left(1, newest=3) == [3]
+@pytest.mark.parametrize(
+    ("limit", "best", "newest", "left"),
+    [(0, None, 5, [5, 4, 3, 2, 1]), (1, None, 5, [5]), (3, None, 5, [5, 4, 3]), (2, 2, 5, [5, 2]), (1, None, 3, [3])],
+)
+def test_old_checkpoints_are_deleted_but_for_the_new_and_the_best_one(tmp_path, limit, best, newest, left):
+    folders = {step: tmp_path / f"checkpoint-{step}" for step in range(1, 6)}
+    for folder in folders.values():
+        folder.mkdir()
+    delete_old_checkpoints(folders[newest], limit, best and str(folders[best]))
+    assert checkpoint_folders(tmp_path) == [folders[step] for step in left]
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path, caplog):
