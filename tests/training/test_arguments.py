@@ -3,6 +3,8 @@
 
 import json
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +54,7 @@ def test_the_recipe_is_videomaes(tmp_path, monkeypatch):
 
 
 BUDGET = ("--max_tokens_per_batch", "300")
+STREAM = ("--train_dir", "", "--validation_dir", "", "--dataset_name", "a", "--streaming", "True")
 BALANCED = ("--train_sampling_strategy", "batch_rebalance")
 
 
@@ -61,13 +64,10 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--recipe", "mae"), "expected none, videomae or videomae-ssv2, received 'mae'"),
         (("--num_train_epochs", "many"), "invalid float value: 'many'"),
         (("--speed", "9"), "not used by the HfArgumentParser: ['--speed', '9']"),
-        (("--eval_strategy", "often"), "invalid choice: 'often'"),
         (("--model_name_or_path", "nowhere"), "nowhere: expected a model folder or a Hub id"),
         (("--train_file", "b"), "Expected one of --train_dir"),
         (("--train_dir", "nowhere"), "nowhere: expected a folder"),
         (("--sampling", "unifrom"), 'Expected sampling to be "clip" or "uniform", received \'unifrom\''),
-        (("--frame_stride", "0"), "Expected frame_stride >= 1, received 0"),
-        (("--threshold", "nan"), "received NaN"),
         (("--threshold", "high"), "--threshold: expected a number or none, received 'high'"),
         (("--drop_path_rate", "2"), "Expected drop_path_rate in [0, 1), received 2"),
         (("--dataloader_drop_last", "True", "--per_device_train_batch_size", "17"), "at least 17 training clips"),
@@ -79,11 +79,22 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--layer_decay", "2", "--max_steps", "1"), "Expected layer_decay in (0, 1], received 2"),
         ((*BALANCED, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
         ((*BUDGET, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
-        ((*BUDGET, "--per_device_train_batch_size", "4"), "takes as many as fit: leave one out"),
-        ((*BUDGET, *BALANCED), "--train_sampling_strategy batch_rebalance in another: leave one out"),
-        ((*BUDGET, "--auto_find_batch_size", "True"), "--auto_find_batch_size changes a number of clips"),
-        ((*BUDGET, "--gradient_accumulation_steps", "17"), "at least 17 readable clips"),
-        (("--max_tokens_per_batch", "0"), "Expected max_tokens >= 1"),
+        ((*BUDGET, "--per_device_train_batch_size", "4"), "leave out that, or --per_device_train_batch_size"),
+        ((*BUDGET, *BALANCED), "leave out that, or --train_sampling_strategy batch_rebalance"),
+        ((*BUDGET, "--auto_find_batch_size", "True"), "leave out that, or --auto_find_batch_size"),
+        (("--seed", "-1"), "Seed must be between 0"),
+        (("--report_to", "nonsense"), "nonsense is not supported"),
+        (("--max_steps", "1", "--learning_rate", "-1"), "Invalid learning rate: -1.0"),
+        (
+            ("--max_steps", "1", "--lr_scheduler_type", "cosine_with_min_lr"),
+            "One of min_lr or min_lr_rate should be set",
+        ),
+        (("--max_tokens_per_batch", "0"), "expected 1 or more, received 0"),
+        ((*STREAM,), "--streaming needs --validation_split and --max_steps"),
+        (
+            (*STREAM, "--validation_split", "a", "--max_steps", "9", *BALANCED),
+            "which a stream does not tell: leave one out",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -128,28 +139,29 @@ def test_a_bug_shows_its_traceback_and_the_user_can_ask_for_one(monkeypatch):
 
 @pytest.mark.parametrize("error", [finetune.FinishedError("finished"), HfRltError("other settings")])
 def test_all_processes_end_alike_and_the_first_one_says_why(monkeypatch, capsys, error):
-    class Args:
-        world_size, process_index = 2, 0
+    sent = []
 
-    def find():
+    def broadcast(box):
+        sent or sent.extend(box)
+        box[:] = sent
+
+    def find(rank):
+        if rank:
+            pytest.fail("only the first process looks")
         raise error
 
-    sent = []
-    monkeypatch.setattr(finetune, "broadcast_object_list", lambda box: sent or sent.extend(box))
-    monkeypatch.setattr(finetune, "make_job", lambda *_: finetune.from_first_process(Args, find))
-    code = 0 if isinstance(error, finetune.FinishedError) else 2
+    monkeypatch.setattr(finetune, "broadcast_object_list", broadcast)
     for rank in (0, 1):
         monkeypatch.setenv("LOCAL_RANK", str(rank))
-        Args.process_index = rank
-        if rank:
-            monkeypatch.setattr(finetune, "broadcast_object_list", lambda box: box.__setitem__(slice(None), sent))
-            monkeypatch.setattr(finetune, "make_job", lambda *_: finetune.from_first_process(Args, pytest.fail))
+        args = SimpleNamespace(world_size=2, process_index=rank)
+        monkeypatch.setattr(
+            finetune, "make_job", lambda *_, a=args: finetune.from_first_process(a, partial(find, a.process_index))
+        )
         with pytest.raises(SystemExit) as end:
             finetune.main([])
-        assert end.value.code == code
-        said = capsys.readouterr()
-        assert (said.out + said.err).endswith("" if rank else f"{error}\n")
-        assert bool(said.out + said.err) == (rank == 0)
+        assert end.value.code == (0 if isinstance(error, finetune.FinishedError) else 2)
+        said = "".join(capsys.readouterr())
+        assert said.endswith(f"{error}\n") if rank == 0 else not said
 
 
 def test_a_new_head_starts_small_and_an_old_one_is_kept(tmp_path):

@@ -61,8 +61,8 @@ def test_a_finished_run_says_so_in_one_line_and_is_left_as_it_is(finished, asked
     refused(finished, SETTINGS, message, FinishedError, asked)
     for step in STEPS:
         shutil.rmtree(finished / f"checkpoint-{step}")
-    refused(finished, SETTINGS, r"to start anew; hf-rlt evaluate --model", FinishedError)
-    refused(finished, changed(length={"max_steps": 8}), "after 6 steps and left no whole checkpoint to go on from")
+    refused(finished, SETTINGS, r"to start anew\.$", FinishedError)
+    refused(finished, changed(length={"max_steps": 8}), "after 6 steps and left no whole checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_other_settings_are_refused_by_name_and_nothing_is_touched(killed, setti
     message = f"holds a training with other settings: {re.escape(named)}. Pass another --output_dir to start anew"
     refused(killed, changed(**settings), message)
     finish(killed, SETTINGS, 6)
-    refused(killed, changed(**settings), f"{message}.*hf-rlt evaluate --model")
+    refused(killed, changed(**settings), message)
 
 
 def test_what_counts_at_the_end_only_may_change_until_then(killed):
     assert find_start(killed, changed(num_clips=2)) == killed / "checkpoint-6"
     finish(killed, SETTINGS, 6)
-    refused(killed, changed(num_clips=2), r"num_clips was 1, is 2\..*hf-rlt evaluate --model")
+    refused(killed, changed(num_clips=2), "num_clips was 1, is 2")
 
 
 def test_a_finished_run_goes_on_for_more_steps_or_epochs(finished, caplog):
@@ -139,8 +139,8 @@ def test_a_finished_model_that_is_gone_is_made_again_and_one_that_differs_is_nob
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda path: path.unlink(), "holds a training without .*, so nobody knows"),
-        (lambda path: path.write_text("5"), "is damaged, so nobody knows"),
+        (lambda path: path.unlink(), "holds a training without .*"),
+        (lambda path: path.write_text("5"), "is damaged"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"42", b"43")), "is damaged"),
     ],
 )

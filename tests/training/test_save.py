@@ -13,17 +13,8 @@ from hf_rlt.training.videos import set_name
 
 
 def test_a_training_saves_what_transformers_opens_and_then_is_finished(rendered_digits, tmp_path, capsys):
-    options = (
-        "--max_steps",
-        "2",
-        "--save_strategy",
-        "steps",
-        "--length_embedding",
-        "True",
-        "--per_device_train_batch_size",
-        "4",
-    )
-    argv = words(rendered_digits, tmp_path / "out", *options)
+    options = ("--max_steps", "2", "--save_strategy", "steps", "--per_device_train_batch_size", "4")
+    argv = words(rendered_digits, tmp_path / "out", *options, "--length_embedding", "True")
     finetune.main(argv)
     shown = capsys.readouterr().out
     for line in ("Top-1 accuracy", "Tokens computed", "Training speed", "hf-rlt classify "):

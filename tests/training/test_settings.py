@@ -27,7 +27,7 @@ def make_settings(tmp_path):
             names = {field.name for field in fields(kind) if field.init}
             own = {name: value for name, value in given.items() if name in names}
             groups.append(kind(**(more if kind is TrainingArguments else {}), **own))
-        return training_settings(*groups, clips, clips)
+        return training_settings(groups, clips, clips)
 
     return make
 

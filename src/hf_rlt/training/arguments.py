@@ -4,17 +4,20 @@
 import copy
 import json
 import os
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from transformers import AutoConfig, HfArgumentParser, TrainingArguments
 
 from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
 from ..hub.repo_config import read_config
-from .recipes import DIGITS, cpu_defaults, recipe, scaled_learning_rate
+from .recipes import DIGITS, recipe, scaled_learning_rate
 
 TOKEN_BALANCED_STRATEGIES = ("group_by_length", "batch_rebalance")
 
@@ -114,6 +117,23 @@ class _Parser(HfArgumentParser):
         raise HfRltError(message)  # argparse would print hundreds of lines of usage
 
 
+REFUSALS = (ValueError, TypeError, LookupError, ImportError, RuntimeError)
+
+
+@contextmanager
+def library_refusals(kinds: tuple[type[Exception], ...] = REFUSALS) -> Iterator[None]:
+    """Context that turns what a library raises about a setting into an `HfRltError`."""
+    try:
+        yield
+    except HfRltError:
+        raise
+    except kinds as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if Path(__file__).parents[1] in raised_in.parents:
+            raise  # a bug of ours
+        raise HfRltError(str(error.args[0] if isinstance(error, KeyError) else error)) from error
+
+
 def read_arguments(argv: Sequence[str], prog: str | None = None) -> Groups:
     """Parse a command line, or a JSON file if that is its only argument.
 
@@ -124,21 +144,19 @@ def read_arguments(argv: Sequence[str], prog: str | None = None) -> Groups:
     """
     groups = (ModelArguments, DataArguments, RecipeArguments, TrainingArguments)
     parser = _Parser(groups, prog=prog, allow_abbrev=False)
-    in_file = _read_file(argv[0]) if len(argv) == 1 and argv[0].endswith(".json") else None
-    try:
-        if in_file is not None:
-            given = set(in_file)
+    if len(argv) == 1 and argv[0].endswith(".json"):
+        in_file = _read_file(argv[0])
+        given = set(in_file)
+        with library_refusals():
             found = parser.parse_dict({**_defaults(in_file, given), **in_file})
-        else:
-            given = {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
-            asked, _ = parser.parse_known_args([word for word in argv if word not in ("-h", "--help")])
-            parser.set_defaults(**_defaults(vars(asked), given))
+    else:
+        given = {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+        asked, _ = parser.parse_known_args([word for word in argv if word not in ("-h", "--help")])
+        parser.set_defaults(**_defaults(vars(asked), given))
+        with library_refusals():
             found = parser.parse_args_into_dataclasses(list(argv))
-    except HfRltError:
-        raise
-    except (ValueError, ImportError) as error:  # how the parser and TrainingArguments refuse a setting
-        raise HfRltError(str(error)) from error
-    _check_budget(found[1], found[2], given)
+    _, data, recipe_args, args = found
+    _check_together(data, recipe_args, args, given)
     return found
 
 
@@ -158,7 +176,8 @@ def _defaults(asked: dict[str, Any], given: set[str]) -> dict[str, Any]:
     if model:
         read_config(model)  # fail early, with a clear error, if there is no such model
     width = AutoConfig.from_pretrained(model).hidden_size if model and name != "none" else 768
-    settings = {**cpu_defaults(), **recipe(name, width)}
+    # Without use_cpu, several processes on a machine without an accelerator would each train alone.
+    settings = {**({} if torch.accelerator.is_available() else {"use_cpu": True}), **recipe(name, width)}
     if "learning_rate" in given:
         settings.pop("base_learning_rate", None)
     if model or any(map(asked.get, ("train_dir", "train_file", "dataset_name"))):
@@ -167,19 +186,35 @@ def _defaults(asked: dict[str, Any], given: set[str]) -> dict[str, Any]:
     return {"output_dir": "outputs/digits-dense" if dense else "outputs/digits", **DIGITS, **settings}
 
 
-def _check_budget(data: DataArguments, recipe_args: RecipeArguments, given: set[str]) -> None:
-    """Raise HfRltError if a token budget is combined with options that contradict it."""
-    if data.max_tokens_per_batch is None:
-        return
-    if "per_device_train_batch_size" in given:
+def _check_together(data: DataArguments, recipe: RecipeArguments, args: TrainingArguments, given: set[str]) -> None:
+    """Raise HfRltError for settings that exclude each other, or of which one needs another."""
+    counts = {"max_tokens_per_batch": data.max_tokens_per_batch}
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        counts[name] = getattr(args, name)
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise HfRltError(f"--{name}: expected 1 or more, received {value}.")
+    streaming = data.source == "hub" and data.streaming
+    if streaming and (not data.validation_split or args.max_steps <= 0):
+        raise HfRltError("--streaming needs --validation_split and --max_steps: a stream has no end to plan by.")
+    by_tokens, strategy = None, f"--train_sampling_strategy {args.train_sampling_strategy}"
+    if args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES:
+        by_tokens = strategy
+    if data.max_tokens_per_batch is not None:
+        by_tokens = "--max_tokens_per_batch"
+        excluded = {
+            "--per_device_train_batch_size": "per_device_train_batch_size" in given,
+            "--auto_find_batch_size": args.auto_find_batch_size,
+            strategy: args.train_sampling_strategy != "random",
+        }
+        if any(excluded.values()):
+            names = " and ".join(name for name, asked in excluded.items() if asked)
+            raise HfRltError(f"--max_tokens_per_batch makes up its own batches: leave out that, or {names}.")
+    if by_tokens and streaming:
+        raise HfRltError(f"{by_tokens} needs the tokens of each clip, which a stream does not tell: leave one out.")
+    if by_tokens and recipe.threshold_range is not None:
         raise HfRltError(
-            "Received --per_device_train_batch_size, a number of clips, and --max_tokens_per_batch, which takes as many as "
-            "fit: leave one out."
-        )
-    if recipe_args.threshold_range is not None:
-        raise HfRltError(
-            "--max_tokens_per_batch goes by the tokens at one threshold, --threshold_range draws another for each clip: "
-            "leave one out."
+            f"{by_tokens} goes by the tokens at one threshold, --threshold_range draws another for each clip: leave one out."
         )
 
 
@@ -190,18 +225,13 @@ def resolve_training_args(recipe_args: RecipeArguments, args: TrainingArguments)
     are kept: items carry seeds, which the model does not take.
 
     Raises:
-        HfRltError: for settings that exclude each other.
+        HfRltError: if the processes that were launched would not train together.
     """
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != args.world_size:
         raise HfRltError(
             f"Expected {launched} processes to train together, found {args.world_size}: each would train on its own. On "
             "CPUs pass --use_cpu True."
-        )
-    if recipe_args.threshold_range is not None and args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES:
-        raise HfRltError(
-            f"--train_sampling_strategy {args.train_sampling_strategy} balances by the tokens at one threshold, "
-            "--threshold_range draws another for each clip: leave one out."
         )
     resolved = copy.copy(args)
     if recipe_args.base_learning_rate is not None:

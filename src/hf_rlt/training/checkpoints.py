@@ -32,7 +32,7 @@ NUMBERED = re.compile(r"checkpoint-(0|[1-9][0-9]*)")  # as Trainer writes them; 
 
 
 class CheckpointError(HfRltError):
-    """A checkpoint cannot be written or read, or is of another training. The message says what to do."""
+    """A checkpoint cannot be written or read, or is of another training."""
 
 
 class TrainingRecord(NamedTuple):
@@ -50,26 +50,20 @@ def write_record(
     folder = Path(folder)
     told = {path.relative_to(folder).as_posix(): [path.stat().st_size, file_digest(path)] for path in sorted(files)}
     content = {"settings": settings, "step": step, "files": told}
-    write_text_atomic(folder / RECORD, json.dumps({**content, "digest": _digest(content)}, indent=1) + "\n")
+    write_text_atomic(folder / RECORD, json.dumps({**content, "digest": json_digest(content)}, indent=1) + "\n")
 
 
 def read_record(folder: str | Path) -> TrainingRecord | None:
-    """Return a folder's record; None if there is none.
-
-    Raises:
-        HfRltError: if it is damaged.
-    """
+    """Return a folder's record, or None if there is none; raise HfRltError if it is damaged."""
     try:
         content = json.loads((Path(folder) / RECORD).read_bytes())
-        told = content.pop("digest")
-        record = TrainingRecord(**content)
+        if content.pop("digest") == json_digest(content):
+            return TrainingRecord(**content)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        raise HfRltError(f"{RECORD} is damaged") from None
-    if told != _digest(content):
-        raise HfRltError(f"{RECORD} is damaged")
-    return record
+        pass
+    raise HfRltError(f"{RECORD} is damaged")
 
 
 def file_digest(path: str | Path) -> str:
@@ -78,21 +72,20 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest(content: dict[str, Any]) -> str:
+def json_digest(content: Any) -> str:
+    """Return the digest of what JSON can say."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def file_problem(folder: str | Path, record: TrainingRecord) -> str | None:
     """Return what is wrong with the first file that differs from its record; None if all match."""
-    for name, (size, digest) in record.files.items():
+    for name, told in record.files.items():
         path = Path(folder) / name
         try:
             if not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != size:
-                return f"{name} is damaged ({path.stat().st_size} bytes instead of {size})"
-            if file_digest(path) != digest:
-                return f"{name} is damaged, or of another training (its digest is not the recorded one)"
+            if [path.stat().st_size, file_digest(path)] != told:
+                return f"{name} is damaged, or of another training"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
     return None
@@ -107,7 +100,7 @@ def checkpoint_problem(folder: str | Path) -> str | None:
     """Return what is wrong with a checkpoint folder; None if a training can be resumed from it."""
     folder = Path(folder)
     if not folder.is_dir():
-        return "there is no such folder" if not os.path.lexists(folder) else "it is no folder"
+        return "it is no folder" if os.path.lexists(folder) else "there is no such folder"
     try:
         record = read_record(folder)
     except (HfRltError, OSError) as error:
@@ -165,37 +158,30 @@ def set_aside(damaged: dict[Path, str]) -> None:
 
 
 def check_output_dir(output_dir: str | Path, num_parameters: int) -> None:
-    """Warn if there is no room for a checkpoint; with AdamW it takes about 12 bytes per parameter.
-
-    Raises:
-        CheckpointError: if the folder cannot be made or written.
-    """
+    """Raise CheckpointError if the folder cannot be written; warn if there is no room for a checkpoint."""
     try:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output_dir) as file:
             file.write(b"\0" * 4096)
     except OSError as error:
         raise CheckpointError(
-            f"--output_dir {output_dir}: expected a folder that can be written ({error.strerror}): choose another or make "
-            "room."
+            f"--output_dir {output_dir}: expected a folder that can be written ({error.strerror}): choose another."
         ) from error
-    free, needed = shutil.disk_usage(output_dir).free, 12 * num_parameters
+    free, needed = shutil.disk_usage(output_dir).free, 12 * num_parameters  # with AdamW
     if free < needed:
         logger.warning(
-            f"{output_dir}: {free / 1e9:.1f} GB are free, a checkpoint takes about {needed / 1e9:.1f} GB: make room, or the "
-            "first checkpoint will fail."
+            f"{output_dir}: {free / 1e9:.1f} GB are free, a checkpoint takes about {needed / 1e9:.1f} GB: make room."
         )
 
 
 @contextmanager
 def saving(output_dir: str, step: int) -> Iterator[None]:
-    """Context in which a file that cannot be written raises a `CheckpointError` that says which checkpoint is safe."""
+    """Context that turns a failed write into a `CheckpointError` that says which checkpoint is safe."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError on a full disk
         safe, _ = newest_checkpoint(output_dir)
+        kept = f"{safe} is whole" if safe else "There is no whole checkpoint"
         raise CheckpointError(
-            f"Step {step} could not be saved to {output_dir} ({one_line(error)}). "
-            f"{f'{safe} is whole' if safe else 'There is no whole checkpoint'}: make room or make the folder writable, and "
-            "start the same command again."
+            f"Step {step} could not be saved to {output_dir} ({one_line(error)}). {kept}: make room and start again."
         ) from error

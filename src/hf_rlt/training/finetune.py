@@ -25,11 +25,11 @@ import typer
 from accelerate.utils import broadcast_object_list
 from transformers import TrainingArguments, set_seed
 
-from ..data import ClipStream, EvalDataset, TrainDataset, TrainStream, VideoList
+from ..data import ClipStream, EvalDataset, TrainStream, VideoList
 from ..errors import HfRltError, join_limited, one_line, printable
 from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..tokens import count_tokens
-from .arguments import TOKEN_BALANCED_STRATEGIES, DataArguments, RecipeArguments, read_arguments, resolve_training_args
+from .arguments import TOKEN_BALANCED_STRATEGIES, Groups, library_refusals, read_arguments, resolve_training_args
 from .checkpoints import check_output_dir, saving
 from .model import load_model
 from .recipes import scaled_learning_rate
@@ -58,32 +58,36 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
     groups = read_arguments(argv, prog)
     model_args, data_args, recipe_args, given_args = groups
     args = resolve_training_args(recipe_args, given_args)
-    set_seed(args.seed)
+    with library_refusals():
+        set_seed(args.seed)
     train, validation, name = load_clips(data_args, args)
 
     def find() -> tuple[Settings, str | None]:  # reads whole models and checkpoints: once, not in each process
-        settings = training_settings(*groups, train, validation)
+        settings = training_settings(groups, train, validation)
         found = find_start(args.output_dir, settings, args.resume_from_checkpoint)
         return settings, None if found is None else str(found)
 
     settings, checkpoint = from_first_process(args, find)
     model, processor = load_model(model_args, train.names)
     check_output_dir(args.output_dir, model.num_parameters())
-    train_data, eval_data, final_data = make_datasets(data_args, recipe_args, args, processor, train, validation)
-    trainer = RLTTrainer(
-        model=model,
-        args=args,
-        data_collator=make_collator(recipe_args, processor, len(train.names), given_args.label_smoothing_factor),
-        train_dataset=train_data,
-        eval_dataset=eval_data,
-        processing_class=processor,
-        compute_metrics=ClipMetrics(train.names),
-        preprocess_logits_for_metrics=logits_and_tokens,
-        layer_decay=recipe_args.layer_decay,
-        token_counts=clip_tokens(train, processor, data_args, recipe_args, args),
-        max_tokens=data_args.max_tokens_per_batch,
-        settings=settings,
-    )
+    train_data, eval_data, final_data = make_datasets(groups, processor, train, validation)
+    tokens = clip_tokens(train, processor, groups)
+    collator = make_collator(recipe_args, processor, len(train.names), given_args.label_smoothing_factor)
+    with library_refusals():
+        trainer = RLTTrainer(
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=train_data,
+            eval_dataset=eval_data,
+            processing_class=processor,
+            compute_metrics=ClipMetrics(train.names),
+            preprocess_logits_for_metrics=logits_and_tokens,
+            layer_decay=recipe_args.layer_decay,
+            token_counts=tokens,
+            max_tokens=data_args.max_tokens_per_batch,
+            settings=settings,
+        )
     if data_args.max_tokens_per_batch is not None:
         plan_batches(trainer, recipe_args.base_learning_rate)
     size = "a stream of" if isinstance(train, ClipStream) else len(train)
@@ -107,10 +111,9 @@ def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
     return box[0]
 
 
-def clip_tokens(
-    clips: VideoList | ClipStream, processor: Any, data: DataArguments, recipe: RecipeArguments, args: TrainingArguments
-) -> Sequence[int] | None:
+def clip_tokens(clips: VideoList | ClipStream, processor: Any, groups: Groups) -> Sequence[int] | None:
     """Return the tokens that each training clip adds to a batch, 0 for an unreadable one; None if nobody asks."""
+    _, data, recipe, args = groups
     budget = data.max_tokens_per_batch is not None
     if isinstance(clips, ClipStream) or not (budget or args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES):
         return None
@@ -148,7 +151,8 @@ def run(job: Job) -> None:
     if trainer.is_world_process_zero():
         with saving(args.output_dir, 0):
             begin(args.output_dir, trainer.settings or {})
-    result = trainer.train(resume_from_checkpoint=job.checkpoint, ignore_keys_for_eval=IGNORED_OUTPUTS)
+    with library_refusals((ImportError,)):  # of what a setting needs, such as liger_kernel
+        result = trainer.train(resume_from_checkpoint=job.checkpoint, ignore_keys_for_eval=IGNORED_OUTPUTS)
     trained = trainer.state.global_step > trainer._initial_global_step
     save_training(trainer, result.metrics if trained else None)
     metrics = trainer.evaluate(job.final_data, ignore_keys=IGNORED_OUTPUTS)
@@ -165,6 +169,7 @@ def run(job: Job) -> None:
 
 def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrainer, final_data: EvalDataset) -> None:
     """Print a summary of the results."""
+    folder, example = trainer.args.output_dir, final_data.clips.sources[0]
     views = f", {final_data.num_views} views each" if final_data.num_views > 1 else ""
     rows = [
         ("\nTop-1 accuracy on held-out clips", f"{metrics['eval_accuracy']:.1%} of {metrics['eval_clips']}{views}"),
@@ -172,14 +177,15 @@ def report(train: dict[str, float], metrics: dict[str, float], trainer: RLTTrain
     ]
     if train:
         seconds = 1 / max(train["train_steps_per_second"], 1e-9)
-        rows += [("Training speed", f"{train['train_samples_per_second']:.1f} clips/s, {seconds:.3f} s/step")]
+        rows.append(("Training speed", f"{train['train_samples_per_second']:.1f} clips/s, {seconds:.3f} s/step"))
     for title, data in {"training": trainer.train_dataset, "validation": final_data}.items():
-        bad = data.unreadable() if isinstance(data, (TrainDataset, EvalDataset)) else []
-        if bad:
-            rows += [("Skipped, cannot be read", f"{len(bad)} of {len(data)} {title} videos: {join_limited(bad, 5)}")]
-        if isinstance(data, TrainStream) and data.unreadable_count:
-            rows += [("Skipped, cannot be read", f"{int(data.unreadable_count)} videos of the stream, named above")]
-    folder, example = trainer.args.output_dir, final_data.clips.sources[0]
+        if isinstance(data, TrainStream):
+            skipped = f"{count} videos of the stream, named above" if (count := int(data.unreadable_count)) else ""
+        else:
+            bad = data.unreadable()
+            skipped = f"{len(bad)} of {len(data)} {title} videos: {join_limited(bad, 5)}" if bad else ""
+        if skipped:
+            rows.append(("Skipped, cannot be read", skipped))
     clip = example if isinstance(example, Path) else "CLIP"
     rows += [("Model, processor and card", folder), ("Try it", f"hf-rlt classify {clip} --model {folder}")]
     for name, value in rows:

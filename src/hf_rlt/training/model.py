@@ -34,10 +34,9 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
         HfRltError, OSError: for settings out of range, a damaged model, or one of a family that is not known.
     """
     path = args.model_name_or_path
-    changes: dict[str, Any] = {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
+    changes = _given(args, "length_embedding", "proportional_attention")
+    changes |= {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
     changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    asked = {"length_embedding": args.length_embedding, "proportional_attention": args.proportional_attention}
-    changes |= {name: value for name, value in asked.items() if value is not None}
     if args.tome_r:
         changes["r"], model_type = args.tome_r, "tome_videomae"
     else:
@@ -56,29 +55,27 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
     return model, _processor(family, args, model.config)
 
 
+def _given(args: ModelArguments, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
 def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tuple[Any, bool]:
     """Load all weights that fit; return the model, and whether its classifier is new."""
-
-    def load() -> tuple[Any, bool]:
-        model, info = family.classifier.from_pretrained(
-            path, config=config, ignore_mismatched_sizes=True, output_loading_info=True
-        )
-        return model, "classifier.weight" in {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-
     config = family.config.from_pretrained(path, **changes)
-    model, new_head = load()
+    options = {"config": config, "ignore_mismatched_sizes": True, "output_loading_info": True}
+    model, info = family.classifier.from_pretrained(path, **options)
+    new_head = "classifier.weight" in {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     if new_head and not getattr(config, "use_mean_pooling", True):
         # The published pre-trained checkpoints say so of their own task. For a new classifier it would mean the token
         # of the first corner; VideoMAE's and RLT's authors fine-tune on the mean.
         logger.info(f"{path} pools nothing: the new classifier gets the mean of the tokens.")
         config.use_mean_pooling = True
-        model, _ = load()
+        model, _ = family.classifier.from_pretrained(path, **options)
     return model, new_head
 
 
 def _processor(family: Family, args: ModelArguments, config: Any) -> Any:
-    asked = {"frame_stride": args.frame_stride, "sampling": args.sampling}
-    settings = {name: value for name, value in asked.items() if value is not None}
+    settings = _given(args, "frame_stride", "sampling")
     settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
     if args.model_name_or_path:
         return family.processor.from_pretrained(args.model_name_or_path, **settings)

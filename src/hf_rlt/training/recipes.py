@@ -61,28 +61,13 @@ SSV2 = {
 }
 
 
-def cpu_defaults() -> dict[str, Any]:
-    """Return the settings that a machine without an accelerator needs: without them processes train alone."""
-    return {} if torch.accelerator.is_available() else {"use_cpu": True}
-
-
 def recipe(name: str, hidden_size: int = 768) -> dict[str, Any]:
-    """Return the settings of a recipe.
-
-    Args:
-        name: "none", "videomae" (Kinetics and most others) or "videomae-ssv2" (Something-Something: no flips, uniform
-            frames).
-        hidden_size: width of the model; VideoMAE's B has 768, L 1024, H 1280.
-
-    Raises:
-        HfRltError: for another name.
-    """
+    """Return the settings of a recipe for a model's width: VideoMAE's B has 768, L 1024, H 1280."""
     if name not in ("none", "videomae", "videomae-ssv2"):
         raise HfRltError(f"--recipe: expected none, videomae or videomae-ssv2, received {name!r}.")
     if name == "none":
         return {}
-    settings = {**VIDEOMAE, **SIZES.get(hidden_size, {})}
-    return {**settings, **SSV2} if name == "videomae-ssv2" else settings
+    return {**VIDEOMAE, **SIZES.get(hidden_size, {}), **(SSV2 if name == "videomae-ssv2" else {})}
 
 
 def scaled_learning_rate(base: float, total_batch: int) -> float:

@@ -32,12 +32,7 @@ class FinishedError(Exception):
 def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | None = None) -> Path | None:
     """Return the checkpoint to resume a training from, or None to start anew; log which, and why.
 
-    Writes nothing, but renames damaged checkpoints.
-
-    Args:
-        output_dir: of the training.
-        settings: of the training, see `training_settings`.
-        asked: `resume_from_checkpoint` as it was given.
+    Writes nothing, but renames damaged checkpoints. `asked` is `resume_from_checkpoint` as it was given.
 
     Raises:
         FinishedError: if the training is finished.
@@ -76,10 +71,6 @@ def finish(output_dir: str | Path, settings: Settings, step: int) -> None:
 def choose_checkpoint(output_dir: str | Path, asked: str | bool | None) -> tuple[Path | None, dict[Path, str]]:
     """Return the checkpoint asked for or the newest complete one, if any, and the damaged ones that are newer.
 
-    Args:
-        output_dir: of the training.
-        asked: a checkpoint, or whether there has to be one.
-
     Raises:
         CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
     """
@@ -100,11 +91,11 @@ def _read(folder: Path) -> TrainingRecord | None:
     try:
         return read_record(folder)
     except HfRltError as error:
-        raise CheckpointError(f"{folder}: {error}, so nobody knows with which settings it was made: {ANEW}.") from None
+        raise CheckpointError(f"{folder}: {error}: {ANEW}.") from None
 
 
 def _check_settings(
-    folder: Path, record: TrainingRecord, settings: Settings, steps: int | None, finished: bool = False
+    folder: Path, record: TrainingRecord, settings: Settings, steps: int | None, finished: bool
 ) -> None:
     """Raise CheckpointError, naming what differs, unless a training can go on with these settings."""
     if record.settings is None or not record.settings.keys() >= {"length", "split"}:
@@ -112,10 +103,9 @@ def _check_settings(
     length, longer = length_change(record.settings, settings, steps)
     differing = ([length] if length and not longer else []) + changes(record.settings, settings, finished)
     if differing:
-        hint = f" hf-rlt evaluate --model {folder} evaluates it as it is." if finished else ""
         raise CheckpointError(
             f"{folder}: holds a training with other settings: {'; '.join(differing)}. {ANEW.capitalize()}, with "
-            f"--model_name_or_path {folder} from its weights.{hint}"
+            f"--model_name_or_path {folder} from its weights."
         )
 
 
@@ -125,15 +115,13 @@ def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, An
         return
     problem = file_problem(folder, record)
     if problem is None:
-        more = ", a larger --max_steps or --num_train_epochs to go on" if any(checkpoint_folders(folder)) else ""
+        more = "; a larger --max_steps or --num_train_epochs goes on" if any(checkpoint_folders(folder)) else ""
         raise FinishedError(
-            f"{folder}: this training is finished, after {record.step} steps; nothing is done. Pass another --output_dir to "
-            f"start anew{more}; hf-rlt evaluate --model {folder} evaluates it."
+            f"{folder}: this training is finished, after {record.step} steps; nothing is done. {ANEW.capitalize()}{more}."
         )
     if not problem.endswith("is missing"):  # it may have been changed on purpose: do not overwrite it
         raise CheckpointError(
-            f"{folder}: this training is finished, but {problem}: remove that file to have it made again from the newest "
-            f"checkpoint, or {ANEW}."
+            f"{folder}: this training is finished, but {problem}: remove that file to have it made again, or {ANEW}."
         )
     logger.warning(f"{folder}: this training is finished, but {problem}: going on from the newest checkpoint.")
 
@@ -142,14 +130,11 @@ def _check_leftovers(folder: Path, record: TrainingRecord | None, damaged: dict[
     """Raise CheckpointError unless a training without a complete checkpoint may start anew in its folder; log that."""
     why = "".join(f" ({path.name}: {problem})" for path, problem in list(damaged.items())[:1])
     if record is None:
-        raise CheckpointError(
-            f"{folder}: holds a training without {RECORD}, so nobody knows with which settings it was made, and no whole "
-            f"checkpoint{why}: {ANEW}."
-        )
+        raise CheckpointError(f"{folder}: holds a training without {RECORD}, and no whole checkpoint{why}: {ANEW}.")
     if record.step is not None:
         raise CheckpointError(
-            f"{folder}: the training finished after {record.step} steps and left no whole checkpoint to go on from{why}: "
-            f"{ANEW}, with --model_name_or_path {folder} from its weights."
+            f"{folder}: the training finished after {record.step} steps and left no whole checkpoint{why}: {ANEW}, with "
+            f"--model_name_or_path {folder} from its weights."
         )
     logger.warning(f"{folder}: a training was begun here and left no whole checkpoint{why}: starting anew.")
 
@@ -159,7 +144,7 @@ def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
     record = _read(found)
     assert record is not None  # the checkpoint is complete
     # If the training was begun in this folder, the folder's own record determines its planned length.
-    _check_settings(found, record, settings, record.step if begun else None)
+    _check_settings(found, record, settings, record.step if begun else None, finished=False)
     assert record.settings is not None
     if length := length_change(record.settings, settings)[0]:
         logger.warning(f"{found}: {length}: the learning rate follows the new schedule from here on.")

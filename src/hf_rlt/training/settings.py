@@ -1,19 +1,16 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Collect the settings that a training's result depends on, and compare them with those of an earlier start."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainingArguments
-
 from ..data import ClipStream, VideoList
 from ..errors import truncate
-from .arguments import DataArguments, ModelArguments, RecipeArguments
-from .checkpoints import file_digest
+from .arguments import Groups
+from .checkpoints import file_digest, json_digest
 
 Settings = dict[str, Any]
 
@@ -49,18 +46,12 @@ PLACES = {
 SPLIT = ("per_device_train_batch_size", "processes", "gradient_accumulation_steps")
 
 
-def training_settings(
-    model: ModelArguments,
-    data: DataArguments,
-    recipe: RecipeArguments,
-    args: TrainingArguments,
-    train: VideoList | ClipStream,
-    validation: VideoList,
-) -> Settings:
+def training_settings(groups: Groups, train: VideoList | ClipStream, validation: VideoList) -> Settings:
     """Collect what a training's result depends on, in the form that JSON gives back.
 
     The names, sizes and classes of video files count, not where they are.
     """
+    model, data, recipe, args = groups
     given = {**asdict(model), **asdict(data), **asdict(recipe), **args.to_dict()}
     found = {name: value for name, value in given.items() if name not in FREE}
     found["threshold"] = model.threshold_value
@@ -88,10 +79,7 @@ def training_settings(
 def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[str]:
     """Name the settings that differ, each with its old and new value, except the length and the split.
 
-    Args:
-        found: settings of an earlier start.
-        wanted: settings now.
-        finished: whether the earlier training has ended, so that settings that matter at the end count, too.
+    If the earlier training has `finished`, settings that matter at the end count, too.
     """
     places = {name for group in PLACES.values() for name in group}
     left_out = {"split", "length", *places, *(() if finished else LATE)}
@@ -111,12 +99,9 @@ def _change(name: str, was: Any, now: Any) -> str:
 
 
 def length_change(found: Settings, wanted: Settings, steps: int | None = None) -> tuple[str | None, bool]:
-    """Describe the change in a training's length, if there is one, and say whether it is to be longer.
+    """Describe the change in a training's length, if any, and say whether it is to be longer.
 
-    Args:
-        found: settings of an earlier start.
-        wanted: settings now.
-        steps: number of steps that the earlier training took, if it has ended.
+    If the earlier training has ended, `steps` says after how many.
     """
     ((unit, was),), ((other, now),) = found["length"].items(), wanted["length"].items()
     if unit == other:
@@ -133,13 +118,13 @@ def split_change(found: Settings, wanted: Settings) -> str | None:
 def _videos(clips: VideoList | ClipStream, hub: Any) -> str:
     """Return the number of videos and a digest that identifies them."""
     if isinstance(clips, ClipStream):
-        return f"a stream ({_digest(hub)})"
+        return f"a stream ({json_digest(hub)[:16]})"
     told: list[Any] = [hub, clips.labels]
     if not hub:
         paths = [os.path.abspath(source) for source in clips.sources]
         above = os.path.commonpath([os.path.dirname(path) for path in paths])
         told += [[os.path.relpath(path, above), _size(path)] for path in paths]
-    return f"{len(clips)} videos ({_digest(told)})"
+    return f"{len(clips)} videos ({json_digest(told)[:16]})"
 
 
 def _size(path: str) -> int:
@@ -149,19 +134,12 @@ def _size(path: str) -> int:
         return -1
 
 
-def _digest(told: Any) -> str:
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-
 def _weights(name: str | None, output_dir: str | None) -> str | None:
-    """Return a digest of a model folder's files, or a Hub id as it is.
-
-    A folder that is trained in place has no lasting digest: it is called "the output folder".
-    """
+    """Return a digest of a model folder's files, a Hub id as it is, and no digest of a folder that is trained in place."""
     if name is None or not Path(name).is_dir():
         return name
     if output_dir and Path(output_dir).is_dir() and os.path.samefile(name, output_dir):
         return "the output folder"
     files = [path for end in ("safetensors", "bin", "json") for path in sorted(Path(name).glob(f"*.{end}"))]
     counting = [path for path in files if path.suffix != ".json" or "config" in path.name]
-    return f"files ({_digest([[path.name, file_digest(path)] for path in counting])})"
+    return f"files ({json_digest([[path.name, file_digest(path)] for path in counting])[:16]})"

@@ -16,50 +16,33 @@ from ..data import VideoList
 from ..data.token_budget import TokenBudgetSampler
 from ..data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
 from ..errors import HfRltError
-from .arguments import TOKEN_BALANCED_STRATEGIES
+from .arguments import TOKEN_BALANCED_STRATEGIES, library_refusals
 from .checkpoints import complete_checkpoint, delete_old_checkpoints, saving
 
 
 def parameter_groups(
-    named_parameters: Iterable[tuple[str, nn.Parameter]],
-    decayed: Iterable[str],
-    learning_rate: float,
-    weight_decay: float,
-    layer_decay: float,
-    num_layers: int,
+    named: Iterable[tuple[str, nn.Parameter]], decayed: set[str], args: Any, layer_decay: float, num_layers: int
 ) -> list[dict[str, Any]]:
     """Return optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
 
-    Block i (from 0) gets `learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
-    behind the blocks the full rate. Frozen parameters are left out; those in `decayed` get `weight_decay`.
+    Block i (from 0) gets `args.learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
+    behind the blocks the full rate. Frozen parameters are left out; those in `decayed` get `args.weight_decay`.
 
     Source: VideoMAE's optim_factory.py.
     """
     if not 0 < layer_decay <= 1:
         raise HfRltError(f"Expected layer_decay in (0, 1], received {layer_decay}: VideoMAE uses 0.75, 1 turns it off.")
-    decayed = set(decayed)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    for name, parameter in named_parameters:
+    for name, parameter in named:
         if not parameter.requires_grad:
             continue
         block = re.search(r"\b(?:layers?|blocks?)\.(\d+)\.", name)
         depth = int(block[1]) + 1 if block else 0 if "embed" in name else num_layers + 1
         key = (depth, name in decayed)
-        rate = learning_rate * layer_decay ** (num_layers + 1 - depth)
-        group = {"params": [], "lr": rate, "weight_decay": weight_decay if name in decayed else 0.0}
+        rate = args.learning_rate * layer_decay ** (num_layers + 1 - depth)
+        group = {"params": [], "lr": rate, "weight_decay": args.weight_decay if name in decayed else 0.0}
         groups.setdefault(key, group)["params"].append(parameter)
     return [groups[key] for key in sorted(groups)]
-
-
-def check_budget(args: TrainingArguments) -> None:
-    """Raise HfRltError if settings of a training exclude batches by a token budget."""
-    if args.train_sampling_strategy != "random":
-        raise HfRltError(
-            f"Batches by a budget of tokens are shuffled and balanced in a way of their own, "
-            f"--train_sampling_strategy {args.train_sampling_strategy} in another: leave one out."
-        )
-    if args.auto_find_batch_size:
-        raise HfRltError("--auto_find_batch_size changes a number of clips, a token budget has none: leave one out.")
 
 
 class RLTTrainer(Trainer):
@@ -71,8 +54,8 @@ class RLTTrainer(Trainer):
 
     Args:
         layer_decay: see `parameter_groups`; None keeps Trainer's two groups.
-        token_counts: computed tokens of each training clip, from `count_tokens`, for the sampling strategies
-            `batch_rebalance` (equal work for all ranks) and `group_by_length`; for `max_tokens` with all repeats.
+        token_counts: computed tokens of each training clip, with all repeats, for `TOKEN_BALANCED_STRATEGIES` and
+            `max_tokens`.
         max_tokens: of a training batch on each rank, instead of a number of clips, see `TokenBudgetSampler`.
         settings: of the training, see `training_settings`, to be recorded in its checkpoints.
         *args, **kwargs: Trainer's.
@@ -95,26 +78,29 @@ class RLTTrainer(Trainer):
         self._token_sampler: Any = None
         self._evaluated: Any = None
         super().__init__(*args, **kwargs)
-        if max_tokens is not None:
-            check_budget(self.args)
         self.add_callback(_EpochCallback(self))
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, *args) -> torch.optim.Optimizer:
         """Return the optimiser; the groups are `parameter_groups` if there is a layer decay."""
         if self.layer_decay is None or self.optimizer is not None:
-            return super().create_optimizer() if model is None else super().create_optimizer(model)
-        target = self.model if model is None else model
+            with library_refusals():
+                return super().create_optimizer(*args)
+        target = args[0] if args else self.model
         kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, target)
-        groups = parameter_groups(
-            target.named_parameters(),
-            self.get_decay_parameter_names(target),
-            self.args.learning_rate,
-            self.args.weight_decay,
-            self.layer_decay,
-            self.model.config.num_hidden_layers,
-        )
-        self.optimizer = kind(groups, **options)
+        decayed, layers = set(self.get_decay_parameter_names(target)), self.model.config.num_hidden_layers
+        groups = parameter_groups(target.named_parameters(), decayed, self.args, self.layer_decay, layers)
+        with library_refusals():
+            self.optimizer = kind(groups, **options)
         return self.optimizer
+
+    def create_scheduler(self, *args, **kwargs) -> Any:
+        """Return Trainer's schedule of learning rates."""
+        with library_refusals():
+            return super().create_scheduler(*args, **kwargs)
+
+    def _determine_best_metric(self, *args, **kwargs) -> bool:
+        with library_refusals():  # a KeyError for a metric that there is not
+            return super()._determine_best_metric(*args, **kwargs)
 
     @property
     def budget_sampler(self) -> TokenBudgetSampler:
@@ -124,7 +110,7 @@ class RLTTrainer(Trainer):
         return self._token_sampler
 
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
-        """Return how many clips all ranks take in an optimiser step; with `max_tokens`, on average, rounded."""
+        """Return the clips of an optimiser step on all ranks; with `max_tokens`, on average, rounded."""
         own = super().get_total_train_batch_size(args)
         return own if self.max_tokens is None else round(self.budget_sampler.clips_per_step)
 
@@ -132,13 +118,7 @@ class RLTTrainer(Trainer):
         strategy = "max_tokens" if self.max_tokens is not None else self.args.train_sampling_strategy
         if strategy not in ("max_tokens", *TOKEN_BALANCED_STRATEGIES):
             return super()._get_train_sampler(train_dataset)
-        if self.token_counts is None:
-            asked = strategy if strategy == "max_tokens" else f"train_sampling_strategy={strategy!r}"
-            raise HfRltError(f"{asked} needs the tokens of each clip: pass token_counts=count_tokens(...).")
-        clips = len(self.train_dataset if train_dataset is None else train_dataset)
-        if len(self.token_counts) != clips:
-            raise HfRltError(f"Expected token_counts of {clips} clips, received {len(self.token_counts)}.")
-        counts, args, config = [int(count) for count in self.token_counts], self.args, self.model.config
+        counts, args, config = list(self.token_counts or ()), self.args, self.model.config
         seed, accumulation = args.data_seed or args.seed, args.gradient_accumulation_steps
         place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed, "accumulation": accumulation}
         if self.max_tokens is not None:

@@ -27,7 +27,7 @@ from ..data import (
     split_clips,
 )
 from ..errors import HfRltError
-from .arguments import TOKEN_BALANCED_STRATEGIES, DataArguments, RecipeArguments
+from .arguments import DataArguments, Groups, RecipeArguments
 
 logger = logging.getLogger("finetune")
 
@@ -39,7 +39,10 @@ def load_clips(data: DataArguments, args: TrainingArguments) -> tuple[VideoList 
     if data.source == "hub":
         name, held = str(data.dataset_name), data.validation_split
         load = partial(from_hub, name, config_name=data.dataset_config_name)
-        train = _stream(data, args) if data.streaming else load(data.train_split)
+        stream = partial(
+            ClipStream, name, data.train_split, data.dataset_config_name, shuffle_buffer=256, seed=args.seed
+        )
+        train = stream() if data.streaming else load(data.train_split)
     elif data.source == "file":
         name, held = set_name(str(data.train_file)), data.validation_file
         load = partial(from_file, video_dir=data.video_dir, label_file=data.label_file)
@@ -62,19 +65,6 @@ def set_name(source: str) -> str:
     return path.parent.name if path.stem.lower() in ("train", "training") and path.parent.name else path.stem
 
 
-def _stream(data: DataArguments, args: TrainingArguments) -> ClipStream:
-    if not data.validation_split or args.max_steps <= 0:
-        raise HfRltError("--streaming needs --validation_split and --max_steps: a stream has no end to plan by.")
-    if args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES:
-        raise HfRltError(
-            f"--train_sampling_strategy {args.train_sampling_strategy} cannot balance a stream: leave it out."
-        )
-    if data.max_tokens_per_batch is not None:
-        raise HfRltError("--max_tokens_per_batch needs the tokens of each clip, a stream tells none: leave it out.")
-    name, config = str(data.dataset_name), data.dataset_config_name
-    return ClipStream(name, data.train_split, config, shuffle_buffer=256, seed=args.seed)
-
-
 def _render(folder: str | None, args: TrainingArguments) -> tuple[str, str]:
     """Return the training and validation folders of the built-in set, rendered once."""
     with args.main_process_first(desc="rendering the digits"), progress_bar("Rendering the digits", args) as show:
@@ -95,16 +85,18 @@ def progress_bar(title: str, args: TrainingArguments) -> Iterator[Callable[[int,
 
 
 def make_datasets(
-    data: DataArguments,
-    recipe: RecipeArguments,
-    args: TrainingArguments,
-    processor: Any,
-    train: VideoList | ClipStream,
-    validation: VideoList,
+    groups: Groups, processor: Any, train: VideoList | ClipStream, validation: VideoList
 ) -> tuple[TrainDataset | TrainStream, EvalDataset, EvalDataset]:
     """Return the data sets of the training, of its evaluations, and of the final evaluation with all views."""
+    _, data, recipe, args = groups
     bad, cache = data.on_bad_video, data.cache_megabytes * 2**20
-    changes = (make_augmentation(recipe, processor), recipe.random_clips, recipe.repeated_augmentation, args.seed, bad)
+    augmentation = None
+    if recipe.augment:
+        ops = (recipe.rand_augment_ops, recipe.rand_augment_magnitude)
+        augmentation = ClipAugmentation(
+            processor, recipe.crop_scale, recipe.horizontal_flip, *ops, recipe.random_erasing
+        )
+    changes = (augmentation, recipe.random_clips, recipe.repeated_augmentation, args.seed, bad)
     train_data: TrainDataset | TrainStream
     if isinstance(train, ClipStream):
         train_data = TrainStream(train, processor, *changes)
@@ -112,22 +104,14 @@ def make_datasets(
         total = args.train_batch_size * args.world_size
         if args.dataloader_drop_last and data.max_tokens_per_batch is None and len(train) < total:
             raise HfRltError(
-                f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass a smaller "
-                "--per_device_train_batch_size or --dataloader_drop_last False."
+                f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass "
+                "--dataloader_drop_last False."
             )
         train_data = TrainDataset(train, processor, *changes, cache_bytes=cache)
     eval_data = EvalDataset(validation, processor, on_bad_video=bad, cache_bytes=cache)
     views = (data.num_clips, data.num_crops)
     final_data = eval_data if views == (1, 1) else EvalDataset(validation, processor, *views, on_bad_video=bad)
     return train_data, eval_data, final_data
-
-
-def make_augmentation(args: RecipeArguments, processor: Any) -> ClipAugmentation | None:
-    """Return the augmentation that the arguments ask for; None for none."""
-    if not args.augment:
-        return None
-    ops = (args.rand_augment_ops, args.rand_augment_magnitude)
-    return ClipAugmentation(processor, args.crop_scale, args.horizontal_flip, *ops, args.random_erasing)
 
 
 def make_collator(args: RecipeArguments, processor: Any, num_classes: int, label_smoothing: float) -> ClipCollator:
