@@ -84,17 +84,6 @@ def test_pixels_are_those_of_the_base_class(changes, layout, kind):
     )
 
 
-def test_clips_of_several_dtypes_keep_their_own():
-    ours, literal = both(do_normalize=False, do_rescale=False)
-    video = shapes("last")[0]
-    mixed = [video, video.astype(np.float64)]
-    for received, given in zip(ours(mixed)["pixel_values"], mixed, strict=True):
-        wanted = literal(given, return_tensors="pt")["pixel_values_videos"][0]
-        assert received.dtype == wanted.dtype
-        assert torch.equal(received, wanted)
-    assert ours(mixed, return_tensors="pt")["pixel_values"].shape == (2, FRAMES, 3, 64, 64)
-
-
 def test_what_was_given_is_left_as_it_was():
     ours, _ = both(do_resize=False, do_center_crop=False, do_rescale=False, do_normalize=False)
     video = shapes("last")[0]

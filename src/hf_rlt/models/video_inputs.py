@@ -114,7 +114,8 @@ def _frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool) ->
     axes = (1, 3) if layout is None else (1,) if layout == "channels_first" else (3,)
     # Given the layout, transformers accepts four channels, the last of which is transparency.
     if frames.ndim != 4 or not {1, 3, 4 if layout else 1} & {frames.shape[axis] for axis in axes}:
-        to_do = "convert them to RGB" if frames.ndim == 4 else "add the axis of time, frame[None], or of channels"
+        coloured = frames.ndim == 4 and min(frames.shape[1], frames.shape[3]) < 6
+        to_do = "convert them to RGB" if coloured else "add the axis of time, frame[None], or of channels"
         raise _refusal(f"frames {layout or LAYOUTS} of 1 or 3 channels", video, to_do)
     return _plain(frames)
 
