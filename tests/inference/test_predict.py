@@ -233,7 +233,7 @@ class TestAnswers:
 
 
 class TestCost:
-    """What is done, counted: the times are what `hf-rlt benchmark throughput` measures."""
+    """What is done, counted: the times are what `python -m benchmarks throughput` measures."""
 
     @pytest.fixture
     def launched(self, monkeypatch) -> list[list[int]]:

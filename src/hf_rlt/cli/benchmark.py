@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +85,7 @@ def _measure(
         network(**processor(chosen, threshold=limit, return_tensors="pt").to(network.device, network.dtype))
 
     def calls(step: Callable[[str], None]) -> dict[str, Callable[[], None]]:
-        return {method: (lambda method=method: step(method)) for method in METHODS}
+        return {method: partial(step, method) for method in METHODS}
 
     seconds, whole = interleaved_seconds(calls(forward), repeats), interleaved_seconds(calls(from_file), repeats)
     return [
@@ -95,7 +96,7 @@ def _measure(
             "gflops": sum(analytic_flops(network.config, n) for n in (lengths[method] > 0).sum(1).tolist()) / 1e9,
             "forward_seconds": seconds[method],
             "file_to_logits_seconds": whole[method],
-            "peak_bytes": peak_bytes(lambda method=method: forward(method), network.device),
+            "peak_bytes": peak_bytes(partial(forward, method), network.device),
         }
         for method in METHODS
     ]
