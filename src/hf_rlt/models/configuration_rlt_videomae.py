@@ -70,13 +70,12 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
             absolute difference of *normalised* pixels). Used when the model is called without `run_lengths`. None
             computes every token: VideoMAE bit for bit.
         length_embedding: whether a learned embedding of the run length is added to each token. The table starts at zero.
-        proportional_attention: whether a token that stands for k tubelets counts k times as a key (log k is added to its
-            logits). Brings a model that was trained without RLT nearer to what it computes of all tokens.
+        proportional_attention: whether a token that stands for k tubelets counts k times as a key, which brings a model
+            trained without RLT nearer to what it computes of all tokens.
         drop_path_rate: stochastic depth per clip in the last block; it grows linearly from 0 over the blocks.
-        position_grid: the grid (T, H', W') of tubelets that the weights were trained on. Positions and run lengths are
-            measured on it: its position table is resized to the model's own grid. None: the model's own grid, as in
-            VideoMAE. `from_pretrained` sets it when num_frames, image_size, ... change the grid that config.json
-            describes, unless config.json or the caller gives it.
+        position_grid: the grid (T, H', W') of tubelets that the weights were trained on, on which positions and run
+            lengths are measured: its position table is resized to the model's own grid. None: the model's own grid, as
+            in VideoMAE. `from_pretrained` sets it when num_frames, image_size, ... change the grid.
 
     Source: arXiv 2411.05222 section 3 (threshold 0.1, length encoding). Departure: the table starts at zero rather than
     at a truncated normal, so that a converted checkpoint equals training-free RLT.

@@ -70,11 +70,10 @@ class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
         """Embed all tubelets `(B, N, D)`, or the layout's `(1, L, D)`: dropped tubelets are never read."""
         if layout is None or layout.is_dense:
             return super().forward(pixel_values)
-        tubelets, rows, columns = self.grid
+        (tubelets, rows, columns), (height, width) = self.grid, self.patch_size
         place = layout.indices % layout.positions
         in_frame = place % (rows * columns)
         time, row, column = place // (rows * columns), in_frame // columns, in_frame % columns
-        height, width = self.patch_size
         cut = pixel_values[:, : tubelets * self.tubelet_size].unflatten(1, (tubelets, self.tubelet_size))
         cut = cut.unfold(4, height, height).unfold(5, width, width)  # a view: (B, T, s, C, H', W', p, p)
         chosen = cut[layout.clip_ids, time, :, :, row, column]  # (L, s, C, p, p)
@@ -117,10 +116,7 @@ class RLTVideoMAEEmbeddings(nn.Module):
             self.position_embeddings = self.position_embeddings.to(device)
 
     def _apply(self, fn, recurse: bool = True) -> "RLTVideoMAEEmbeddings":
-        """Move the position table with the weights, once: a device would wait for a copy in each forward.
-
-        It stays in float32 whatever the weights are, and is no buffer: data-parallel training sends those around.
-        """
+        """Move the position table with the weights; float32, and no buffer, which data-parallel training sends around."""
         super()._apply(fn, recurse)
         device = self.patch_embeddings.projection.weight.device
         if device.type != "meta":

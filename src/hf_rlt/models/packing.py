@@ -19,28 +19,17 @@ class PackedLayout:
     """Where the computed tokens of a batch stand.
 
     Two clips of five positions, x computed: `x.x.. | xxx.x` has indices 0 2 5 6 7 9, lengths (2, 4), cu_seqlens 0 2 6.
-
-    Attributes:
-        batch: B, the number of clips.
-        positions: N, the number of grid positions of a clip.
-        indices: `(L,)` int64, positions in the flattened `(B * N)` grid, clip by clip, ascending.
-        cu_seqlens: `(B + 1,)` int32, cumulative lengths, from 0 to L.
-        lengths: computed tokens of each clip, on the host.
-        total: L, the computed tokens of the batch.
-        max_length: the computed tokens of the longest clip.
-        is_uniform: whether all clips have as many computed tokens: the pack is then a plain batch.
-        is_dense: whether every position is computed.
     """
 
-    batch: int
-    positions: int
-    indices: Tensor
-    cu_seqlens: Tensor
-    lengths: tuple[int, ...]
-    total: int = field(init=False)
-    max_length: int = field(init=False)
-    is_uniform: bool = field(init=False)
-    is_dense: bool = field(init=False)
+    batch: int  # B, the number of clips
+    positions: int  # N, the number of grid positions of a clip
+    indices: Tensor  # (L,) int64, positions in the flattened (B * N) grid, clip by clip, ascending
+    cu_seqlens: Tensor  # (B + 1,) int32, cumulative lengths, from 0 to L
+    lengths: tuple[int, ...]  # computed tokens of each clip, on the host
+    total: int = field(init=False)  # L, the computed tokens of the batch
+    max_length: int = field(init=False)  # of the longest clip
+    is_uniform: bool = field(init=False)  # all clips have as many computed tokens: the pack is a plain batch
+    is_dense: bool = field(init=False)  # every position is computed
 
     def __post_init__(self) -> None:
         # Once, and on the host: what compiled code only reads, it does not specialise on.

@@ -102,17 +102,15 @@ class RunRule:
 
     def run_lengths(self, differences: Tensor) -> Tensor:
         """Find `run_lengths` `(B, N)` int64 from the `(B, T - 1, H', W')` differences of tubelets."""
-        starts = torch.ones_like(differences, dtype=torch.bool)
-        if self.threshold is not None:
-            starts = ~(differences <= self.threshold)
-        first = starts.new_ones((starts.shape[0], 1, *starts.shape[2:]))
-        return lengths_from_starts(torch.cat([first, starts], dim=1))
+        none = -math.inf if self.threshold is None else self.threshold
+        starts = ~(differences <= none)  # NaN starts a run
+        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
 
     def find(self, pixel_values: Tensor) -> Tensor:
         """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones without a threshold."""
         if self.threshold is None:  # needs no differences
-            shape = (len(pixel_values), math.prod(self.grid(pixel_values)))
-            return torch.ones(shape, dtype=torch.int64, device=pixel_values.device)
+            tokens = math.prod(self.grid(pixel_values))
+            return pixel_values.new_ones((len(pixel_values), tokens), dtype=torch.int64)
         return self.run_lengths(self.differences(pixel_values))
 
 
@@ -166,10 +164,8 @@ def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
 def drop_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
     """Keep `round(ratio * computed tokens)` runs of each clip, at least one, drawn at random; the others become 0.
 
-    Of a dense clip (all ones) this is random masking; of runs it is RLT with random masking.
-
     Args:
-        run_lengths: `(B, N)` integers.
+        run_lengths: `(B, N)` integers; all ones for random masking, of runs for RLT with random masking.
         ratio: share of the computed tokens to keep, in (0, 1].
         generators: one for each clip, on the CPU; the default generator if not given.
 

@@ -40,8 +40,7 @@ def strided_indices(total: int, num_frames: int, frame_stride: int, position: fl
 def fps_indices(timestamps: np.ndarray, num_frames: int, fps: float, position: float = 0.5) -> np.ndarray:
     """Take the frames on display at `fps` instants a second: `(num_frames,)` int64 indices.
 
-    Unequal distances between `timestamps` (seconds, ascending) are honoured. Above the video's own rate frames repeat; short
-    videos repeat the last frame.
+    `timestamps` are ascending seconds. Above the video's own rate frames repeat; short videos repeat the last frame.
     """
     _check(position, total=len(timestamps), num_frames=num_frames, fps=fps)
     span = (num_frames - 1) / fps

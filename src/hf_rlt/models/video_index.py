@@ -41,20 +41,13 @@ _SETTLED = 2_000_000_000  # ns; a file that is rewritten sooner may keep its tim
 
 @dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """The frames of a video and when each is shown.
+    """The frames of a video and when each is shown."""
 
-    Attributes:
-        pts: (num_frames,) int64, ascending presentation times in units of `time_base`; evenly spaced without times.
-        time_base: seconds per unit of `pts`.
-        height, width: pixels of the frames `read_frames` returns, upright and with square pixels.
-        fps: average frames per second; 25 if neither times nor headers tell.
-    """
-
-    pts: np.ndarray
-    time_base: Fraction
-    height: int
+    pts: np.ndarray  # (num_frames,) int64, ascending times in units of `time_base`; evenly spaced if there are none
+    time_base: Fraction  # seconds per unit of `pts`
+    height: int  # of the frames `read_frames` returns, upright and with square pixels
     width: int
-    fps: float
+    fps: float  # average; 25 if neither times nor headers tell
     # Keyframes to seek to; None if packets are not reliable and frames must be counted from the start.
     _keys: np.ndarray | None = field(default=None, repr=False)
 

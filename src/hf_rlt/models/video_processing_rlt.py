@@ -27,23 +27,14 @@ DEFAULT_NUM_FRAMES = 16
 
 
 class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
-    """Settings of `RLTVideoProcessor` beyond transformers' own.
+    """Settings of `RLTVideoProcessor` beyond transformers' own."""
 
-    Attributes:
-        frame_stride: distance of two frames of a clip, in frames of the video; `fps` goes before it.
-        sampling: "clip" (strided or at `fps`) or "uniform" (spread over the whole video).
-        position: where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" each frame in its segment.
-        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
-        tubelet_size: frames in a tubelet, as in the model's configuration.
-        patch_size: side of a patch in pixels (or a pair), as in the model's configuration.
-    """
-
-    frame_stride: int | None
-    sampling: str | None
-    position: float | None
-    threshold: float | int | None
-    tubelet_size: int | None
-    patch_size: int | list[int] | tuple[int, ...] | None
+    frame_stride: int | None  # distance of two frames of a clip, in frames of the video; `fps` goes before it
+    sampling: str | None  # "clip" (strided or at `fps`) or "uniform" (spread over the whole video)
+    position: float | None  # where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" in each segment
+    threshold: float | int | None  # mean absolute difference of normalised pixels up to which a tubelet is dropped
+    tubelet_size: int | None  # frames in a tubelet, as in the model's configuration
+    patch_size: int | list[int] | tuple[int, ...] | None  # side of a patch in pixels (or a pair), as in the model's
 
 
 class RLTVideoProcessor(PixelProcessor):
@@ -52,10 +43,8 @@ class RLTVideoProcessor(PixelProcessor):
     Takes a path, an http(s) URL, bytes, a binary file, a row of `datasets`, an array or tensor `(F, H, W, C)` or
     `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set)
     frames, `frame_stride` (4) apart, centred; or at `fps` frames per second by the video's own time stamps; or, with
-    `sampling="uniform"`, over the whole video. A file too short for that repeats its last frame. Arrays pass as is unless
-    `do_sample_frames=True`; the frames of a short one are then spread evenly, as in transformers.
-
-    Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
+    `sampling="uniform"`, over the whole video. A short file repeats its last frame. Arrays pass as is unless
+    `do_sample_frames=True`. `threshold` is in units of one standard deviation of normalised pixels.
     """
 
     do_sample_frames = False

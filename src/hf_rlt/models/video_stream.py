@@ -30,15 +30,10 @@ _filters = threading.local()
 
 
 class Limits(NamedTuple):
-    """Limits on the cost of reading a video.
+    """Limits on the cost of reading a video."""
 
-    Attributes:
-        max_pixels: a frame with more pixels is an error, and not decoded; FFmpeg includes the decoder's padding.
-        on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
-    """
-
-    max_pixels: int | None = None
-    on_frame: Callable[[Any], None] | None = None
+    max_pixels: int | None = None  # a frame with more, counting the decoder's padding, is an error and not decoded
+    on_frame: Callable[[Any], None] | None = None  # called with every decoded `av.VideoFrame`; may raise to stop
 
 
 NO_LIMITS = Limits()
@@ -155,17 +150,11 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
 
 
 class Decoded(NamedTuple):
-    """A decoded frame.
-
-    Attributes:
-        frame: the `av.VideoFrame`.
-        is_key: whether decoding can start from it, i.e. packet and decoder both call it a keyframe.
-        intact: whether no damage was found from the last keyframe on.
-    """
+    """A decoded `av.VideoFrame`."""
 
     frame: Any
-    is_key: bool
-    intact: bool
+    is_key: bool  # decoding can start from it: packet and decoder both call it a keyframe
+    intact: bool  # no damage was found from the last keyframe on
 
 
 def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[Decoded]:
