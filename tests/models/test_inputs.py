@@ -9,24 +9,15 @@ import pytest
 import torch
 from PIL import Image
 from transformers import VideoClassificationPipeline
-from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
+from helpers.stock_processor import StockProcessor
 from helpers.tiny import SIDE
 from helpers.videos import ramp
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 
 SIZES = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
 FRAMES = np.random.default_rng(0).integers(0, 256, (8, 40, 48, 3), dtype=np.uint8)
-
-
-class Stock(BaseVideoProcessor):
-    """transformers' own processor, with the settings of ours and nothing else."""
-
-    resample, size, crop_size = 2, SIZES["size"], SIZES["crop_size"]
-    image_mean, image_std = RLTVideoProcessor.image_mean, RLTVideoProcessor.image_std
-    do_resize = do_center_crop = do_rescale = do_normalize = do_convert_rgb = True
-    default_to_square = False
 
 
 class VideoDecoder:
@@ -48,7 +39,7 @@ def pixels(video, **changes) -> torch.Tensor:
 
 
 def stock(video, **changes) -> torch.Tensor:
-    return Stock()(video, return_tensors="pt", **changes)["pixel_values_videos"]
+    return StockProcessor(**SIZES)(video, return_tensors="pt", **changes)["pixel_values_videos"]
 
 
 def pictures(mode: str = "RGB") -> list[Image.Image]:
@@ -84,8 +75,7 @@ RIGHT = {
 def test_frames_that_transformers_stumbles_over_give_their_pixels(video, same):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        received = pixels(video)
-    assert torch.equal(received.detach(), stock(same))
+        assert torch.equal(pixels(video).detach(), stock(same))
 
 
 ALIKE = {

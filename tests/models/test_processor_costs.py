@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers.video_processing_utils import BaseVideoProcessor
 
 from helpers.op_counts import OpCounts
 from helpers.paths import REAL
+from helpers.stock_processor import StockProcessor
 from helpers.videos import write_video
 from hf_rlt import RLTVideoProcessor
 
@@ -35,18 +35,9 @@ SETTINGS = {
 }
 
 
-class Literal(BaseVideoProcessor):
-    """transformers' own processor, with the settings of ours and nothing else."""
-
-    resample, size, crop_size = 2, {"shortest_edge": 64}, {"height": 64, "width": 64}
-    image_mean, image_std = RLTVideoProcessor.image_mean, RLTVideoProcessor.image_std
-    do_resize = do_center_crop = do_rescale = do_normalize = do_convert_rgb = True
-    default_to_square = False
-
-
-def both(**changes) -> tuple[RLTVideoProcessor, Literal]:
+def both(**changes) -> tuple[RLTVideoProcessor, StockProcessor]:
     sizes = {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}, **changes}
-    return RLTVideoProcessor(patch_size=16, **sizes), Literal(**sizes)
+    return RLTVideoProcessor(patch_size=16, **sizes), StockProcessor(**sizes)
 
 
 def shapes(layout: str, dtype=np.uint8) -> list[np.ndarray]:
