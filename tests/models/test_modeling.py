@@ -264,24 +264,13 @@ class TestTraining:
         assert len(expected) == len(list(model.parameters()))
         assert_same_gradients(gradients(model), expected, tolerance=1e-6)
 
-    def test_lora_with_a_saved_classifier_does_a_step(self, make_model, clips):
+    def test_lora_with_a_saved_classifier_trains_only_that(self, make_model, clips):
         peft = pytest.importorskip("peft")
         config = peft.LoraConfig(r=2, target_modules=["query", "value"], modules_to_save=["classifier"])
         model = peft.get_peft_model(make_model(), config).train()
-        trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-        frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
-        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-        losses = []
-        for _ in range(2):
-            loss = model(pixel_values=clips, labels=torch.tensor([0, 1, 2, 3])).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        now = dict(model.named_parameters())
-        assert losses[1] < losses[0]
-        assert all(torch.equal(now[name], value) for name, value in frozen.items())
-        assert all(not torch.equal(now[name], value) for name, value in trained.items())
+        model(pixel_values=clips, labels=torch.tensor([0, 1, 2, 3])).loss.backward()
+        trained = {name for name, p in model.named_parameters() if p.grad is not None}
+        assert trained == {name for name, _ in model.named_parameters() if "lora_" in name or "modules_to_save" in name}
 
 
 class TestHalfPrecision:
