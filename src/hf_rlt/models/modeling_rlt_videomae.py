@@ -26,7 +26,7 @@ from .pretrained_rlt_videomae import (
     RLTVideoMAEPreTrainedModel,
     read_old_keys,
 )
-from .runs import check_run_lengths, fill_runs
+from .runs import check_run_lengths, fill_runs, grid_size
 
 CAPTURABLE = ("hidden_states", "attentions")
 
@@ -104,7 +104,13 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         if kwargs.get("bool_masked_pos") is not None:
             raise HfRltError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
         embed = self.embeddings.patch_embeddings
-        expected, grid = (self.config.num_channels, *embed.image_size), self.config.rule.grid(pixel_values)
+        if pixel_values is None or pixel_values.ndim != 5:
+            received = None if pixel_values is None else tuple(pixel_values.shape)
+            raise HfRltError(
+                f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}."
+            )
+        expected = (self.config.num_channels, *embed.image_size)
+        grid = grid_size(pixel_values.shape, embed.tubelet_size, embed.patch_size)  # not the rule's: this is compiled
         if tuple(pixel_values.shape[2:]) != expected or grid != embed.grid:
             raise HfRltError(
                 f"Expected clips of {self.config.num_frames} frames of (channels, height, width) {expected}, received "
