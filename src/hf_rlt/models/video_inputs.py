@@ -214,10 +214,8 @@ def numbered(place: int, number: int) -> Iterator[None]:
 def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMetadata]:
     """Return the metadata of each video as a `VideoMetadata`, or raise HfRltError if it does not fit the videos.
 
-    Args:
-        given: a mapping or `VideoMetadata`, or a list with one for each video.
-        lengths: number of frames of each video.
-        sampled: whether frames are sampled by it, in which case it must not count more frames than there are.
+    `given` is a mapping or `VideoMetadata`, or a list of one for each video; `lengths` are the videos' numbers of frames. If
+    frames are `sampled` by it, it must not count more than there are.
     """
     entries = given if isinstance(given, list) else [given]
     entries = [entry for part in entries for entry in (part if isinstance(part, list) else [part])]
