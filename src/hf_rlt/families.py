@@ -82,7 +82,9 @@ def family_of(model_type: str, name: str) -> Family:
     for own_type, family in FAMILIES.items():
         if model_type in (own_type, family.stock):
             return family
-    raise HfRltError(f"{name}: expected an RLT-VideoMAE or VideoMAE model, found {model_type}.")
+    methods = ", ".join(dict.fromkeys(family.config.method for family in FAMILIES.values()))
+    stock = ", ".join(family.stock for family in FAMILIES.values() if family.stock)
+    raise HfRltError(f"{name}: expected a model with {methods}, or of type {stock}, found {model_type}.")
 
 
 def register(carry_code: bool = True) -> None:

@@ -98,10 +98,6 @@ class Server(BaseHTTPRequestHandler):
             self.wfile.write(part)
             time.sleep(0.01)
 
-    def page(self) -> None:
-        self.answer()
-        self.wfile.write(b"<html>no video</html>")
-
     def log_message(self, *words: object) -> None:
         pass
 
@@ -181,11 +177,6 @@ def test_addresses_of_nothing_are_refused(url):
     assert url in str(caught.value)
 
 
-def test_a_server_that_speaks_no_tls_is_refused(address, impatient):
-    with pytest.raises(HfRltError, match="could not be downloaded"):
-        downloads.download(f"{address}/clip.mp4".replace("http:", "https:"))
-
-
 def test_a_host_that_says_nothing_is_given_up(impatient):
     with socket.create_server(("127.0.0.1", 0)) as server:
         start = time.monotonic()
@@ -193,8 +184,3 @@ def test_a_host_that_says_nothing_is_given_up(impatient):
             with pytest.raises(ValueError, match="timed out"):
                 downloads.download(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/a.mp4")
         assert time.monotonic() - start < 3
-
-
-def test_a_page_is_called_by_its_address(address):
-    with pytest.raises(ValueError, match=r"^http://127\.0\.0\.1:\d+/page: not a video"):
-        RLTVideoProcessor()(f"{address}/page")

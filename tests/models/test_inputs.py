@@ -9,24 +9,15 @@ import pytest
 import torch
 from PIL import Image
 from transformers import VideoClassificationPipeline
-from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
+from helpers.stock_processor import StockProcessor
 from helpers.tiny import SIDE
-from helpers.videos import ramp, write_video
+from helpers.videos import ramp
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 
 SIZES = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
 FRAMES = np.random.default_rng(0).integers(0, 256, (8, 40, 48, 3), dtype=np.uint8)
-
-
-class Stock(BaseVideoProcessor):
-    """transformers' own processor, with the settings of ours and nothing else."""
-
-    resample, size, crop_size = 2, SIZES["size"], SIZES["crop_size"]
-    image_mean, image_std = RLTVideoProcessor.image_mean, RLTVideoProcessor.image_std
-    do_resize = do_center_crop = do_rescale = do_normalize = do_convert_rgb = True
-    default_to_square = False
 
 
 class VideoDecoder:
@@ -48,7 +39,7 @@ def pixels(video, **changes) -> torch.Tensor:
 
 
 def stock(video, **changes) -> torch.Tensor:
-    return Stock()(video, return_tensors="pt", **changes)["pixel_values_videos"]
+    return StockProcessor(**SIZES)(video, return_tensors="pt", **changes)["pixel_values_videos"]
 
 
 def pictures(mode: str = "RGB") -> list[Image.Image]:
@@ -70,17 +61,11 @@ RIGHT = {
     "read-only": (np.broadcast_to(FRAMES[:1], FRAMES.shape), np.repeat(FRAMES[:1], 8, 0)),
     "Fortran order": (np.asfortranarray(FRAMES), FRAMES),
     "another byte order": (changed(">i2"), changed("i2")),
-    "floats of another byte order": (changed(">f8"), changed("f8")),
     "tensors that require grad": (torch.from_numpy(changed("f4")).requires_grad_(), changed("f4")),
-    "a list of such frames": (list(torch.from_numpy(changed("f4")).requires_grad_()), changed("f4")),
     "frames of half precision": (list(torch.from_numpy(FRAMES).bfloat16()), torch.from_numpy(FRAMES).bfloat16()),
     "grey pictures": (pictures("L"), back("L")),
     "pictures with a palette": (pictures("P"), back("P")),
-    "pictures of one bit": (pictures("1"), back("1")),
-    "pictures as in JPEG": (pictures("YCbCr"), back("YCbCr")),
     "pictures with transparency": (pictures("RGBA"), FRAMES),
-    "grey pictures with transparency": (pictures("LA"), back("L")),
-    "pictures for print": (pictures("CMYK"), back("CMYK")),
     "pictures of several modes": (pictures()[:4] + pictures("L")[4:], np.concatenate([FRAMES[:4], back("L")[4:]])),
     "frames of both kinds": ([FRAMES[0], torch.from_numpy(FRAMES[1]), *pictures()[2:]], FRAMES),
 }  # fmt: skip
@@ -90,22 +75,16 @@ RIGHT = {
 def test_frames_that_transformers_stumbles_over_give_their_pixels(video, same):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        received = pixels(video)
-    assert torch.equal(received.detach(), stock(same))
+        assert torch.equal(pixels(video).detach(), stock(same))
 
 
 ALIKE = {
     **{f"type {kind}": changed(kind) for kind in ("bool", "int8", "int64", "uint16", "uint64", "f2", "f4", "f8")},
     "grey": FRAMES[..., :1],
-    "grey, channels first": FRAMES[..., :1].transpose(0, 3, 1, 2),
     "a batch": np.stack([FRAMES, FRAMES[::-1]]),
-    "a batch tensor": torch.from_numpy(np.stack([FRAMES, FRAMES[::-1]])),
     "lists in lists": [[FRAMES], [FRAMES[::-1].copy()]],
-    "one row": FRAMES[:, :1],
     "one pixel": FRAMES[:, :1, :1],
-    "three columns": FRAMES[:, :, :3],
     "three rows": FRAMES[:, :3],
-    "a tuple of pictures": tuple(pictures()),
 }
 
 
@@ -118,10 +97,6 @@ def test_four_channels_are_as_in_transformers_if_it_is_told_where_they_are():
     video = np.concatenate([FRAMES, FRAMES[..., :1]], axis=3)
     layout = {"input_data_format": "channels_last"}
     assert torch.equal(pixels(video, **layout), stock(video, **layout))
-
-
-def test_meta_tensors_stay_there():
-    assert pixels(torch.zeros(8, 3, 40, 48, dtype=torch.uint8, device="meta")).is_meta
 
 
 def test_batches_and_lists_of_frames_may_lie_beside_videos():
@@ -158,19 +133,13 @@ LIST = "make it a list"
 WRONG = {
     "nothing": (None, "Expected a video, received None: pass its path"),
     "a number": (7, "received 7: pass its path"),
-    "an empty list": ([], "Expected at least one video, received an empty list: pass"),
-    "an empty tuple": ((), "received an empty tuple"),
-    "an empty batch": (np.zeros((0, 8, 40, 48, 3)), r"received an array of shape \(0, 8, 40, 48, 3\)"),
-    "an empty dict": ({}, "received an empty dict"),
-    "an empty string": ("", "received an empty str"),
+    "an empty list": ([], r"Expected at least one video, received \[\]: pass"),
+    "an empty string": ("", "received ''"),
     "no bytes": (b"", "<bytes>"),
     "a row that holds nothing": ({"path": None, "bytes": None}, "give it a path or bytes"),
-    "a row of several columns": ({"video": FRAMES, "label": 3}, "a dict of 'video, label': pass the video in it"),
-    "an empty video of two": ([FRAMES, []], "Video 2 of 2: Expected a video, received an empty list: leave it out"),
-    "nothing of two": ([FRAMES, None], "Video 2 of 2: .*received None"),
+    "a row of several columns": ({"video": FRAMES, "label": 3}, r"a dict of \['video', 'label'\]: pass the video in it"),
+    "an empty video of two": ([FRAMES, []], r"Video 2 of 2: Expected a video, received \[\]: leave it out"),
     "a decoder": (VideoDecoder(), r"\.VideoDecoder: pass its path, its bytes or its frames"),
-    "a decoder in a list": ([VideoDecoder()], r"\.VideoDecoder: pass its path"),
-    "a decoder beside frames": ([FRAMES, VideoDecoder()], r"Video 2 of 2: .*\.VideoDecoder: pass its path"),
     "a decoder beside a file": (["a.mp4", VideoDecoder()], r"Video 2 of 2: .*\.VideoDecoder: pass its path"),
     "files and frames": (["a.mp4", FRAMES], "Received 1 files and 1 arrays in one list: pass them separately"),
     "a frame beside a video": ([FRAMES, FRAMES[0]], r"Video 2 of 2: .*\(40, 48, 3\).*frame\[None\]"),
@@ -179,37 +148,25 @@ WRONG = {
     "a generator": ((frame for frame in FRAMES), LIST),
     "a file of text": (io.StringIO("x"), 'open the file with mode "rb"'),
     "numbers": (FRAMES[:, :4, :4].tolist(), "a list of 3 that begins with 95: make it an array"),
-    "an array of paths": (np.array(["a.mp4", "b.mp4"]), LIST),
-    "a number in an array": (np.array(3), r"shape \(\) and type int64: reshape"),
-    "six dimensions": (FRAMES[None, None], r"\(1, 1, 8, 40, 48, 3\).*reshape"),
-    "one grey frame": (FRAMES[0, ..., 0], r"\(40, 48\).*grey frames .* axis of channels"),
-    "grey frames": (FRAMES[..., 0], r"\(8, 40, 48\).*grey frames .* axis of channels"),
-    "a list of grey frames": (list(FRAMES[..., 0]), r"a list of 8 that begins with .*\(40, 48\).*grey frames"),
+    "a number in an array": (np.array(3), r"shape \(\) and type int64: add the axis"),
+    "six dimensions": (FRAMES[None, None], r"\(1, 1, 8, 40, 48, 3\).*axis"),
+    "one grey frame": (FRAMES[0, ..., 0], r"\(40, 48\) .*: add the axis .*of channels"),
+    "grey frames": (FRAMES[..., 0], r"\(8, 40, 48\).*of channels"),
     "no frame": (FRAMES[:0], r"at least one frame with pixels, received an array of shape \(0, 40, 48, 3\)"),
-    "no rows": (FRAMES[:, :0], r"\(8, 0, 48, 3\)"),
-    "no columns": (FRAMES[:, :, :0], r"\(8, 40, 0, 3\)"),
-    "pictures without pixels": ([Image.new("RGB", (0, 5))] * 8, "mode RGB, 0 x 5"),
-    "no channels": (FRAMES[..., :0], r"\(8, 40, 48, 0\)"),
     **{
         f"{count} channels": (np.resize(FRAMES, (8, 40, 48, count)), f"1 or 3 channels.*48, {count}.*to RGB")
         for count in (2, 4, 5)
     },
     "complex": (changed(complex), "dense frames of real numbers, .* complex128: convert"),
-    "objects": (changed(object), "type object: convert"),
-    "text": (changed(str), "type <U3: convert"),
     "long doubles": (changed("g"), "real numbers"),
-    "dates": (np.zeros((8, 40, 48, 3), "M8[s]"), "real numbers"),
-    "frames of complex numbers": (list(changed(complex)), "complex128 as frame 1"),
     "a complex tensor": (torch.from_numpy(changed("c8")), r"a tensor .* torch\.complex64"),
     "a sparse tensor": (torch.from_numpy(changed("f4")).to_sparse(), "dense frames"),
     "a nested tensor": (torch.nested.nested_tensor([torch.ones(8, 2), torch.ones(4, 2)]), "a nested tensor"),
     "NaN": (frames_with(float("nan")), "finite pixels, received NaN or infinity"),
     "infinity": ([FRAMES, frames_with(float("inf"))], "Video 2 of 2: Expected finite pixels"),
-    "pictures of two sizes": ([*pictures()[:7], pictures()[7].resize((40, 48))], r"frame 8 after \(40, 48, 3\): resize"),
-    "frames of two sizes": ([FRAMES[0], FRAMES[1, :30]], r"\(30, 48, 3\) .*frame 2 after \(40, 48, 3\): resize"),
-    "frames on two devices": ([torch.ones(9, 9, 3), torch.ones(9, 9, 3, device="meta")], "on meta as frame 2 after .* cpu"),
+    "pictures of two sizes": ([*pictures()[:7], pictures()[7].resize((40, 48))], r"frame 8 after .*\(40, 48, 3\).*: resize"),
+    "frames on two devices": ([torch.ones(9, 9, 3), torch.ones(9, 9, 3, device="meta")], "on meta as frame 2 after "),
     "pictures of 16 bits": ([Image.fromarray(frame[..., 0].astype(np.uint16)) for frame in FRAMES], "I;16.* frame 1: scale"),
-    "pictures of 32 bits": (pictures("I"), "mode I, 48 x 40 as frame 1: scale it to 0..255"),
     "pictures of floats": (pictures("F"), "mode F"),
     "one frame": ([FRAMES[:1], FRAMES[:1]], "Video 1 of 2: .*no whole tubelet"),
     "bytes of two": ([b"x", b"y"], "Video 1 of 2: <bytes>: not a video"),
@@ -245,8 +202,8 @@ def test_only_files_are_read():
         ({"input_data_format": "channels_first"}, r"frames channels_first of 1 or 3 channels, received .*\(8, 40, 48, 3\)"),
         ({"do_convert_rgb": False, "image_mean": [0.5]*4, "image_std": [0.5]*4}, "Expected frames of 4 channels"),
         ({"video_metadata": []}, "video_metadata of each of 1 videos, received 0"),
-        ({"video_metadata": [{}]}, "received an empty dict"),
-        ({"video_metadata": {"total_num_frames": 20}, "do_sample_frames": True}, "of 8, .* received 20"),
+        ({"video_metadata": [{}]}, r"received a dict of \[\]"),
+        ({"video_metadata": {"total_num_frames": 20}, "do_sample_frames": True}, "of 8 .* received 20"),
         ({"video_metadata": {"total_num_frames": None}, "do_sample_frames": True}, "received None"),
         ({"video_metadata": {"total_num_frames": 8, "fps": 0}, "do_sample_frames": True, "fps": 2.0}, "own fps"),
         ({"video_metadata": {"total_num_frames": 8, "fps": 0}, "do_sample_frames": True, "num_frames": None, "fps": 2.0},
@@ -315,13 +272,8 @@ class TestShortArrays:
             assert self.given(40, fps=fps, video_metadata=[metadata]) == [i * 40 // 16 for i in range(16)]
 
     def test_too_few_are_transformers_error(self):
-        with pytest.raises(ValueError, match=r"num_frames=16, .* exceeds total_num_frames=15"):
+        with pytest.raises(ValueError, match=r"num_frames=16 frames .* received 15"):
             self.given(15)
-
-    def test_files_repeat_their_last_frame(self, tmp_path):
-        path = write_video(tmp_path / "short.mp4", ramp(20))
-        _, metadata = make(num_frames=16, frame_stride=4).fetch_videos(path)
-        assert metadata.frames_indices == [*range(0, 20, 4), *[19] * 11]
 
     def test_the_pipeline_gets_the_frames_that_it_is_given(self, tiny_config):
         processor = make(num_frames=8, frame_stride=4)

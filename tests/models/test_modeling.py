@@ -11,7 +11,6 @@ from transformers import VideoMAEConfig, VideoMAEModel
 from helpers.flash import use_flash
 from helpers.tiny import FRAMES, GRID, SIDE, TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoMAEModel, find_runs
-from hf_rlt.models.layers_rlt_videomae import sinusoid_table
 
 TOKENS = GRID[0] * GRID[1] * GRID[2]
 needs_compiler = pytest.mark.skipif(
@@ -60,11 +59,6 @@ class TestDense:
         for field in ("hidden_states", "attentions"):
             assert len(got[field]) == len(expected[field])
             assert all(torch.equal(a, b) for a, b in zip(got[field], expected[field], strict=True))
-
-    def test_position_table_is_videomaes_bit_for_bit(self):
-        from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
-
-        assert torch.equal(sinusoid_table(96, 50), get_sinusoid_encoding_table(96, 50))
 
 
 class TestPacked:
@@ -164,13 +158,6 @@ class TestCaptured:
         for state, alone in zip(output.hidden_states, single.hidden_states, strict=True):
             torch.testing.assert_close(state[1:2], alone, atol=1e-5, rtol=1e-5)
 
-    @torch.no_grad()
-    def test_tuples_come_first_to_last(self, make_model, clips):
-        loss, logits, *rest = make_model()(clips, labels=torch.zeros(4, dtype=torch.int64), return_dict=False)
-        assert loss.ndim == 0
-        assert logits.shape == (4, 5)
-        assert [tuple(tensor.shape) for tensor in rest] == [(4, TOKENS)]
-
 
 class TestDropPath:
     RATE = 0.5
@@ -196,15 +183,7 @@ class TestDropPath:
             drawn.clear()
             chosen = slice(b, b + 1)
             torch.testing.assert_close(model(clips[b : b + 1]).logits, packed[b : b + 1], atol=1e-5, rtol=1e-5)
-        # Clip 3 lost every branch of blocks 1 and 2: what is left is block 0.
-        model.videomae.encoder.layer = model.videomae.encoder.layer[:1]
-        torch.testing.assert_close(model(clips[3:]).logits, packed[3:], atol=1e-5, rtol=1e-5)
-
-    @torch.no_grad()
-    def test_it_does_nothing_in_evaluation_and_grows_over_the_blocks(self, make_model, clips):
-        model = make_model(drop_path_rate=self.RATE)
-        assert [block.drop_path for block in model.videomae.encoder.layer] == [0.0, 0.25, 0.5]
-        assert torch.equal(model(clips).logits, make_model()(clips).logits)
+        torch.testing.assert_close(model.eval()(clips).logits, make_model()(clips).logits)
 
     def test_it_has_the_right_expectation(self, make_model):
         layer = make_model(drop_path_rate=0.25).train().videomae.encoder.layer[2]
@@ -214,24 +193,6 @@ class TestDropPath:
         assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
         assert set(dropped.unique().tolist()) == {0.0, (torch.ones(()) / 0.75).item()}
         assert dropped.mean().item() == pytest.approx(1.0, abs=0.04)
-
-
-class TestLengthEmbedding:
-    @torch.no_grad()
-    def test_it_starts_at_zero_and_counts_afterwards(self, tiny_config, clips):
-        plain = randomise(RLTVideoMAEForVideoClassification(tiny_config()))
-        model = RLTVideoMAEForVideoClassification(tiny_config(length_embedding=True))
-        table = model.videomae.embeddings.run_length_embeddings
-        assert table.weight.shape == (GRID[0], 48)
-        assert not table.weight.any()
-        model.load_state_dict(plain.state_dict(), strict=False)
-        model.eval()
-        assert torch.equal(model(clips).logits, plain(clips).logits)
-        table.weight[3] = torch.randn(48)  # runs of 4 tubelets: clip 0 is all of them, clip 3 has some
-        assert (model(clips).logits - plain(clips).logits).abs().amax(1)[0] > 1e-3
-        lengths = runs_of(clips)
-        lengths[lengths == 4] = 3
-        assert torch.equal(model(clips, run_lengths=lengths).logits, plain(clips).logits)
 
 
 class TestLoss:
@@ -269,10 +230,6 @@ class TestLoss:
         torch.testing.assert_close(sum(parts), whole)
         assert_same_gradients(gradients(model), expected)
 
-    def test_float_labels_of_another_shape_are_refused(self, make_model, clips):
-        with pytest.raises(ValueError, match=r"\(4, 5\).*\(4,\)"):
-            make_model()(clips, labels=torch.zeros(4))
-
     def test_multi_label_stays_binary_cross_entropy(self, make_model, clips):
         model = make_model(problem_type="multi_label_classification")
         targets = (torch.rand(4, 5) < 0.5).float()
@@ -307,24 +264,13 @@ class TestTraining:
         assert len(expected) == len(list(model.parameters()))
         assert_same_gradients(gradients(model), expected, tolerance=1e-6)
 
-    def test_lora_with_a_saved_classifier_does_a_step(self, make_model, clips):
+    def test_lora_with_a_saved_classifier_trains_only_that(self, make_model, clips):
         peft = pytest.importorskip("peft")
         config = peft.LoraConfig(r=2, target_modules=["query", "value"], modules_to_save=["classifier"])
         model = peft.get_peft_model(make_model(), config).train()
-        trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-        frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
-        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-        losses = []
-        for _ in range(2):
-            loss = model(pixel_values=clips, labels=torch.tensor([0, 1, 2, 3])).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        now = dict(model.named_parameters())
-        assert losses[1] < losses[0]
-        assert all(torch.equal(now[name], value) for name, value in frozen.items())
-        assert all(not torch.equal(now[name], value) for name, value in trained.items())
+        model(pixel_values=clips, labels=torch.tensor([0, 1, 2, 3])).loss.backward()
+        trained = {name for name, p in model.named_parameters() if p.grad is not None}
+        assert trained == {name for name, _ in model.named_parameters() if "lora_" in name or "modules_to_save" in name}
 
 
 class TestHalfPrecision:
@@ -354,22 +300,19 @@ class TestErrors:
     def test_messages_say_what_was_expected(self, make_model, clips):
         model = make_model()
         ones = torch.ones(4, TOKENS, dtype=torch.int64)
-        with pytest.raises(ValueError, match=r"8 frames.*received 6 frames"):
-            model(clips[:, :6])
-        with pytest.raises(ValueError, match=r"\(3, 32, 32\).*\(3, 32, 24\)"):
-            model(clips[..., :24])
-        with pytest.raises(ValueError, match=r"\(4, 64\).*\(4, 63\)"):
-            model(clips, run_lengths=ones[:, :63])
-        with pytest.raises(ValueError, match="float32"):
-            model(clips, run_lengths=ones.float())
-        with pytest.raises(ValueError, match="Clip 2 of 4"):
-            model(clips, run_lengths=ones * torch.tensor([1, 1, 0, 1])[:, None])
-        with pytest.raises(ValueError, match="from 0 to 4, received 1 to 5"):
-            model(clips, run_lengths=torch.where(torch.arange(TOKENS) == 3, 5, ones))
-        with pytest.raises(ValueError, match="bool_masked_pos"):
-            model(clips, bool_masked_pos=ones.bool())
-        with pytest.raises(ValueError, match=r"batch, frames.*\(8, 3, 32, 32\)"):
-            model(clips[0])
+        for given, changes, sentence in [
+            (clips[:, :6], {}, r"8 frames.*received 6 frames"),
+            (clips[..., :24], {}, r"\(3, 32, 32\).*\(3, 32, 24\)"),
+            (clips[0], {}, r"batch, frames.*\(8, 3, 32, 32\)"),
+            (clips, {"run_lengths": ones[:, :63]}, r"\(4, 64\).*\(4, 63\)"),
+            (clips, {"run_lengths": ones.float()}, "float32"),
+            (clips, {"run_lengths": ones * torch.tensor([1, 1, 0, 1])[:, None]}, "Clip 2 of 4"),
+            (clips, {"run_lengths": torch.where(torch.arange(TOKENS) == 3, 5, ones)}, "from 0 to 4, received 1 to 5"),
+            (clips, {"bool_masked_pos": ones.bool()}, "bool_masked_pos"),
+            (clips, {"labels": torch.zeros(4)}, r"\(4, 5\).*\(4,\)"),
+        ]:
+            with pytest.raises(ValueError, match=sentence):
+                model(given, **changes)
 
     def test_configuration_refuses_what_makes_no_sense(self, tiny_config):
         for wrong in ({"threshold": float("nan")}, {"threshold": "0.1"}, {"drop_path_rate": 1.0}):

@@ -3,19 +3,14 @@
 
 import io
 import json
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from transformers import AutoImageProcessor, AutoVideoProcessor, VideoMAEImageProcessor
-from transformers.video_utils import VideoMetadata
 
 from helpers.tiny import SIDE
-from helpers.videos import ramp, write_video
+from helpers.videos import ramp
 from hf_rlt import RLTVideoProcessor, find_runs
 
 
@@ -54,28 +49,6 @@ class TestInputs:
         for b, file in enumerate(files):
             alone = processor(file, return_tensors="pt")
             assert all(torch.equal(batch[name][b : b + 1], alone[name]) for name in batch)
-
-    def test_arrays_and_frames_in_any_form_give_the_same_clip(self):
-        frames = np.random.default_rng(0).integers(0, 255, (8, 40, 48, 3), dtype=np.uint8)
-        channels_first = frames.transpose(0, 3, 1, 2)
-        pictures = [Image.fromarray(frame) for frame in frames]
-        expected = make()(frames, return_tensors="pt")
-        assert expected["pixel_values"].shape == (1, 8, 3, SIDE, SIDE)
-        forms = [channels_first, torch.from_numpy(frames), torch.from_numpy(channels_first.copy()), pictures]
-        for video in [*forms, [frames], [pictures], list(frames), frames[None]]:
-            got = make()(video, return_tensors="pt")
-            assert all(torch.equal(got[name], expected[name]) for name in expected)
-        two = make()([frames, channels_first], return_tensors="pt")
-        assert torch.equal(two["pixel_values"], expected["pixel_values"].repeat(2, 1, 1, 1, 1))
-
-    def test_values_are_those_of_videomaes_processor(self):
-        frames = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
-        ours = make(do_resize=False)
-        settings = {name: getattr(ours, name) for name in ("crop_size", "image_mean", "image_std", "do_resize")}
-        stock = VideoMAEImageProcessor(**settings)
-        expected = stock(list(frames), return_tensors="pt")["pixel_values"]
-        got = ours(frames, return_tensors="pt")["pixel_values"]
-        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
     def test_without_return_tensors_lists_come_back(self):
         output = make()([ramp(4), ramp(6)])
@@ -117,12 +90,6 @@ class TestSampling:
         instants = [start + i for i in range(6)]
         stamps = [*(i / 10 for i in range(10)), 1, 2, 3, 4, 5, 6]
         assert shown(pixels) == [[max(i for i, stamp in enumerate(stamps) if stamp <= t + 1e-6) for t in instants]]
-
-    def test_an_array_at_fps_needs_metadata(self):
-        processor = make(num_frames=3, fps=5, do_sample_frames=True)
-        metadata = VideoMetadata(total_num_frames=20, fps=10)
-        pixels = processor(ramp(20), video_metadata=[metadata], return_tensors="pt")["pixel_values"]
-        assert shown(pixels) == [[7, 9, 11]]
 
     def test_fetch_videos_reads_and_samples(self, video_file):
         path, processor = video_file(frames=20), make(num_frames=4, frame_stride=2)
@@ -176,10 +143,6 @@ class TestSaving:
         assert RLTVideoProcessor.from_pretrained(tmp_path).threshold is None
         assert AutoVideoProcessor.from_pretrained(tmp_path).threshold is None
         assert RLTVideoProcessor.from_pretrained(tmp_path, threshold=0.2).threshold == 0.2
-        changed = make()
-        changed.threshold = None
-        changed.save_pretrained(tmp_path)
-        assert RLTVideoProcessor.from_pretrained(tmp_path).threshold is None
         make().save_pretrained(tmp_path)
         assert RLTVideoProcessor.from_pretrained(tmp_path, threshold=None).threshold is None
 
@@ -192,20 +155,9 @@ class TestSaving:
         assert image.crop_size["height"] == SIDE
 
     def test_a_stock_preprocessor_file_is_read(self, tmp_path):
-        stock = {
-            "image_processor_type": "VideoMAEImageProcessor",
-            "feature_extractor_type": "VideoMAEFeatureExtractor",
-            "crop_size": {"height": 64, "width": 64},
-            "size": {"shortest_edge": 64},
-            "do_center_crop": True,
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.4, 0.5, 0.6],
-            "image_std": [0.2, 0.3, 0.4],
-            "resample": 2,
-            "rescale_factor": 1 / 255,
-        }
+        sizes = {"crop_size": {"height": 64, "width": 64}, "size": {"shortest_edge": 64}}
+        scale = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
+        stock = {"image_processor_type": "VideoMAEImageProcessor", "do_resize": True, **sizes, **scale}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(stock))
         processor = RLTVideoProcessor.from_pretrained(tmp_path, num_frames=8)
         assert (list(processor.image_mean), list(processor.image_std)) == ([0.4, 0.5, 0.6], [0.2, 0.3, 0.4])
@@ -238,27 +190,3 @@ class TestErrors:
             make(num_frames=8)(ramp(4), do_sample_frames=True)
         with pytest.raises(ValueError, match="1 frames"):
             make()(ramp(1))
-
-
-def test_written_videos_hold_the_frames_they_claim(tmp_path):
-    """The other tests tell frames apart by their grey value: it must survive the codec."""
-    path = write_video(tmp_path / "ramp.mp4", ramp(40))
-    pixels = make(num_frames=40, frame_stride=1)(path, return_tensors="pt")["pixel_values"]
-    assert shown(pixels) == [list(range(40))]
-
-
-class TestAddresses:
-    @pytest.fixture
-    def server(self, tmp_path):
-        handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
-
-    def test_an_address_is_read_as_its_file_is(self, server, video_file):
-        path = video_file("clip.mp4")
-        processor = RLTVideoProcessor()
-        there, here = (processor(video, return_tensors="pt") for video in (f"{server}/clip.mp4", path))
-        assert torch.equal(there["pixel_values"], here["pixel_values"])
-        assert torch.equal(there["run_lengths"], here["run_lengths"])

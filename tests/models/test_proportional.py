@@ -11,7 +11,6 @@ from helpers.flash import use_flash
 from helpers.reference_baselines import embedded, proportional_rlt
 from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
-from hf_rlt.baselines import ToMeVideoMAEForVideoClassification
 
 
 def make(backend="sdpa", kind=RLTVideoMAEForVideoClassification, **changes):
@@ -40,22 +39,6 @@ def test_is_the_literal_one(batch, backend):
             tokens = embedded(stock, clips[clip].double())[kept]
             wanted = proportional_rlt(stock, tokens, runs[clip][kept].tolist())
             torch.testing.assert_close(logits[clip], wanted)
-
-
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
-@torch.no_grad()
-def test_without_positions_it_is_the_dense_model_on_truly_static_runs(backend):
-    """Only positions tell tubelets of a run apart: without them nothing is lost, so the states equal the dense ones."""
-    model = make(backend)
-    model.videomae.embeddings.position_embeddings = torch.zeros_like(model.videomae.embeddings.position_embeddings)
-    clips = moving_clips()
-    exact = find_runs(clips, 0.0, 2, 8)
-    assert (exact == 4).any()
-    dense = model.videomae(clips, run_lengths=torch.ones_like(exact)).last_hidden_state
-    packed = model.videomae(clips, run_lengths=exact).last_hidden_state
-    torch.testing.assert_close(packed, dense, rtol=1e-4, atol=1e-4)
-    model.config.proportional_attention = False
-    assert (model.videomae(clips, run_lengths=exact).last_hidden_state - dense).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
@@ -98,9 +81,3 @@ def test_flex_attention_gets_heads_of_a_power_of_two(monkeypatch, heads, biased)
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flex_attention", flex)
     attention.config._attn_implementation = "flex_attention"
     torch.testing.assert_close(attention(states, **options)[0], wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_tome_that_merges_nothing_on_runs_is_rlt_with_it(batch):
-    clips, runs = batch
-    merged = make(kind=ToMeVideoMAEForVideoClassification, r=0)
-    assert torch.equal(merged(clips, run_lengths=runs).logits, make()(clips, run_lengths=runs).logits)

@@ -17,7 +17,6 @@ from hf_rlt.models.runs import (
     drop_random,
     fill_runs,
     find_runs,
-    grid_size,
     lengths_from_starts,
 )
 
@@ -111,16 +110,6 @@ def test_nan_starts_a_run_and_inf_threshold_keeps_only_first():
     assert find_runs(torch.randn(1, 8, 3, 8, 8), math.inf, 2, 4).view(4, 4).tolist() == [[4] * 4] + [[0] * 4] * 3
 
 
-@pytest.mark.parametrize("threshold", [None, -1])
-def test_threshold_none_and_below_zero_keep_everything(threshold):
-    assert torch.equal(find_runs(torch.zeros(2, 8, 3, 8, 8), threshold, 2, 4), torch.ones(2, 16, dtype=torch.int64))
-
-
-def test_a_run_does_not_cross_places_and_lengths_stay_on_the_grid():
-    starts = torch.tensor([[[[True, True]], [[False, True]], [[True, False]]]])
-    assert lengths_from_starts(starts).tolist() == [[2, 1, 0, 2, 1, 0]]
-
-
 def test_one_full_size_float_copy_and_no_more():
     clips = torch.zeros(2, 16, 3, 32, 32, dtype=torch.uint8)
     with OpCounts() as ops:
@@ -168,18 +157,6 @@ def test_mismatched_run_lengths_are_refused_with_numbers():
     for wrong, name in [(torch.ones(2, 64), "float32"), ([[1] * 64], "list")]:
         with pytest.raises(ValueError, match=name):
             check_run_lengths(wrong, 2, (4, 4, 4))
-
-
-def test_fill_refuses_other_shapes():
-    lengths = torch.ones(2, 6, dtype=torch.int64)
-    for tokens, tubelets in [(torch.zeros(2, 5, 1), 3), (torch.zeros(2, 6, 1), 4), (torch.zeros(2, 6, 1), 0)]:
-        with pytest.raises(ValueError, match=r"\(2, 6\)"):
-            fill_runs(tokens, lengths, tubelets)
-
-
-def test_grid_size_cuts_remainders_off():
-    assert grid_size((2, 17, 3, 225, 240), 2, 16) == (8, 14, 15)
-    assert grid_size((17, 3, 30, 33), 4, (10, 16)) == (4, 3, 2)
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 1.0), st.integers(1, 4))

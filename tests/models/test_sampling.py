@@ -63,18 +63,12 @@ def test_fps_honours_unequal_distances():
 
 
 def test_numbers_that_are_not_positive_are_refused():
-    for call in (
-        lambda: strided_indices(0, 1, 1),
-        lambda: strided_indices(1, 0, 1),
-        lambda: strided_indices(1, 1, 0),
-        lambda: uniform_indices(0, 1),
-        lambda: uniform_indices(1, -1),
-        lambda: fps_indices(np.zeros(0), 1, 1),
-        lambda: fps_indices(np.zeros(1), 1, 0),
-        lambda: fps_indices(np.zeros(1), 1, float("nan")),
-    ):
+    nan, no, one = float("nan"), np.zeros(0), np.zeros(1)
+    for take, wrong in {strided_indices: (1, 1, 0), uniform_indices: (1, -1), fps_indices: (one, 1, nan)}.items():
         with pytest.raises(ValueError, match="must be positive, received"):
-            call()
+            take(*wrong)
+    with pytest.raises(ValueError, match="must be positive, received"):
+        fps_indices(no, 1, 1)
 
 
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 6), st.floats(0, 1))
@@ -96,13 +90,10 @@ def test_a_position_moves_the_clip_from_the_beginning_to_the_end(total, num_fram
 
 @pytest.mark.parametrize("position", [-0.1, 1.1, float("nan")])
 def test_positions_out_of_range_are_refused(position):
-    for call in (
-        lambda: strided_indices(50, 4, 2, position),
-        lambda: fps_indices(np.arange(50.0), 4, 1.0, position),
-        lambda: uniform_indices(50, 4, position),
-    ):
+    times = np.arange(50.0)
+    for take, right in {strided_indices: (50, 4, 2), fps_indices: (times, 4, 1.0), uniform_indices: (50, 4)}.items():
         with pytest.raises(ValueError, match="position must be between 0 and 1"):
-            call()
+            take(*right, position)
 
 
 def test_views_are_those_of_the_protocol():

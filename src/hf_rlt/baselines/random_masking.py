@@ -37,8 +37,10 @@ class RandomMaskingVideoMAEConfig(RLTVideoMAEConfig):
     @property
     def card_sentence(self) -> str:
         """What a model card says about the model's method, in Markdown."""
-        share = f"{100 * self.token_keep_ratio:g} % of the tokens are computed, drawn anew at each call"
-        return baseline_sentence("random masking", f"{share}{after_rlt(self)}.")
+        detail = (
+            f"{100 * self.token_keep_ratio:g} % of the tokens are computed, drawn anew at each call{after_rlt(self)}."
+        )
+        return baseline_sentence("random masking", detail)
 
     def token_counts(self, computed: int) -> list[int]:
         """List the tokens of a clip before the first block and after each; `computed` are those to draw from."""

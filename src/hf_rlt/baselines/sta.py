@@ -43,20 +43,14 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
     def validate_accumulation(self) -> None:
         """Raise HfRltError if r, depth, clip length, threshold or pooling do not fit."""
         check_pooling(self, "STA")
-        if self.threshold is not None:
-            raise HfRltError(
-                f"Expected threshold=None, received {self.threshold}: STA needs all tokens of each time slot."
-            )
-        if self.proportional_attention:
-            raise HfRltError("Expected proportional_attention=False, received True: in STA no token stands for others.")
+        if self.threshold is not None or self.proportional_attention:
+            raise HfRltError("STA needs every token, for itself: pass threshold=None and proportional_attention=False.")
         if self.r < 0:
             raise HfRltError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")
-        if self.num_hidden_layers < STAGES:
-            raise HfRltError(f"Expected at least {STAGES} blocks for STA's stages, received {self.num_hidden_layers}.")
-        if self.grid[0] % 4:
+        if self.num_hidden_layers < STAGES or self.grid[0] % 4:  # slots are fused two by two, twice
             raise HfRltError(
-                f"Expected a number of tubelets in time that 4 divides (slots are fused two by two, twice), received "
-                f"{self.grid[0]}: change num_frames."
+                f"Expected at least {STAGES} blocks and a number of tubelets in time that 4 divides, received "
+                f"{self.num_hidden_layers} and {self.grid[0]}."
             )
 
     @property
@@ -76,10 +70,8 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
         for block in range(self.num_hidden_layers):
             slots = stages.get(block, 0)
             if slots and self.r >= counts[-1] // slots:
-                raise HfRltError(
-                    f"Expected r below {counts[-1] // slots}, the tokens of a time slot after block {block}, received "
-                    f"{self.r}: nothing would be left."
-                )
+                left = f"{counts[-1] // slots} tokens of a time slot after block {block}"
+                raise HfRltError(f"Expected r below the {left}, received {self.r}: nothing would be left.")
             counts.append(counts[-1] - slots * self.r)
         return counts
 
@@ -110,18 +102,16 @@ def accumulate(tokens: Tensor, metric: Tensor, slots: int, r: int, backward: boo
     the score is high and its own features are weak.
 
     Args:
-        tokens: `(B, n, D)`, time-major, n a multiple of `slots`: a block's output.
+        tokens: `(B, n, D)`, time-major, a block's output.
         metric: `(B, n, d)` of length 1, of the same block's keys.
-        slots: time slots.
+        slots: number of time slots.
         r: tokens that leave each slot.
         backward: whether the last slot is visited first.
     """
     keys = metric.to(torch.promote_types(metric.dtype, torch.float32)).unflatten(1, (slots, -1))
     scores = semantic_score(tokens.unflatten(1, (slots, -1)).flatten(0, 1)).unflatten(0, (-1, slots))
     size = keys.shape[2]
-    kept: dict[int, Tensor] = {}
-    before: Tensor | None = None
-    weights: Tensor | None = None
+    kept, before, weights = {}, None, None
     for slot in reversed(range(slots)) if backward else range(slots):
         own = keys[:, slot]
         if before is None:
@@ -193,8 +183,7 @@ class STAVideoMAEModel(TokenReductionVideoMAEModel):
     def _layouts(self, layout: PackedLayout, device: torch.device) -> list[PackedLayout]:
         if not layout.is_dense:
             raise HfRltError(
-                f"STA needs every token of a clip ({layout.positions}), received run_lengths that keep "
-                f"{min(layout.lengths)}: leave run_lengths out, or set the processor's threshold to None."
+                "STA needs every token of a clip: leave run_lengths out, or set the processor's threshold to None."
             )
         return super()._layouts(layout, device)
 

@@ -28,17 +28,11 @@ def after_rlt(config: RLTVideoMAEConfig) -> str:
 def check_pooling(config: RLTVideoMAEConfig, method: str) -> None:
     """Raise HfRltError if the classifier looks at the first token, which a method may remove."""
     if not config.use_mean_pooling:
-        raise HfRltError(
-            f"{method} changes which token is the first: expected use_mean_pooling=True, received False. Use a checkpoint "
-            "with mean pooling (VideoMAE's fine-tuned ones have it)."
-        )
+        raise HfRltError(f"{method} changes which token is the first: expected use_mean_pooling=True, received False.")
 
 
 class KeyMetricSelfAttention(RLTVideoMAESelfAttention):
-    """VideoMAE's attention that also returns ToMe's metric `(B, n, head size)`.
-
-    The metric is the keys averaged over heads, of length 1, without gradient.
-    """
+    """VideoMAE's attention that also returns ToMe's metric: keys averaged over heads, of length 1, without gradient."""
 
     def forward(self, hidden_states: Tensor, **kwargs) -> tuple[Tensor, Tensor | None, Tensor]:  # type: ignore[override]
         """Return the context, the probabilities if the backend gives them, and the metric."""
@@ -96,8 +90,8 @@ class TokenReductionEncoder(RLTVideoMAEEncoder):
             sizes: `(L, 2)` how many tokens and tubelets each token stands for; None: one.
 
         Returns:
-            The tokens that are left, their sizes, and if `trace`, for each token that came in the place `(L,)` of the one
-            that stands for it, -1 if it was discarded (None: all stayed).
+            Tokens, their sizes and, if `trace`, the place `(L,)` of the one that now stands for each token that came, -1 if
+            it was discarded (None: all stayed).
         """
         source = None
         for block in range(len(self.layer)):
@@ -128,10 +122,7 @@ class TokenReductionVideoMAEModel(RLTVideoMAEModel):
     ) -> tuple[Tensor | None, Tensor]:
         layouts = self._layouts(layout, run_lengths.device)
         if captured and not all(each.is_uniform for each in layouts):
-            raise HfRltError(
-                f"Hidden states of clips with {', '.join(map(str, layout.lengths))} tokens cannot be stacked: "
-                "pass clips one by one."
-            )
+            raise HfRltError("Hidden states of clips of unequal length cannot be stacked: pass clips one by one.")
         # Of a pack only the shape is looked at, which another block's is not.
         options = [self._packed_arguments(tokens.new_empty(1, each.total, 1), each) for each in layouts]
         sizes = None

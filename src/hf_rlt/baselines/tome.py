@@ -31,8 +31,7 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
         r: tokens merged in each block, or a list with one number for each block. A block never merges more than half.
         inflection: for a number r, changes it from block to block along a line of mean r: -1 falls from 2r to 0, 0 is the
             same everywhere, 1 rises from 0 to 2r.
-        proportional_attention: whether a token that stands for k tubelets counts k times as a key. ToMe's authors leave it
-            off for models pretrained as masked autoencoders, as VideoMAE is.
+        proportional_attention: as in RLT. ToMe's authors leave it off for masked autoencoders, as VideoMAE is.
         threshold: None merges all tokens of a clip; a number merges those that RLT computes (RLT with ToMe), each of which
             counts as one token in means, and with proportional attention as its run length.
 
@@ -50,18 +49,12 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
     def validate_merging(self) -> None:
         """Raise HfRltError if r, inflection or pooling do not fit."""
         check_pooling(self, "ToMe")
-        if isinstance(self.r, list) and len(self.r) != self.num_hidden_layers:
-            raise HfRltError(
-                f"Expected r for each of {self.num_hidden_layers} blocks, received {len(self.r)}: {self.r}."
-            )
-        if min([self.r] if isinstance(self.r, int) else self.r) < 0:
-            raise HfRltError(f"Expected r >= 0 (tokens merged in each block), received {self.r}.")
-        if not -1 <= self.inflection <= 1:
-            raise HfRltError(f"Expected inflection in [-1, 1], received {self.inflection}.")
-        if isinstance(self.r, list) and self.inflection:
-            raise HfRltError(
-                f"Expected inflection 0 with a list of r, received {self.inflection}: the list says it all."
-            )
+        depth = self.num_hidden_layers
+        counts = self.r if isinstance(self.r, list) else [self.r] * depth
+        if len(counts) != depth or min(counts) < 0:
+            raise HfRltError(f"Expected r >= 0, or a list of one for each of {depth} blocks, received {self.r}.")
+        if not -1 <= self.inflection <= 1 or (isinstance(self.r, list) and self.inflection):
+            raise HfRltError(f"Expected inflection in [-1, 1], 0 with a list of r, received {self.inflection}.")
 
     @property
     def card_sentence(self) -> str:
@@ -144,14 +137,9 @@ def pairs(metric: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
 
     Both `(B, A)` int64, counting even tokens and odd tokens from 0; even tokens beyond a clip's length come last. In
     float32 whatever the model computes in: rounding would make ties, and ties an arbitrary choice.
-
-    Args:
-        metric: `(B, n, d)` or `(1, L, d)`, of length 1.
-        layout: of the tokens.
     """
-    grid = (metric if layout.is_uniform else unpack(metric, layout)).to(
-        torch.promote_types(metric.dtype, torch.float32)
-    )
+    grid = metric if layout.is_uniform else unpack(metric, layout)
+    grid = grid.to(torch.promote_types(metric.dtype, torch.float32))
     with torch.autocast(metric.device.type, enabled=False):
         scores = grid[:, ::2] @ grid[:, 1::2].transpose(1, 2)  # (B, A, B')
     if not layout.is_uniform:
@@ -172,7 +160,7 @@ class ToMeVideoMAELayer(KeyMetricLayer):
         """Return tokens, sizes, and where each token went (None: all stayed)."""
         bias = None
         if proportional and sizes is not None:
-            bias = sizes[:, 1].log().view(hidden_states.shape[0], 1, 1, -1)
+            bias = sizes[:, 1].log().view(len(hidden_states), 1, 1, -1)
         hidden_states, metric = self.attention_block(hidden_states, **step.attention, key_bias=bias)
         went = None
         if step.after.total < step.before.total:

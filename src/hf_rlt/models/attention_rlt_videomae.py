@@ -29,11 +29,7 @@ def with_key_bias(
 
 
 def with_power_of_two_heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-    """Pad the head dimension with zeros to the next power of two, which changes no logit.
-
-    In torch 2.6, flex_attention accepts no other head size (such as ViT-H's 80, or 64 + 8 with a key bias); later
-    versions pad internally.
-    """
+    """Pad heads with zeros to the next power of two: torch 2.6's flex_attention accepts no other size."""
     size = query.shape[-1]
     missing = (1 << (size - 1).bit_length()) - size
     return tuple(F.pad(states, (0, missing)) if missing else states for states in (query, key, value))
@@ -72,9 +68,8 @@ class RLTVideoMAESelfAttention(VideoMAESelfAttention):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the context `(B, n, D)`, and the probabilities if the backend gives them.
 
-        `attention_mask` is what the backend takes, built once per forward. With `sequence_lengths`, a pack is attended
-        sequence by sequence. `key_bias` `(B, 1, 1, n)` is added to the logits of each key, with every backend. `kwargs` are
-        flash attention's `cu_seq_lens_q/k` and `max_length_q/k`.
+        With `sequence_lengths`, a pack is attended sequence by sequence. `key_bias` `(B, 1, 1, n)` is added to the logits
+        of each key, with every backend. `kwargs` are flash attention's `cu_seq_lens_q/k` and `max_length_q/k`.
         """
         backend = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(backend, eager_attention_forward)

@@ -11,7 +11,7 @@ from transformers import VideoMAEConfig
 
 from .errors import HfRltError
 from .rlt_config import RLTConfigMixin
-from .runs import grid_size, to_2tuple
+from .runs import RunRule, grid_size, to_2tuple
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
 # Upper bounds for sizes in config.json: above any model's, but low enough that a wrong number costs nothing.
@@ -30,10 +30,6 @@ SIZE_LIMITS = {
 MAX_TABLE_SIZE = 1 << 26  # numbers in a position table; reached by ViT-B at 890 frames of 224 pixels
 
 
-def _grid(num_frames: int, image_size: Any, tubelet_size: int, patch_size: Any) -> tuple[int, int, int]:
-    return grid_size((num_frames, 1, *to_2tuple(image_size)), tubelet_size, patch_size)
-
-
 def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") -> None:
     """Raise HfRltError unless a model can be built with these fields of a configuration; missing ones are VideoMAE's.
 
@@ -45,16 +41,14 @@ def check_sizes(values: Mapping[str, Any], before: str = "", after: str = "") ->
         wrong = [each for each in (value if pair else [value]) if type(each) is not int or not 1 <= each <= most]
         if wrong and not (field == "num_labels" and value is None):
             raise HfRltError(
-                f"{before}expected {field}{after} to be a whole number from 1 to {most:,}, found {repr(value)[:60]}: "
-                "correct it."
+                f"{before}expected {field}{after} to be a whole number from 1 to {most:,}, found {repr(value)[:60]}."
             )
     trained = values.get("position_grid")
     is_grid = isinstance(trained, (list, tuple)) and len(trained) == 3 and all(type(each) is int for each in trained)
     if trained is not None and not (is_grid and min(trained) >= 1):
         raise HfRltError(
-            f"{before}expected position_grid{after} to be three positive integers (tubelets, rows, columns), received "
-            f"{repr(trained)[:60]}: pass the grid that the weights were trained on, (8, 14, 14) for 16 frames of 224 "
-            "pixels, or None for the model's own."
+            f"{before}expected position_grid{after} to be three positive integers, such as (8, 14, 14) for 16 frames of "
+            f"224 pixels, or None for the model's own, found {repr(trained)[:60]}."
         )
     frames, image, tubelet, patch = (values.get(name, getattr(VideoMAEConfig, name)) for name in GRID_FIELDS)
     (height, width), (rows, columns) = to_2tuple(image), to_2tuple(patch)
@@ -76,16 +70,12 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
             absolute difference of *normalised* pixels). Used when the model is called without `run_lengths`. None
             computes every token: VideoMAE bit for bit.
         length_embedding: whether a learned embedding of the run length is added to each token. The table starts at zero.
-        proportional_attention: whether a token that stands for k tubelets counts k times as a key (log k is added to its
-            logits). Brings a model that was trained without RLT nearer to what it computes of all tokens.
+        proportional_attention: whether a token that stands for k tubelets counts k times as a key, which brings a model
+            trained without RLT nearer to what it computes of all tokens.
         drop_path_rate: stochastic depth per clip in the last block; it grows linearly from 0 over the blocks.
-        position_grid: the grid (T, H', W') of tubelets that the weights were trained on. Positions and run lengths are
-            measured on it: its position table is resized to the model's own grid. None: the model's own grid, as in
-            VideoMAE. `from_pretrained` sets it when num_frames, image_size, ... change the grid that config.json
-            describes, unless config.json or the caller gives it.
-
-    Raises:
-        A validation error naming the field, the values expected and the value received.
+        position_grid: the grid (T, H', W') of tubelets that the weights were trained on, on which positions and run
+            lengths are measured: its position table is resized to the model's own grid. None: the model's own grid, as
+            in VideoMAE. `from_pretrained` sets it when num_frames, image_size, ... change the grid.
 
     Source: arXiv 2411.05222 section 3 (threshold 0.1, length encoding). Departure: the table starts at zero rather than
     at a truncated normal, so that a converted checkpoint equals training-free RLT.
@@ -117,8 +107,7 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
 
     def validate_run_length_settings(self) -> None:
         """Raise HfRltError if threshold or drop_path_rate is out of range."""
-        if self.threshold is not None and math.isnan(self.threshold):
-            raise HfRltError("Expected threshold to be a number or None, received NaN: pass 0.1, or None for dense.")
+        RunRule(self.threshold)  # refuses NaN
         if not 0 <= self.drop_path_rate < 1:
             raise HfRltError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
 
@@ -134,10 +123,7 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read config.json, treating the model type of a parent class, i.e. VideoMAE, as this class's own.
-
-        Loading VideoMAE's weights is what this class is for, yet transformers would warn that it is not supported.
-        """
+        """Read config.json; the model type of a parent class, i.e. VideoMAE, is supported, so without a warning."""
         config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         derived_from = {getattr(base, "model_type", None) for base in cls.__mro__ if issubclass(base, VideoMAEConfig)}
         if config_dict.get("model_type") in derived_from:
@@ -146,22 +132,16 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
-        """Make a configuration of `config_dict` changed by `kwargs`; if the grid changes, store the trained one.
-
-        Raises:
-            HfRltError: if a grid is changed to one without a whole tubelet, position_grid is not a grid, or a size exceeds
-                its bound. Nothing has been built then.
-        """
+        """Make a configuration of `config_dict` changed by `kwargs`; if the grid changes, store the trained one."""
         name = kwargs.get("name_or_path") or config_dict.get("_name_or_path")
         check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")
         check_sizes({**config_dict, **kwargs}, f"{name}: " if name else "")
         given, both = "position_grid" in kwargs, kwargs.pop("return_unused_kwargs", False)
-        trained = {name: config_dict.get(name, getattr(cls, name)) for name in GRID_FIELDS}
         config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **kwargs)
-        wanted = {name: getattr(config, name) for name in GRID_FIELDS}
-        if not given and config.position_grid is None and wanted != trained:
-            grid = _grid(**trained)
-            config.position_grid = None if grid == _grid(**wanted) else list(grid)
+        if not given and config.position_grid is None:
+            frames, image, *tubelet = (config_dict.get(name, getattr(cls, name)) for name in GRID_FIELDS)
+            trained = grid_size((frames, 1, *to_2tuple(image)), *tubelet)
+            config.position_grid = None if trained == config.grid else list(trained)
         return (config, unused) if both else config
 
 

@@ -3,6 +3,7 @@
 
 import io
 import time
+from contextlib import ExitStack
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from tempfile import SpooledTemporaryFile
@@ -64,19 +65,18 @@ class _TimedFile(io.RawIOBase):
         super().close()
 
 
-class _TimedResponse(HTTPResponse):
-    def __init__(self, clock: _Clock, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedFile(self.fp.detach(), sock, clock))
-
-
 def _timed(handler: Any, clock: _Clock) -> Any:
     """Make a urllib handler time its responses, from the first byte of their headers on; return it."""
     plain = handler.do_open
 
+    def respond(sock: Any, *args: Any, **kwargs: Any) -> HTTPResponse:
+        response = HTTPResponse(sock, *args, **kwargs)
+        response.fp = io.BufferedReader(_TimedFile(response.fp.detach(), sock, clock))
+        return response
+
     def connect(http_class: Any, *args: Any, **kwargs: Any) -> Any:
         connection = http_class(*args, **kwargs)
-        connection.response_class = partial(_TimedResponse, clock)
+        connection.response_class = respond
         return connection
 
     def do_open(http_class: Any, request: Any, **options: Any) -> Any:
@@ -108,20 +108,16 @@ def download(url: str) -> Download:
     """
     clock = _Clock()
     handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()
-    file = Download(max_size=IN_MEMORY)
-    try:
-        address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
-        with build_opener(*handlers).open(address, timeout=SILENCE) as response:
-            _receive(response, file)
-    except (OSError, HTTPException, ValueError) as error:
-        file.close()
-        reason = " ".join(str(error).split())
-        raise HfRltError(
-            f"{url}: could not be downloaded ({reason}). Download it yourself and pass the file."
-        ) from error
-    except BaseException:
-        file.close()
-        raise
+    address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+    with ExitStack() as stack:
+        file = stack.enter_context(Download(max_size=IN_MEMORY))
+        try:
+            with build_opener(*handlers).open(address, timeout=SILENCE) as response:
+                _receive(response, file)
+        except (OSError, HTTPException, ValueError) as error:
+            reason = f"could not be downloaded ({' '.join(str(error).split())})"
+            raise HfRltError(f"{url}: {reason}. Download it yourself and pass the file.") from error
+        stack.pop_all()  # it stays open
     file.name = url
     file.seek(0)
     return file

@@ -20,7 +20,6 @@ from transformers.models.videomae.modeling_videomae import (
 from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .packing import PackedLayout, pack
-from .runs import grid_size
 
 
 def sinusoid_table(positions: int, width: int) -> Tensor:
@@ -32,7 +31,7 @@ def sinusoid_table(positions: int, width: int) -> Tensor:
     return torch.from_numpy(table.astype(np.float32)).unsqueeze(0)
 
 
-def position_table(grid: tuple[int, int, int], trained: tuple[int, int, int], width: int) -> Tensor:
+def position_table(grid: tuple[int, ...], trained: tuple[int, ...], width: int) -> Tensor:
     """Make the `(1, N, width)` float32 position table of a grid (T, H', W') by resizing that of the trained grid."""
     table = sinusoid_table(math.prod(trained), width)
     if grid == trained:
@@ -63,23 +62,18 @@ class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
 
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
-        kernel = (self.tubelet_size, *self.patch_size)
-        self.projection = RLTVideoMAETubeletProjection(
-            config.num_channels, config.hidden_size, kernel_size=kernel, stride=kernel
-        )
-        self.grid = grid_size(
-            (config.num_frames, config.num_channels, *self.image_size), self.tubelet_size, self.patch_size
-        )
+        kernel, channels, width = (self.tubelet_size, *self.patch_size), config.num_channels, config.hidden_size
+        self.projection = RLTVideoMAETubeletProjection(channels, width, kernel_size=kernel, stride=kernel)
+        self.grid = config.grid
 
     def forward(self, pixel_values: Tensor, layout: PackedLayout | None = None) -> Tensor:
         """Embed all tubelets `(B, N, D)`, or the layout's `(1, L, D)`: dropped tubelets are never read."""
         if layout is None or layout.is_dense:
             return super().forward(pixel_values)
-        tubelets, rows, columns = self.grid
+        (tubelets, rows, columns), (height, width) = self.grid, self.patch_size
         place = layout.indices % layout.positions
         in_frame = place % (rows * columns)
         time, row, column = place // (rows * columns), in_frame // columns, in_frame % columns
-        height, width = self.patch_size
         cut = pixel_values[:, : tubelets * self.tubelet_size].unflatten(1, (tubelets, self.tubelet_size))
         cut = cut.unfold(4, height, height).unfold(5, width, width)  # a view: (B, T, s, C, H', W', p, p)
         chosen = cut[layout.clip_ids, time, :, :, row, column]  # (L, s, C, p, p)
@@ -95,8 +89,7 @@ class RLTVideoMAEEmbeddings(nn.Module):
         self.patch_embeddings = RLTVideoMAEPatchEmbeddings(config)
         self.num_patches = self.patch_embeddings.num_patches
         grid = self.patch_embeddings.grid
-        tubelets, rows, columns = grid if config.position_grid is None else config.position_grid
-        self.trained_grid = (tubelets, rows, columns)
+        self.trained_grid = tuple(config.position_grid or grid)
         self.position_embeddings = position_table(grid, self.trained_grid, config.hidden_size)
         if config.length_embedding:
             self.run_length_embeddings = RLTVideoMAERunLengthEmbedding(self.trained_grid[0], config.hidden_size)
@@ -123,10 +116,7 @@ class RLTVideoMAEEmbeddings(nn.Module):
             self.position_embeddings = self.position_embeddings.to(device)
 
     def _apply(self, fn, recurse: bool = True) -> "RLTVideoMAEEmbeddings":
-        """Move the position table with the weights, once: a device would wait for a copy in each forward.
-
-        It stays in float32 whatever the weights are, and is no buffer: data-parallel training sends those around.
-        """
+        """Move the position table with the weights; float32, and no buffer, which data-parallel training sends around."""
         super()._apply(fn, recurse)
         device = self.patch_embeddings.projection.weight.device
         if device.type != "meta":

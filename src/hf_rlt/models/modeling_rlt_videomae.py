@@ -40,8 +40,8 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         super().__init__(config)
         self.embeddings = RLTVideoMAEEmbeddings(config)
         self.encoder = self._encoder_class(config)
-        eps = config.layer_norm_eps
-        self.layernorm = None if config.use_mean_pooling else nn.LayerNorm(config.hidden_size, eps=eps)
+        width, eps = config.hidden_size, config.layer_norm_eps
+        self.layernorm = None if config.use_mean_pooling else nn.LayerNorm(width, eps=eps)
         self.post_init()
 
     def __init_subclass__(cls, **kwargs) -> None:
@@ -69,9 +69,6 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             run_lengths: `(B, N)` int64 from the processor; None finds runs in float32 with `config.threshold`.
             return_last_hidden_state: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
             **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
-
-        Raises:
-            HfRltError: if shapes disagree with the configuration or with each other, or a clip has no computed token.
         """
         run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
         layout = packed_layout(run_lengths, max_run=self.embeddings.patch_embeddings.grid[0])
@@ -89,8 +86,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         """
         padded = captured and not layout.is_dense
         if padded:
-            flat = tokens.reshape(1, layout.total, -1)
-            tokens = fill_runs(unpack(flat, layout), run_lengths, self.embeddings.patch_embeddings.grid[0])
+            tokens = self._on_grid(tokens, run_lengths, layout)
             mask = create_bidirectional_mask(self.config, tokens, (run_lengths > 0).long())
             options = {"attention_mask": mask, "key_bias": self._key_bias(run_lengths.clamp(min=1))}
         else:
@@ -111,10 +107,10 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         if pixel_values is None or pixel_values.ndim != 5:
             received = None if pixel_values is None else tuple(pixel_values.shape)
             raise HfRltError(
-                f"Expected pixel_values of shape (batch, frames, channels, height, width), got {received}."
+                f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}."
             )
         expected = (self.config.num_channels, *embed.image_size)
-        grid = grid_size(pixel_values.shape, embed.tubelet_size, embed.patch_size)
+        grid = grid_size(pixel_values.shape, embed.tubelet_size, embed.patch_size)  # not the rule's: this is compiled
         if tuple(pixel_values.shape[2:]) != expected or grid != embed.grid:
             raise HfRltError(
                 f"Expected clips of {self.config.num_frames} frames of (channels, height, width) {expected}, received "
@@ -144,7 +140,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
         return {**options, "sequence_lengths": layout.lengths}
 
     def _key_bias(self, lengths: Tensor) -> Tensor | None:
-        """Make the bias `(B, 1, 1, n)` that counts a token k times as a key if it stands for k tubelets."""
+        """Make the bias `(B, 1, 1, n)` that counts a token of k tubelets k times as a key."""
         return lengths.float().log()[:, None, None] if self.config.proportional_attention else None
 
     def _on_grid(self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
@@ -202,10 +198,8 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
         used, states, attentions = outputs.run_lengths, outputs.hidden_states, outputs.attentions
         if views is not None:
             used = used.unflatten(0, (-1, views))
-            states, attentions = (
-                captured and tuple(each.unflatten(0, (-1, views)) for each in captured)
-                for captured in (states, attentions)
-            )
+            states = states and tuple(each.unflatten(0, (-1, views)) for each in states)
+            attentions = attentions and tuple(each.unflatten(0, (-1, views)) for each in attentions)
         loss = None if labels is None else self._loss(labels, logits, **kwargs)
         return RLTVideoMAEClassifierOutput(
             loss=loss, logits=logits, hidden_states=states, attentions=attentions, run_lengths=used
@@ -229,17 +223,13 @@ class RLTVideoMAEForVideoClassification(RLTVideoMAEPreTrainedModel):
             return self.loss_function(labels, logits, self.config)
         soft = labels.is_floating_point()
         if soft and labels.shape != logits.shape:
-            raise HfRltError(
-                f"Expected float labels of shape {tuple(logits.shape)}, received {tuple(labels.shape)}: pass one target "
-                "distribution per clip, or integer class indices of shape (batch,)."
-            )
+            expected = f"Expected float labels of shape {tuple(logits.shape)}, or integer class indices"
+            raise HfRltError(f"{expected}, received {tuple(labels.shape)}.")
         # Rows of -100, clips to leave out, weigh nothing: integers are ignored by cross_entropy, targets become zeros.
         targets = labels.to(logits.device).float().clamp(min=0) if soft else labels.to(logits.device).view(-1)
         total = F.cross_entropy(logits.float(), targets, reduction="sum")
-        if num_items_in_batch is None:
-            items = labels.ne(-100).sum()
-        else:
-            items = torch.as_tensor(num_items_in_batch, device=total.device)
+        counted = labels.ne(-100).sum() if num_items_in_batch is None else num_items_in_batch
+        items = torch.as_tensor(counted, device=total.device)
         # Trainer counts every element of a float label as an item: num_labels per clip.
         return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
 

@@ -19,36 +19,23 @@ class PackedLayout:
     """Where the computed tokens of a batch stand.
 
     Two clips of five positions, x computed: `x.x.. | xxx.x` has indices 0 2 5 6 7 9, lengths (2, 4), cu_seqlens 0 2 6.
-
-    Attributes:
-        batch: B, the number of clips.
-        positions: N, the number of grid positions of a clip.
-        indices: `(L,)` int64, positions in the flattened `(B * N)` grid, clip by clip, ascending.
-        cu_seqlens: `(B + 1,)` int32, cumulative lengths, from 0 to L.
-        lengths: computed tokens of each clip, on the host.
-        total: L, the computed tokens of the batch.
-        max_length: the computed tokens of the longest clip.
-        is_uniform: whether all clips have as many computed tokens: the pack is then a plain batch.
-        is_dense: whether every position is computed.
     """
 
-    batch: int
-    positions: int
-    indices: Tensor
-    cu_seqlens: Tensor
-    lengths: tuple[int, ...]
-    total: int = field(init=False)
-    max_length: int = field(init=False)
-    is_uniform: bool = field(init=False)
-    is_dense: bool = field(init=False)
+    batch: int  # B, the number of clips
+    positions: int  # N, the number of grid positions of a clip
+    indices: Tensor  # (L,) int64, positions in the flattened (B * N) grid, clip by clip, ascending
+    cu_seqlens: Tensor  # (B + 1,) int32, cumulative lengths, from 0 to L
+    lengths: tuple[int, ...]  # computed tokens of each clip, on the host
+    total: int = field(init=False)  # L, the computed tokens of the batch
+    max_length: int = field(init=False)  # of the longest clip
+    is_uniform: bool = field(init=False)  # all clips have as many computed tokens: the pack is a plain batch
+    is_dense: bool = field(init=False)  # every position is computed
 
     def __post_init__(self) -> None:
         # Once, and on the host: what compiled code only reads, it does not specialise on.
         total, longest = sum(self.lengths), max(self.lengths)
-        object.__setattr__(self, "total", total)
-        object.__setattr__(self, "max_length", longest)
-        object.__setattr__(self, "is_uniform", total == longest * self.batch)
-        object.__setattr__(self, "is_dense", total == self.batch * self.positions)
+        uniform, dense = total == longest * self.batch, total == self.batch * self.positions
+        self.__dict__.update(total=total, max_length=longest, is_uniform=uniform, is_dense=dense)
 
     @property
     def clip_ids(self) -> Tensor:
@@ -58,14 +45,10 @@ class PackedLayout:
 
 @torch.compiler.disable  # it reads from the device: the one break in a compiled model, before its blocks
 def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayout:
-    """Lay out the tokens with `run_lengths > 0`. Reads the lengths to the host, once.
-
-    Args:
-        run_lengths: `(B, N)` integers (or bools).
-        max_run: the largest run length allowed (the number of tubelets in time); None for any.
+    """Lay out the tokens with `run_lengths > 0`, `(B, N)` integers or bools. Reads the lengths to the host, once.
 
     Raises:
-        HfRltError: if the shape is not `(B, N)`, a clip has no computed token, or a run length is out of range.
+        HfRltError: if a clip has no computed token, or a run length is negative or above `max_run`.
     """
     if run_lengths.ndim != 2 or 0 in run_lengths.shape:
         raise HfRltError(
@@ -81,8 +64,7 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
         )
     if min(smallest) < 0 or (max_run is not None and max(largest) > max_run):
         raise HfRltError(
-            f"Expected run lengths from 0 to {max_run}, received {min(smallest)} to {max(largest)}: "
-            "the run lengths belong to another grid."
+            f"Expected run lengths from 0 to {max_run}, received {min(smallest)} to {max(largest)}: of another grid?"
         )
     total = sum(lengths)
     flat = keep.flatten()
@@ -97,9 +79,7 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
 def layout_of_lengths(lengths: tuple[int, ...], counts: Tensor) -> PackedLayout:
     """Lay out sequences of these lengths: N is the longest, and each holds its first positions.
 
-    Args:
-        lengths: tokens of each clip, on the host; zeros are allowed, but not only zeros.
-        counts: `(B,)` the same on the device, so that neither side waits for the other.
+    `counts` `(B,)` are the lengths on the device, so that neither side waits for the other.
     """
     device = counts.device
     batch, longest, total = len(lengths), max(lengths), sum(lengths)
@@ -129,12 +109,7 @@ def unpack(packed: Tensor, layout: PackedLayout) -> Tensor:
 
 
 def mean_per_sequence(tokens: Tensor, layout: PackedLayout) -> Tensor:
-    """Average each clip's computed tokens: `(B, D)`.
-
-    Args:
-        tokens: `(1, L, D)` packed, or `(B, n, D)` when every clip has n computed tokens.
-        layout: what packed them.
-    """
+    """Average each clip's computed tokens, `(1, L, D)` packed or `(B, n, D)`: `(B, D)`."""
     if layout.is_uniform:
         return tokens.reshape(layout.batch, layout.max_length, -1).mean(1)
     return torch.stack([clip.mean(0) for clip in tokens[0].split(layout.lengths)])

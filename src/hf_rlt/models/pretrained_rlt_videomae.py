@@ -18,10 +18,7 @@ AUTO_CLASSES = {"AutoModel": "RLTVideoMAEModel", "AutoModelForVideoClassificatio
 
 
 def read_old_keys(class_name: str) -> None:
-    """Let a class read the keys of published checkpoints: without this their q_bias and v_bias would be lost silently.
-
-    By class name, so that it holds for base, head and classes derived from these.
-    """
+    """Let a class read the keys of published checkpoints, whose q_bias and v_bias would be lost silently."""
     mapping = get_checkpoint_conversion_mapping("videomae")
     register_checkpoint_conversion_mapping(class_name, mapping, overwrite=True)
 
@@ -67,11 +64,7 @@ class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):
             super()._init_weights(module)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Write config and weights, under VideoMAE's current key names so that it opens everywhere.
-
-        Classes that are registered for an Auto class (`hf_rlt.register`) also write the code that `trust_remote_code=True`
-        runs where hf_rlt is not installed.
-        """
+        """Write config and weights under VideoMAE's current key names, and the code if `hf_rlt.register` asked for it."""
         kwargs.setdefault("save_original_format", False)
         # All of them: transformers itself names the saved class only, and keeps names of the folder that was loaded.
         module = self.__module__.split(".")[-1]

@@ -19,8 +19,7 @@ class RLTConfigMixin:
         num_hidden_layers: number of blocks.
         length_embedding, proportional_attention, position_grid: see `RLTVideoMAEConfig`.
         network: on model cards, what RLT is built into, in Markdown.
-        method: name of the way in which tokens are saved.
-        card_tags: of model cards.
+        method, card_tags: name of the way in which tokens are saved, and tags of model cards.
     """
 
     network: ClassVar[str]

@@ -25,11 +25,7 @@ def to_2tuple(size: int | Sequence[int]) -> tuple[int, int]:
 def grid_size(
     pixel_values_shape: torch.Size | tuple[int, ...], tubelet_size: int, patch_size: int | Sequence[int]
 ) -> tuple[int, int, int]:
-    """Return the tubelet grid `(T, H', W')` of clips `(..., F, C, H, W)`; remainders are cut off, as in Conv3d.
-
-    Raises:
-        HfRltError: if a size is not positive, or the clip is smaller than one tubelet.
-    """
+    """Return the tubelet grid `(T, H', W')` of clips `(..., F, C, H, W)`; remainders are cut off, as in Conv3d."""
     height_p, width_p = to_2tuple(patch_size)
     if min(tubelet_size, height_p, width_p) < 1:
         raise HfRltError(f"tubelet_size and patch_size must be >= 1, got {tubelet_size} and {patch_size}.")
@@ -37,8 +33,8 @@ def grid_size(
     grid = (frames // tubelet_size, height // height_p, width // width_p)
     if min(grid) < 1:
         raise HfRltError(
-            f"A clip of {frames} frames of {height}x{width} holds no whole tubelet of {tubelet_size} frames of "
-            f"{height_p}x{width_p}: pass at least {tubelet_size} frames of {height_p}x{width_p} pixels."
+            f"A clip of {frames} frames of {height}x{width} pixels holds no whole tubelet of {tubelet_size} frames of "
+            f"{height_p}x{width_p}: pass at least as many."
         )
     return grid
 
@@ -67,9 +63,7 @@ class RunRule:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float, type(None))):
             raise TypeError(f"Expected threshold to be a number, received {self.threshold!r}.")
         if self.threshold is not None and math.isnan(self.threshold):
-            raise HfRltError(
-                "threshold is NaN: pass a number such as 0.1 (0.0 drops only tubelets that are exactly equal)."
-            )
+            raise HfRltError("threshold is NaN: pass a number, such as 0.1, or None for dense.")
 
     def grid(self, pixel_values: Tensor) -> tuple[int, int, int]:
         """Return the tubelet grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for other tensors."""
@@ -108,28 +102,22 @@ class RunRule:
 
     def run_lengths(self, differences: Tensor) -> Tensor:
         """Find `run_lengths` `(B, N)` int64 from the `(B, T - 1, H', W')` differences of tubelets."""
-        starts = torch.ones_like(differences, dtype=torch.bool)
-        if self.threshold is not None:
-            starts = ~(differences <= self.threshold)
-        first = starts.new_ones((starts.shape[0], 1, *starts.shape[2:]))
-        return lengths_from_starts(torch.cat([first, starts], dim=1))
+        none = -math.inf if self.threshold is None else self.threshold
+        starts = ~(differences <= none)  # NaN starts a run
+        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
 
     def find(self, pixel_values: Tensor) -> Tensor:
-        """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones without a threshold.
-
-        Raises:
-            HfRltError: for a wrong shape, or clips smaller than one tubelet.
-        """
+        """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones without a threshold."""
         if self.threshold is None:  # needs no differences
-            shape = (len(pixel_values), math.prod(self.grid(pixel_values)))
-            return torch.ones(shape, dtype=torch.int64, device=pixel_values.device)
+            tokens = math.prod(self.grid(pixel_values))
+            return pixel_values.new_ones((len(pixel_values), tokens), dtype=torch.int64)
         return self.run_lengths(self.differences(pixel_values))
 
 
 def find_runs(
     pixel_values: Tensor, threshold: float | None = 0.1, tubelet_size: int = 2, patch_size: int | Sequence[int] = 16
 ) -> Tensor:
-    """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`: `RunRule(...).find(pixel_values)`."""
+    """Find `run_lengths` `(B, N)` int64 of clips: `RunRule(...).find(pixel_values)`."""
     return RunRule(threshold, tubelet_size, patch_size).find(pixel_values)
 
 
@@ -154,9 +142,6 @@ def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
         tokens: `(B, N, ...)` values on the grid; what stands at dropped positions is ignored.
         run_lengths: `(B, N)` integers.
         tubelets: T, the number of tubelets in time.
-
-    Raises:
-        HfRltError: if shapes disagree or N is not a multiple of `tubelets`.
     """
     batch, positions = run_lengths.shape
     if tokens.shape[:2] != run_lengths.shape or tubelets < 1 or positions % tubelets:
@@ -179,10 +164,8 @@ def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
 def drop_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Generator] | None = None) -> Tensor:
     """Keep `round(ratio * computed tokens)` runs of each clip, at least one, drawn at random; the others become 0.
 
-    Of a dense clip (all ones) this is random masking; of runs it is RLT with random masking.
-
     Args:
-        run_lengths: `(B, N)` integers.
+        run_lengths: `(B, N)` integers; all ones for random masking, of runs for RLT with random masking.
         ratio: share of the computed tokens to keep, in (0, 1].
         generators: one for each clip, on the CPU; the default generator if not given.
 
@@ -204,14 +187,12 @@ def drop_random(run_lengths: Tensor, ratio: float, generators: Sequence[torch.Ge
 def check_run_lengths(run_lengths: Tensor, batch: int, grid: tuple[int, int, int]) -> None:
     """Raise HfRltError unless `run_lengths` is an integer tensor of shape `(batch, T * H' * W')`."""
     tokens = math.prod(grid)
-    if not isinstance(run_lengths, Tensor) or run_lengths.is_floating_point() or run_lengths.is_complex():
-        received = run_lengths.dtype if isinstance(run_lengths, Tensor) else type(run_lengths).__name__
-        raise HfRltError(
-            f"Expected run_lengths to be an integer tensor, received {received}: 0 = dropped, k = stands for k tubelets."
-        )
+    kind = run_lengths.dtype if isinstance(run_lengths, Tensor) else type(run_lengths).__name__
+    if not isinstance(kind, torch.dtype) or kind.is_floating_point or kind.is_complex:
+        raise HfRltError(f"Expected run_lengths to be an integer tensor, received {kind}: 0 = dropped, k = k tubelets.")
     if tuple(run_lengths.shape) != (batch, tokens):
         raise HfRltError(
             f"Expected run_lengths of shape ({batch}, {tokens}) for a tubelet grid of {grid[0]}x{grid[1]}x{grid[2]}, "
-            f"received {tuple(run_lengths.shape)}. Give processor and model the same num_frames, crop size, tubelet_size "
-            "and patch_size, or leave run_lengths out and the model finds the runs itself."
+            f"received {tuple(run_lengths.shape)}: give processor and model the same num_frames, crop size, tubelet_size "
+            "and patch_size."
         )

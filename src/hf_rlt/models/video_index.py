@@ -41,21 +41,13 @@ _SETTLED = 2_000_000_000  # ns; a file that is rewritten sooner may keep its tim
 
 @dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """The frames of a video and when each is shown.
+    """The frames of a video and when each is shown."""
 
-    Attributes:
-        pts: (num_frames,) int64, ascending presentation times in units of `time_base`: sorted if merely out of order,
-            as in AVI; otherwise a time that goes back is raised to the one before it. Without times, evenly spaced.
-        time_base: seconds per unit of `pts`.
-        height, width: pixels of the frames `read_frames` returns, upright and with square pixels.
-        fps: average frames per second; 25 if neither times nor headers tell.
-    """
-
-    pts: np.ndarray
-    time_base: Fraction
-    height: int
+    pts: np.ndarray  # (num_frames,) int64, ascending times in units of `time_base`; evenly spaced if there are none
+    time_base: Fraction  # seconds per unit of `pts`
+    height: int  # of the frames `read_frames` returns, upright and with square pixels
     width: int
-    fps: float
+    fps: float  # average; 25 if neither times nor headers tell
     # Keyframes to seek to; None if packets are not reliable and frames must be counted from the start.
     _keys: np.ndarray | None = field(default=None, repr=False)
 
@@ -166,7 +158,7 @@ def _is_indexed(entries: Any, times: list[int], places: list[int]) -> bool:
 def _frame_counter(container: Any, context: Any) -> Callable[[Any], int | None] | None:
     """Return a function from a packet to the number of frames it decodes to, 0 or 1, or None where that is not known.
 
-    Return None for a stream whose frames the decoder may output in another order than that of their times.
+    None for a stream whose frames the decoder may output in another order than that of their times.
     """
     codec = context.name
     if codec in ("h264", "hevc") and not (container.format.name == "avi" and context.reorder_depth):

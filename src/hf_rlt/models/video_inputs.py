@@ -5,29 +5,38 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Number
 from types import FrameType
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers.image_utils import load_image
 from transformers.video_utils import VideoMetadata
 
+from .downloads import download, is_address
 from .errors import HfRltError
-from .video_frames import TO_PASS, described, frames_of, is_array, is_frame, numbered
 
+LAYOUTS = "(F, H, W, C) or (F, C, H, W)"
+TO_PASS = f"pass its path, its bytes or its frames, {LAYOUTS}"
+_DEEP_MODES = ("I", "F")  # PIL's modes of more than 8 bits, which its conversion to RGB clips
 _NESTING = 8  # how deep lists may be nested
+
+
+def is_array(video: Any) -> bool:
+    """Return whether this is an array or a tensor."""
+    return isinstance(video, np.ndarray) or (isinstance(video, Tensor) and not video.is_nested)
 
 
 def source_of(video: Any) -> Any:
     """Return the source for `VideoReader` of a video given as a path, http(s) address, bytes or binary file, or raise."""
     source = _file(video)
     if source is None:
-        raise HfRltError(f"Expected a video file, received {described(video)}: {TO_PASS}.")
+        raise _refusal("a video file", video, TO_PASS)
     return bytes(source) if isinstance(source, (bytearray, memoryview)) else source
-
-
-def is_file(video: Any) -> bool:
-    """Return whether a video is given as a file, see `source_of`."""
-    return _file(video) is not None
 
 
 def _file(video: Any) -> Any:
@@ -54,31 +63,27 @@ def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) ->
     """
     videos = list(_flattened(given))
     if not videos:
-        raise HfRltError(f"Expected at least one video, received {described(given)}: {TO_PASS}.")
-    files = [is_file(video) for video in videos]
-    if all(files):
+        raise _refusal("at least one video", given, TO_PASS)
+    files = sum(_file(video) is not None for video in videos)
+    if files == len(videos):
         return videos
     for place, video in enumerate(videos):
-        if not files[place]:
-            try:
-                videos[place] = frames_of(video, layout, rgb, alone=video is given)
-            except ValueError as error:
-                raise HfRltError(f"{numbered(place, len(videos))}{error}") from error
-    if count := sum(files):
-        raise HfRltError(f"Received {count} files and {len(files) - count} arrays in one list: pass them separately.")
+        if _file(video) is None:
+            with numbered(place, len(videos)):
+                videos[place] = _frames_of(video, layout, rgb, alone=video is given)
+    if files:
+        raise HfRltError(f"Received {files} files and {len(videos) - files} arrays in one list: pass them separately.")
     return videos
 
 
 def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
     """Yield the videos in nested lists. Lists of frames or numbers, and empty lists, are not taken apart."""
     if isinstance(given, (list, tuple)) and (given or not depth):
-        frames = given and (all(map(is_frame, given)) or isinstance(given[0], Number))
+        frames = given and (all(map(_is_frame, given)) or isinstance(given[0], Number))
         if frames or (depth > 1 and all(isinstance(item, str) for item in given)):
             yield given
         elif depth == _NESTING:
-            raise HfRltError(
-                f"Expected a list of videos, received lists in lists, more than {_NESTING} deep: flatten it."
-            )
+            raise HfRltError(f"Expected a list of videos, received lists in lists, more than {_NESTING} deep.")
         else:
             for item in given:
                 yield from _flattened(item, depth + 1)
@@ -88,33 +93,144 @@ def _flattened(given: Any, depth: int = 0) -> Iterator[Any]:
         yield given
 
 
+def _is_frame(video: Any) -> bool:
+    return isinstance(video, Image.Image) or (is_array(video) and video.ndim in (2, 3))
+
+
+def _frames_of(video: Any, layout: str | None, rgb: bool | None, alone: bool) -> Any:
+    """Return the frames of a video as a four-dimensional array or tensor that torch accepts, or raise HfRltError.
+
+    `alone` accepts a single frame as a video, because nothing else was given.
+    """
+    frames, pictures = video, [video] if alone and _is_frame(video) else video
+    if isinstance(pictures, (list, tuple)) and pictures and not isinstance(pictures[0], Number):
+        frames = _stacked([_picture(frame, place, rgb) for place, frame in enumerate(pictures, start=1)])
+    if not is_array(frames):
+        raise _refusal("a video", video, _to_do(video))
+    if not _is_real(frames):
+        raise _refusal("dense frames of real numbers", video, "convert them, such as to uint8")
+    if frames.ndim == 4 and 0 in frames.shape:
+        raise _refusal("at least one frame with pixels", video, "leave it out")
+    axes = (1, 3) if layout is None else (1,) if layout == "channels_first" else (3,)
+    # Given the layout, transformers accepts four channels, the last of which is transparency.
+    if frames.ndim != 4 or not {1, 3, 4 if layout else 1} & {frames.shape[axis] for axis in axes}:
+        coloured = frames.ndim == 4 and min(frames.shape[1], frames.shape[3]) < 6
+        to_do = "convert them to RGB" if coloured else "add the axis of time, frame[None], or of channels"
+        raise _refusal(f"frames {layout or LAYOUTS} of 1 or 3 channels", video, to_do)
+    return _plain(frames)
+
+
+def _is_real(frames: Any) -> bool:
+    """Return whether an array or tensor is dense and of real numbers, so that torch can resize it."""
+    if isinstance(frames, np.ndarray):
+        return frames.dtype.kind in "buif" and frames.dtype.itemsize <= 8
+    return frames.layout == torch.strided and not frames.is_quantized and not frames.dtype.is_complex
+
+
+def _plain(frames: Any) -> Any:
+    """Return an array that torch takes without a warning: native byte order, contiguous, writable."""
+    if isinstance(frames, Tensor):
+        return frames
+    return np.require(np.asarray(frames), frames.dtype.newbyteorder("="), ["C", "W"])
+
+
+def _picture(frame: Any, place: int, rgb: bool | None) -> Any:
+    """Return a frame, or the picture in a file, as an array or tensor. Drops transparency, as is done for videos."""
+    where = f" as frame {place}"
+    if is_array(frame):
+        if not _is_real(frame):
+            raise _refusal("dense frames of real numbers", frame, "convert them, such as to uint8", where)
+        return _plain(frame)
+    if isinstance(frame, Image.Image) and frame.mode.partition(";")[0] in _DEEP_MODES:
+        raise _refusal("pictures of 8 bits", frame, "scale it to 0..255 and convert it to RGB", where)
+    try:
+        if is_address(frame):
+            with download(frame) as file:
+                return np.array(load_image(Image.open(file)))
+        if isinstance(frame, str):
+            return np.array(load_image(frame))
+        return np.array(frame.convert("RGB") if rgb else frame)
+    except Exception as error:  # on damaged pictures PIL raises errors of any type
+        where += f" ({' '.join(str(error).split())})"
+        raise _refusal("pictures that can be read", frame, "leave it out or convert it to RGB", where) from error
+
+
+def _stacked(frames: list[Any]) -> Any:
+    """Stack frames of one size into an array, or into a tensor if any of them is one."""
+    alike = [(tuple(frame.shape), str(getattr(frame, "device", "cpu"))) for frame in frames]
+    for place, frame in enumerate(frames):
+        if alike[place] != alike[0]:
+            where = f" as frame {place + 1} after {described(frames[0])}"
+            raise _refusal("frames of one size on one device", frame, "resize or move them", where)
+    if any(isinstance(frame, Tensor) for frame in frames):
+        return torch.stack([torch.as_tensor(frame) for frame in frames])
+    return np.stack(frames)
+
+
+def _refusal(expected: str, received: Any, to_do: str, where: str = "") -> HfRltError:
+    return HfRltError(f"Expected {expected}, received {described(received)}{where}: {to_do}.")
+
+
+def _to_do(video: Any) -> str:
+    if isinstance(video, io.TextIOBase):
+        return 'open the file with mode "rb"'
+    if isinstance(video, dict):
+        return "pass the video in it, or give it a path or bytes"
+    if isinstance(video, Image.Image):
+        return "pass the frames of each video as a list of their own"
+    if isinstance(video, (list, tuple)):
+        return "make it an array, np.asarray(video)" if video else "leave it out"
+    return "make it a list" if isinstance(video, (set, frozenset)) or hasattr(video, "__next__") else TO_PASS
+
+
+def described(video: Any) -> str:
+    """Describe what was received in a few words on one line."""
+    if isinstance(video, Tensor) and video.is_nested:
+        return "a nested tensor"
+    if is_array(video):
+        device = "" if isinstance(video, np.ndarray) or video.device.type == "cpu" else f" on {video.device}"
+        kind = "an array" if isinstance(video, np.ndarray) else "a tensor"
+        return f"{kind} of shape {tuple(video.shape)} and type {video.dtype}{device}"
+    if isinstance(video, Image.Image):
+        return f"a PIL image of mode {video.mode}, {video.width} x {video.height}"
+    if isinstance(video, dict):
+        return f"a dict of {list(video)}"[:80]
+    if isinstance(video, (list, tuple)) and video:
+        return f"a {type(video).__name__} of {len(video)} that begins with {described(video[0])}"
+    if video is None or isinstance(video, (str, Number, list, tuple)):
+        return repr(video)[:80]
+    return f"an object of type {type(video).__module__}.{type(video).__qualname__}"
+
+
+@contextmanager
+def numbered(place: int, number: int) -> Iterator[None]:
+    """Say in the message of an error which of several videos it is about."""
+    try:
+        yield
+    except HfRltError as error:
+        raise HfRltError(f"Video {place + 1} of {number}: {error}" if number > 1 else str(error)) from error
+
+
 def as_metadata(given: Any, lengths: list[int], sampled: bool) -> list[VideoMetadata]:
     """Return the metadata of each video as a `VideoMetadata`, or raise HfRltError if it does not fit the videos.
 
-    Args:
-        given: a mapping or `VideoMetadata`, or a list with one for each video.
-        lengths: number of frames of each video.
-        sampled: whether frames are sampled by it, in which case it must not count more frames than there are.
+    `given` is a mapping or `VideoMetadata`, or a list of one for each video; `lengths` are the videos' numbers of frames. If
+    frames are `sampled` by it, it must not count more than there are.
     """
     entries = given if isinstance(given, list) else [given]
     entries = [entry for part in entries for entry in (part if isinstance(part, list) else [part])]
     if len(entries) != len(lengths):
         raise HfRltError(f"Expected video_metadata of each of {len(lengths)} videos, received {len(entries)}.")
-    found = []
     for place, (entry, length) in enumerate(zip(entries, lengths, strict=True)):
-        name = numbered(place, len(lengths))
-        try:
-            metadata = entry if isinstance(entry, VideoMetadata) else VideoMetadata(**entry)
-        except TypeError as error:
-            raise HfRltError(f"{name}Expected video_metadata, received {described(entry)} ({error}).") from error
-        total = metadata.total_num_frames
-        if sampled and not (isinstance(total, int) and 0 < total <= length):
-            raise HfRltError(
-                f"{name}Expected video_metadata with a total_num_frames of {length}, as many as were given, received "
-                f"{described(total)}."
-            )
-        found.append(metadata)
-    return found
+        with numbered(place, len(lengths)):
+            try:
+                entries[place] = entry if isinstance(entry, VideoMetadata) else VideoMetadata(**entry)
+            except TypeError as error:
+                raise HfRltError(f"Expected video_metadata, received {described(entry)} ({error}).") from error
+            total = entries[place].total_num_frames
+            if sampled and not (isinstance(total, int) and 0 < total <= length):
+                raise HfRltError(f"Expected total_num_frames of {length} in video_metadata, received {total!r}.")
+    return entries
 
 
 def warn_of_ignored_rate(caller: FrameType, frame_stride: int) -> None:

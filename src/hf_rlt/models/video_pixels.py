@@ -1,7 +1,9 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """From frames to normalised pixels: transformers' own values, bit for bit, with fewer copies."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from transformers.image_utils import (
 from transformers.video_processing_utils import BaseVideoProcessor
 
 from .errors import HfRltError
-from .video_frames import check_channels, check_pixels
+from .video_inputs import numbered
 
 PIXEL_SETTINGS = (  # those that image processors have, too
     *("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor"),
@@ -28,11 +30,35 @@ def stacked(clips: Tensor | list[Tensor]) -> Tensor:
     """Stack clips to `(B, F, C, H, W)`; raise HfRltError if their shapes differ."""
     if isinstance(clips, Tensor):
         return clips
-    shapes = sorted({tuple(clip.shape) for clip in clips})
-    if len(shapes) > 1:
+    if len(shapes := {tuple(clip.shape) for clip in clips}) > 1:
         to_do = "pass do_sample_frames=True with num_frames, and leave do_center_crop on"
-        raise HfRltError(f"Cannot stack clips of shapes {shapes}: {to_do}.")
+        raise HfRltError(f"Cannot stack clips of shapes {sorted(shapes)}: {to_do}.")
     return torch.stack(clips)
+
+
+def check_pixels(videos: Sequence[Tensor], settings: dict[str, Any]) -> None:
+    """Raise HfRltError for NaN, infinity or other channels than means; warn if floats in 0..1 are to be rescaled."""
+    means = settings["image_mean"] if settings["do_normalize"] else None
+    channels = len(means) if isinstance(means, (list, tuple)) else 1
+    for place, video in enumerate(videos):
+        with numbered(place, len(videos)):
+            if channels not in (1, video.shape[1]):
+                raise HfRltError(
+                    f"Expected frames of {channels} channels, as image_mean has, received {video.shape[1]}: leave "
+                    "do_convert_rgb on, or set image_mean and image_std."
+                )
+            if not video.is_floating_point() or video.is_meta:
+                continue
+            video = video.detach()
+            low, high = (float(end) for end in torch.aminmax(video if video.itemsize > 2 else video.float()))
+            if not np.isfinite([low, high]).all():
+                raise HfRltError("Expected finite pixels, received NaN or infinity: mend the frames.")
+        if settings["do_rescale"] and settings["rescale_factor"] < 1 and low >= 0 and 0 < high <= 1:
+            warnings.warn(
+                "Received frames of floats between 0 and 1, which do_rescale divides by 255 once more: RLT then drops "
+                "nearly all tokens. Pass do_rescale=False or multiply them by 255.",
+                stacklevel=2,
+            )
 
 
 class PixelProcessor(BaseVideoProcessor):
@@ -54,7 +80,7 @@ class PixelProcessor(BaseVideoProcessor):
     def _resizing(self, settings: dict) -> Callable[[np.ndarray], np.ndarray] | None:
         """Return a function that resizes frames as a file is read, bit for bit as later; None if none are resized.
 
-        A clip's frames are then never in memory in their own size, which of 16 of 4K takes 400 MB.
+        A clip is then never in memory in its own size: 16 frames of 4K take 400 MB.
         """
         if not settings["do_resize"] or torch.device(settings.get("device") or "cpu").type != "cpu":
             return None
@@ -81,9 +107,7 @@ class PixelProcessor(BaseVideoProcessor):
 
     def _preprocess(self, videos, do_resize, size, resample, do_center_crop, crop_size, **kwargs) -> dict:
         """Resize, crop, scale and normalise: `(B, F, C, H, W)`, or a list of clips."""
-        check_pixels(videos, kwargs["do_rescale"], kwargs["rescale_factor"])
-        if kwargs["do_normalize"]:
-            check_channels(videos, kwargs["image_mean"])
+        check_pixels(videos, kwargs)
         clips = [self.resize(video, size=size, resample=resample) if do_resize else video for video in videos]
         clips = [self.center_crop(clip, crop_size) if do_center_crop else clip for clip in clips]
         return {"pixel_values": self._scaled(clips, **kwargs)}

@@ -3,7 +3,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from transformers.video_utils import VideoMetadata
 from .errors import HfRltError
 from .runs import RunRule
 from .sampling import array_indices, clip_indices
-from .video_frames import numbered
-from .video_inputs import as_metadata, as_videos, is_file, source_of, warn_of_ignored_rate
+from .video_inputs import as_metadata, as_videos, is_array, numbered, source_of, warn_of_ignored_rate
 from .video_pixels import PIXEL_SETTINGS, PixelProcessor, stacked
 from .video_reader import VideoReader
 from .video_stream import NO_LIMITS, Limits
@@ -28,23 +27,14 @@ DEFAULT_NUM_FRAMES = 16
 
 
 class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
-    """Settings of `RLTVideoProcessor` beyond transformers' own.
+    """Settings of `RLTVideoProcessor` beyond transformers' own."""
 
-    Attributes:
-        frame_stride: distance of two frames of a clip, in frames of the video; `fps` goes before it.
-        sampling: "clip" (strided or at `fps`) or "uniform" (spread over the whole video).
-        position: where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" each frame in its segment.
-        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
-        tubelet_size: frames in a tubelet, as in the model's configuration.
-        patch_size: side of a patch in pixels (or a pair), as in the model's configuration.
-    """
-
-    frame_stride: int | None
-    sampling: str | None
-    position: float | None
-    threshold: float | int | None
-    tubelet_size: int | None
-    patch_size: int | list[int] | tuple[int, ...] | None
+    frame_stride: int | None  # distance of two frames of a clip, in frames of the video; `fps` goes before it
+    sampling: str | None  # "clip" (strided or at `fps`) or "uniform" (spread over the whole video)
+    position: float | None  # where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" in each segment
+    threshold: float | int | None  # mean absolute difference of normalised pixels up to which a tubelet is dropped
+    tubelet_size: int | None  # frames in a tubelet, as in the model's configuration
+    patch_size: int | list[int] | tuple[int, ...] | None  # side of a patch in pixels (or a pair), as in the model's
 
 
 class RLTVideoProcessor(PixelProcessor):
@@ -53,10 +43,8 @@ class RLTVideoProcessor(PixelProcessor):
     Takes a path, an http(s) URL, bytes, a binary file, a row of `datasets`, an array or tensor `(F, H, W, C)` or
     `(F, C, H, W)`, a list of PIL frames, or a list of these. Files are always sampled: `num_frames` (16 unless set)
     frames, `frame_stride` (4) apart, centred; or at `fps` frames per second by the video's own time stamps; or, with
-    `sampling="uniform"`, over the whole video. A file too short for that repeats its last frame. Arrays pass as is unless
-    `do_sample_frames=True`; the frames of a short one are then spread evenly, as in transformers.
-
-    Runs are found in float32 on the normalised pixels, so `threshold` is in units of one standard deviation.
+    `sampling="uniform"`, over the whole video. A short file repeats its last frame. Arrays pass as is unless
+    `do_sample_frames=True`. `threshold` is in units of one standard deviation of normalised pixels.
     """
 
     do_sample_frames = False
@@ -96,11 +84,13 @@ class RLTVideoProcessor(PixelProcessor):
         """
         settings, return_tensors = {**self._settings(), **kwargs}, kwargs.pop("return_tensors", None)
         videos = as_videos(videos, settings["input_data_format"], settings["do_convert_rgb"])
-        if is_file(videos[0]):
-            transform = self._resizing(settings)
-            decoded = [self._read_one_of(videos, place, settings, transform) for place in range(len(videos))]
-            videos, metadata = zip(*decoded, strict=True)
-            kwargs.update(do_sample_frames=False, input_data_format="channels_last", video_metadata=list(metadata))
+        if not is_array(videos[0]):
+            transform, number, decoded = self._resizing(settings), len(videos), []
+            for place, video in enumerate(videos):
+                with numbered(place, 1 if isinstance(video, (str, os.PathLike)) else number):  # names say which it is
+                    decoded.append(self._read_clips(video, [settings], transform))
+            videos, metadata = [clips[0] for clips, _ in decoded], [metadata for _, metadata in decoded]
+            kwargs.update(do_sample_frames=False, input_data_format="channels_last", video_metadata=metadata)
             if transform is not None:
                 kwargs["do_resize"] = False
         elif settings["video_metadata"] is not None:
@@ -110,10 +100,8 @@ class RLTVideoProcessor(PixelProcessor):
         clips = stacked(features["pixel_values"]) if return_tensors == "pt" else features["pixel_values"]
         rule, run_lengths = RunRule(settings["threshold"], settings["tubelet_size"], settings["patch_size"]), []
         for place, clip in enumerate(clips):
-            try:
+            with numbered(place, len(clips)):
                 run_lengths.append(rule.find(clip[None])[0])
-            except HfRltError as error:
-                raise HfRltError(f"{numbered(place, len(clips))}{error}") from error
         if return_tensors == "pt":
             return BatchFeature({**features, "pixel_values": clips, "run_lengths": torch.stack(run_lengths)})
         data = {**features, "pixel_values": list(clips), "run_lengths": run_lengths}
@@ -124,30 +112,18 @@ class RLTVideoProcessor(PixelProcessor):
         """The rule by which runs are found."""
         return RunRule(self.threshold, self.tubelet_size, self.patch_size)
 
-    def decode(
-        self,
-        video,
-        positions: Sequence[float | np.ndarray] = (0.5,),
-        resized: bool = False,
-        *,
-        indices: np.ndarray | None = None,
-        max_pixels: int | None = None,
-        on_frame: Callable[[Any], None] | None = None,
-    ) -> np.ndarray:
+    def decode(self, video, positions=(0.5,), resized: bool = False, *, indices=None, **limits: Any) -> np.ndarray:
         """Decode clips `(len(positions), F, H, W, 3)` uint8 of one video, in one pass. The first of three steps.
 
         `preprocess` composes `decode`, `pixels` and `rule.find`.
 
         Args:
             video: a path, URL, bytes or binary file; with `indices` an open `VideoReader`.
-            positions: where each clip lies, from 0 to 1.
+            positions: where each clip lies, a number from 0 to 1 (or `(F,)` for uniform sampling).
             resized: as the processor resizes (call `pixels` with `do_resize=False` then), instead of in the video's size.
             indices: `(clips, F)` frames to decode, instead of those at `positions`.
-            max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
-            on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
+            **limits: see `Limits`.
 
-        Raises:
-            HfRltError, OSError: if the video cannot be read.
         """
         settings = self._settings()
         transform = self._resizing(settings) if resized else None
@@ -155,7 +131,7 @@ class RLTVideoProcessor(PixelProcessor):
             frames = video.read(indices.reshape(-1), transform)
             return frames.reshape(*indices.shape, *frames.shape[1:])
         clips = [{**settings, "position": position} for position in positions]
-        return self._read_clips(video, clips, transform, Limits(max_pixels, on_frame))[0]
+        return self._read_clips(video, clips, transform, Limits(**limits))[0]
 
     def pixels(self, frames: np.ndarray | Sequence[np.ndarray], **changes: Any) -> Tensor:
         """Turn frames `(clips, F, H, W, 3)` into pixels `(clips, F, C, H, W)` float32. The second of three steps."""
@@ -165,52 +141,26 @@ class RLTVideoProcessor(PixelProcessor):
     def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
         """Read the frames and metadata of a file, or both as tuples of a list of files, sampled by a partial or as set."""
         if isinstance(video_url_or_urls, (list, tuple)):
-            pairs = [self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls]
-            return list(zip(*pairs, strict=True))
+            return list(zip(*(self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls), strict=True))
         changes = {} if sample_indices_fn is None else sample_indices_fn.keywords
         clips, metadata = self._read_clips(video_url_or_urls, [{**self._settings(), **changes}])
         return clips[0], metadata
 
-    def sample_frames(
-        self,
-        metadata: VideoMetadata,
-        num_frames: int | None = None,
-        fps: float | None = None,
-        frame_stride: int | None = None,
-        sampling: str | None = None,
-        position: Any = None,
-        timestamps: np.ndarray | None = None,
-        **kwargs,
-    ) -> np.ndarray:
-        """Return `(num_frames,)` int64 indices of the frames of a clip.
+    def sample_frames(self, metadata: VideoMetadata, timestamps=None, **changes: Any) -> np.ndarray:
+        """Return `(num_frames,)` int64 indices of the frames of a clip; `changes` go before the processor's settings.
 
         `timestamps` are the seconds at which each frame of a file appears, None for arrays, which follow `array_indices`.
-        The other arguments are settings instead of the processor's; `kwargs` are ignored.
         """
-        count = num_frames if num_frames is not None else self.num_frames
-        settings: dict[str, Any] = {
-            "fps": fps if fps is not None else self.fps,
-            "frame_stride": frame_stride if frame_stride is not None else self.frame_stride,
-            "sampling": sampling or self.sampling,
-            "position": self.position if position is None else position,
-        }
-        total = metadata.total_num_frames
+        names = ("num_frames", "fps", "frame_stride", "sampling", "position")
+        settings = {name: getattr(self, name) if changes.get(name) is None else changes[name] for name in names}
         if timestamps is None:
-            return array_indices(total, metadata.fps, count, **settings)
-        return clip_indices(total, timestamps, DEFAULT_NUM_FRAMES if count is None else count, **settings)
+            return array_indices(metadata.total_num_frames, metadata.fps, **settings)
+        if settings["num_frames"] is None:
+            settings["num_frames"] = DEFAULT_NUM_FRAMES
+        return clip_indices(metadata.total_num_frames, timestamps, **settings)
 
     def _settings(self) -> dict:
         return {name: getattr(self, name, None) for name in self.valid_kwargs.__annotations__}
-
-    def _read_one_of(self, videos: list, place: int, settings: dict, transform) -> tuple[np.ndarray, VideoMetadata]:
-        """Read one of several files; if it has no name, say in errors which one it is."""
-        try:
-            clips, metadata = self._read_clips(videos[place], [settings], transform)
-        except HfRltError as error:
-            if isinstance(videos[place], (str, os.PathLike)):
-                raise
-            raise HfRltError(f"{numbered(place, len(videos))}{error}") from error
-        return clips[0], metadata
 
     def _read_clips(self, video, clips, transform=None, limits=NO_LIMITS) -> tuple[np.ndarray, VideoMetadata]:
         """Read clips, each with its settings, in one pass over a file."""
@@ -224,11 +174,7 @@ class RLTVideoProcessor(PixelProcessor):
         return frames.reshape(len(clips), -1, *frames.shape[1:]), metadata
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs) -> list[str]:
-        """Write the processor's file, and an image processor's for batched pipelines; return their paths.
-
-        Registered for `AutoVideoProcessor` (`hf_rlt.register`) it also writes the code that `trust_remote_code=True` runs
-        where hf_rlt is not installed.
-        """
+        """Write the processor's file, an image processor's for batched pipelines, and the code; return their paths."""
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         image_processor = VideoMAEImageProcessor(**{name: getattr(self, name) for name in PIXEL_SETTINGS})
         if self._auto_class is None:

@@ -29,11 +29,10 @@ class VideoReader:
     """A video, opened once to index its frames and to read any of them; use it in a `with` block.
 
     Args:
-        source: a path, the bytes of a file, a seekable binary file (read from its start), or an http(s) address, whose
-            file is downloaded once.
+        source: a path, the bytes of a file, a seekable binary file, or an http(s) address, downloaded once.
         index: the index of the same source, if known.
-        use_cache: cache the index of a file on disk for later reads in this process. The cache is keyed by path, inode,
-            size and time stamps; a file that changed less than two seconds ago is not cached.
+        use_cache: cache the index of a file for later reads in this process, by path, inode, size and time stamps; a
+            file that changed less than two seconds ago is not cached.
         limits: see `Limits`.
     """
 
@@ -52,10 +51,6 @@ class VideoReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._stack.close()
         self._opened = None
         if self._download is not None:
@@ -92,10 +87,9 @@ class VideoReader:
         return HfRltError(f"{name_of(self._source)}: {problem}. {REENCODE_HINT}")
 
     def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
-        """Return the frames at `indices` (see `read_frames`), each transformed.
+        """Return the frames at `indices` (see `read_frames`), each transformed, e.g. to a smaller picture of one shape.
 
-        `transform` maps a frame (height, width, 3) to what is kept of it, e.g. a smaller picture, always of the same
-        shape. The full-size frames are then never in memory together.
+        The full-size frames are then never in memory together.
         """
         index, asked = self.index, np.asarray(indices)
         if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
@@ -212,10 +206,8 @@ if hasattr(os, "register_at_fork"):
 def index_video(source: Source, *, use_cache: bool = True) -> VideoIndex:
     """Return the `VideoIndex` of a video.
 
-    Reads the packets once and decodes one frame. If packets do not reliably give the frames and their order (decoding
-    times only, as in AVI; interlaced H.264; time stamps that start over; an edit list; damage; see `video_index.py`),
-    decodes all frames once; damaged frames at the end then do not count. Of several video streams, uses the one that
-    ffmpeg considers best, never a cover picture.
+    Reads the packets once and decodes one frame. If packets do not reliably give the frames and their order (see
+    `video_index.py`), decodes all frames once; damaged frames at the end then do not count.
     """
     with VideoReader(source, use_cache=use_cache) as reader:
         return reader.index

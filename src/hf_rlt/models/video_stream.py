@@ -30,15 +30,10 @@ _filters = threading.local()
 
 
 class Limits(NamedTuple):
-    """Limits on the cost of reading a video.
+    """Limits on the cost of reading a video."""
 
-    Attributes:
-        max_pixels: a frame with more pixels is not decoded but an error; FFmpeg includes the decoder's padding.
-        on_frame: called with every decoded `av.VideoFrame`; may raise to stop reading.
-    """
-
-    max_pixels: int | None = None
-    on_frame: Callable[[Any], None] | None = None
+    max_pixels: int | None = None  # a frame with more, counting the decoder's padding, is an error and not decoded
+    on_frame: Callable[[Any], None] | None = None  # called with every decoded `av.VideoFrame`; may raise to stop
 
 
 NO_LIMITS = Limits()
@@ -53,16 +48,11 @@ def name_of(source: Source) -> str:
 
 @contextmanager
 def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[Any, Any]]:
-    """Yield the open container and its video stream.
-
-    Args:
-        source: the path of a regular file, the bytes of one, or a seekable binary file (read from its start).
-        limits: see `Limits`.
+    """Yield the open container of a regular file, bytes or seekable binary file, and its video stream.
 
     Raises:
         OSError: the path cannot be opened.
-        HfRltError: the source is no regular file, holds no video, or is a playlist or another format that names
-            further files.
+        HfRltError: the source holds no video, or is a playlist or another format that names further files.
     """
     codec_options = {} if limits.max_pixels is None else {"max_pixels": str(limits.max_pixels)}
     with _open_container(source, codec_options) as container:
@@ -100,8 +90,8 @@ def _open_container(source: Source, codec_options: dict[str, str]) -> Any:
         return av.open(file, options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:  # FFmpeg's error for a format that is not on the list
         raise HfRltError(
-            f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (ffconcat, m3u8, sdp, "
-            "...): formats that name other files are not read. Pass the video itself."
+            f"{name_of(source)}: not a video that can be opened ({error.strerror}), or a playlist (m3u8, ...): formats that "
+            "name other files are not read. Pass the video itself."
         ) from error
     except (av.error.FFmpegError, IndexError) as error:  # IndexError: PyAV's, for a stream that appears late
         reason = getattr(error, "strerror", None) or error
@@ -112,21 +102,18 @@ def _file(source: Source) -> tuple[Any, str]:
     """Return the file for PyAV to open, and the FFmpeg protocols that it may use for that."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
-        if "://" in path:
-            raise HfRltError(
-                f"{path}: expected a file or an http(s) address: download it, and pass the file or its bytes."
-            )
         if "\0" in path:
             raise HfRltError(f"{path!r}: expected the path of a file, received one with a zero byte.")
+        if "://" in path:
+            raise HfRltError(f"{path!r}: expected a file or an http(s) address: download it, and pass the file.")
         _check_regular(os.stat(path), path)
         open(path, "rb").close()  # raises the ordinary OSError if it cannot be opened
         return f"file:{path}", "file"  # without the prefix, a colon in the name would make it a protocol
     if isinstance(source, bytes):
         return io.BytesIO(source), "none"
-    raw = getattr(source, "raw", source)
+    name, raw = name_of(source), getattr(source, "raw", source)
     if isinstance(raw, io.FileIO) and not raw.closed:
-        _check_regular(os.fstat(raw.fileno()), name_of(source))
-    name = name_of(source)
+        _check_regular(os.fstat(raw.fileno()), name)
     try:
         source.seek(0)
         binary = isinstance(source.read(0), bytes)
@@ -163,27 +150,15 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
 
 
 class Decoded(NamedTuple):
-    """A decoded frame.
-
-    Attributes:
-        frame: the `av.VideoFrame`.
-        is_key: whether decoding can start from it, i.e. packet and decoder both call it a keyframe.
-        intact: whether no damage was found from the last keyframe on.
-    """
+    """A decoded `av.VideoFrame`."""
 
     frame: Any
-    is_key: bool
-    intact: bool
+    is_key: bool  # decoding can start from it: packet and decoder both call it a keyframe
+    intact: bool  # no damage was found from the last keyframe on
 
 
 def decode(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Iterator[Decoded]:
-    """Yield the frames from the current position on; after damage, none is intact until a keyframe stored after it.
-
-    Args:
-        container: as `open_stream` yields it.
-        stream: as `open_stream` yields it.
-        limits: as passed to `open_stream`; a frame that exceeds them raises HfRltError.
-    """
+    """Yield the frames from the current position on; after damage, none is intact until a keyframe stored after it."""
     broken, damaged, lost = False, -1, 1 << 62
     for number, (packet, marked) in enumerate(chain(_packets(container, stream), [(None, False)])):
         if packet is not None:
