@@ -2,14 +2,13 @@
 """Convert a checkpoint and check what was written."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
 from ..errors import HfRltError
-from ..hub.repo_config import is_hub_id
 from .checks import check
 from .from_original import open_original
 from .from_transformers import open_folder
@@ -51,10 +50,6 @@ class Conversion:
     config: dict[str, Any]
     notes: list[str]
     checks: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same as plain values, for JSON."""
-        return asdict(self)
 
 
 def convert(
@@ -120,13 +115,6 @@ def _open(source: str, settings: ConversionSettings) -> LoadedSource:
     path = Path(source)
     if path.is_file():
         return open_original(path, settings)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise HfRltError(
-                f"{source}: expected a model folder with a config.json, or a file of weights: found neither."
-            )
-    elif not is_hub_id(source) or path.suffix in WEIGHT_FILES:
-        raise HfRltError(
-            f"{source}: expected a model folder, a file of weights, or a Hub id such as user/name: found none."
-        )
+    if path.suffix in WEIGHT_FILES and not path.exists():  # which could be a Hub id, too
+        raise FileNotFoundError(f"{source}: no such file.")
     return open_folder(source, settings)
