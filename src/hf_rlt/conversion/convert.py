@@ -62,18 +62,16 @@ def convert(
     """Write model and processor to a folder that `from_pretrained` opens; return what was done.
 
     Args:
-        source: a VideoMAE or RLT-VideoMAE Hub id or folder, classifier or pre-trained; or a file of original weights:
-            VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors' Lightning `.ckpt`. Files are
-            read by `torch.load(weights_only=True)`; what would run code is refused.
+        source: a VideoMAE or RLT-VideoMAE folder or Hub id, classifier or pre-trained; or a file of original weights:
+            VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors' Lightning `.ckpt`.
         out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
-        overwrite: replace the model in `out`, if this function or `save_pretrained` wrote it, i.e. if there are the
-            config.json and weights of an RLT-VideoMAE, but no training state. Other files there stay.
+        overwrite: replace the model in `out` if hf_rlt saved it and it holds no training state. Other files there stay.
         on_progress: called with the name of each step before it is done.
 
     Raises:
         HfRltError: if the source is none of these, a weight is missing, unexpected, misshapen or not finite, a setting
-            contradicts it, or what was written differs. Nothing is left behind then, and `out` stays as it was.
+            contradicts it, or what was written differs. `out` stays as it was then.
         OSError: if the source cannot be read or `out` cannot be written.
 
     Example:

@@ -83,8 +83,7 @@ def _load(
         model, loading = network.from_pretrained(name, output_loading_info=True, **options, **changes)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:  # of their readers
         raise HfRltError(
-            f"{name}: its weights cannot be read ({reason(error)}): copy or download them again. Nothing in them "
-            "was executed."
+            f"{name}: its weights cannot be read ({reason(error)}): download them again. Nothing in them was executed."
         ) from error
     unexpected = set(loading["unexpected_keys"])
     dropped = {key for key in unexpected if not classifies and key.startswith(PRETRAINING_ONLY)}
@@ -109,8 +108,7 @@ def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes
     held = sum(path.stat().st_size for path in files)
     if files and needed > held:
         raise HfRltError(
-            f"{name}: expected weights for the model in its config.json, {needed:,} numbers, found files of {held:,} bytes: "
-            "was it edited?"
+            f"{name}: expected weights for the model in its config.json, {needed:,} numbers, found files of {held:,} bytes."
         )
 
 

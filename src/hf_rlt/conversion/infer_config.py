@@ -60,11 +60,11 @@ def infer_config(named: NamedWeights, settings: ConversionSettings) -> tuple[RLT
 
 
 def _heads(named: NamedWeights, width: int, given: int | None) -> int:
-    heads = HEADS.get(width) if given is None else given
+    heads = given or HEADS.get(width)
     if heads is None:
         raise HfRltError(
-            f"{named.path}: its width is {width}, which no published VideoMAE has ({', '.join(map(str, HEADS))}), and "
-            "shapes do not tell the number of attention heads: give it with --num-attention-heads."
+            f"{named.path}: its width is {width}, which no published VideoMAE has ({', '.join(map(str, HEADS))}): give the "
+            "number of attention heads with --num-attention-heads."
         )
     if width % heads:
         raise HfRltError(f"{named.path}: {heads} attention heads do not divide its width {width}.")
@@ -90,11 +90,7 @@ def _labels(named: NamedWeights, settings: ConversionSettings) -> tuple[dict[str
 
 
 def _told_clip(named: NamedWeights, settings: ConversionSettings, tubelet: int, patch: int) -> dict[str, int]:
-    """Return what tables and training arguments tell of `num_frames` and `image_size`.
-
-    Raises:
-        HfRltError: if the settings say something else.
-    """
+    """Return `num_frames` and `image_size` as tables and training arguments tell them; refuse settings that differ."""
     frames, segments = named.arguments.get("num_frames"), named.arguments.get("num_segments", 1)
     if isinstance(frames, int) and isinstance(segments, int):
         frames *= segments

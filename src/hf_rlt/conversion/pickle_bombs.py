@@ -89,7 +89,7 @@ def _walk(path: Path, stream: io.BytesIO) -> set[str]:
                 memo[argument] = stack[-1]
             elif not before:
                 if code.name == "GLOBAL":
-                    names.add(argument.replace(" ", ".", 1).replace("__builtin__.", "builtins."))
+                    names.add(str(argument).replace(" ", ".", 1).replace("__builtin__.", "builtins."))
                 stack += [[1 + len(argument) if isinstance(argument, (str, bytes)) else 1]] * len(code.stack_after)
             else:
                 has_mark = pickletools.markobject in before

@@ -106,10 +106,7 @@ def check_keys(source: object, misfits: dict[str, Iterable[str]]) -> None:
     found = {kind: sorted(names) for kind, names in misfits.items()}
     parts = [f"{len(names)} {kind}: {join_limited(names)}" for kind, names in found.items() if names]
     if parts:
-        raise HfRltError(
-            f"{source}: refused, its weights are not VideoMAE's. {'; '.join(parts)}. Nothing was written; pass the "
-            "checkpoint as its authors published it."
-        )
+        raise HfRltError(f"{source}: refused, its weights are not VideoMAE's. {'; '.join(parts)}.")
 
 
 def check_finite(source: object, weights: dict[str, Tensor]) -> None:
