@@ -132,9 +132,8 @@ def test_a_crop_that_the_model_cannot_take_is_set_and_said(tmp_path, stock_folde
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_frames": 16}, r"config\.json says num_frames 8, received 16.*from_pretrained\(OUT, num_frames=16\)"),
-        ({"image_size": 64}, r"says image_size 32, received 64"),
-        ({"num_attention_heads": 2}, r"says num_attention_heads 4, received 2"),
+        ({"num_frames": 16}, r"trained with num_frames 8, received 16.*from_pretrained\(OUT, num_frames=16\)"),
+        ({"num_attention_heads": 2}, r"num_attention_heads 4, received 2\. Convert it as it is\.$"),
         ({"pooling": "first"}, r"was trained with pooling 'mean'"),
     ],
 )
@@ -166,14 +165,11 @@ def test_outputs_are_compared_with_the_source(tmp_path, stock_folder, monkeypatc
 @pytest.mark.parametrize("kind", ["vit", "tome_videomae"])
 def test_models_of_another_type_are_refused(tmp_path, kind):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    with pytest.raises(ValueError, match=rf"expected model_type videomae or rlt_videomae .*found '{kind}'"):
+    with pytest.raises(ValueError, match=rf"expected .*VideoMAE model, found {kind}"):
         convert(tmp_path, tmp_path / "out")
 
 
 def test_sources_that_are_none(tmp_path):
-    (tmp_path / "empty").mkdir()
-    for source in (tmp_path / "gone.pth", "gone.pth", "gone/too.ckpt"):
-        with pytest.raises(ValueError, match="found none"):
+    for source in (tmp_path / "gone.pth", "gone/too.ckpt", tmp_path, tmp_path / "gone"):
+        with pytest.raises((ValueError, OSError), match=r"no such file|found no (such folder|config\.json)"):
             convert(source, tmp_path / "out")
-    with pytest.raises(ValueError, match="found neither"):
-        convert(tmp_path / "empty", tmp_path / "out")

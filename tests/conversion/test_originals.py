@@ -83,14 +83,8 @@ class TestClassifiers:
 
     @pytest.mark.parametrize(
         ("width", "depth", "heads", "hidden", "patch"),
-        [
-            (384, 12, 6, 1536, 16),
-            (768, 12, 12, 3072, 16),
-            (1024, 24, 16, 4096, 16),
-            (1280, 32, 16, 5120, 16),
-            (1408, 40, 16, 6144, 14),
-        ],
-        ids=["S", "B", "L", "H", "g"],
+        [(384, 12, 6, 1536, 16), (1280, 32, 16, 5120, 16), (1408, 40, 16, 6144, 14)],
+        ids=["S", "H", "g"],
     )
     def test_the_published_sizes_are_told_by_shapes(self, width, depth, heads, hidden, patch):
         shapes = layouts.shapes(width, depth, hidden, patch, 2, 710)

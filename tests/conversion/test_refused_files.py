@@ -2,12 +2,10 @@
 """Files that would run code, expand in memory, or are no VideoMAE: refused in one sentence, with nothing left behind."""
 
 import functools
-import io
 import os
 import pickle
 import random
 import resource
-import struct
 import subprocess
 import time
 import zipfile
@@ -92,25 +90,17 @@ def short_storage(path: Path) -> None:
             archive.writestr(name, content[:64] if name.endswith("data/0") else content)
 
 
-def empty_zip(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme.txt", "no weights")
-
-
 NAN = torch.full((layouts.TINY["width"],), torch.nan)
 MANY = {f"blocks__{i}__gamma_{k}": torch.ones(24) for i in range(3) for k in range(1, 5)}
 FILES = {
     "cut off": (cut_off, "the end of the file is missing"),
-    "text": (lambda path: path.write_text("hello"), "expected a checkpoint that torch.save wrote"),
-    "empty": (lambda path: path.write_bytes(b""), "expected a checkpoint that torch.save wrote"),
+    "text": (lambda path: path.write_text("hello"), "expected a whole checkpoint that torch.save wrote"),
     "git lfs": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
-    "zip without data": (empty_zip, "could not read it"),
     "short storage": (short_storage, "could not read it"),
     "a list": (holding([torch.ones(2)]), "expected a dictionary of weights, found list"),
     "other entries": (holding({"epoch": 1}), "1 of 1 entries are something else: epoch"),
     "integers": (changed(head__bias=torch.ones(5, dtype=torch.int64)), "something else: head.bias"),
     "few bytes for many": (changed(head__bias=torch.ones(1).expand(1 << 50)), "at most its own .* found 4,503,599,6"),
-    "float8": (changed(head__bias=torch.ones(5).to(torch.float8_e4m3fn)), "something else: head.bias"),
     "no VideoMAE": (holding({"conv1.weight": torch.ones(2)}), "found conv1.weight"),
     "Hugging Face's": (
         holding({"videomae.embeddings.patch_embeddings.projection.bias": torch.ones(2)}),
@@ -118,15 +108,12 @@ FILES = {
     ),
     "NaN": (changed(blocks__1__norm1__bias=NAN), "NaN or infinite values in 1 of .* weights: blocks.1.norm1.bias"),
     "missing": (changed(blocks__1__mlp__fc2__bias=None), "1 missing: blocks.1.mlp.fc2.bias"),
-    "missing first": (changed(blocks__0__mlp__fc1__weight=None), "1 missing: blocks.0.mlp.fc1.weight"),
-    "half a head": (changed(head__bias=None), "1 missing: head.bias"),
     "unexpected": (changed(**MANY), r"12 unexpected: (blocks\.\d\.gamma_\d, ){7}blocks\.1\.gamma_4 and 4 more\."),
     "both kinds of bias": (changed(blocks__0__attn__qkv__bias=torch.ones(72)), "1 unexpected: blocks.0.attn.qkv.bias"),
     "shape": (
         changed(blocks__2__attn__proj__weight=torch.ones(24, 23)),
         r"1 of another shape: blocks.2.attn.proj.weight \(24, 23\) instead of \(24, 24\)",
     ),
-    "fused shape": (changed(blocks__0__attn__qkv__weight=torch.ones(70, 24)), r"\(70, 24\) instead of \(72, 24\)"),
     "flat patches": (changed(patch_embed__proj__weight=torch.ones(24, 384)), "to have 5 dimensions, found shape"),
     "two of a name": (changed(module__head__bias=torch.ones(5)), "two weights are called head.bias"),
 }
@@ -142,25 +129,9 @@ def test_other_files_are_refused(tmp_path, make, message):
 
 
 LEGACY = b"".join(pickle.dumps(each, protocol=2) for each in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+EMPTY = pickle.dumps({}, protocol=2)
 NESTED = b"\x80\x02}K\x01" + b"q\x01h\x01\x86" * 60 + b"K\x01s."  # a key of 2^60 numbers
 COPIES = b"\x80\x02](" + b"N" * 100_000 + b"eq\x00\x85q\x010c__builtin__\nset\nq\x02" + b"h\x02h\x01R" * 100_000 + b"."
-
-
-class Declaring(pickle.Pickler):
-    """Pickles None as a storage of so many numbers."""
-
-    numel = 0
-
-    def persistent_id(self, thing):
-        return ("storage", torch.FloatStorage, "0", "cpu", self.numel) if thing is None else None
-
-
-def declaring(numel: int) -> bytes:
-    stream = io.BytesIO()
-    pickler = Declaring(stream, protocol=2)
-    pickler.numel = numel
-    pickler.dump({"model": {"a": None}})
-    return stream.getvalue()
 
 
 def archive(path: Path, data: bytes, compression: int = zipfile.ZIP_STORED, weight: bytes = b"") -> Path:
@@ -170,14 +141,8 @@ def archive(path: Path, data: bytes, compression: int = zipfile.ZIP_STORED, weig
     return path
 
 
-def longer_directory(path: Path) -> None:
-    content = archive(path, declaring(0)).read_bytes()
-    end = content.rindex(b"PK\x05\x06")
-    path.write_bytes(content[: end + 12] + struct.pack("<I", 1 << 30) + content[end + 16 :])
-
-
 def overlapping(path: Path) -> None:
-    with zipfile.ZipFile(archive(path, declaring(100), weight=bytes(400)), "a") as file:
+    with zipfile.ZipFile(archive(path, EMPTY, weight=bytes(400)), "a") as file:
         entry = file.getinfo("archive/data/0")
         for number in range(1, 9):
             twin = zipfile.ZipInfo(f"archive/data/{number}")
@@ -197,22 +162,11 @@ def legacy(data: bytes):
 
 LONG = b"\x80\x02" + b"]" * (5 << 20)
 BOMBS = {
-    "compressed pickle": (
-        zipped(pickle.dumps([0] * 4_000_000, 2), compression=zipfile.ZIP_DEFLATED),
-        "not compressed, .* found 8,.* bytes of files in",
-    ),
-    "compressed weight": (
-        zipped(declaring(1 << 20), compression=zipfile.ZIP_BZIP2, weight=bytes(4 << 20)),
-        "not compressed",
-    ),
+    "compressed": (zipped(pickle.dumps([0] * 4_000_000, 2), compression=zipfile.ZIP_DEFLATED), "not compressed"),
     "files over one another": (overlapping, "each once"),
-    "endless directory": (longer_directory, "expected at most 16 MiB"),
-    "storage beyond its file": (zipped(declaring(10**12), weight=b"1234"), "4,000,000,000,000 bytes"),
-    "storage that is not there": (legacy(declaring(10**12)), "found 4,000,000,000,000"),
     "long pickle": (zipped(LONG), "at most 1,048,576 bytes"),
     "long pickle, no archive": (legacy(LONG), "at most 1,048,576 b"),
     "nested key": (zipped(NESTED), "a pickle of more than 8,388,608 copies"),
-    "nested key, no archive": (legacy(NESTED), "a pickle of more than 8,388,608 copies"),
     "many copies": (zipped(COPIES), "a pickle of more than 8,388,608 copies"),
     "any number of bytes": (zipped(b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."), "bytearray"),
     "one weight, many names": (

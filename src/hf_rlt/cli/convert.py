@@ -2,6 +2,7 @@
 """`hf-rlt convert`: VideoMAE's checkpoints to RLT-VideoMAE folders."""
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,7 +58,7 @@ def convert(
         done = conversion.convert(source, output, settings, overwrite, lambda step: line.update(task, description=step))
     if as_json:
         names = {"source": json_name(done.source), "out": json_name(done.out)}
-        typer.echo(json.dumps({**done.to_dict(), **names}, indent=2))
+        typer.echo(json.dumps({**asdict(done), **names}, indent=2))
     else:
         _print_table(done)
 

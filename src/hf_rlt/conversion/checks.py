@@ -12,17 +12,12 @@ from .source import LoadedSource
 
 
 def check_clip(frames: int, height: int, width: int) -> np.ndarray:
-    """Return a `(frames, height, width, 3)` uint8 clip, always the same: a square that crosses a still, shaded wall.
-
-    Most of it repeats and some of it moves, as in videos that RLT is made for.
-    """
-    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    wall = np.stack([0.5 + 0.4 * np.sin(2 * np.pi * (3 * x + k * y)) * np.cos(3 * k * x * y) for k in range(3)], -1)
-    clip = np.repeat(wall[None], frames, axis=0)
-    for frame, place in enumerate(np.linspace(0.1, 0.9, frames)):
-        square = np.maximum(abs(x - place), abs(y - place)) < 0.17
-        clip[frame][square] = 1 - wall[::-1, ::-1][square]
-    return (255 * clip).astype(np.uint8)
+    """Return a `(frames, height, width, 3)` uint8 clip, always the same: a square that crosses a still wall."""
+    clip = np.repeat(np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8), frames, axis=0)
+    for frame, x in enumerate(np.linspace(0, 2 * width // 3, frames, dtype=int)):
+        square = clip[frame, height // 3 : 2 * height // 3, x : x + width // 3]
+        square[:] = 255 - square
+    return clip
 
 
 @torch.no_grad()

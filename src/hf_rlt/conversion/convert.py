@@ -2,14 +2,13 @@
 """Convert a checkpoint and check what was written."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
 from ..errors import HfRltError
-from ..hub.repo_config import is_hub_id
 from .checks import check
 from .from_original import open_original
 from .from_transformers import open_folder
@@ -52,10 +51,6 @@ class Conversion:
     notes: list[str]
     checks: list[str]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same as plain values, for JSON."""
-        return asdict(self)
-
 
 def convert(
     source: str | Path,
@@ -67,18 +62,16 @@ def convert(
     """Write model and processor to a folder that `from_pretrained` opens; return what was done.
 
     Args:
-        source: a VideoMAE or RLT-VideoMAE Hub id or folder, classifier or pre-trained; or a file of original weights:
-            VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors' Lightning `.ckpt`. Files are
-            read by `torch.load(weights_only=True)`; what would run code is refused.
+        source: a VideoMAE or RLT-VideoMAE folder or Hub id, classifier or pre-trained; or a file of original weights:
+            VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors' Lightning `.ckpt`.
         out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
-        overwrite: replace the model in `out`, if this function or `save_pretrained` wrote it, i.e. if there are the
-            config.json and weights of an RLT-VideoMAE, but no training state. Other files there stay.
+        overwrite: replace the model in `out` if hf_rlt saved it and it holds no training state. Other files there stay.
         on_progress: called with the name of each step before it is done.
 
     Raises:
         HfRltError: if the source is none of these, a weight is missing, unexpected, misshapen or not finite, a setting
-            contradicts it, or what was written differs. Nothing is left behind then, and `out` stays as it was.
+            contradicts it, or what was written differs. `out` stays as it was then.
         OSError: if the source cannot be read or `out` cannot be written.
 
     Example:
@@ -120,13 +113,6 @@ def _open(source: str, settings: ConversionSettings) -> LoadedSource:
     path = Path(source)
     if path.is_file():
         return open_original(path, settings)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise HfRltError(
-                f"{source}: expected a model folder with a config.json, or a file of weights: found neither."
-            )
-    elif not is_hub_id(source) or path.suffix in WEIGHT_FILES:
-        raise HfRltError(
-            f"{source}: expected a model folder, a file of weights, or a Hub id such as user/name: found none."
-        )
+    if path.suffix in WEIGHT_FILES and not path.exists():  # which could be a Hub id, too
+        raise FileNotFoundError(f"{source}: no such file.")
     return open_folder(source, settings)

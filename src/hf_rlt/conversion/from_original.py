@@ -78,7 +78,7 @@ def _processor(named: NamedWeights, config: RLTVideoMAEConfig, settings: Convers
         tubelet_size=config.tubelet_size,
         patch_size=config.patch_size,
         threshold=config.threshold,
-        **{**told, **settings.sampling_changes()},
+        **{**told, **settings.given("frame_stride", "sampling")},
     )
 
 

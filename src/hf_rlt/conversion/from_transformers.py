@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForVideoClassification, PreTrainedModel
 
 from ..errors import HfRltError
-from ..families import FAMILIES
+from ..families import FAMILIES, family_of
 from ..hub.repo_config import read_config
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
@@ -42,12 +42,9 @@ def open_folder(name: str, settings: ConversionSettings) -> LoadedSource:
         OSError: if there is no such folder, or a file of it is missing.
     """
     raw = read_config(name)
-    kinds = {FAMILY.stock: "VideoMAE", RLTVideoMAEConfig.model_type: "RLT-VideoMAE"}
-    if raw.get("model_type") not in kinds:
-        raise HfRltError(
-            f"{name}: expected model_type {' or '.join(map(str, kinds))} in its config.json, found "
-            f"{raw.get('model_type')!r}. Original VideoMAE and VideoMAEv2 weights: pass the file."
-        )
+    model_type = str(raw.get("model_type"))
+    if family_of(model_type, name) is not FAMILY:
+        raise HfRltError(f"{name}: expected a VideoMAE or RLT-VideoMAE model, found {model_type}.")
     architecture = str((raw.get("architectures") or [""])[0])
     classifies = not architecture.endswith(("ForPreTraining", "Model"))
     changes = _changes(name, settings, classifies)
@@ -55,7 +52,7 @@ def open_folder(name: str, settings: ConversionSettings) -> LoadedSource:
     check_finite(name, model.state_dict())
     notes = _remarks(model, dropped)
     processor = _processor(name, model.config, settings, notes)
-    kind = f"{kinds[raw['model_type']]} folder, {'classifier' if classifies else 'encoder'}"
+    kind = f"{'VideoMAE' if model_type == FAMILY.stock else 'RLT-VideoMAE'} {'classifier' if classifies else 'encoder'}"
     open_reference = partial(_open_reference, name, classifies, model.dtype, changes)
     return LoadedSource(kind, model, processor, notes, open_reference)
 
@@ -63,23 +60,15 @@ def open_folder(name: str, settings: ConversionSettings) -> LoadedSource:
 def _changes(name: str, settings: ConversionSettings, classifies: bool) -> dict[str, Any]:
     """Return the changes to the configuration; raise HfRltError for those that the weights do not bear."""
     config = RLTVideoMAEConfig.from_pretrained(name)
-    for field in ("num_frames", "image_size", "num_attention_heads"):
-        given, own = getattr(settings, field), getattr(config, field)
-        if given not in (None, own):
-            hint = "" if "heads" in field else f", then open it with from_pretrained(OUT, {field}={given})"
-            raise HfRltError(
-                f"{name}: its config.json says {field} {own}, received {given}. Convert it as it is{hint}."
-            )
-    changes: dict[str, Any] = settings.changed_threshold()
-    own = "mean" if config.use_mean_pooling else "first"
-    if settings.pooling not in (None, own):
-        if classifies:
-            raise HfRltError(f"{name}: was trained with pooling {own!r}: leave --pooling {settings.pooling} out.")
+    own = {field: getattr(config, field) for field in ("num_frames", "image_size", "num_attention_heads")}
+    if classifies:
+        own["pooling"] = "mean" if config.use_mean_pooling else "first"
+    settings.check_same(name, own)
+    changes: dict[str, Any] = settings.given("threshold")
+    if settings.pooling and config.use_mean_pooling != (settings.pooling == "mean"):
         changes["use_mean_pooling"] = settings.pooling == "mean"
     if settings.labels is not None:
-        if not classifies:
-            raise HfRltError(f"{name}: has no classifier, so --labels has nothing to name: leave it out.")
-        changes |= read_labels(settings.labels, config.num_labels)
+        changes |= read_labels(settings.labels, config.num_labels if classifies else 0)
     return changes
 
 
@@ -94,8 +83,7 @@ def _load(
         model, loading = network.from_pretrained(name, output_loading_info=True, **options, **changes)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:  # of their readers
         raise HfRltError(
-            f"{name}: its weights cannot be read ({reason(error)}): copy or download them again. Nothing in them "
-            "was executed."
+            f"{name}: its weights cannot be read ({reason(error)}): download them again. Nothing in them was executed."
         ) from error
     unexpected = set(loading["unexpected_keys"])
     dropped = {key for key in unexpected if not classifies and key.startswith(PRETRAINING_ONLY)}
@@ -120,8 +108,7 @@ def _check_weights(name: str, network: type[RLTVideoMAEPreTrainedModel], changes
     held = sum(path.stat().st_size for path in files)
     if files and needed > held:
         raise HfRltError(
-            f"{name}: expected weights for the model in its config.json, {needed:,} numbers, found files of {held:,} bytes: "
-            "was it edited?"
+            f"{name}: expected weights for the model in its config.json, {needed:,} numbers, found files of {held:,} bytes."
         )
 
 
@@ -146,7 +133,7 @@ def _processor(
 ) -> RLTVideoProcessor:
     """Return the source's processor, changed where it would not fit the model; add a note for each change."""
     shared = ("num_frames", "tubelet_size", "patch_size", "threshold")
-    agreed = {field: getattr(config, field) for field in shared} | settings.sampling_changes()
+    agreed = {field: getattr(config, field) for field in shared} | settings.given("frame_stride", "sampling")
     height, width = to_2tuple(config.image_size)
     fitting = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
     try:

@@ -47,7 +47,7 @@ def infer_config(named: NamedWeights, settings: ConversionSettings) -> tuple[RLT
         length_embedding="length_embed" in named.weights,
         use_mean_pooling=_mean_pooling(named, settings),
         **{name: asked[name] or told.get(name) or default for name, default in DEFAULT_CLIP.items()},
-        **settings.changed_threshold(),
+        **settings.given("threshold"),
         **labels,
     )
     assumed = [f"{name} {value}" for name, value in DEFAULT_CLIP.items() if not (asked[name] or told.get(name))]
@@ -60,11 +60,11 @@ def infer_config(named: NamedWeights, settings: ConversionSettings) -> tuple[RLT
 
 
 def _heads(named: NamedWeights, width: int, given: int | None) -> int:
-    heads = HEADS.get(width) if given is None else given
+    heads = given or HEADS.get(width)
     if heads is None:
         raise HfRltError(
-            f"{named.path}: its width is {width}, which no published VideoMAE has ({', '.join(map(str, HEADS))}), and "
-            "shapes do not tell the number of attention heads: give it with --num-attention-heads."
+            f"{named.path}: its width is {width}, which no published VideoMAE has ({', '.join(map(str, HEADS))}): give the "
+            "number of attention heads with --num-attention-heads."
         )
     if width % heads:
         raise HfRltError(f"{named.path}: {heads} attention heads do not divide its width {width}.")
@@ -73,33 +73,24 @@ def _heads(named: NamedWeights, width: int, given: int | None) -> int:
 
 def _mean_pooling(named: NamedWeights, settings: ConversionSettings) -> bool:
     own = "first" if named.classifies and not named.has(r"fc_norm\.") else "mean"
-    wanted = settings.pooling or own
-    if wanted != own and not named.pretrained:
-        raise HfRltError(
-            f"{named.path}: was trained with pooling {own!r}, so --pooling {wanted} would break it: leave it out."
-        )
-    return wanted == "mean"
+    if not named.pretrained:
+        settings.check_same(named.path, {"pooling": own})
+    return (settings.pooling or own) == "mean"
 
 
 def _labels(named: NamedWeights, settings: ConversionSettings) -> tuple[dict[str, Any], list[str]]:
     """Return the fields of the configuration that name classes, and a note if they are not named."""
-    if not named.classifies:
-        if settings.labels is not None:
-            raise HfRltError(f"{named.path}: has no classifier, so --labels has nothing to name: leave it out.")
-        return {}, []
-    count = named.size("head.weight", 2)[0]
+    count = named.size("head.weight", 2)[0] if named.classifies else 0
     if settings.labels is not None:
         return read_labels(settings.labels, count), []
+    if count == 0:
+        return {}, []
     note = f"The file holds no class names: they are LABEL_0 to LABEL_{count - 1}. Give them with --labels."
     return {"num_labels": count}, [note]
 
 
 def _told_clip(named: NamedWeights, settings: ConversionSettings, tubelet: int, patch: int) -> dict[str, int]:
-    """Return what tables and training arguments tell of `num_frames` and `image_size`.
-
-    Raises:
-        HfRltError: if the settings say something else.
-    """
+    """Return `num_frames` and `image_size` as tables and training arguments tell them; refuse settings that differ."""
     frames, segments = named.arguments.get("num_frames"), named.arguments.get("num_segments", 1)
     if isinstance(frames, int) and isinstance(segments, int):
         frames *= segments
@@ -111,13 +102,7 @@ def _told_clip(named: NamedWeights, settings: ConversionSettings, tubelet: int, 
         told["num_frames"] = named.size("length_embed", 3)[1] * tubelet
     elif named.positions is not None and named.positions.ndim == 3 and per_frame:
         told["num_frames"] = max(named.positions.shape[1] // per_frame, 1) * tubelet
-    for name, value in told.items():
-        asked = getattr(settings, name)
-        if asked not in (None, value):
-            raise HfRltError(
-                f"{named.path}: was trained with {name} {value}, received {asked}. Convert it as it is, then open it with "
-                f"from_pretrained(OUT, {name}={asked}): positions are interpolated."
-            )
+    settings.check_same(named.path, told)
     return told
 
 

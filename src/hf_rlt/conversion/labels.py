@@ -10,7 +10,7 @@ from ..errors import HfRltError
 
 
 def read_labels(path: str | Path, count: int) -> dict[str, dict]:
-    """Return `id2label` and `label2id` for a configuration of `count` classes.
+    """Return `id2label` and `label2id` for a configuration of `count` classes; 0 is a model without a classifier.
 
     Args:
         path: text with one name a line in the order of the classes, a JSON list, or a JSON dictionary from index to name
@@ -21,14 +21,14 @@ def read_labels(path: str | Path, count: int) -> dict[str, dict]:
         HfRltError: if the file is none of these, a name is missing, empty or there twice, or their number is another.
         OSError: if there is no such file.
     """
+    if count == 0:
+        raise HfRltError(f"{path}: the source has no classifier, so --labels has nothing to name: leave it out.")
     names = _from_json(path) if Path(path).suffix.lower() == ".json" else read_text(path).strip().splitlines()
     if not all(isinstance(name, (str, int, float)) for name in names):
         raise HfRltError(f"{path}: expected a JSON list of class names, found other things in it: leave them out.")
     names = [str(name).strip() for name in names]
     if len(names) != count:
-        raise HfRltError(
-            f"{path}: expected {count} class names, as many as the checkpoint's classifier has classes, found {len(names)}."
-        )
+        raise HfRltError(f"{path}: expected {count} class names, one for each class of the source, found {len(names)}.")
     (name, times), *_ = Counter(names).most_common(1)
     if "" in names or times > 1:
         found = "an empty one" if "" in names else f"{name!r} {times} times"

@@ -65,10 +65,21 @@ class ConversionSettings:
         """Return `{"threshold": ...}` if it was given, else nothing."""
         return {} if self.threshold == "model" else {"threshold": self.threshold}
 
-    def sampling_changes(self) -> dict[str, Any]:
-        """Return the settings of the processor's frame sampling that were given."""
-        given = {"frame_stride": self.frame_stride, "sampling": self.sampling}
-        return {name: value for name, value in given.items() if value is not None}
+    def check_same(self, source: object, told: dict[str, Any]) -> None:
+        """Raise HfRltError if a setting contradicts what a source tells of itself."""
+        for name, value in told.items():
+            asked = getattr(self, name)
+            if asked not in (None, value):
+                opened = f", then open it with from_pretrained(OUT, {name}={asked})"
+                raise HfRltError(
+                    f"{source}: was trained with {name} {value!r}, received {asked!r}. Convert it as it is"
+                    f"{opened if name in ('num_frames', 'image_size') else ''}."
+                )
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Return those of the named settings that differ from their defaults."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value != getattr(ConversionSettings, name)}
 
 
 @dataclass
@@ -95,10 +106,7 @@ def check_keys(source: object, misfits: dict[str, Iterable[str]]) -> None:
     found = {kind: sorted(names) for kind, names in misfits.items()}
     parts = [f"{len(names)} {kind}: {join_limited(names)}" for kind, names in found.items() if names]
     if parts:
-        raise HfRltError(
-            f"{source}: refused, its weights are not VideoMAE's. {'; '.join(parts)}. Nothing was written; pass the "
-            "checkpoint as its authors published it."
-        )
+        raise HfRltError(f"{source}: refused, its weights are not VideoMAE's. {'; '.join(parts)}.")
 
 
 def check_finite(source: object, weights: dict[str, Tensor]) -> None:

@@ -93,21 +93,15 @@ def _load(path: Path) -> tuple[Any, list[str]]:
                 f"{', '.join(map(repr, WRAPPERS))}, and convert NEW."
             ) from error
         raise HfRltError(
-            f"{path}: expected a checkpoint that torch.save wrote, could not read it ({reason(error)}): is the file "
-            "whole, and is it one?"
+            f"{path}: expected a whole checkpoint that torch.save wrote, could not read it ({reason(error)})."
         ) from error
 
 
 def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
     """Return weights by name; raise HfRltError unless all are dense tensors of floats, no larger than the file."""
-    if isinstance(weights, _Setting):
-        raise HfRltError(
-            f"{path}: expected a dictionary of weights, found a whole model object: save its state_dict() instead."
-        )
     if not isinstance(weights, dict) or not weights:
-        raise HfRltError(
-            f"{path}: expected a dictionary of weights, found {type(weights).__name__}: pass what a training wrote."
-        )
+        found = "a whole model object" if isinstance(weights, _Setting) else type(weights).__name__
+        raise HfRltError(f"{path}: expected a dictionary of weights, found {found}: save a model's state_dict().")
     odd = [name for name, value in weights.items() if not _is_weight(value)]
     if odd:
         raise HfRltError(
@@ -118,8 +112,8 @@ def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
     needed, size = sum(value.nbytes for value in weights.values()), path.stat().st_size
     if needed > size:
         raise HfRltError(
-            f"{path}: refused, expected weights of at most its own {size:,} bytes, found {needed:,}, of which "
-            "several names share some: pass the checkpoint as its training wrote it."
+            f"{path}: refused, expected weights of at most its own {size:,} bytes, found {needed:,}, of which several names "
+            "share some: pass the checkpoint as its training wrote it."
         )
     return {str(name): value.detach() for name, value in weights.items()}
 
