@@ -18,6 +18,7 @@ from .console import TRACEBACK, quiet_libraries, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
+from .options import expand_options
 from .predict import predict
 from .tokens import tokens
 
@@ -34,7 +35,7 @@ def running() -> Iterator[None]:
 
 
 for command in COMMANDS:
-    app.command()(running()(command))
+    app.command()(expand_options(running()(command)))
 
 
 @app.callback()
