@@ -49,7 +49,7 @@ def markdown(record: Row) -> str:
 
 
 def _in_paper(shape: str, method: str) -> dict[str, float]:
-    known = paper.INFERENCE.get((shape, "dense" if method == "standard" else method), {})
+    known = paper.INFERENCE.get((shape, "dense" if method == "standard" else method, "K400"), {})
     return {f"paper_{key}": value for key, value in known.items()}
 
 

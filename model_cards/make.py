@@ -9,7 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult
 
-from benchmarks.common.paper import INFERENCE, FineTuning, Inference, fine_tuning
+from benchmarks.common.paper import FINE_TUNING, INFERENCE
 from hf_rlt import RLTVideoMAEConfig
 from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, render
 from hf_rlt.hub.card_metadata import RLTCardData
@@ -82,25 +82,22 @@ def make_card(checkpoint: Published) -> str:
     return render(facts, data, around=("", f"\n\n{paper_text(checkpoint)}\n\n{making(checkpoint)}\n"))
 
 
-def inference(checkpoint: Published, method: str) -> Inference | None:
-    """Return the row of inference without training, None where no source has one."""
-    wanted = (SIZES[checkpoint.size][0], method, checkpoint.benchmark.short)
-    return next((row for row in INFERENCE if (row.model, row.method, row.dataset) == wanted), None)
+def inference(checkpoint: Published, method: str) -> dict[str, float]:
+    """Return the paper's accuracy and change for inference without training, as far as a source has them."""
+    return INFERENCE.get((SIZES[checkpoint.size][0], method, checkpoint.benchmark.short), {})
 
 
 def paper_results(checkpoint: Published) -> list[EvalResult]:
     """Return the numbers for inference without training; what no source confirms is not among them."""
     row = inference(checkpoint, "RLT")
-    if row is None:
-        return []
     found = [
-        ("accuracy", "Top-1 accuracy with RLT, not trained for it (the authors' number)", row.accuracy, CODE),
-        (CHANGE, "Change of top-1 accuracy by RLT, not trained for it (the paper's number)", row.change, PAPER),
+        ("accuracy", "accuracy", "Top-1 accuracy with RLT, not trained for it (the authors' number)", CODE),
+        ("change", CHANGE, "Change of top-1 accuracy by RLT, not trained for it (the paper's number)", PAPER),
     ]
     return [
-        make_result(checkpoint.benchmark.name, metric, title, value / 100, source_name=source, source_url=url)
-        for metric, title, value, (source, url) in found
-        if value is not None
+        make_result(checkpoint.benchmark.name, metric, title, row[key] / 100, source_name=source, source_url=url)
+        for key, metric, title, (source, url) in found
+        if key in row
     ]
 
 
@@ -108,24 +105,25 @@ def paper_text(checkpoint: Published) -> str:
     """Return the section with the paper's tables and the protocol; an empty cell is one that no source confirms."""
     model, benchmark = SIZES[checkpoint.size][0], checkpoint.benchmark
     dense, rlt = inference(checkpoint, "dense"), inference(checkpoint, "RLT")
-    rows = [(method, fine_tuning(model, method, benchmark.short)) for method in ("dense", "RLT")]
-    change = "" if rlt is None or rlt.change is None else f"{rlt.change:+.1f}"
+    change = f"{rlt['change']:+.1f}" if "change" in rlt else ""
     parts = [
         "## The paper's numbers",
         f"None of them was measured on this file. Inference on {benchmark.name} without training for RLT, top-1:",
         markdown_table(("", "dense", "RLT", "change, in points"), [(model, _percent(dense), _percent(rlt), change)]),
         _sources(dense, rlt),
     ]
-    if any(row for _, row in rows):
+    if (model, "RLT") in FINE_TUNING:
+        rows = [(method, *FINE_TUNING[model, method][benchmark.short]) for method in ("dense", "RLT")]
+        cells = [(f"{model}, {method}", f"{top} %", f"{hours}", f"{gain} x") for method, top, hours, gain in rows]
         parts += [
             f"Fine-tuned with RLT, which this checkpoint is not ([the paper]({PAPER[1]}), table 1; 8 GPUs):",
-            markdown_table(("", "top-1", "hours", "speed-up"), [_fine_tuned(model, *row) for row in rows]),
+            markdown_table(("", "top-1", "hours", "speed-up"), cells),
         ]
     return "\n\n".join([*parts, _protocol(benchmark)])
 
 
-def _sources(dense: Inference | None, rlt: Inference | None) -> str:
-    accuracy, change = dense is not None and dense.accuracy is not None, rlt is not None and rlt.change is not None
+def _sources(dense: dict[str, float], rlt: dict[str, float]) -> str:
+    accuracy, change = "accuracy" in dense, "change" in rlt
     said = [f"Accuracies: [{CODE[0]}]({CODE[1]}), commit 69ec8b4."] if accuracy else []
     said += [f"Change: a table of [the paper]({PAPER[1]})."] if change else []
     said += ["The two do not agree to the last digit."] if accuracy and change else []
@@ -145,13 +143,8 @@ def _protocol(benchmark: Benchmark) -> str:
     )
 
 
-def _percent(row: Inference | None) -> str:
-    return "" if row is None or row.accuracy is None else f"{row.accuracy:.1f} %"
-
-
-def _fine_tuned(model: str, method: str, row: FineTuning | None) -> tuple[str, ...]:
-    cells = ("", "", "") if row is None else (f"{row.accuracy:.1f} %", f"{row.hours:.1f}", f"{row.speedup:.1f} x")
-    return (f"{model}, {method}", *cells)
+def _percent(row: dict[str, float]) -> str:
+    return f"{row['accuracy']:.1f} %" if "accuracy" in row else ""
 
 
 def making(checkpoint: Published) -> str:

@@ -330,7 +330,7 @@ class TestCommand:
             ("CLIP -o a.png --columns 9", "Expected 1 to 8 columns, received 9"),
             ("CLIP -o a.gif --patch-size 128", "holds no whole tubelet"),
             ("CLIP -o a.gif --fps 8", "Expected --frame-stride or --fps, received both"),
-            ("CLIP -o a.gif --model nomodel", "Expected --model or sizes, received --model nomodel and --im"),
+            ("CLIP -o a.gif --model nomodel", "Expected --model or --image-size, "),
         ],
     )
     def test_a_users_mistake_is_one_line_and_code_2(self, clip, tmp_path, monkeypatch, arguments, message):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, metadata_load
 
-from benchmarks.common.paper import fine_tuning
+from benchmarks.common.paper import FINE_TUNING
 from helpers.model_folders import save_model
 from helpers.paths import ROOT
 from hf_rlt.hub import write_card
@@ -42,10 +42,11 @@ def test_a_card_is_what_its_generator_writes_and_holds_the_paper_s_numbers(publi
     assert found.pop("accuracy", (None,))[0] == accuracy
     assert found == {"accuracy_change": (change, "https://arxiv.org/abs/2411.05222")}
     assert "| this model |" not in text
-    row = fine_tuning(f"ViT-{checkpoint.size.upper()}", "RLT", checkpoint.benchmark.short)
+    row = FINE_TUNING.get((f"ViT-{checkpoint.size.upper()}", "RLT"))
     assert ("table 1" in text) == (row is not None)
     if row is not None:
-        assert f"RLT | {row.accuracy} % | {row.hours} | {row.speedup} x |" in text
+        accuracy_tuned, hours, speedup = row[checkpoint.benchmark.short]
+        assert f"RLT | {accuracy_tuned} % | {hours} | {speedup} x |" in text
     assert ("| ViT-B |  |  | -1.0 |" in text) == (accuracy is None)
 
 

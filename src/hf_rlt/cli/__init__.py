@@ -18,6 +18,7 @@ from .console import TRACEBACK, quiet_libraries, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
+from .finetune import finetune
 from .options import expand_options
 from .predict import predict
 from .tokens import tokens
@@ -36,6 +37,8 @@ def running() -> Iterator[None]:
 
 for command in COMMANDS:
     app.command()(expand_options(running()(command)))
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # fine-tuning has a parser of its own
+app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finetune))
 
 
 @app.callback()

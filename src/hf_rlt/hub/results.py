@@ -24,13 +24,13 @@ CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fract
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """Return the results in an `evaluation.json`, as `hf-rlt evaluate --output-dir` writes it.
+    """Return the results in an `evaluation.json`, as `hf-rlt evaluate --output` writes it.
 
     Raises:
         HfRltError: if there is no such file, or it holds something else.
     """
     if not Path(path).is_file():
-        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output-dir, found no such file.")
+        raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate --output, found no such file.")
     result = read_json(path)
     if not isinstance(result, dict) or not isinstance(result.get("accuracy"), (int, float)):
         raise HfRltError(f"{path}: expected the evaluation.json of hf-rlt evaluate, found no accuracy in it.")

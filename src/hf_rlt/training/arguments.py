@@ -1,42 +1,43 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Arguments of fine-tuning beyond `TrainingArguments`."""
+"""Arguments of fine-tuning: ours, and Trainer's with a recipe's defaults."""
 
+import copy
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import AutoConfig, HfArgumentParser, TrainingArguments
 
+from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
+from ..hub.repo_config import read_config
+from .recipes import DIGITS, cpu_defaults, recipe, scaled_learning_rate
+
+TOKEN_BALANCED_STRATEGIES = ("group_by_length", "batch_rebalance")
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass
 class ModelArguments:
     """Which model."""
 
-    model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "VideoMAE or RLT-VideoMAE to start from; a small one from scratch if not given."},
+    model_name_or_path: str | None = _option(
+        None, "Folder or Hub id to start from. Default: a small model, from scratch."
     )
-    threshold: str = field(default="0.1", metadata={"help": "RLT's threshold, or none to compute every token."})
-    length_embedding: bool | None = field(
-        default=None, metadata={"help": "Learn an embedding of the run length; as the model has it, if not given."}
-    )
-    proportional_attention: bool | None = field(
-        default=None,
-        metadata={"help": "A token counts as often as its run is long; as the model has it, if not given."},
-    )
-    tome_r: int = field(default=0, metadata={"help": "Merge so many tokens in each block (ToMe, a baseline)."})
-    drop_path_rate: float = field(default=0.0, metadata={"help": "Stochastic depth per clip in the last block."})
-    head_init_scale: float = field(default=1.0, metadata={"help": "Factor on the initial weights of a new head."})
-    frame_stride: int | None = field(
-        default=None, metadata={"help": "Distance of a clip's frames; the processor's own, or 2 from scratch."}
-    )
-    sampling: str | None = field(
-        default=None, metadata={"help": "clip (strided) or uniform (over the whole video); the processor's own."}
-    )
+    threshold: str = _option("0.1", "RLT threshold, or none (dense).")
+    length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
+    proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")
+    tome_r: int = _option(0, "Merge this many tokens in each block (ToMe, a baseline).")
+    drop_path_rate: float = _option(0.0, "Stochastic depth per clip in the last block.")
+    head_init_scale: float = _option(1.0, "Factor on the initial weights of a new head.")
+    frame_stride: int | None = _option(None, "Take every Nth frame. Default: the model's own, or 2 from scratch.")
+    sampling: str | None = _option(None, "clip (every Nth frame) or uniform (whole video). Default: the model's own.")
 
     @property
     def threshold_value(self) -> float | None:
@@ -51,35 +52,24 @@ class ModelArguments:
 class DataArguments:
     """Which videos. Without any, a small set is rendered."""
 
-    train_dir: str | None = field(default=None, metadata={"help": "Training videos, one subfolder per class."})
-    validation_dir: str | None = field(default=None, metadata={"help": "Validation videos, one subfolder per class."})
-    train_file: str | None = field(
-        default=None, metadata={"help": "CSV (path,label), Kinetics CSV or Something-Something JSON."}
-    )
-    validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
-    video_dir: str | None = field(default=None, metadata={"help": "Where the videos of the files are."})
-    label_file: str | None = field(default=None, metadata={"help": "JSON from class name to index (labels.json)."})
-    dataset_name: str | None = field(default=None, metadata={"help": "Data set on the Hub with a Video column."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration, if it has several."})
-    train_split: str = field(default="train", metadata={"help": "Its split to train on."})
-    validation_split: str | None = field(default=None, metadata={"help": "Its split to evaluate on."})
-    streaming: bool = field(default=False, metadata={"help": "Stream the training split; needs --max_steps."})
-    validation_fraction: float = field(
-        default=0.15, metadata={"help": "Share of the training videos held out if no validation videos are given."}
-    )
-    on_bad_video: str = field(
-        default="raise", metadata={"help": "raise: stop at a video that cannot be read. skip: report it and go on."}
-    )
-    digits_dir: str | None = field(default=None, metadata={"help": "Where the rendered set is kept."})
-    max_tokens_per_batch: int | None = field(
-        default=None,
-        metadata={
-            "help": "Computed tokens of a training batch and process, instead of --per_device_train_batch_size clips."
-        },
-    )
-    cache_megabytes: int = field(default=512, metadata={"help": "Decoded frames kept in memory per loading process."})
-    num_clips: int = field(default=1, metadata={"help": "Temporal clips per video in the final evaluation."})
-    num_crops: int = field(default=1, metadata={"help": "Crops per temporal clip in the final evaluation."})
+    train_dir: str | None = _option(None, "Training videos, one subfolder per class.")
+    validation_dir: str | None = _option(None, "Validation videos, one subfolder per class.")
+    train_file: str | None = _option(None, "CSV (path,label), Kinetics CSV or Something-Something JSON.")
+    validation_file: str | None = _option(None, "The same for validation.")
+    video_dir: str | None = _option(None, "Folder with the videos of an annotation file.")
+    label_file: str | None = _option(None, "JSON from class name to index (labels.json).")
+    dataset_name: str | None = _option(None, "Data set on the Hub with a Video column.")
+    dataset_config_name: str | None = _option(None, "Configuration of the data set, if it has several.")
+    train_split: str = _option("train", "Split of the data set to train on.")
+    validation_split: str | None = _option(None, "Split of the data set to evaluate on.")
+    streaming: bool = _option(False, "Stream the training split; needs --max_steps.")
+    validation_fraction: float = _option(0.15, "Share of training videos to hold out if no others are given.")
+    on_bad_video: str = _option("raise", "raise: stop at an unreadable video. skip: report it and go on.")
+    digits_dir: str | None = _option(None, "Folder for the built-in set.")
+    max_tokens_per_batch: int | None = _option(None, "Computed tokens per training batch and process, at most.")
+    cache_megabytes: int = _option(512, "Decoded frames to keep in memory per loading process.")
+    num_clips: int = _option(1, "Temporal clips per video in the final evaluation.")
+    num_crops: int = _option(1, "Crops per temporal clip in the final evaluation.")
 
     @property
     def source(self) -> str:
@@ -95,74 +85,127 @@ class DataArguments:
 
 @dataclass
 class RecipeArguments:
-    """How clips are changed and learned from."""
+    """How clips are augmented, and how the model learns from them."""
 
-    recipe: str = field(default="none", metadata={"help": "Presets: none, videomae or videomae-ssv2."})
-    base_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate at 256 clips per step, scaled linearly to the real number."}
-    )
-    layer_decay: float | None = field(default=None, metadata={"help": "Factor on the learning rate per block."})
-    augment: bool = field(default=False, metadata={"help": "Random crop, flip, RandAugment and erasing as set below."})
-    random_clips: bool = field(default=False, metadata={"help": "Train on clips from anywhere in the video."})
-    crop_scale: float = field(default=0.08, metadata={"help": "Smallest share of a frame that is cropped; 1: no crop."})
-    horizontal_flip: float = field(default=0.5, metadata={"help": "Probability; 0 where left and right matter."})
-    rand_augment_ops: int = field(default=4, metadata={"help": "Operations of RandAugment, each with probability 0.5."})
-    rand_augment_magnitude: int = field(default=7, metadata={"help": "Their strength, 0 to 10."})
-    random_erasing: float = field(default=0.25, metadata={"help": "Probability of erasing a box."})
-    mixup: float = field(default=0.0, metadata={"help": "Alpha of mixup; 0 turns it off."})
-    cutmix: float = field(default=0.0, metadata={"help": "Alpha of cutmix; 0 turns it off."})
-    repeated_augmentation: int = field(default=1, metadata={"help": "Augmentations of each clip in a batch."})
-    token_keep_ratio: float | None = field(
-        default=None, metadata={"help": "Share of the computed tokens that training keeps, drawn at random."}
-    )
+    recipe: str = _option("none", "Presets: none, videomae or videomae-ssv2. Explicit options take precedence.")
+    base_learning_rate: float | None = _option(None, "Learning rate at 256 clips per step, scaled linearly.")
+    layer_decay: float | None = _option(None, "Factor on the learning rate per block.")
+    augment: bool = _option(False, "Random crop, flip, RandAugment and erasing as set below.")
+    random_clips: bool = _option(False, "Train on clips from anywhere in the video.")
+    crop_scale: float = _option(0.08, "Smallest share of a frame to crop; 1: no crop.")
+    horizontal_flip: float = _option(0.5, "Probability; use 0 where left and right matter.")
+    rand_augment_ops: int = _option(4, "Operations of RandAugment, each with probability 0.5.")
+    rand_augment_magnitude: int = _option(7, "Strength of RandAugment, 0 to 10.")
+    random_erasing: float = _option(0.25, "Probability of erasing a box.")
+    mixup: float = _option(0.0, "Alpha of mixup; 0 turns it off.")
+    cutmix: float = _option(0.0, "Alpha of cutmix; 0 turns it off.")
+    repeated_augmentation: int = _option(1, "Augmentations of each clip in a batch.")
+    token_keep_ratio: float | None = _option(None, "Share of the computed tokens to keep, at random.")
     threshold_range: list[float] | None = field(
-        default=None, metadata={"nargs": 2, "help": "Train with thresholds drawn from LOWEST HIGHEST for each clip."}
+        default=None, metadata={"help": "Train with thresholds drawn from LOWEST HIGHEST for each clip."}
     )
 
 
-def given_names(argv: Sequence[str]) -> set[str]:
-    """Return the names of the arguments that a command line, or the JSON file that is its only word, sets."""
-    in_file = _of_file(argv)
-    if in_file is not None:
-        return set(in_file)
-    return {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+Groups = tuple[ModelArguments, DataArguments, RecipeArguments, TrainingArguments]
 
 
-def parse(argv: Sequence[str], presets: Callable, error: Callable[[str], NoReturn]) -> tuple:
-    """Return the four argument groups of a command line, or of a JSON file if that is the only argument.
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise HfRltError(message)  # argparse would print hundreds of lines of usage
 
-    Args:
-        argv: without the program's name.
-        presets: from a function `get(name)`, which gives what the user set of our groups, to the job's own defaults.
-        error: is called with a message, and ends the program.
+
+def read_arguments(argv: Sequence[str], prog: str | None = None) -> Groups:
+    """Parse a command line, or a JSON file if that is its only argument.
+
+    Explicit options take precedence over the recipe's defaults, and these over Trainer's.
+
+    Raises:
+        HfRltError, OSError: for options that do not exist or contradict each other, or a model that does not exist.
     """
-    ours = (ModelArguments, DataArguments, RecipeArguments)
-    parser = HfArgumentParser((*ours, TrainingArguments), allow_abbrev=False)
-    parser.error = error  # type: ignore[method-assign]  # argparse would print hundreds of lines of usage
-    in_file = _of_file(argv)
-    if in_file is not None:
-        return parser.parse_dict({**presets(in_file.get), **in_file})
-    first = HfArgumentParser(ours, allow_abbrev=False)
-    first.error, first.print_help = error, lambda: None  # type: ignore[method-assign]
-    known = vars(first.parse_known_args([a for a in argv if a not in ("-h", "--help")])[0])
-    preset = [word for name, value in presets(known.get).items() for word in (f"--{name}", _word(value))]
-    return parser.parse_args_into_dataclasses([*preset, *argv])  # the last one given wins
-
-
-def _of_file(argv: Sequence[str]) -> dict[str, Any] | None:
-    """Return the arguments of the JSON file that is the only word; None for a command line."""
-    if len(argv) != 1 or not argv[0].endswith(".json"):
-        return None
+    groups = (ModelArguments, DataArguments, RecipeArguments, TrainingArguments)
+    parser = _Parser(groups, prog=prog, allow_abbrev=False)
+    in_file = _read_file(argv[0]) if len(argv) == 1 and argv[0].endswith(".json") else None
     try:
-        found = json.loads(Path(argv[0]).read_text())
-    except (OSError, ValueError) as error:
-        raise HfRltError(f"{argv[0]}: expected a JSON file of arguments ({error}).") from error
-    if not isinstance(found, dict):
-        raise HfRltError(
-            f"{argv[0]}: expected a JSON object from argument to value, received a {type(found).__name__}."
-        )
+        if in_file is not None:
+            given = set(in_file)
+            found = parser.parse_dict({**_defaults(in_file, given), **in_file})
+        else:
+            given = {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+            asked, _ = parser.parse_known_args([word for word in argv if word not in ("-h", "--help")])
+            parser.set_defaults(**_defaults(vars(asked), given))
+            found = parser.parse_args_into_dataclasses(list(argv))
+    except HfRltError:
+        raise
+    except (ValueError, ImportError) as error:  # how the parser and TrainingArguments refuse a setting
+        raise HfRltError(str(error)) from error
+    _check_budget(found[1], found[2], given)
     return found
 
 
-def _word(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+def _read_file(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise HfRltError(f"{path}: expected a JSON file of arguments ({error}).") from error
+    if not isinstance(found, dict):
+        raise HfRltError(f"{path}: expected a JSON object from argument to value, received a {type(found).__name__}.")
+    return found
+
+
+def _defaults(asked: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """Return the defaults of a job: `asked` are the values of our arguments, `given` the names the user set."""
+    model, name = asked.get("model_name_or_path"), asked.get("recipe") or "none"
+    if model:
+        read_config(model)  # fail early, with a clear error, if there is no such model
+    width = AutoConfig.from_pretrained(model).hidden_size if model and name != "none" else 768
+    settings = {**cpu_defaults(), **recipe(name, width)}
+    if "learning_rate" in given:
+        settings.pop("base_learning_rate", None)
+    if model or any(map(asked.get, ("train_dir", "train_file", "dataset_name"))):
+        return {"output_dir": "outputs/finetuned", **settings}
+    dense = str(asked.get("threshold") or "").lower() == "none"
+    return {"output_dir": "outputs/digits-dense" if dense else "outputs/digits", **DIGITS, **settings}
+
+
+def _check_budget(data: DataArguments, recipe_args: RecipeArguments, given: set[str]) -> None:
+    """Raise HfRltError if a token budget is combined with options that contradict it."""
+    if data.max_tokens_per_batch is None:
+        return
+    if "per_device_train_batch_size" in given:
+        raise HfRltError(
+            "Received --per_device_train_batch_size, a number of clips, and --max_tokens_per_batch, which takes as many as "
+            "fit: leave one out."
+        )
+    if recipe_args.threshold_range is not None:
+        raise HfRltError(
+            "--max_tokens_per_batch goes by the tokens at one threshold, --threshold_range draws another for each clip: "
+            "leave one out."
+        )
+
+
+def resolve_training_args(recipe_args: RecipeArguments, args: TrainingArguments) -> TrainingArguments:
+    """Return the arguments that Trainer gets, with the learning rate scaled.
+
+    Label smoothing is 0 in them, since Trainer's takes no soft targets and the collator smooths instead. Unused columns
+    are kept: items carry seeds, which the model does not take.
+
+    Raises:
+        HfRltError: for settings that exclude each other.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != args.world_size:
+        raise HfRltError(
+            f"Expected {launched} processes to train together, found {args.world_size}: each would train on its own. On "
+            "CPUs pass --use_cpu True."
+        )
+    if recipe_args.threshold_range is not None and args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES:
+        raise HfRltError(
+            f"--train_sampling_strategy {args.train_sampling_strategy} balances by the tokens at one threshold, "
+            "--threshold_range draws another for each clip: leave one out."
+        )
+    resolved = copy.copy(args)
+    if recipe_args.base_learning_rate is not None:
+        total = args.train_batch_size * args.world_size * args.gradient_accumulation_steps
+        resolved.learning_rate = scaled_learning_rate(recipe_args.base_learning_rate, total)
+    resolved.label_smoothing_factor, resolved.remove_unused_columns = 0.0, False
+    return resolved

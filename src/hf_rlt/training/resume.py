@@ -5,9 +5,20 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import CheckpointError, checkpoint_folders, checkpoint_to_resume, set_aside
-from .record import RECORD, TrainingRecord, file_problem, read_record, write_record
-from .settings import Settings, changes, length_of, longer, other_split, shortened
+from ..errors import HfRltError
+from .checkpoints import (
+    RECORD,
+    CheckpointError,
+    TrainingRecord,
+    checkpoint_folders,
+    checkpoint_problem,
+    file_problem,
+    newest_checkpoint,
+    read_record,
+    set_aside,
+    write_record,
+)
+from .settings import Settings, changes, length_change, split_change
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +32,7 @@ class FinishedError(Exception):
 def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | None = None) -> Path | None:
     """Return the checkpoint to resume a training from, or None to start anew; log which, and why.
 
-    Writes nothing, but renames checkpoints that turn out to be damaged.
+    Writes nothing, but renames damaged checkpoints.
 
     Args:
         output_dir: of the training.
@@ -38,12 +49,11 @@ def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | N
     if record is not None and (there or any(output_dir.glob("*.safetensors"))):
         _check_settings(output_dir, record, settings, record.step, finished=record.step is not None)
         _check_finished(output_dir, record, settings)
-    damaged: dict[Path, str] = {}
-    found = checkpoint_to_resume(output_dir, asked, damaged)
+    found, damaged = choose_checkpoint(output_dir, asked)
     if found is not None:
         _check_checkpoint(found, settings, begun=record is not None)
     elif there:
-        _check_left(output_dir, record, damaged)
+        _check_leftovers(output_dir, record, damaged)
     elif record is not None:
         logger.warning(f"{output_dir}: a training was begun here and left no checkpoint: starting anew.")
     set_aside(damaged)
@@ -54,20 +64,42 @@ def find_start(output_dir: str | Path, settings: Settings, asked: str | bool | N
 
 def begin(output_dir: str | Path, settings: Settings) -> None:
     """Record the settings with which a training begins, unless they are recorded already."""
-    record = read_record(output_dir)
-    if record is None or record.step is not None or record.settings != settings:
+    if read_record(output_dir) != TrainingRecord(settings, None, {}):
         write_record(output_dir, settings)
 
 
 def finish(output_dir: str | Path, settings: Settings, step: int) -> None:
     """Record that a training is finished, after how many steps, and with which weights."""
-    write_record(output_dir, settings, step, sorted(Path(output_dir).glob("*.safetensors")))
+    write_record(output_dir, settings, step, Path(output_dir).glob("*.safetensors"))
+
+
+def choose_checkpoint(output_dir: str | Path, asked: str | bool | None) -> tuple[Path | None, dict[Path, str]]:
+    """Return the checkpoint asked for or the newest complete one, if any, and the damaged ones that are newer.
+
+    Args:
+        output_dir: of the training.
+        asked: a checkpoint, or whether there has to be one.
+
+    Raises:
+        CheckpointError: if the one asked for cannot be used, or one is asked for and there is none.
+    """
+    found, damaged = newest_checkpoint(output_dir)
+    if found is None and str(asked).lower() == "true":
+        raise CheckpointError(f"{output_dir}: expected a checkpoint to resume from, found no whole one.")
+    if str(asked).lower() in ("none", "false", "true"):
+        return found, damaged
+    problem = checkpoint_problem(str(asked))
+    if problem is None:
+        return Path(str(asked)), damaged
+    other, _ = newest_checkpoint(Path(str(asked)).parent)
+    remedy = f"{other} is whole: resume from that" if other else "start anew without --resume_from_checkpoint"
+    raise CheckpointError(f"Cannot resume from {asked}: {problem}. {remedy}.")
 
 
 def _read(folder: Path) -> TrainingRecord | None:
     try:
         return read_record(folder)
-    except ValueError as error:
+    except HfRltError as error:
         raise CheckpointError(f"{folder}: {error}, so nobody knows with which settings it was made: {ANEW}.") from None
 
 
@@ -77,9 +109,10 @@ def _check_settings(
     """Raise CheckpointError, naming what differs, unless a training can go on with these settings."""
     if record.settings is None or not record.settings.keys() >= {"length", "split"}:
         raise CheckpointError(f"{folder}: does not say with which settings it was made: {ANEW}.")
-    differing = shortened(record.settings, settings, steps) + changes(record.settings, settings, finished)
+    length, longer = length_change(record.settings, settings, steps)
+    differing = ([length] if length and not longer else []) + changes(record.settings, settings, finished)
     if differing:
-        hint = f" hf-rlt evaluate {folder} evaluates it as it is." if finished else ""
+        hint = f" hf-rlt evaluate --model {folder} evaluates it as it is." if finished else ""
         raise CheckpointError(
             f"{folder}: holds a training with other settings: {'; '.join(differing)}. {ANEW.capitalize()}, with "
             f"--model_name_or_path {folder} from its weights.{hint}"
@@ -88,14 +121,14 @@ def _check_settings(
 
 def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, Any]) -> None:
     """Raise FinishedError if a training is finished and is not to be longer."""
-    if record.step is None or longer(record.settings or {}, settings, record.step):
+    if record.step is None or length_change(record.settings or {}, settings, record.step)[1]:
         return
     problem = file_problem(folder, record)
     if problem is None:
-        more = "a larger --max_steps or --num_train_epochs to go on" if any(checkpoint_folders(folder)) else ""
+        more = ", a larger --max_steps or --num_train_epochs to go on" if any(checkpoint_folders(folder)) else ""
         raise FinishedError(
             f"{folder}: this training is finished, after {record.step} steps; nothing is done. Pass another --output_dir to "
-            f"start anew{', ' * bool(more)}{more}; hf-rlt evaluate {folder} evaluates it."
+            f"start anew{more}; hf-rlt evaluate --model {folder} evaluates it."
         )
     if not problem.endswith("is missing"):  # it may have been changed on purpose: do not overwrite it
         raise CheckpointError(
@@ -105,7 +138,7 @@ def _check_finished(folder: Path, record: TrainingRecord, settings: dict[str, An
     logger.warning(f"{folder}: this training is finished, but {problem}: going on from the newest checkpoint.")
 
 
-def _check_left(folder: Path, record: TrainingRecord | None, damaged: dict[Path, str]) -> None:
+def _check_leftovers(folder: Path, record: TrainingRecord | None, damaged: dict[Path, str]) -> None:
     """Raise CheckpointError unless a training without a complete checkpoint may start anew in its folder; log that."""
     why = "".join(f" ({path.name}: {problem})" for path, problem in list(damaged.items())[:1])
     if record is None:
@@ -128,11 +161,7 @@ def _check_checkpoint(found: Path, settings: Settings, begun: bool) -> None:
     # If the training was begun in this folder, the folder's own record determines its planned length.
     _check_settings(found, record, settings, record.step if begun else None)
     assert record.settings is not None
-    if record.settings["length"] != settings["length"]:
-        logger.warning(
-            f"{found} is of a training with {length_of(record.settings)}, this one has {length_of(settings)}: the learning "
-            "rate follows the new schedule from here on."
-        )
-    split = other_split(record.settings, settings)
-    if split is not None:
+    if length := length_change(record.settings, settings)[0]:
+        logger.warning(f"{found}: {length}: the learning rate follows the new schedule from here on.")
+    if split := split_change(record.settings, settings):
         logger.warning(f"{split}: steps are of the same clips, other random numbers are drawn, sums round otherwise.")

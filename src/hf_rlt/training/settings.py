@@ -11,8 +11,9 @@ from typing import Any
 from transformers import TrainingArguments
 
 from ..data import ClipStream, VideoList
+from ..errors import truncate
 from .arguments import DataArguments, ModelArguments, RecipeArguments
-from .record import file_digest
+from .checkpoints import file_digest
 
 Settings = dict[str, Any]
 
@@ -55,23 +56,14 @@ def training_settings(
     args: TrainingArguments,
     train: VideoList | ClipStream,
     validation: VideoList,
-    label_smoothing: float,
 ) -> Settings:
     """Collect what a training's result depends on, in the form that JSON gives back.
 
-    Args:
-        model: arguments of the model.
-        data: arguments of the videos.
-        recipe: arguments of the recipe.
-        args: Trainer's arguments.
-        train: training videos; the names, sizes and classes of files count, but not their location.
-        validation: validation videos.
-        label_smoothing: the value given, which Trainer's arguments no longer hold after `settle`.
+    The names, sizes and classes of video files count, not where they are.
     """
     given = {**asdict(model), **asdict(data), **asdict(recipe), **args.to_dict()}
     found = {name: value for name, value in given.items() if name not in FREE}
     found["threshold"] = model.threshold_value
-    found["label_smoothing_factor"] = label_smoothing
     if recipe.base_learning_rate is not None:
         del found["learning_rate"]
     if data.streaming:  # loading processes divide the stream's files among themselves
@@ -81,12 +73,10 @@ def training_settings(
         found["clips_per_step"] = args.train_batch_size * batches
     else:
         found["batches_per_step"] = batches
-    found["split"] = dict(
-        zip(SPLIT, (args.train_batch_size, args.world_size, args.gradient_accumulation_steps), strict=True)
-    )
-    found["length"] = (
-        {"max_steps": args.max_steps} if args.max_steps > 0 else {"num_train_epochs": args.num_train_epochs}
-    )
+    split = (args.train_batch_size, args.world_size, args.gradient_accumulation_steps)
+    found["split"] = dict(zip(SPLIT, split, strict=True))
+    unit = "max_steps" if args.max_steps > 0 else "num_train_epochs"
+    found["length"] = {unit: getattr(args, unit)}
     found["classes"] = list(train.names)
     hub = data.source == "hub"
     found["training_videos"] = _videos(train, hub and [given[name] for name in TRAIN])
@@ -103,55 +93,41 @@ def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[s
         wanted: settings now.
         finished: whether the earlier training has ended, so that settings that matter at the end count, too.
     """
-    # A setting that only one of them has comes from another version of transformers.
-    names = [name for name in wanted if name in found and name not in ("split", "length")]
     places = {name for group in PLACES.values() for name in group}
-    names = [name for name in names if name not in places and (finished or name not in LATE)]
-    differing = []
-    for name in names:
-        if found[name] != wanted[name]:
-            differing += [at for at in PLACES.get(name, ()) if found.get(at) != wanted.get(at)] + [name]
+    left_out = {"split", "length", *places, *(() if finished else LATE)}
+    differing: list[str] = []
+    for name in wanted:
+        # A setting that only one of them has comes from another version of transformers.
+        if name in found and name not in left_out and found[name] != wanted[name]:
+            differing += [place for place in PLACES.get(name, ()) if found.get(place) != wanted.get(place)] + [name]
     return [_change(name, found.get(name), wanted.get(name)) for name in dict.fromkeys(differing)]
 
 
 def _change(name: str, was: Any, now: Any) -> str:
     if name == "classes" and set(was) != set(now):  # there may be hundreds: name only those that differ
         gone, come = [one for one in was if one not in now], [one for one in now if one not in was]
-        return f"{name} was with {_short(gone)}, is with {_short(come)}"
-    return f"{name} was {_short(was)}, is {_short(now)}"
+        return f"{name} was with {truncate(gone, 500)}, is with {truncate(come, 500)}"
+    return f"{name} was {truncate(was, 500)}, is {truncate(now, 500)}"
 
 
-def longer(found: Settings, wanted: Settings, steps: int | None = None) -> bool:
-    """Return whether a training is to be longer than at its earlier start.
+def length_change(found: Settings, wanted: Settings, steps: int | None = None) -> tuple[str | None, bool]:
+    """Describe the change in a training's length, if there is one, and say whether it is to be longer.
 
     Args:
-        found: settings of the earlier start.
+        found: settings of an earlier start.
         wanted: settings now.
         steps: number of steps that the earlier training took, if it has ended.
     """
-    (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
-    return now > length if unit == other else other == "max_steps" and steps is not None and now > steps
+    ((unit, was),), ((other, now),) = found["length"].items(), wanted["length"].items()
+    if unit == other:
+        return (None if was == now else f"{unit} was {was}, is {now}"), now > was
+    return f"{unit} was {was}, {other} is {now}", other == "max_steps" and steps is not None and now > steps
 
 
-def shortened(found: Settings, wanted: Settings, steps: int | None = None) -> list[str]:
-    """Describe the change in a training's length, unless it is the same or longer."""
-    if found["length"] == wanted["length"] or longer(found, wanted, steps):
-        return []
-    (unit, length), (other, now) = next(iter(found["length"].items())), next(iter(wanted["length"].items()))
-    return [f"{unit} was {length}, is {now}" if unit == other else f"{unit} was {length}, {other} is {now}"]
-
-
-def length_of(settings: Settings) -> str:
-    """Return the planned length of a training as text."""
-    return " ".join(f"{unit} {length}" for unit, length in settings["length"].items())
-
-
-def other_split(found: Settings, wanted: Settings) -> str | None:
+def split_change(found: Settings, wanted: Settings) -> str | None:
     """Describe how the clips of a step are split up, if that has changed; else return None."""
-    if found["split"] == wanted["split"]:
-        return None
-    was, now = (" x ".join(f"{of['split'][name]}" for name in SPLIT) for of in (found, wanted))
-    return f"{' x '.join(SPLIT)} was {was}, is {now}"
+    was, now = (" x ".join(str(of["split"][name]) for name in SPLIT) for of in (found, wanted))
+    return None if was == now else f"{' x '.join(SPLIT)} was {was}, is {now}"
 
 
 def _videos(clips: VideoList | ClipStream, hub: Any) -> str:
@@ -189,8 +165,3 @@ def _weights(name: str | None, output_dir: str | None) -> str | None:
     files = [path for end in ("safetensors", "bin", "json") for path in sorted(Path(name).glob(f"*.{end}"))]
     counting = [path for path in files if path.suffix != ".json" or "config" in path.name]
     return f"files ({_digest([[path.name, file_digest(path)] for path in counting])})"
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 500 else f"{text[:497]}..."

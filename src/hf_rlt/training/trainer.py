@@ -1,16 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What `Trainer` lacks for fine-tuning with RLT: layer-wise learning rates, batches balanced by tokens, token counts in
-the log, and errors that say which checkpoint is safe."""
+"""`Trainer` with layer-wise learning rates, batches balanced by tokens and complete checkpoints."""
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -18,22 +15,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from ..data import VideoList
 from ..data.token_budget import TokenBudgetSampler
 from ..data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
-from ..errors import HfRltError, one_line
-from .checkpoints import CheckpointError, complete_checkpoint, delete_old_checkpoints, newest_checkpoint
-
-TOKEN_BALANCED_STRATEGIES = ("group_by_length", "batch_rebalance")
-
-
-def scaled_learning_rate(base: float, total_batch: int) -> float:
-    """Return the learning rate for `total_batch` clips per optimiser step: `base * total_batch / 256`.
-
-    Args:
-        base: learning rate at 256 clips.
-        total_batch: clips per device x devices x accumulation steps; repeated augmentation does not count.
-
-    Source: VideoMAE's run_class_finetuning.py (linear scaling).
-    """
-    return base * total_batch / 256
+from ..errors import HfRltError
+from .arguments import TOKEN_BALANCED_STRATEGIES
+from .checkpoints import complete_checkpoint, delete_old_checkpoints, saving
 
 
 def parameter_groups(
@@ -47,18 +31,7 @@ def parameter_groups(
     """Return optimiser groups whose learning rate falls by `layer_decay` with each block away from the head.
 
     Block i (from 0) gets `learning_rate * layer_decay ** (num_layers - i)`, the embeddings one power more, everything
-    behind the blocks the full rate. Frozen parameters are left out.
-
-    Args:
-        named_parameters: of the model, wrapped or not.
-        decayed: names of the parameters that get weight decay.
-        learning_rate: of the head.
-        weight_decay: for the decayed parameters; the others get none.
-        layer_decay: factor per block, in (0, 1].
-        num_layers: number of blocks.
-
-    Raises:
-        ValueError: if `layer_decay` is out of range.
+    behind the blocks the full rate. Frozen parameters are left out; those in `decayed` get `weight_decay`.
 
     Source: VideoMAE's optim_factory.py.
     """
@@ -69,8 +42,8 @@ def parameter_groups(
     for name, parameter in named_parameters:
         if not parameter.requires_grad:
             continue
-        block = re.search(r"encoder\.layer\.(\d+)\.", name)
-        depth = int(block.group(1)) + 1 if block else 0 if ".embeddings." in f".{name}" else num_layers + 1
+        block = re.search(r"\b(?:layers?|blocks?)\.(\d+)\.", name)
+        depth = int(block[1]) + 1 if block else 0 if "embed" in name else num_layers + 1
         key = (depth, name in decayed)
         rate = learning_rate * layer_decay ** (num_layers + 1 - depth)
         group = {"params": [], "lr": rate, "weight_decay": weight_decay if name in decayed else 0.0}
@@ -79,38 +52,30 @@ def parameter_groups(
 
 
 def check_budget(args: TrainingArguments) -> None:
-    """Raise ValueError if settings of a training exclude batches by a token budget."""
+    """Raise HfRltError if settings of a training exclude batches by a token budget."""
     if args.train_sampling_strategy != "random":
         raise HfRltError(
             f"Batches by a budget of tokens are shuffled and balanced in a way of their own, "
             f"--train_sampling_strategy {args.train_sampling_strategy} in another: leave one out."
         )
     if args.auto_find_batch_size:
-        raise HfRltError(
-            "--auto_find_batch_size changes a number of clips, a budget of tokens has none: leave one out."
-        )
+        raise HfRltError("--auto_find_batch_size changes a number of clips, a token budget has none: leave one out.")
 
 
 class RLTTrainer(Trainer):
-    """`Trainer` with layer-wise learning-rate decay and batches balanced by computed tokens.
+    """`Trainer` with what fine-tuning with RLT adds.
+
+    The training log gets `tokens_computed` (share of the tokens) and, on several ranks, `tokens_waited` (share of their
+    work lost to waiting for the one with the most tokens); with `max_tokens` also `budget_used` and `budget_highest`, the
+    mean and the fullest batch as a share of it. The latter can exceed 1: augmentation changes token counts.
 
     Args:
         layer_decay: see `parameter_groups`; None keeps Trainer's two groups.
-        token_counts: computed tokens of each training clip, from `count_tokens`; needed by `max_tokens` and by the sampling
-            strategies `batch_rebalance` (equal work for all ranks) and `group_by_length`. With `max_tokens` those of all
-            repeats of the clip; one of 0 tokens is left out.
+        token_counts: computed tokens of each training clip, from `count_tokens`, for the sampling strategies
+            `batch_rebalance` (equal work for all ranks) and `group_by_length`; for `max_tokens` with all repeats.
         max_tokens: of a training batch on each rank, instead of a number of clips, see `TokenBudgetSampler`.
-            `per_device_train_batch_size` and `dataloader_drop_last` then say nothing about training: no clip is dropped.
-        settings: of the training, see `training_settings`; they are recorded in its checkpoints.
+        settings: of the training, see `training_settings`, to be recorded in its checkpoints.
         *args, **kwargs: Trainer's.
-
-    The training log gets `tokens_computed` (share of the tokens) and, on several ranks, `tokens_waited` (share of the
-    ranks' time that goes into waiting for the one with the most tokens, if time goes with tokens); with `max_tokens` also
-    `budget_used` and `budget_highest`, the mean and the fullest batch as a share of it: with augmentation and mixing
-    token counts are estimates, and it may be above 1.
-
-    Raises:
-        ValueError: for `max_tokens` without counts, or with settings that have their own idea of a batch.
     """
 
     optimizer: Any
@@ -124,8 +89,7 @@ class RLTTrainer(Trainer):
         settings: dict[str, Any] | None = None,
         **kwargs,
     ) -> None:
-        self.settings = settings
-        self.layer_decay = layer_decay
+        self.layer_decay, self.settings = layer_decay, settings
         self.token_counts, self.max_tokens = token_counts, max_tokens
         self._tally = TokenTally()
         self._token_sampler: Any = None
@@ -134,13 +98,6 @@ class RLTTrainer(Trainer):
         if max_tokens is not None:
             check_budget(self.args)
         self.add_callback(_EpochCallback(self))
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # The base class copies config and weights into the folder it pushes, and not the code that the config names.
-        if self.is_world_process_zero():
-            for file in Path(checkpoint_folder).glob("*.py"):
-                shutil.copy(file, self.args.output_dir)
-        super()._push_from_checkpoint(checkpoint_folder)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Return the optimiser; the groups are `parameter_groups` if there is a layer decay."""
@@ -161,16 +118,15 @@ class RLTTrainer(Trainer):
 
     @property
     def budget_sampler(self) -> TokenBudgetSampler:
-        """The sampler of `max_tokens`: made once, it takes a while to plan and tells of what it cannot place."""
+        """The sampler of `max_tokens`, made once: planning takes a while."""
         if self._token_sampler is None:
             self._get_train_sampler()
         return self._token_sampler
 
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
         """Return how many clips all ranks take in an optimiser step; with `max_tokens`, on average, rounded."""
-        if self.max_tokens is None:
-            return super().get_total_train_batch_size(args)
-        return round(self.budget_sampler.clips_per_step)
+        own = super().get_total_train_batch_size(args)
+        return own if self.max_tokens is None else round(self.budget_sampler.clips_per_step)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         strategy = "max_tokens" if self.max_tokens is not None else self.args.train_sampling_strategy
@@ -183,33 +139,24 @@ class RLTTrainer(Trainer):
         if len(self.token_counts) != clips:
             raise HfRltError(f"Expected token_counts of {clips} clips, received {len(self.token_counts)}.")
         counts, args, config = [int(count) for count in self.token_counts], self.args, self.model.config
-        seed = args.data_seed or args.seed
-        place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed}
-        place["accumulation"] = args.gradient_accumulation_steps
+        seed, accumulation = args.data_seed or args.seed, args.gradient_accumulation_steps
+        place = {"ranks": args.world_size, "rank": args.process_index, "seed": seed, "accumulation": accumulation}
         if self.max_tokens is not None:
             self._token_sampler = self._token_sampler or TokenBudgetSampler(counts, self.max_tokens, **place)
         elif strategy == "group_by_length":
-            size = args.train_batch_size * args.gradient_accumulation_steps
-            self._token_sampler = TokenGroupedSampler(counts, size, seed)
+            self._token_sampler = TokenGroupedSampler(counts, args.train_batch_size * accumulation, seed)
         else:
-            self._token_sampler = TokenRebalanceSampler(
-                counts,
-                args.train_batch_size,
-                quadratic=quadratic_cost(config.hidden_size, config.intermediate_size),
-                drop_last=args.dataloader_drop_last,
-                **place,
-            )
+            place["quadratic"] = quadratic_cost(config.hidden_size, config.intermediate_size)
+            place["drop_last"] = args.dataloader_drop_last
+            self._token_sampler = TokenRebalanceSampler(counts, args.train_batch_size, **place)
         return self._token_sampler
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Return Trainer's loader of this data set with its last batch: `dataloader_drop_last` is meant for training.
-
-        With persistent loading processes Trainer keeps one loader, whatever it is asked to evaluate on.
-        """
-        if eval_dataset is not self._evaluated:
+        """Return Trainer's loader of this data set, always with its last batch."""
+        if eval_dataset is not self._evaluated:  # with persistent loading processes Trainer would keep the other's
             self.__dict__.pop("_eval_dataloaders", None)
         self._evaluated = eval_dataset
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
@@ -231,12 +178,8 @@ class RLTTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def save_model(self, *args, **kwargs) -> None:
-        """Write model and processor.
-
-        Raises:
-            CheckpointError: if they cannot be written; it says which checkpoint is safe.
-        """
-        with self.saving():
+        """Write model and processor; raise CheckpointError, which says what is safe, if that fails."""
+        with saving(self.args.output_dir, self.state.global_step):
             super().save_model(*args, **kwargs)
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
@@ -252,11 +195,18 @@ class RLTTrainer(Trainer):
 
         self.state.save_to_json = save_last_file  # type: ignore[method-assign]
         try:
-            with self.saving():
+            with saving(self.args.output_dir, self.state.global_step):
                 super()._save_checkpoint(*args, **kwargs)
         finally:
             del self.state.save_to_json
             self.args.save_total_limit = limit
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The base class copies config and weights into the folder it pushes, and not the code that the config names.
+        if self.is_world_process_zero():
+            for file in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(file, self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
 
     def _save_rng_state(self, *args, **kwargs) -> None:
         super()._save_rng_state(*args, **kwargs)
@@ -269,23 +219,9 @@ class RLTTrainer(Trainer):
     def create_model_card(self, *args, **kwargs) -> None:
         """Write nothing: Trainer's card does not support video classification; `hf_rlt.hub.write_card` does."""
 
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Context in which a file that cannot be written raises a `CheckpointError` that says which checkpoint is safe."""
-        step = self.state.global_step
-        try:
-            yield
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError on a full disk
-            safe = newest_checkpoint(self.args.output_dir)
-            raise CheckpointError(
-                f"Step {step} could not be saved to {self.args.output_dir} ({one_line(error)}). "
-                f"{f'{safe} is whole' if safe else 'There is no whole checkpoint'}: make room or make the folder writable, "
-                "and start the same command again."
-            ) from error
-
 
 class _EpochCallback(TrainerCallback):
-    """Tells data set and sampler the epoch, and gathers from all ranks which videos could not be read.
+    """Set the epoch of data set and sampler; share which videos are unreadable.
 
     Accelerate tells the epoch to the sampler *or* to the data set, and to neither through the batch samplers of a
     training that is resumed on several ranks.
@@ -306,7 +242,7 @@ class _EpochCallback(TrainerCallback):
 
 
 def sync_unreadable(dataset: Any, args: Any) -> None:
-    """Share the bad videos that any rank met with all ranks, so that none is reported again."""
+    """Share with all ranks which videos any of them could not read, so that none is reported again."""
     clips = getattr(dataset, "clips", None)
     if args.world_size > 1 and isinstance(clips, VideoList):
         from accelerate.utils import gather

@@ -9,45 +9,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 
 from helpers.tiny import TINY, randomise
+from helpers.training import training_arguments
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
-from hf_rlt.data import ClipCollator, EvalDataset, TrainDataset, from_folder
-from hf_rlt.data.token_samplers import TokenRebalanceSampler, quadratic_cost, waited_share
-from hf_rlt.inference.measure import analytic_flops
-from hf_rlt.tokens import count_tokens
-from hf_rlt.training.checkpoints import CheckpointError, newest_checkpoint
-from hf_rlt.training.trainer import RLTTrainer, parameter_groups, scaled_learning_rate
-
-CONFIG = {**TINY, "image_size": 64, "num_frames": 16, "num_labels": 8, "num_hidden_layers": 2}
+from hf_rlt.data import EvalDataset, from_folder
+from hf_rlt.training import trainer as training
+from hf_rlt.training.checkpoints import CheckpointError, checkpoint_folders, checkpoint_problem, newest_checkpoint
+from hf_rlt.training.trainer import RLTTrainer, parameter_groups
 
 
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**CONFIG))
-
-
-@pytest.fixture
-def data(rendered_digits, digits_processor):
-    return TrainDataset(from_folder(rendered_digits / "train"), digits_processor, cache_bytes=10**8)
-
-
-def arguments(folder, **changes) -> TrainingArguments:
-    settings = {"max_steps": 2, "per_device_train_batch_size": 4, "save_strategy": "no", "logging_steps": 1}
-    settings |= {"learning_rate": 1e-3, "use_cpu": True, "remove_unused_columns": False, "disable_tqdm": True}
-    return TrainingArguments(output_dir=str(folder), report_to=[], **{**settings, **changes})
-
-
-def trainer(model, args, data, processor, **options) -> RLTTrainer:
-    collator = options.pop("data_collator", ClipCollator(processor))
-    return RLTTrainer(model=model, args=args, train_dataset=data, data_collator=collator, **options)
-
-
-def test_learning_rates_fall_block_by_block_and_biases_and_norms_do_not_decay(model, tmp_path, data, digits_processor):
-    args = arguments(tmp_path, weight_decay=0.05, learning_rate=1.0, optim="adamw_torch")
-    made = trainer(model, args, data, digits_processor, layer_decay=0.5).create_optimizer()
+def test_learning_rates_fall_block_by_block_and_biases_and_norms_do_not_decay(model, trainer):
+    options = {"weight_decay": 0.05, "learning_rate": 1.0, "optim": "adamw_torch"}
+    made = trainer(model, layer_decay=0.5, **options).create_optimizer()
     found = {id(p): (group["lr"], group["weight_decay"]) for group in made.param_groups for p in group["params"]}
     assert len(found) == sum(len(group["params"]) for group in made.param_groups) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
@@ -75,11 +50,6 @@ def test_groups_of_wrapped_and_frozen_parameters():
             parameter_groups(named, [], 1.0, 0.1, wrong, 12)
 
 
-def test_the_learning_rate_follows_the_total_batch():
-    assert scaled_learning_rate(1e-3, 256) == 1e-3
-    assert scaled_learning_rate(1e-3, 64) == 2.5e-4
-
-
 class SoftClips(Dataset):
     """Random clips with soft labels, one of them to be left out."""
 
@@ -102,7 +72,7 @@ def test_accumulating_soft_labels_equals_one_large_batch(tmp_path, accumulation)
     start = randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, drop_path_rate=0.0)))
     data, results = SoftClips(16), {}
     for steps in (1, accumulation):
-        args = arguments(
+        args = training_arguments(
             tmp_path,
             per_device_train_batch_size=8 // steps,
             gradient_accumulation_steps=steps,
@@ -141,19 +111,11 @@ def test_clips_to_leave_out_do_not_count(tiny_config):
         assert model(data.clips, labels=nothing, num_items_in_batch=torch.tensor(0)).loss == 0
 
 
-def test_share_of_waiting_is_that_of_the_definition():
-    assert waited_share(torch.tensor([[10.0, 30.0], [20.0, 10.0]])) == pytest.approx(1 - 70 / 100)
-    assert waited_share(torch.tensor([[5.0, 7.0], [5.0, 7.0]])) == 0
-
-
-@pytest.mark.parametrize("strategy", ["batch_rebalance", "group_by_length"])
-def test_batches_are_balanced_by_tokens_without_reading_a_video(
-    model, tmp_path, data, digits_processor, monkeypatch, strategy
-):
-    counts = count_tokens(data.clips, digits_processor, cache_dir=tmp_path)
-    monkeypatch.setattr(RLTVideoProcessor, "read_clips", lambda *_: pytest.fail("a video was read"))
-    args = arguments(tmp_path, train_sampling_strategy=strategy, seed=3, dataloader_drop_last=False)
-    made = trainer(model, args, data, digits_processor, token_counts=counts)
+@pytest.mark.parametrize("strategy", ["batch_rebalance", "group_by_length", "max_tokens"])
+def test_batches_are_balanced_by_tokens_without_reading_a_video(model, trainer, counts, monkeypatch, strategy):
+    monkeypatch.setattr(RLTVideoProcessor, "decode", lambda *_: pytest.fail("a video was read"))
+    options = {"max_tokens": 300} if strategy == "max_tokens" else {"train_sampling_strategy": strategy}
+    made = trainer(model, token_counts=counts.tolist(), seed=3, **options)
 
     def order(epoch):
         sampler = made._get_train_sampler()
@@ -165,60 +127,45 @@ def test_batches_are_balanced_by_tokens_without_reading_a_video(
     flat = [sorted(i for part in batch for i in (part if isinstance(part, list) else [part])) for batch in orders]
     assert all(indices == list(range(16)) for indices in flat)
     with pytest.raises(ValueError, match="needs the tokens of each clip: pass token_counts"):
-        trainer(model, args, data, digits_processor).get_train_dataloader()
+        trainer(model, **options).get_train_dataloader()
+    with pytest.raises(ValueError, match="Expected token_counts of 16 clips, received 15"):
+        trainer(model, token_counts=counts[1:].tolist(), **options).get_train_dataloader()
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_ranks_get_equal_work_and_every_clip_once(accumulation):
-    counts = torch.randint(64, 512, (330,), generator=torch.Generator().manual_seed(0))
-    counts[7:30:2] = 0  # could not be read
-    batches, tokens = [], []
-    for rank in (0, 1):
-        sampler = TokenRebalanceSampler(counts.tolist(), 16, 2, rank, accumulation, quadratic_cost(768, 3072), seed=3)
-        mine = list(sampler)
-        assert len(mine) == len(sampler)
-        batches += mine
-        tokens.append([int(counts[batch].sum()) for batch in mine])
-    assert sorted(index for batch in batches for index in batch) == list(range(330))
-    steps = torch.tensor(tokens).view(2, -1, accumulation).sum(-1).double()  # the last one is not full
-    plain = counts[torch.randperm(320, generator=torch.Generator().manual_seed(1))].view(2, 10, 16).sum(-1)
-    assert waited_share(steps[:, :-1]) < 0.01 < 0.03 < waited_share(plain.double())
-
-
-def test_cost_of_attention_is_that_of_the_analytic_count():
-    config = RLTVideoMAEConfig()
-    few, many = (analytic_flops(config, n) - analytic_flops(config, 0) for n in (100, 1568))
-    embedding = 2 * (3 * 2 * 256) * 768  # operations per token that the cost leaves out
-    few, many = few - 100 * embedding, many - 1568 * embedding
-    cost = [n + quadratic_cost(768, 3072) * n**2 for n in (100, 1568)]
-    assert many / few == pytest.approx(cost[1] / cost[0], rel=1e-9)
-
-
-def test_the_log_tells_the_share_of_tokens(model, tmp_path, data, digits_processor):
-    made = trainer(model, arguments(tmp_path, max_steps=4, logging_steps=4), data, digits_processor)
+def test_the_log_tells_the_share_of_tokens(model, trainer, counts):
+    made = trainer(model, max_steps=4, logging_steps=4)
     made.train()
     logged = next(entry for entry in made.state.log_history if "tokens_computed" in entry)
-    counts = count_tokens(data.clips, digits_processor, cache_dir=tmp_path)
     assert logged["tokens_computed"] == pytest.approx(counts.mean() / 512, abs=1e-4)
     assert "tokens_waited" not in logged
 
 
-def test_dropping_the_last_batch_shortens_training_only(model, tmp_path, data, rendered_digits, digits_processor):
-    views = EvalDataset(from_folder(rendered_digits / "validation"), digits_processor)
-    args = arguments(tmp_path, dataloader_drop_last=True, per_device_eval_batch_size=3, per_device_train_batch_size=3)
-    made = trainer(model, args, data, digits_processor, eval_dataset=views)
-    assert sum(len(batch["labels"]) for batch in made.get_eval_dataloader()) == 8
-    assert sum(len(batch["labels"]) for batch in made.get_train_dataloader()) == 15
-    assert args.dataloader_drop_last
-
-
-def test_each_evaluation_reads_its_own_data_set(model, tmp_path, data, rendered_digits, digits_processor):
+def test_each_evaluation_reads_all_of_its_own_data_set(model, trainer, rendered_digits, digits_processor):
     clips = from_folder(rendered_digits / "validation")
     one, three = EvalDataset(clips, digits_processor), EvalDataset(clips, digits_processor, num_clips=3)
-    args = arguments(tmp_path, dataloader_num_workers=1, dataloader_persistent_workers=True)
-    made = trainer(model, args, data, digits_processor, eval_dataset=one)
-    shapes = [next(iter(made.get_eval_dataloader(asked)))["pixel_values"].ndim for asked in (None, three, None, three)]
-    assert shapes == [5, 6, 5, 6]
+    sizes = {"per_device_eval_batch_size": 3, "per_device_train_batch_size": 3, "dataloader_drop_last": True}
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    made = trainer(model, eval_dataset=one, **workers, **sizes)
+    batches = [list(made.get_eval_dataloader(asked)) for asked in (None, three, None)]
+    assert [batch[0]["pixel_values"].ndim for batch in batches] == [5, 6, 5]
+    assert [sum(len(part["labels"]) for part in batch) for batch in batches] == [8, 8, 8]
+    assert sum(len(batch["labels"]) for batch in made.get_train_dataloader()) == 15
+    assert made.args.dataloader_drop_last
+
+
+def test_the_last_checkpoint_is_kept_until_the_next_one_is_whole(model, trainer, tmp_path, monkeypatch):
+    seen = []
+    complete = training.complete_checkpoint
+
+    def watched(folder, *args):
+        others = [path for path in checkpoint_folders(tmp_path) if path != folder]
+        seen.append([path.name for path in others if checkpoint_problem(path) is None])
+        complete(folder, *args)
+
+    monkeypatch.setattr(training, "complete_checkpoint", watched)
+    trainer(model, max_steps=3, save_strategy="steps", save_steps=1, save_total_limit=1).train()
+    assert seen == [[], ["checkpoint-1"], ["checkpoint-2"]]
+    assert [path.name for path in checkpoint_folders(tmp_path)] == ["checkpoint-3"]
 
 
 class DiskFullAt(TrainerCallback):
@@ -234,60 +181,52 @@ class DiskFullAt(TrainerCallback):
             (folder / "optimizer.pt").symlink_to("/dev/full")
 
 
-def test_a_full_disk_stops_with_one_sentence_and_the_checkpoint_before_survives(
-    model, tmp_path, data, digits_processor
-):
-    args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=2, save_total_limit=1)
-    made = trainer(model, args, data, digits_processor, callbacks=[DiskFullAt(3)])
+def test_a_full_disk_stops_with_one_sentence_and_the_checkpoint_before_survives(model, tmp_path, trainer, monkeypatch):
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
+    made = trainer(model, callbacks=[DiskFullAt(3)], **options)
     with pytest.raises(
         CheckpointError, match=r"Step 4 could not be saved .*checkpoint-2 is whole: make room"
     ) as raised:
         made.train()
     assert "\n" not in str(raised.value)
-    assert newest_checkpoint(tmp_path).name == "checkpoint-2"
+    assert newest_checkpoint(tmp_path)[0].name == "checkpoint-2"
     shutil.rmtree(tmp_path / "checkpoint-4")
-    again = trainer(model, args, data, digits_processor)
-    again.train(resume_from_checkpoint=str(newest_checkpoint(tmp_path)))
-    assert newest_checkpoint(tmp_path).name == "checkpoint-4"
-
-
-def test_saving_the_final_model_to_a_full_disk_is_one_sentence_too(
-    model, tmp_path, data, digits_processor, monkeypatch
-):
-    made = trainer(model, arguments(tmp_path), data, digits_processor)
+    again = trainer(model, **options)
+    again.train(resume_from_checkpoint=str(newest_checkpoint(tmp_path)[0]))
+    assert newest_checkpoint(tmp_path)[0].name == "checkpoint-4"
+    assert again.args.save_total_limit == 1
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(model, "save_pretrained", full)
-    with pytest.raises(CheckpointError, match=r"No space left on device.*There is no whole checkpoint: make room"):
-        made.save_model()
+    with pytest.raises(CheckpointError, match=r"No space left on device.*checkpoint-4 is whole: make room"):
+        again.save_model()
 
 
-def test_lora_trains_its_adapters_and_the_head_only(model, tmp_path, data, digits_processor):
+def test_lora_trains_its_adapters_and_the_head_only(model, tmp_path, data, trainer):
     peft = pytest.importorskip("peft")
     options = peft.LoraConfig(r=4, target_modules=["query", "value"], modules_to_save=["classifier"])
     wrapped = peft.get_peft_model(model, options)
     before = {name: parameter.clone() for name, parameter in wrapped.named_parameters()}
-    trainer(wrapped, arguments(tmp_path, max_steps=3), data, digits_processor, layer_decay=0.75).train()
+    trainer(wrapped, max_steps=3, layer_decay=0.75).train()
     changed = {name for name, p in wrapped.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {name for name, p in wrapped.named_parameters() if p.requires_grad}
     assert len(changed) == 2 * 2 * 2 + 2
     wrapped.save_pretrained(tmp_path / "adapter")
     torch.manual_seed(0)
-    fresh = RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**CONFIG))
+    fresh = RLTVideoMAEForVideoClassification(model.config)
     loaded = peft.PeftModel.from_pretrained(fresh, tmp_path / "adapter").eval()
     clips = torch.cat([data[i]["pixel_values"] for i in range(2)])
     assert torch.equal(loaded(clips).logits, wrapped.eval()(clips).logits)
 
 
-def test_compiled_training_equals_eager_training(tmp_path, data, digits_processor):
-    torch.manual_seed(0)
-    model = RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**{**CONFIG, "num_hidden_layers": 1}))
+@pytest.mark.slow
+def test_compiled_training_equals_eager_training(model, trainer):
     losses = {}
     for compiled in (False, True):
-        args = arguments(tmp_path, max_steps=3, torch_compile=compiled, train_sampling_strategy="sequential")
-        made = trainer(copy.deepcopy(model), args, data, digits_processor)
+        options = {"max_steps": 3, "torch_compile": compiled, "train_sampling_strategy": "sequential"}
+        made = trainer(copy.deepcopy(model), **options)
         made.train()
         losses[compiled] = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
     assert losses[True] == pytest.approx(losses[False], abs=1e-3)

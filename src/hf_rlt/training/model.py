@@ -1,0 +1,87 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The model and processor that a fine-tuning starts from."""
+
+import logging
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig
+
+from ..errors import HfRltError
+from ..families import Family, family_of
+from .arguments import ModelArguments
+
+logger = logging.getLogger("finetune")
+
+SMALL_MODEL = {
+    "image_size": 64,
+    "patch_size": 8,
+    "num_frames": 16,
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "initializer_range": 0.06,  # narrow layers: with VideoMAE's 0.02 the first epochs learn nothing
+}
+
+
+def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
+    """Load a model, or make a small one, and a processor that fits it; `names` are the classes.
+
+    Raises:
+        HfRltError, OSError: for settings out of range, a damaged model, or one of a family that is not known.
+    """
+    path = args.model_name_or_path
+    changes: dict[str, Any] = {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
+    changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    asked = {"length_embedding": args.length_embedding, "proportional_attention": args.proportional_attention}
+    changes |= {name: value for name, value in asked.items() if value is not None}
+    if args.tome_r:
+        changes["r"], model_type = args.tome_r, "tome_videomae"
+    else:
+        model_type = AutoConfig.from_pretrained(path).model_type if path else "rlt_videomae"
+    family = family_of(model_type, path or model_type)
+    try:
+        if path:
+            model, new_head = _from_checkpoint(family, path, changes)
+        else:
+            model, new_head = family.classifier(family.config(**SMALL_MODEL, **changes)), True
+    except (StrictDataclassError, SafetensorError) as error:
+        raise HfRltError(str(error)) from error
+    if new_head:
+        with torch.no_grad():
+            model.classifier.weight.mul_(args.head_init_scale)
+    return model, _processor(family, args, model.config)
+
+
+def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tuple[Any, bool]:
+    """Load all weights that fit; return the model, and whether its classifier is new."""
+
+    def load() -> tuple[Any, bool]:
+        model, info = family.classifier.from_pretrained(
+            path, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+        return model, "classifier.weight" in {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+
+    config = family.config.from_pretrained(path, **changes)
+    model, new_head = load()
+    if new_head and not getattr(config, "use_mean_pooling", True):
+        # The published pre-trained checkpoints say so of their own task. For a new classifier it would mean the token
+        # of the first corner; VideoMAE's and RLT's authors fine-tune on the mean.
+        logger.info(f"{path} pools nothing: the new classifier gets the mean of the tokens.")
+        config.use_mean_pooling = True
+        model, _ = load()
+    return model, new_head
+
+
+def _processor(family: Family, args: ModelArguments, config: Any) -> Any:
+    asked = {"frame_stride": args.frame_stride, "sampling": args.sampling}
+    settings = {name: value for name, value in asked.items() if value is not None}
+    settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
+    if args.model_name_or_path:
+        return family.processor.from_pretrained(args.model_name_or_path, **settings)
+    _, _, height, width = config.clip_shape
+    size = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
+    return family.processor(**{**size, "frame_stride": 2, **settings})

@@ -1,0 +1,136 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The videos of a fine-tuning, its data sets and its collator."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import TrainingArguments
+
+from ..data import (
+    ClipAugmentation,
+    ClipCollator,
+    ClipMix,
+    ClipStream,
+    EvalDataset,
+    TrainDataset,
+    TrainStream,
+    VideoList,
+    from_file,
+    from_folder,
+    from_hub,
+    render_digits,
+    split_clips,
+)
+from ..errors import HfRltError
+from .arguments import TOKEN_BALANCED_STRATEGIES, DataArguments, RecipeArguments
+
+logger = logging.getLogger("finetune")
+
+
+def load_clips(data: DataArguments, args: TrainingArguments) -> tuple[VideoList | ClipStream, VideoList, str]:
+    """Return the training videos, the validation videos and the data set's name."""
+    train: Any
+    load: Callable[..., VideoList]
+    if data.source == "hub":
+        name, held = str(data.dataset_name), data.validation_split
+        load = partial(from_hub, name, config_name=data.dataset_config_name)
+        train = _stream(data, args) if data.streaming else load(data.train_split)
+    elif data.source == "file":
+        name, held = set_name(str(data.train_file)), data.validation_file
+        load = partial(from_file, video_dir=data.video_dir, label_file=data.label_file)
+        train = load(str(data.train_file))
+    else:
+        folder, held, load = data.train_dir, data.validation_dir, from_folder
+        if data.source == "digits":
+            folder, held = _render(data.digits_dir, args)
+        name = "digits" if data.source == "digits" else set_name(str(folder))
+        train = load(str(folder))
+    if held:
+        return train, load(held, names=train.names), name
+    logger.warning(f"No validation videos given: {data.validation_fraction:.0%} of the training videos are held out.")
+    return *split_clips(train, data.validation_fraction, args.seed), name
+
+
+def set_name(source: str) -> str:
+    """Return a data set's name: that of its training folder or file, or of the parent folder if that is "train"."""
+    path = Path(source).resolve()
+    return path.parent.name if path.stem.lower() in ("train", "training") and path.parent.name else path.stem
+
+
+def _stream(data: DataArguments, args: TrainingArguments) -> ClipStream:
+    if not data.validation_split or args.max_steps <= 0:
+        raise HfRltError("--streaming needs --validation_split and --max_steps: a stream has no end to plan by.")
+    if args.train_sampling_strategy in TOKEN_BALANCED_STRATEGIES:
+        raise HfRltError(
+            f"--train_sampling_strategy {args.train_sampling_strategy} cannot balance a stream: leave it out."
+        )
+    if data.max_tokens_per_batch is not None:
+        raise HfRltError("--max_tokens_per_batch needs the tokens of each clip, a stream tells none: leave it out.")
+    name, config = str(data.dataset_name), data.dataset_config_name
+    return ClipStream(name, data.train_split, config, shuffle_buffer=256, seed=args.seed)
+
+
+def _render(folder: str | None, args: TrainingArguments) -> tuple[str, str]:
+    """Return the training and validation folders of the built-in set, rendered once."""
+    with args.main_process_first(desc="rendering the digits"), progress_bar("Rendering the digits", args) as show:
+        path = render_digits(folder, progress=show)
+    return str(path / "train"), str(path / "validation")
+
+
+@contextmanager
+def progress_bar(title: str, args: TrainingArguments) -> Iterator[Callable[[int, int], None]]:
+    """Context that gives a function of (done, total), and shows a bar if it takes more than a second."""
+    with tqdm(desc=title, unit=" clips", disable=args.disable_tqdm, delay=1) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def make_datasets(
+    data: DataArguments,
+    recipe: RecipeArguments,
+    args: TrainingArguments,
+    processor: Any,
+    train: VideoList | ClipStream,
+    validation: VideoList,
+) -> tuple[TrainDataset | TrainStream, EvalDataset, EvalDataset]:
+    """Return the data sets of the training, of its evaluations, and of the final evaluation with all views."""
+    bad, cache = data.on_bad_video, data.cache_megabytes * 2**20
+    changes = (make_augmentation(recipe, processor), recipe.random_clips, recipe.repeated_augmentation, args.seed, bad)
+    train_data: TrainDataset | TrainStream
+    if isinstance(train, ClipStream):
+        train_data = TrainStream(train, processor, *changes)
+    else:
+        total = args.train_batch_size * args.world_size
+        if args.dataloader_drop_last and data.max_tokens_per_batch is None and len(train) < total:
+            raise HfRltError(
+                f"Expected at least {total} training clips for one batch per process, found {len(train)}: pass a smaller "
+                "--per_device_train_batch_size or --dataloader_drop_last False."
+            )
+        train_data = TrainDataset(train, processor, *changes, cache_bytes=cache)
+    eval_data = EvalDataset(validation, processor, on_bad_video=bad, cache_bytes=cache)
+    views = (data.num_clips, data.num_crops)
+    final_data = eval_data if views == (1, 1) else EvalDataset(validation, processor, *views, on_bad_video=bad)
+    return train_data, eval_data, final_data
+
+
+def make_augmentation(args: RecipeArguments, processor: Any) -> ClipAugmentation | None:
+    """Return the augmentation that the arguments ask for; None for none."""
+    if not args.augment:
+        return None
+    ops = (args.rand_augment_ops, args.rand_augment_magnitude)
+    return ClipAugmentation(processor, args.crop_scale, args.horizontal_flip, *ops, args.random_erasing)
+
+
+def make_collator(args: RecipeArguments, processor: Any, num_classes: int, label_smoothing: float) -> ClipCollator:
+    """Return the collator that the arguments ask for."""
+    mix = ClipMix(num_classes, args.mixup, args.cutmix) if args.mixup or args.cutmix else None
+    return ClipCollator(processor, mix, label_smoothing, num_classes, args.threshold_range, args.token_keep_ratio)

@@ -1,0 +1,208 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Command lines, recipes, and the model that they name."""
+
+import json
+import sys
+
+import pytest
+import torch
+from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEImageProcessor
+
+from helpers.tiny import TINY, make_model, randomise
+from helpers.training import words
+from hf_rlt import HfRltError, RLTVideoMAEForVideoClassification
+from hf_rlt.training import finetune
+from hf_rlt.training.arguments import ModelArguments, read_arguments, resolve_training_args
+from hf_rlt.training.model import load_model
+from hf_rlt.training.recipes import DIGITS, recipe, scaled_learning_rate
+
+
+def test_explicit_options_take_precedence_over_the_recipe_and_the_recipe_over_trainer(tmp_path):
+    *_, ours = read_arguments([])
+    assert ours.num_train_epochs == DIGITS["num_train_epochs"]
+    *_, theirs = read_arguments(["--num_train_epochs", "3", "--threshold", "none"])
+    assert (theirs.num_train_epochs, theirs.output_dir) == (3, "outputs/digits-dense")
+    (tmp_path / "job.json").write_text('{"num_train_epochs": 5, "train_dir": "videos"}')
+    _, data, _, from_json = read_arguments([str(tmp_path / "job.json")])
+    assert (from_json.num_train_epochs, from_json.output_dir, data.train_dir) == (5, "outputs/finetuned", "videos")
+    assert from_json.learning_rate != DIGITS["learning_rate"]
+
+
+def test_the_recipe_is_videomaes(tmp_path, monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    base = ["--recipe", "videomae", "--train_dir", "x", "--output_dir", str(tmp_path)]
+    model, data, ours, args = read_arguments([*base, "--gradient_accumulation_steps", "4"])
+    resolved = resolve_training_args(ours, args)
+    assert resolved.learning_rate == pytest.approx(1e-3 * 8 * 4 / 256)
+    assert (args.label_smoothing_factor, resolved.label_smoothing_factor) == (0.1, 0.0)
+    assert not resolved.remove_unused_columns
+    assert (ours.layer_decay, ours.mixup, ours.cutmix, model.drop_path_rate) == (0.75, 0.8, 1.0, 0.1)
+    assert (args.num_train_epochs, args.lr_scheduler_type, args.warmup_steps) == (100, "cosine_with_min_lr", 0.05)
+    assert args.lr_scheduler_kwargs == {"min_lr_rate": 1e-3}
+    assert (data.num_clips, data.num_crops, ours.horizontal_flip) == (5, 3, 0.5)
+    _, _, ours, args = read_arguments([*base, "--learning_rate", "0.5", "--mixup", "0", "--horizontal-flip=0"])
+    assert (resolve_training_args(ours, args).learning_rate, ours.mixup, ours.horizontal_flip) == (0.5, 0, 0)
+    model, data, ours, args = read_arguments([*base, "--recipe", "videomae-ssv2"])
+    assert (ours.horizontal_flip, model.sampling, data.num_clips, args.num_train_epochs) == (0, "uniform", 2, 50)
+    assert (recipe("videomae", 1024)["num_train_epochs"], recipe("videomae", 1280)["drop_path_rate"]) == (35, 0.2)
+    assert scaled_learning_rate(1e-3, 64) == 2.5e-4
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(HfRltError, match=r"Expected 2 processes to train together, found 1: .*--use_cpu True"):
+        resolve_training_args(ours, args)
+
+
+BUDGET = ("--max_tokens_per_batch", "300")
+BALANCED = ("--train_sampling_strategy", "batch_rebalance")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--recipe", "mae"), "expected none, videomae or videomae-ssv2, received 'mae'"),
+        (("--num_train_epochs", "many"), "invalid float value: 'many'"),
+        (("--speed", "9"), "not used by the HfArgumentParser: ['--speed', '9']"),
+        (("--eval_strategy", "often"), "invalid choice: 'often'"),
+        (("--model_name_or_path", "nowhere"), "nowhere: expected a model folder or a Hub id"),
+        (("--train_file", "b"), "Expected one of --train_dir"),
+        (("--train_dir", "nowhere"), "nowhere: expected a folder"),
+        (("--sampling", "unifrom"), 'Expected sampling to be "clip" or "uniform", received \'unifrom\''),
+        (("--frame_stride", "0"), "Expected frame_stride >= 1, received 0"),
+        (("--threshold", "nan"), "received NaN"),
+        (("--threshold", "high"), "--threshold: expected a number or none, received 'high'"),
+        (("--drop_path_rate", "2"), "Expected drop_path_rate in [0, 1), received 2"),
+        (("--dataloader_drop_last", "True", "--per_device_train_batch_size", "17"), "at least 17 training clips"),
+        (("--on_bad_video", "ignore"), "Expected on_bad_video to be one of"),
+        (("--output_dir", "/proc/nowhere"), "expected a folder that can be written"),
+        (("--resume_from_checkpoint", "nowhere"), "Cannot resume from nowhere: there is no such folder"),
+        (("--mixup", "-1"), "Expected mixup >= 0"),
+        (("--token_keep_ratio", "0"), "Expected token_keep_ratio in (0, 1]"),
+        (("--layer_decay", "2", "--max_steps", "1"), "Expected layer_decay in (0, 1], received 2"),
+        ((*BALANCED, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
+        ((*BUDGET, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
+        ((*BUDGET, "--per_device_train_batch_size", "4"), "takes as many as fit: leave one out"),
+        ((*BUDGET, *BALANCED), "--train_sampling_strategy batch_rebalance in another: leave one out"),
+        ((*BUDGET, "--auto_find_batch_size", "True"), "--auto_find_batch_size changes a number of clips"),
+        ((*BUDGET, "--gradient_accumulation_steps", "17"), "at least 17 readable clips"),
+        (("--max_tokens_per_batch", "0"), "Expected max_tokens >= 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_users_mistake_is_one_line_and_code_2(rendered_digits, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as stopped:
+        finetune.main(words(rendered_digits, tmp_path / "out", *options))
+    assert stopped.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("finetune.py: error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_a_json_file_says_the_same(rendered_digits, tmp_path):
+    sets = {"train_dir": str(rendered_digits / "train"), "validation_dir": str(rendered_digits / "validation")}
+    job = tmp_path / "job.json"
+    for threshold, expected in ((0.2, 0.2), (None, None), ("none", None)):
+        job.write_text(json.dumps({**sets, "output_dir": str(tmp_path / "out"), "threshold": threshold}))
+        trainer = finetune.make_job([str(job)]).trainer
+        assert trainer.model.config.threshold == trainer.processing_class.threshold == expected
+    for text, message in (("[1]", "a JSON object"), ("{", "a JSON file of arguments"), ('{"speed": 9}', "not used")):
+        job.write_text(text)
+        with pytest.raises(HfRltError, match=message):
+            read_arguments([str(job)])
+
+
+def test_a_bug_shows_its_traceback_and_the_user_can_ask_for_one(monkeypatch):
+    def broken(error):
+        def make_job(*_):
+            raise error
+
+        monkeypatch.setattr(finetune, "make_job", make_job)
+
+    broken(ValueError("of a library"))
+    with pytest.raises(ValueError, match="of a library"):
+        finetune.main([])
+    broken(HfRltError("of the user"))
+    monkeypatch.setenv("HF_RLT_TRACEBACK", "1")
+    with pytest.raises(HfRltError, match="of the user"):
+        finetune.main([])
+
+
+@pytest.mark.parametrize("error", [finetune.FinishedError("finished"), HfRltError("other settings")])
+def test_all_processes_end_alike_and_the_first_one_says_why(monkeypatch, capsys, error):
+    class Args:
+        world_size, process_index = 2, 0
+
+    def find():
+        raise error
+
+    sent = []
+    monkeypatch.setattr(finetune, "broadcast_object_list", lambda box: sent or sent.extend(box))
+    monkeypatch.setattr(finetune, "make_job", lambda *_: finetune.from_first_process(Args, find))
+    code = 0 if isinstance(error, finetune.FinishedError) else 2
+    for rank in (0, 1):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        Args.process_index = rank
+        if rank:
+            monkeypatch.setattr(finetune, "broadcast_object_list", lambda box: box.__setitem__(slice(None), sent))
+            monkeypatch.setattr(finetune, "make_job", lambda *_: finetune.from_first_process(Args, pytest.fail))
+        with pytest.raises(SystemExit) as end:
+            finetune.main([])
+        assert end.value.code == code
+        said = capsys.readouterr()
+        assert (said.out + said.err).endswith("" if rank else f"{error}\n")
+        assert bool(said.out + said.err) == (rank == 0)
+
+
+def test_a_new_head_starts_small_and_an_old_one_is_kept(tmp_path):
+    arguments = ModelArguments(head_init_scale=0.001)
+    names = ["falls", "grows", "hops", "rolls", "waits"]
+    fresh, processor = load_model(arguments, names)
+    assert 0 < float(fresh.classifier.weight.detach().abs().max()) < 0.001
+    assert (processor.frame_stride, processor.num_frames, processor.crop_size["height"]) == (2, 16, 64)
+    arguments.model_name_or_path = str(make_model(tmp_path))
+    kept, processor = load_model(arguments, names)
+    head = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path).classifier
+    assert torch.equal(kept.classifier.weight, head.weight)
+    assert kept.config.length_embedding  # as the model has it
+    assert processor.frame_stride == 2
+    replaced, _ = load_model(arguments, names[:3])
+    assert replaced.classifier.weight.shape[0] == 3
+    assert float(replaced.classifier.weight.detach().abs().max()) < 0.001
+
+
+def test_each_family_is_loaded_as_what_it_is(tmp_path):
+    for kind, model_type in (("sta", "sta_videomae"), ("tome", "tome_videomae"), ("videomae", "rlt_videomae")):
+        arguments = ModelArguments(model_name_or_path=str(make_model(tmp_path / kind, kind)))
+        assert load_model(arguments, ["a", "b"])[0].config.model_type == model_type
+    merged = load_model(ModelArguments(model_name_or_path=str(tmp_path / "videomae"), tome_r=3), ["a", "b"])[0].config
+    assert (merged.model_type, merged.r) == ("tome_videomae", 3)
+    (tmp_path / "sta" / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(HfRltError):
+        load_model(ModelArguments(model_name_or_path=str(tmp_path / "sta")), ["a", "b"])
+
+
+def test_a_pre_trained_checkpoint_is_fine_tuned_on_the_mean_of_its_tokens(tmp_path):
+    stock = randomise(VideoMAEForPreTraining(VideoMAEConfig(**TINY, use_mean_pooling=False)))
+    stock.save_pretrained(tmp_path)
+    VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    arguments = ModelArguments(model_name_or_path=str(tmp_path))
+    model, processor = load_model(arguments, ["a", "b", "c"])
+    assert model.config.use_mean_pooling
+    assert model.fc_norm is not None
+    theirs, ours = stock.videomae.encoder.state_dict(), model.base_model.encoder.state_dict()
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    # A classifier that already pools otherwise keeps doing so.
+    model.config.use_mean_pooling = False
+    RLTVideoMAEForVideoClassification(model.config).save_pretrained(tmp_path / "trained")
+    processor.save_pretrained(tmp_path / "trained")
+    arguments.model_name_or_path = str(tmp_path / "trained")
+    assert not load_model(arguments, ["a", "b", "c"])[0].config.use_mean_pooling
+
+
+def test_arguments_come_from_the_command_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["finetune.py", "--help"])
+    with pytest.raises(SystemExit):
+        finetune.main()
+    shown = capsys.readouterr().out
+    assert "usage: finetune.py" in shown
+    assert "outputs/digits" in shown  # defaults are those of the job

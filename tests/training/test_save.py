@@ -1,0 +1,53 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What a training saves."""
+
+import json
+
+import pytest
+from transformers import AutoModelForVideoClassification, AutoVideoProcessor
+
+from helpers.paths import ROOT
+from helpers.training import content, words
+from hf_rlt.training import finetune
+from hf_rlt.training.videos import set_name
+
+
+def test_a_training_saves_what_transformers_opens_and_then_is_finished(rendered_digits, tmp_path, capsys):
+    options = (
+        "--max_steps",
+        "2",
+        "--save_strategy",
+        "steps",
+        "--length_embedding",
+        "True",
+        "--per_device_train_batch_size",
+        "4",
+    )
+    argv = words(rendered_digits, tmp_path / "out", *options)
+    finetune.main(argv)
+    shown = capsys.readouterr().out
+    for line in ("Top-1 accuracy", "Tokens computed", "Training speed", "hf-rlt classify "):
+        assert line in shown
+    config = AutoModelForVideoClassification.from_pretrained(tmp_path / "out").config
+    assert (config.label2id["waits_short"], config.id2label[7]) == (7, "waits_short")
+    assert config.length_embedding
+    assert AutoVideoProcessor.from_pretrained(tmp_path / "out").frame_stride == 2
+    metrics = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert 0.1 < metrics["eval_tokens_computed"] < 0.4
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "pipeline_tag: video-classification" in card
+    assert "model-index:" in card
+    page = (ROOT / "docs" / "fine_tuning.md").read_text()  # which lists what is saved
+    names = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}
+    assert {name for name in names if f"`{name}`" not in page} <= {"checkpoint-2"}
+    before = content(tmp_path / "out")
+    with pytest.raises(SystemExit) as stopped:
+        finetune.main(argv)
+    assert stopped.value.code == 0
+    assert "this training is finished, after 2 steps; nothing is done" in capsys.readouterr().out
+    assert content(tmp_path / "out") == before
+
+
+def test_a_data_set_is_called_like_its_folder_or_file():
+    names = {"sports/train": "sports", "sports/clips": "clips", "k400/train.csv": "k400", "k400/small.csv": "small"}
+    assert {path: set_name(path) for path in names} == names
