@@ -120,7 +120,7 @@ def expand_options(command: Callable[..., Any]) -> Callable[..., Any]:
         group: Any = parameter.annotation
         if is_dataclass(group):
             groups[parameter.name] = group
-            parameters += inspect.signature(group, eval_str=True).parameters.values()
+            parameters += inspect.signature(groups[parameter.name], eval_str=True).parameters.values()
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
