@@ -23,9 +23,9 @@ from torch import Tensor
 
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference import Options, predict
-from hf_rlt.inference.decoder import Decoder, VideoJob, ViewConfig
+from hf_rlt.inference.decoder import Decoder, VideoJob
 from hf_rlt.inference.loading import load
-from hf_rlt.inference.pipeline import batches, decoder_for
+from hf_rlt.inference.pipeline import batches
 from hf_rlt.inference.runner import PendingBatch, Runner
 from hf_rlt.jobs.worker_pool import Failure, Task
 from hf_rlt.tokens import find
@@ -54,7 +54,7 @@ def throughput(
     """Videos per second of `hf-rlt predict`, beside decoding alone and the model alone. Run on an idle machine."""
     files, options = [Path(video) for video in find(videos)], Options(batch_size=batch_size, max_tokens=max_tokens)
     network, processor = model_and_processor(model, None, "sdpa", dtype, "auto", {}) if model in SHAPES else load(model)
-    runner = Runner(place(network, dtype, "auto"), ViewConfig(processor, 1, 1), options.top_k, None)
+    runner = Runner(place(network, dtype, "auto"), processor, options)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         linked = _linked(files, repeat, Path(scratch) / "videos")
@@ -90,7 +90,7 @@ def _row(videos: list[str], runner: Runner, options: Options, rounds: int, scrat
 
 def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = True) -> Iterator[Batch]:
     """Yield the batches that `predict` would compute, copied, or empty ones if they are not kept."""
-    decoder: Decoder = decoder_for(runner.views, options)
+    decoder = Decoder(runner.processor, options)
     tasks = (Task(VideoJob(video)) for video in videos)
     for batch in batches(decoder.decoded(tasks), options):
         for task in batch.tasks:
@@ -114,7 +114,7 @@ def _compute(ready: list[Batch], runner: Runner) -> None:
 
 
 def _predict(videos: list[str], runner: Runner, options: Options, folder: Path) -> None:
-    for _ in predict(videos, runner.network, runner.views.processor, folder, options):
+    for _ in predict(videos, runner.network, runner.processor, folder, options):
         pass
 
 

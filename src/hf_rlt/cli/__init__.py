@@ -19,6 +19,7 @@ from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
 from .finetune import finetune
+from .options import expand_options
 from .predict import predict
 from .tokens import tokens
 
@@ -35,7 +36,7 @@ def running() -> Iterator[None]:
 
 
 for command in COMMANDS:
-    app.command()(running()(command))
+    app.command()(expand_options(running()(command)))
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # fine-tuning has a parser of its own
 app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finetune))
 

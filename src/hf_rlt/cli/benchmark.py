@@ -2,7 +2,6 @@
 """`hf-rlt benchmark`: what RLT gains with your model on your clips."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +36,7 @@ def benchmark(
 
     from ..errors import HfRltError
     from ..inference.loading import load
+    from ..inference.pipeline import launched_rank
     from ..inference.predict import video_paths
     from ..jobs.atomic import write_text_atomic
 
@@ -45,7 +45,7 @@ def benchmark(
     videos = list(video_paths(map(str, clips)))
     if not videos:
         raise HfRltError(f"{', '.join(map(str, clips))}: expected videos, found none.")
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    device = launched_rank()[1]
     network, processor = load(
         model,
         threshold=threshold,
@@ -84,10 +84,8 @@ def _measure(
         limit = threshold if method == "RLT" else None
         network(**processor(chosen, threshold=limit, return_tensors="pt").to(network.device, network.dtype))
 
-    def calls(step: Callable[[str], None]) -> dict[str, Callable[[], None]]:
-        return {method: partial(step, method) for method in METHODS}
-
-    seconds, whole = interleaved_seconds(calls(forward), repeats), interleaved_seconds(calls(from_file), repeats)
+    seconds = interleaved_seconds({method: partial(forward, method) for method in METHODS}, repeats)
+    whole = interleaved_seconds({method: partial(from_file, method) for method in METHODS}, repeats)
     return [
         {
             "batch_size": size,

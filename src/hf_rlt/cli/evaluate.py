@@ -10,24 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .console import spinner
-from .options import (
-    AsJson,
-    AttnImplementation,
-    BatchSize,
-    Bf16,
-    Fps,
-    FrameStride,
-    MaxTokens,
-    Model,
-    NumClips,
-    NumCrops,
-    NumFrames,
-    NumWorkers,
-    OnBadVideo,
-    Threshold,
-    VideoDir,
-    load_model,
-)
+from .options import AsJson, BatchOptions, Model, ModelOptions, OnBadVideo, VideoDir
 
 
 def evaluate(
@@ -35,23 +18,14 @@ def evaluate(
         str, typer.Argument(help="Folder with a subfolder per class, annotation file (CSV, JSON), or Hub id.")
     ],
     model: Model,
-    num_clips: NumClips = 1,
-    num_crops: NumCrops = 1,
-    threshold: Threshold = "model",
-    num_frames: NumFrames = None,
-    frame_stride: FrameStride = None,
-    fps: Fps = None,
+    settings: ModelOptions,
+    batches: BatchOptions,
     token_keep_ratio: Annotated[
         float | None, typer.Option(help="Share of the computed tokens to keep, drawn at random (a baseline).")
     ] = None,
     video_dir: VideoDir = None,
     split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
-    batch_size: BatchSize = 8,
-    max_tokens: MaxTokens = None,
-    num_workers: NumWorkers = None,
     on_bad_video: OnBadVideo = "raise",
-    bf16: Bf16 = False,
-    attn_implementation: AttnImplementation = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write evaluation.json and per_class.csv to this folder.")
     ] = None,
@@ -61,61 +35,50 @@ def evaluate(
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate DATA --model MODEL
     """
-    import torch
+    from ..errors import HfRltError
 
+    try:
+        from ..inference.evaluate import evaluate_model, write_report
+    except ModuleNotFoundError as error:
+        raise HfRltError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
     from ..data.hub_datasets import load_videos
-    from ..inference.pipeline import Options, launched_rank
+    from ..inference import Options
     from ..jobs.worker_pool import start_server
 
-    evaluation = _evaluation()
-    options = Options(num_clips, num_crops, batch_size, max_tokens, num_workers)
-    rank, device = launched_rank()
-    network, processor = load_model(model, threshold, num_frames, frame_stride, fps, attn_implementation)
-    network.to(device, torch.bfloat16 if bf16 else None)
+    options = Options(**vars(batches), token_keep_ratio=token_keep_ratio)
+    network, processor, rank = settings.load(model)
     names = [network.config.id2label[index] for index in range(network.config.num_labels)]
     clips = load_videos(data, names, video_dir, split)
     start_server()
     with spinner(Console(stderr=True)) as progress:
         line = progress.add_task("starting")
-        result = evaluation.evaluate_model(
-            network,
-            processor,
-            clips,
-            options,
-            on_bad_video,
-            token_keep_ratio,
-            rank,
-            lambda done, total: progress.update(line, description=f"{done:,} of {total:,} videos"),
-        )
+
+        def show(done: int, total: int) -> None:
+            progress.update(line, description=f"{done:,} of {total:,} videos")
+
+        result = evaluate_model(network, processor, clips, options, on_bad_video, rank, show)
     if rank.rank == 0:
         if output is not None:
-            evaluation.write_report(result, output)
+            write_report(result, output)
         typer.echo(json.dumps(result, indent=2)) if as_json else _show(result, output)
-
-
-def _evaluation() -> Any:
-    try:
-        from ..inference import evaluate as evaluation
-    except ModuleNotFoundError as error:
-        from ..errors import HfRltError
-
-        raise HfRltError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
-    return evaluation
 
 
 def _show(result: dict[str, Any], output: str | None) -> None:
     from ..errors import printable
 
+    rows = {
+        "Top-1 accuracy": f"{result['accuracy']:.2%}",
+        "Top-5 accuracy": f"{result['top_5_accuracy']:.2%}" if "top_5_accuracy" in result else None,
+        "Mean-class accuracy": f"{result['mean_class_accuracy']:.2%}",
+        "Tokens computed": f"{result['tokens_computed']:.1%}",
+        "Videos": f"{result['clips']}, {result['num_clips']} clips x {result['num_crops']} crops each",
+        "Skipped, unreadable": str(result["unreadable"] or ""),
+        "Videos per second": f"{result['clips_per_second']:.2f}, from file to score",
+    }
     table = Table(show_header=False, box=None)
-    table.add_row("Top-1 accuracy", f"{result['accuracy']:.2%}")
-    if "top_5_accuracy" in result:
-        table.add_row("Top-5 accuracy", f"{result['top_5_accuracy']:.2%}")
-    table.add_row("Mean-class accuracy", f"{result['mean_class_accuracy']:.2%}")
-    table.add_row("Tokens computed", f"{result['tokens_computed']:.1%}")
-    table.add_row("Videos", f"{result['clips']}, {result['num_clips']} clips x {result['num_crops']} crops each")
-    if result["unreadable"]:
-        table.add_row("Skipped, unreadable", str(result["unreadable"]))
-    table.add_row("Videos per second", f"{result['clips_per_second']:.2f}, from file to score")
+    for name, text in rows.items():
+        if text:
+            table.add_row(name, text)
     console = Console()
     console.print(table)
     weakest = sorted(result["per_class"], key=lambda row: row["accuracy"])[:5]

@@ -1,7 +1,11 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Options that several commands share, and what they mean."""
 
+import inspect
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from typing import Annotated, Any, Literal
 
 import typer
@@ -37,10 +41,8 @@ def parse_threshold(text: str) -> float | Literal["model"] | None:
     """Return the value of `--threshold`: a number, None for "none" (dense), or "model"."""
     from ..errors import HfRltError
 
-    if text.lower() == "model":
-        return "model"
-    if text.lower() == "none":
-        return None
+    if text.lower() in ("model", "none"):
+        return "model" if text.lower() == "model" else None
     try:
         return finite(float(text))
     except ValueError:
@@ -61,9 +63,7 @@ def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, 
     from ..errors import HfRltError
 
     if frame_stride is not None and fps is not None:
-        raise HfRltError(
-            f"Expected --frame-stride or --fps, received both ({frame_stride} and {fps:g}): leave one out."
-        )
+        raise HfRltError("Expected --frame-stride or --fps, received both: leave one out.")
     if fps is not None and not fps > 0:
         raise HfRltError(f"--fps: expected frames per second above 0, received {fps:g}.")
     if frame_stride is not None:
@@ -71,26 +71,67 @@ def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, 
     return {} if fps is None else {"sampling": "clip", "fps": fps}
 
 
-def load_model(
-    model: str,
-    threshold: str,
-    num_frames: int | None,
-    frame_stride: int | None,
-    fps: float | None,
-    attn_implementation: str | None = None,
-    head: bool = True,
-) -> tuple[Any, Any]:
-    """Load the model and processor that the options ask for, see `hf_rlt.inference.loading.load`."""
-    from ..inference.loading import load
+@dataclass(kw_only=True)
+class ModelOptions:
+    """How to load a model."""
 
-    return load(
-        model,
-        threshold=parse_threshold(threshold),
-        num_frames=num_frames,
-        sampling=sampling_settings(frame_stride, fps),
-        attn_implementation=attn_implementation,
-        head=head,
-    )
+    threshold: Threshold = "model"
+    num_frames: NumFrames = None
+    frame_stride: FrameStride = None
+    fps: Fps = None
+    bf16: Bf16 = False
+    attn_implementation: AttnImplementation = None
+
+    def load(self, model: str, head: bool = True) -> tuple[Any, Any, Any]:
+        """Load a model onto this process's device; return it, its processor, and which of several processes this is."""
+        import torch
+
+        from ..inference.loading import load
+        from ..inference.pipeline import launched_rank
+
+        rank, device = launched_rank()
+        network, processor = load(
+            model,
+            threshold=parse_threshold(self.threshold),
+            num_frames=self.num_frames,
+            sampling=sampling_settings(self.frame_stride, self.fps),
+            attn_implementation=self.attn_implementation,
+            head=head,
+        )
+        return network.to(device, torch.bfloat16 if self.bf16 else None), processor, rank
+
+
+@dataclass(kw_only=True)
+class BatchOptions:
+    """Views and batches, as in `hf_rlt.inference.Options`."""
+
+    num_clips: NumClips = 1
+    num_crops: NumCrops = 1
+    batch_size: BatchSize = 8
+    max_tokens: MaxTokens = None
+    num_workers: NumWorkers = None
+
+
+def expand_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the fields of its dataclass parameters as options, for typer, which knows no such groups."""
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        group: Any = parameter.annotation
+        if is_dataclass(group):
+            groups[parameter.name] = group
+            parameters += inspect.signature(groups[parameter.name], eval_str=True).parameters.values()
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def run(**given: Any) -> Any:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        return command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
 
 
 def make_processor(
@@ -113,19 +154,17 @@ def make_processor(
     from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 
     changes: dict[str, Any] = sampling_settings(frame_stride, fps)
-    sizes = {"--image-size": image_size, "--patch-size": patch_size, "--tubelet-size": tubelet_size}
-    given = [name for name, value in sizes.items() if value is not None]
-    if model is not None and given:
-        raise HfRltError(f"Expected --model or sizes, received --model {model} and {', '.join(given)}: leave one out.")
     if num_frames is not None:
         changes["num_frames"] = num_frames
-    if model is not None:
-        processor = load_processor(model, **changes)
-    else:
+    if model is None:
         side = image_size or 224
         changes |= {"patch_size": patch_size or 16, "tubelet_size": tubelet_size or 2}
-        size = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-        processor = RLTVideoProcessor(**{"num_frames": DEFAULT_NUM_FRAMES, **changes, **size})
+        changes |= {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+        processor = RLTVideoProcessor(**{"num_frames": DEFAULT_NUM_FRAMES, **changes})
+    elif image_size or patch_size or tubelet_size:
+        raise HfRltError("Expected --model or --image-size, --patch-size and --tubelet-size, received both.")
+    else:
+        processor = load_processor(model, **changes)
     crop = processor.crop_size
     shape = (processor.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
     grid_size(shape, processor.tubelet_size, processor.patch_size)  # raises now rather than at each video

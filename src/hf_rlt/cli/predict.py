@@ -13,23 +13,7 @@ import typer
 from rich.console import Console
 
 from .console import INTERRUPTED, print_line, spinner
-from .options import (
-    AsJson,
-    AttnImplementation,
-    BatchSize,
-    Bf16,
-    Fps,
-    FrameStride,
-    MaxTokens,
-    Model,
-    NumClips,
-    NumCrops,
-    NumFrames,
-    NumWorkers,
-    Threshold,
-    TopK,
-    load_model,
-)
+from .options import AsJson, BatchOptions, Model, ModelOptions, TopK
 
 if TYPE_CHECKING:
     from ..inference import Predicted
@@ -42,41 +26,26 @@ def predict(
     ],
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for predictions.jsonl; rerun to resume.")],
+    settings: ModelOptions,
+    batches: BatchOptions,
     features: Annotated[
         str | None, typer.Option(help='"pooled": a vector for each video; "tokens": one for each token of the grid.')
     ] = None,
-    num_clips: NumClips = 1,
-    num_crops: NumCrops = 1,
     top_k: TopK = 5,
-    batch_size: BatchSize = 8,
-    max_tokens: MaxTokens = None,
-    num_workers: NumWorkers = None,
-    threshold: Threshold = "model",
-    num_frames: NumFrames = None,
-    frame_stride: FrameStride = None,
-    fps: Fps = None,
-    bf16: Bf16 = False,
-    attn_implementation: AttnImplementation = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict scores or features of VIDEOS, in batches, and write them to a folder.
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt predict VIDEOS --model MODEL --output FOLDER
     """
-    import torch
-
     from .. import inference
-    from ..inference.pipeline import launched_rank
     from ..inference.results import LINES
     from ..jobs.worker_pool import start_server
 
-    options = inference.Options(num_clips, num_crops, batch_size, max_tokens, num_workers, top_k, features)
+    options = inference.Options(**vars(batches), top_k=top_k, features=features)
     console, count, interrupted = Console(stderr=True), Count(), False
     start_server()  # it imports while the model is loaded
-    share, device = launched_rank()
-    settings = (threshold, num_frames, frame_stride, fps, attn_implementation)
-    network, processor = load_model(model, *settings, head=features is None)
-    network.to(device, torch.bfloat16 if bf16 else None)
+    network, processor, share = settings.load(model, head=features is None)
     try:
         with closing(inference.predict(videos, network, processor, output, options, share)) as found:
             _watch(found, count, console)

@@ -2,7 +2,8 @@
 """Predictions and features of any number of videos: decoding and computing overlap."""
 
 from ..data.text_files import path_of
-from .pipeline import Options, Rank
+from .decoder import Options
+from .pipeline import Rank
 from .predict import Predicted, predict
 from .results import read_features
 

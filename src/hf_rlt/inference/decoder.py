@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from tempfile import gettempdir
 from typing import Any
@@ -23,92 +24,111 @@ from ..models.runs import drop_random, grid_size
 from ..models.sampling import view_positions
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
+FEATURES = ("pooled", "tokens")
+
 
 @dataclass(frozen=True)
-class ViewConfig:
-    """How a video becomes a model's input.
+class Options:
+    """How videos are computed.
 
     Attributes:
-        processor: the model's `RLTVideoProcessor`.
         num_clips: temporal clips of a video, spread over it; one lies where the processor says.
-        num_crops: crops of each clip; one is the processor's own.
-        token_keep_ratio: share of the computed tokens that is kept, drawn at random, the same in each pass.
+        num_crops: crops of each clip; one is the processor's own. The probabilities are the mean of all views'.
+        batch_size: largest number of views in a batch; a batch has at least one video.
+        max_tokens: token budget of a batch; a video with more tokens is computed alone.
+        num_workers: decoding processes: 0 decodes in this one, None takes one for each core.
+        top_k: number of scores kept of each video.
+        features: "pooled" (the mean over a video's computed tokens), "tokens" (all of them, runs filled back to the grid) or
+            None.
+        cores: that the decoding processes are to keep to, if any.
+        token_keep_ratio: share of the computed tokens to keep, drawn at random: random masking as a baseline.
 
     Raises:
-        HfRltError: if a number is not positive, no whole tubelet fits into a clip, or frames have no fixed size.
+        HfRltError: if a value is out of range.
     """
 
-    processor: Any
     num_clips: int = 1
     num_crops: int = 1
+    batch_size: int = 8
+    max_tokens: int | None = None
+    num_workers: int | None = None
+    top_k: int = 5
+    features: str | None = None
+    cores: tuple[int, ...] | None = None
     token_keep_ratio: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.num_clips, self.num_crops) < 1:
+        for name in ("num_clips", "num_crops", "batch_size", "max_tokens", "num_workers", "top_k"):
+            number, least = getattr(self, name), 0 if name == "num_workers" else 1
+            if number is not None and number < least:
+                raise HfRltError(f"Expected {name} >= {least}, received {number}.")
+        if self.features not in (None, *FEATURES):
             raise HfRltError(
-                f"Expected num_clips and num_crops from 1 on, received {self.num_clips} and {self.num_crops}."
+                f"Expected features to be one of {', '.join(FEATURES)} or None, received {self.features!r}."
             )
-        self.shapes()
 
     @property
-    def number(self) -> int:
+    def views(self) -> int:
         """Views of each video."""
         return self.num_clips * self.num_crops
 
-    def shapes(self) -> tuple[tuple[int, ...], tuple[int, int]]:
-        """Return the shapes of a video's frames `(V, F, H, W, 3)` and run lengths `(V, N)`."""
-        settings = self.processor
-        side = settings.crop_size if settings.do_center_crop or self.num_crops > 1 else settings.size
-        if not side or "height" not in side:
-            raise HfRltError(
-                f"Expected a processor whose frames have one size, received one with size {dict(settings.size)} and "
-                f"do_center_crop={settings.do_center_crop}: set do_center_crop and crop_size, or a size of height and width."
-            )
-        frames, height, width = settings.num_frames or DEFAULT_NUM_FRAMES, side["height"], side["width"]
-        tokens = math.prod(grid_size((frames, 3, height, width), settings.tubelet_size, settings.patch_size))
-        return (self.number, frames, height, width, 3), (self.number, tokens)
+    @property
+    def videos(self) -> int:
+        """Most videos in a batch."""
+        return max(self.batch_size // self.views, 1)
 
-    def read(self, source: Any, index: int = 0) -> tuple[np.ndarray, Tensor]:
-        """Decode the views of a video, `(V, F, H, W, 3)` uint8, and find their runs, `(V, N)`.
 
-        Args:
-            source: a path, URL or row of a Hub data set.
-            index: its place in the data set, which seeds random masking.
+def view_shapes(processor: Any, options: Options) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """Return the shapes of a video's frames `(V, F, H, W, 3)` and run lengths `(V, N)`.
 
-        Raises:
-            ValueError, OSError: if the video cannot be read.
-        """
-        processor = self.processor
-        positions = [processor.position] if self.num_clips == 1 else view_positions(self.num_clips, processor.sampling)
-        frames = processor.decode(fetch_remote(source), positions, resized=True)
-        views = crop_views(processor, frames, self.num_crops)
-        runs = processor.rule.find(crop_pixels(processor, views))
-        if self.token_keep_ratio is not None:
-            seeds = [clip_seed(0, 0, index, view) for view in range(len(runs))]
-            runs = drop_random(runs, self.token_keep_ratio, [torch.Generator().manual_seed(seed) for seed in seeds])
-        return views, runs
+    Raises:
+        HfRltError: if frames have no fixed size, or no whole tubelet fits into a clip.
+    """
+    size = processor.crop_size if processor.do_center_crop or options.num_crops > 1 else processor.size
+    if not size or "height" not in size:
+        raise HfRltError(
+            f"Expected a processor whose frames have one size, received size {dict(processor.size)} without centre crop: "
+            "set do_center_crop and crop_size, or a size of height and width."
+        )
+    frames, height, width = processor.num_frames or DEFAULT_NUM_FRAMES, size["height"], size["width"]
+    tokens = math.prod(grid_size((frames, 3, height, width), processor.tubelet_size, processor.patch_size))
+    return (options.views, frames, height, width, 3), (options.views, tokens)
+
+
+def read_views(processor: Any, options: Options, source: Any, index: int = 0) -> tuple[np.ndarray, Tensor]:
+    """Decode the views of a video, `(V, F, H, W, 3)` uint8, and find their runs, `(V, N)`.
+
+    Args:
+        processor: the model's `RLTVideoProcessor`.
+        options: see `Options`.
+        source: a path, URL or row of a Hub data set.
+        index: its place in the data set, which seeds random masking.
+
+    Raises:
+        ValueError, OSError: if the video cannot be read.
+    """
+    clips = options.num_clips
+    positions = [processor.position] if clips == 1 else view_positions(clips, processor.sampling)
+    frames = processor.decode(fetch_remote(source), positions, resized=True)
+    views = crop_views(processor, frames, options.num_crops)
+    runs = processor.rule.find(crop_pixels(processor, views))
+    if options.token_keep_ratio is not None:
+        seeds = [clip_seed(0, 0, index, view) for view in range(len(runs))]
+        runs = drop_random(runs, options.token_keep_ratio, [torch.Generator().manual_seed(seed) for seed in seeds])
+    return views, runs
 
 
 @dataclass
 class VideoJob:
-    """A video to decode.
+    """A video to decode."""
 
-    Attributes:
-        video: its path or URL; None for a row of a data set.
-        index: its place in the data set.
-        block: the block of consecutive videos that it belongs to; a batch never crosses a block.
-        slot: number of the buffer that holds its frames, while there is one.
-        size, mtime_ns: of its file.
-        record: the result of an earlier run.
-    """
-
-    video: str | None
-    index: int = 0
-    block: int = 0
-    slot: int | None = None
+    video: str | None  # path or URL; None for a row of a data set
+    index: int = 0  # in the data set
+    block: int = 0  # of consecutive videos; a batch never crosses a block
+    slot: int | None = None  # number of the buffer that holds its frames, while there is one
     size: int = 0
     mtime_ns: int = 0
-    record: dict[str, Any] | None = None
+    record: dict[str, Any] | None = None  # of an earlier run
 
 
 class SharedBuffers:
@@ -118,9 +138,9 @@ class SharedBuffers:
     of its own. Slots hold bytes, normalised where the model is: float32 would take four times the memory.
     """
 
-    def __init__(self, views: ViewConfig, number: int) -> None:
-        frames, runs = views.shapes()
-        self.number, self.shapes = number, (frames, runs)
+    def __init__(self, shapes: tuple[tuple[int, ...], tuple[int, int]], number: int) -> None:
+        self.number, self.shapes = number, shapes
+        frames, runs = shapes
         needed = number * (math.prod(frames) + 8 * math.prod(runs))
         try:  # the standard library looks for another place if /dev/shm is small, as in containers
             free = max(shutil.disk_usage(place).free for place in ("/dev/shm", gettempdir()) if os.path.isdir(place))
@@ -145,71 +165,52 @@ class SharedBuffers:
 class Reader:
     """The function of the decoding processes: fill a video's slot, and return how many of its tokens are computed."""
 
-    views: ViewConfig
+    processor: Any
+    options: Options
     slots: SharedBuffers
-    rows: Sequence[Any] | None = None
-    cores: tuple[int, ...] | None = None
+    rows: Sequence[Any] | None
 
     def __call__(self, job: VideoJob) -> int:
         """Decode one video."""
-        if self.cores is not None:
-            os.sched_setaffinity(0, self.cores)
+        if self.options.cores is not None:
+            os.sched_setaffinity(0, self.options.cores)
         assert job.slot is not None
         source = job.video if self.rows is None else self.rows[job.index]
-        name = job.video or f"video {job.index}"
-        frames, runs = self.views.read(source, job.index)
+        frames, runs = read_views(self.processor, self.options, source, job.index)
         for slot, found in zip(self.slots[job.slot], (torch.as_tensor(frames), runs), strict=True):
             if found.shape != slot.shape or found.dtype != slot.dtype:
-                raise HfRltError(
-                    f"{name}: expected {slot.dtype} views of {tuple(slot.shape)}, the processor made {found.dtype} "
-                    f"of {tuple(found.shape)}: leave do_center_crop on, and its frames as they are."
-                )
+                what = f"expected {slot.dtype} of {tuple(slot.shape)}, got {found.dtype} of {tuple(found.shape)}"
+                raise HfRltError(f"{job.video or f'video {job.index}'}: {what}: leave its resizing and centre crop on.")
             slot.copy_(found)
         return int((runs > 0).sum())
 
 
 class Decoder:
-    """Decodes videos ahead of the model, in their order, a bounded number at once.
+    """Decodes videos ahead of the model, in their order: two batches are ready while one is computed and one is filled.
 
     Not torch's DataLoader: that ends when one of its processes dies, here this costs one video.
 
     Args:
-        views: what to make of each video.
-        num_workers: processes; 0 decodes in this one.
-        ahead: videos that are decoded before they are needed, at least.
-        held: videos whose slots are in use meanwhile, at most.
+        processor: the model's `RLTVideoProcessor`.
+        options: see `Options`.
+        ranks: processes of this machine that share its cores.
         rows: where to find videos that have no path, by index.
-        cores: that the processes are to keep to.
     """
 
-    def __init__(
-        self,
-        views: ViewConfig,
-        num_workers: int,
-        ahead: int,
-        held: int,
-        rows: Sequence[Any] | None = None,
-        cores: tuple[int, ...] | None = None,
-    ) -> None:
-        self.num_workers = num_workers
+    def __init__(self, processor: Any, options: Options, ranks: int = 1, rows: Sequence[Any] | None = None) -> None:
+        workers, ahead = options.num_workers, 2 * options.videos
+        self.num_workers = max((os.cpu_count() or 1) // ranks, 1) if workers is None else workers
         # Several tasks queue at each process, since this one hands out no others while it computes.
-        self.queued = -(-ahead // num_workers) + 1 if num_workers else 1
-        self.window = max(num_workers * self.queued, 1)
-        self.slots = SharedBuffers(views, self.window + held + 1)
+        self.queued = -(-ahead // self.num_workers) + 1 if self.num_workers else 1
+        self.window = max(self.num_workers * self.queued, 1)
+        self.slots = SharedBuffers(view_shapes(processor, options), self.window + ahead + 1)
         self.free = list(range(self.slots.number))
-        self._reader = Reader(views, self.slots, rows, cores)
+        self._reader = Reader(processor, options, self.slots, rows)
 
     def decoded(self, tasks: Iterable[Task]) -> Iterator[Task]:
         """Yield tasks of `VideoJob`s with their results: the number of computed tokens (the slot is filled) or `Failure`."""
-        decoded = map_ordered(
-            map(self._placed, tasks),
-            self._reader,
-            self.num_workers,
-            window=self.window,
-            queued=self.queued,
-            drain_on_interrupt=False,
-        )
-        for task in decoded:
+        limited = partial(map_ordered, window=self.window, queued=self.queued, drain_on_interrupt=False)
+        for task in limited(map(self._placed, tasks), self._reader, self.num_workers):
             if not isinstance(task.result, int):
                 self.release(task.item)
             yield task

@@ -5,7 +5,7 @@ import csv
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from ..data.eval_dataset import warn_of_equal_crops
 from ..data.video_dataset import IGNORED, check_on_bad_video, report_unreadable, source_name
 from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
-from .decoder import VideoJob, ViewConfig
+from .decoder import Options, VideoJob
 from .metrics import VideoAccuracy
-from .pipeline import ALONE, Options, Rank, run
+from .pipeline import ALONE, Rank, run
 from .runner import Prediction, Runner
 
 IGNORED_OUTPUTS = ["hidden_states", "attentions"]  # of the model; the run lengths stay, to count tokens
@@ -71,7 +71,6 @@ def evaluate_model(
     clips: VideoList,
     options: Options | None = None,
     on_bad_video: str = "raise",
-    token_keep_ratio: float | None = None,
     rank: Rank = ALONE,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -81,9 +80,8 @@ def evaluate_model(
         model: a video classifier, on the device.
         processor: its `RLTVideoProcessor`; its frames and threshold are used.
         clips: what to evaluate on, with the model's classes.
-        options: views (Kinetics: 5 x 3, Something-Something: 2 x 3), batch size, token budget, decoding processes.
+        options: see `Options`. Views: 5 x 3 for Kinetics, 2 x 3 for Something-Something.
         on_bad_video: "raise", or "skip" and report.
-        token_keep_ratio: share of the computed tokens to keep, drawn at random: random masking as a baseline.
         rank: which of several processes this is; the clips are dealt out to them.
         on_progress: called with (videos done, all of them) of this process.
 
@@ -99,41 +97,33 @@ def evaluate_model(
     check_on_bad_video(on_bad_video)
     options, start, metrics = options or Options(), time.perf_counter(), ClipMetrics(clips.names)
     warn_of_equal_crops(processor, options.num_crops)
-    runner = Runner(model, ViewConfig(processor, options.num_clips, options.num_crops, token_keep_ratio))
-    own = range(rank.rank, len(clips), rank.ranks)
-    rows = []
-    for row in _computed(clips, own, runner, options, rank, on_bad_video):
-        rows.append(row)
-        on_progress(len(rows), len(own))
-    scores = np.zeros((len(clips), model.config.num_labels), np.float32)
-    shares, labels = np.zeros(len(clips)), np.full(len(clips), IGNORED)
-    for index, logits, share in rank.gather([row for row in rows if row is not None]):
-        scores[index], shares[index], labels[index] = logits, share, clips.labels[index]
-    result: dict[str, Any] = metrics(EvalPrediction((scores, shares), labels))
-    result["clips_per_second"] = len(clips) / (time.perf_counter() - start)
-    result.update(num_clips=options.num_clips, num_crops=options.num_crops, token_keep_ratio=token_keep_ratio)
-    result.update(threshold=processor.threshold, num_frames=processor.num_frames)
-    result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
-    return result
-
-
-def _computed(
-    clips: VideoList, own: range, runner: Runner, options: Options, rank: Rank, on_bad_video: str
-) -> Iterator[tuple[int, np.ndarray, float] | None]:
-    """Yield (index, logits, share of tokens computed) of each video; None for one that is skipped."""
     paths = isinstance(clips.sources, list)  # rows of a data set are read, lazily, where they are decoded
 
     def report(job: VideoJob, failure: Failure) -> None:
         name = source_name(clips.sources[job.index], f"clip {job.index} of the data set")
         report_unreadable(HfRltError(failure.reason), on_bad_video, f"Clip {job.index}", name, known=False)
 
+    own = range(rank.rank, len(clips), rank.ranks)
     tasks = (Task(VideoJob(str(clips.sources[index]) if paths else None, index)) for index in own)
-    for done in run(tasks, runner, options, rank.ranks, None if paths else clips.sources, report):
-        for job, found in done.results:
+    rows, done = [], 0
+    runner, sources = Runner(model, processor, options), None if paths else clips.sources
+    for batch in run(tasks, runner, rank.ranks, sources, report):
+        for task in batch.tasks:
+            found = task.result
             if isinstance(found, Prediction) and found.logits is not None:
-                yield job.index, found.logits.numpy(), found.tokens_computed / found.tokens
-            else:
-                yield None
+                rows.append((task.item.index, found.logits.numpy(), found.tokens_computed / found.tokens))
+        done += len(batch.tasks)
+        on_progress(done, len(own))
+    scores = np.zeros((len(clips), model.config.num_labels), np.float32)
+    shares, labels = np.zeros(len(clips)), np.full(len(clips), IGNORED)
+    for index, logits, share in rank.gather(rows):
+        scores[index], shares[index], labels[index] = logits, share, clips.labels[index]
+    result: dict[str, Any] = metrics(EvalPrediction((scores, shares), labels))
+    result["clips_per_second"] = len(clips) / (time.perf_counter() - start)
+    result |= {name: getattr(options, name) for name in ("num_clips", "num_crops", "token_keep_ratio")}
+    result |= {"threshold": processor.threshold, "num_frames": processor.num_frames}
+    result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
+    return result
 
 
 def write_report(result: dict[str, Any], folder: str | Path) -> tuple[Path, Path]:

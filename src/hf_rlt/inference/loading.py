@@ -55,33 +55,22 @@ def load(
     except RuntimeError as error:
         if "mismatched" not in str(error):
             raise
-        raise HfRltError(
-            f"{name}: expected weights of the shapes that its config.json says (classes, width, ...), found others: was the "
-            "file edited?"
-        ) from error
+        raise HfRltError(f"{name}: the weights have other shapes than config.json says: was it edited?") from error
     missing = _missing_head(name, model, loading)
     if missing and head:
-        raise HfRltError(
-            f"{name}: expected a classifier, found weights without {', '.join(missing)}: fine-tune it first."
-        )
-    config = model.config
-    settings = {"num_frames": config.num_frames, "tubelet_size": config.tubelet_size, "patch_size": config.patch_size}
-    processor = family.processor.from_pretrained(name, **settings, **(sampling or {}), threshold=config.threshold)
+        found = ", ".join(missing)
+        raise HfRltError(f"{name}: expected a classifier, found weights without {found}: fine-tune it first.")
+    processor = _processor(name, model.config, **(sampling or {}), threshold=model.config.threshold)
     return model.base_model if missing else model, processor
 
 
 def load_processor(name: str, **changes: Any) -> Any:
-    """Load the processor that fits a model, without its weights.
-
-    Args:
-        name: folder or Hub id.
-        **changes: settings of the processor instead of the model's own.
-
-    Raises:
-        HfRltError, OSError: as `load` does.
-    """
+    """Load the processor that fits a model, with some settings changed, without its weights; raise as `load` does."""
     read_config(name)
-    config = AutoConfig.from_pretrained(name)
+    return _processor(name, AutoConfig.from_pretrained(name), **changes)
+
+
+def _processor(name: str, config: Any, **changes: Any) -> Any:
     own = {field: getattr(config, field) for field in ("num_frames", "tubelet_size", "patch_size")}
     return family_of(config.model_type, name).processor.from_pretrained(name, **{**own, **changes})
 
@@ -91,8 +80,6 @@ def _missing_head(name: str, model: Any, loading: dict[str, Any]) -> list[str]:
     keys = {*loading["missing_keys"], *loading["unexpected_keys"]}
     odd = [key for key in keys if ".layer." in key and "decoder" not in key]
     if odd:
-        raise HfRltError(
-            f"{name}: expected weights for the blocks that its config.json says, found others ({len(odd)} missing or too "
-            f"many, such as {min(odd)}): was the file edited?"
-        )
+        found = f"{len(odd)} missing or too many, such as {min(odd)}"
+        raise HfRltError(f"{name}: the weights are not those of config.json's blocks ({found}): was it edited?")
     return sorted(key for key in loading["missing_keys"] if not key.startswith(f"{model.base_model_prefix}."))

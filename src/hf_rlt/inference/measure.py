@@ -63,17 +63,10 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Return the seconds of every measurement of each call, taken in turn so that drift cancels.
+    """Return the seconds of `repeats` measurements of each call, taken in turn so that drift cancels.
 
-    Each round begins with another call (A B C, B C A, ...), so that none always follows the same one.
-
-    Args:
-        calls: name -> function without arguments.
-        repeats: measurements of each.
-        warmup: rounds to discard first.
-
-    Raises:
-        HfRltError: if `repeats` is not positive.
+    Each round begins with another call (A B C, B C A, ...), so that none always follows the same one; `warmup` rounds are
+    discarded first.
     """
     if repeats < 1:
         raise HfRltError(f"Expected repeats >= 1, received {repeats}.")

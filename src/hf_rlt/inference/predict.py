@@ -4,7 +4,7 @@
 import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
 from ..tokens import find
 from ..tokens.count_many import VideoCounts, file_state, problem_of, written_name
-from .decoder import VideoJob, ViewConfig
-from .pipeline import ALONE, Options, Rank, run
+from .decoder import Options, VideoJob
+from .pipeline import ALONE, Rank, run
 from .results import Folder, Record, digest
-from .runner import Prediction, Runner
+from .runner import Runner
 
 BLOCK = 8  # batches: so many videos are dealt out, and their features written, together
 
@@ -73,11 +73,16 @@ def predict(
     first = next(found, None)
     if first is None:
         raise HfRltError(none_found(", ".join(paths)))
-    views = ViewConfig(processor, options.num_clips, options.num_crops)
-    runner = Runner(network, views, options.top_k, options.features)
-    with Folder(folder, _settings(runner, options), share.rank) as store:
+    runner = Runner(network, processor, options)
+    with Folder(folder, _settings(runner), share.rank) as store:
         share.wait()  # all have read what there was before any writes
-        yield from _predicted(chain([first], found), runner, options, store, share)
+        tasks, waiting = _tasks(chain([first], found), options, store, share), list[Predicted]()
+        for batch in run(tasks, runner, share.ranks):
+            waiting += map(_result, batch.tasks)
+            if options.features is None or batch.last:
+                _write(waiting, batch.block, store)
+                yield from waiting
+                waiting = []
         if share.rank == 0:
             yield from (Predicted({"video": folder.video, "error": folder.problem}) for folder in problems)
         share.wait()
@@ -99,48 +104,38 @@ def video_paths(paths: Iterable[str], problems: list[VideoCounts] | None = None)
     return map(str, chain.from_iterable([among(path) for path in paths]))
 
 
-def _settings(runner: Runner, options: Options) -> Record:
+def _settings(runner: Runner) -> Record:
     """Return everything that the results depend on, except for the videos."""
-    own = runner.views.processor.to_dict()
+    own = runner.processor.to_dict()
     for name in ("auto_map", "transformers_version", "processor_class"):
         own.pop(name, None)
-    asked = {name: getattr(options, name) for name in ("num_clips", "num_crops", "top_k", "features")}
+    names = ("num_clips", "num_crops", "top_k", "features", "token_keep_ratio")
+    asked = {name: getattr(runner.options, name) for name in names}
     return {"model": digest(runner.network), "dtype": str(runner.dtype), **asked, "processor": own}
 
 
-def _predicted(
-    videos: Iterable[str], runner: Runner, options: Options, store: Folder, share: Rank
-) -> Iterator[Predicted]:
-    waiting: list[Predicted] = []
-    for done in run(_tasks(videos, options, store, share), runner, options, share.ranks):
-        waiting += [_result(job, found) for job, found in done.results]
-        if options.features is None or done.last:
-            _write(waiting, done.block, store)
-            yield from waiting
-            waiting = []
-
-
-def _result(job: VideoJob, found: Prediction | Failure | None) -> Predicted:
-    if found is None:
-        return Predicted(job.record or {}, cached=True)
-    assert job.video is not None
+def _result(task: Task) -> Predicted:
+    job, found = task.item, task.result
+    if job.record is not None:
+        return Predicted(job.record, cached=True)
     record: Record = {"video": written_name(job.video), "size": job.size, "mtime_ns": job.mtime_ns}
     if isinstance(found, Failure):
         return Predicted({**record, "error": problem_of(found, job.video)})
     if found.scores is not None:
         record["scores"] = [{"label": label, "score": round(score, 6)} for label, score in found.scores]
-    record.update(tokens_computed=found.tokens_computed, tokens=found.tokens)
+    record |= {"tokens_computed": found.tokens_computed, "tokens": found.tokens}
     return Predicted(record, features=found.features)
 
 
 def _write(results: list[Predicted], block: int, store: Folder) -> None:
     """Write what is new, features before the lines that name them."""
-    with_features = [result for result in results if result.features is not None]
-    if with_features:
-        name = store.add_features(block, [result.features for result in with_features if result.features is not None])
-        for row, result in enumerate(with_features):
-            result.record.update(features=name, row=row)
-            result.features = None
+    features = [result.features for result in results if result.features is not None]
+    if features:
+        name, rows = store.add_features(block, features), count()
+        for result in results:
+            if result.features is not None:
+                result.record |= {"features": name, "row": next(rows)}
+                result.features = None
     store.add([result.record for result in results if not result.cached])
 
 

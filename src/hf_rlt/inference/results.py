@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..data.text_files import path_of
+from ..data.text_files import path_of, read_json
 from ..errors import HfRltError, truncate
 from ..jobs.atomic import atomic_write, write_text_atomic
 from ..jobs.jsonl import JsonlStore
@@ -51,6 +52,17 @@ class _Lines(JsonlStore):
         return record
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(
+            f"{path}: cannot be written ({reason}): make room and rerun, or choose another folder."
+        ) from error
+
+
 class Folder:
     """Predictions in a folder, which is created if there is none. Use it in a `with` block.
 
@@ -65,19 +77,14 @@ class Folder:
     """
 
     def __init__(self, path: str | Path, settings: Record, rank: int = 0) -> None:
-        self.path, self.rank = Path(path), rank
-        with ExitStack() as stack:
-            try:
-                self._check(settings)
-                (self.path / PARTS).mkdir(parents=True, exist_ok=True)
-                self._mine = stack.enter_context(_Lines(self.path / PARTS / f"{rank}.jsonl"))
-                self._check(settings)  # of a run that began at the same time, and came first
-                write_text_atomic(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
-            except OSError as error:
-                raise OSError(
-                    f"{path}: expected a folder to write to ({error.strerror}): choose another one."
-                ) from error
-            self._files = [self._mine, *self._others(stack)]
+        self.path = Path(path)
+        with ExitStack() as stack, _writing(self.path):
+            self._check(settings)
+            (self.path / PARTS).mkdir(parents=True, exist_ok=True)
+            self._mine = stack.enter_context(_Lines(self.path / PARTS / f"{rank}.jsonl"))
+            self._check(settings)  # of a run that began at the same time, and came first
+            write_text_atomic(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
+            self._open_files(stack)
             named = set().union(*(file.features for file in self._files))
             self._gone = {name for name in named if not (self.path / name).is_file()}
             self._stack = stack.pop_all()
@@ -103,13 +110,8 @@ class Folder:
         name, number = f"{FEATURES}/{block:06}.safetensors", 1
         while (self.path / name).exists() or name in self._gone:  # of an earlier run, whose lines still name it
             name, number = f"{FEATURES}/{block:06}-{number}.safetensors", number + 1
-        try:
-            with atomic_write(self.path / name) as part:
-                save_file({"features": torch.stack(features)}, part)
-        except (OSError, SafetensorError) as error:
-            raise OSError(
-                f"{self.path / name}: cannot be written ({error}): make room, and run the same command again."
-            ) from error
+        with _writing(self.path / name), atomic_write(self.path / name) as part:
+            save_file({"features": torch.stack(features)}, part)
         return name
 
     def finalize(self, videos: Iterable[str]) -> None:
@@ -118,16 +120,18 @@ class Folder:
         For the first process, when all others are done.
         """
         part, used = self.path / PARTS / LINES, set()
-        try:
-            with ExitStack() as stack, open(part, "wb") as lines:
-                self._files = [self._mine, *self._others(stack)]  # what the others have written is in there now
-                for video in videos:
-                    state = file_state(video)
-                    record = self._current(video, (0, 0) if isinstance(state, Failure) else state) or _missing(video)
-                    used.add(record.get("features"))
-                    lines.write(json.dumps(record).encode() + b"\n")
-        except OSError as error:
-            raise OSError(f"{part}: cannot be written ({error.strerror}): make room, and run it again.") from error
+        with _writing(part), ExitStack() as stack, open(part, "wb") as lines:
+            self._open_files(stack)  # what the others have written is in there now
+            for video in videos:
+                state = file_state(video)
+                record = self._current(video, (0, 0) if isinstance(state, Failure) else state) or {
+                    "video": written_name(video),
+                    "size": 0,
+                    "mtime_ns": 0,
+                    "error": "came or changed while the others were computed: run the same command again.",
+                }
+                used.add(record.get("features"))
+                lines.write(json.dumps(record).encode() + b"\n")
         os.replace(part, self.path / LINES)
         for file in (self.path / FEATURES).glob("*"):
             if f"{FEATURES}/{file.name}" not in used:
@@ -135,9 +139,7 @@ class Folder:
 
     def remove_parts(self) -> None:
         """Remove the parts. For the first process, after all others have closed them: network disks keep open files."""
-        for file in (self.path / PARTS).iterdir():
-            file.unlink()
-        (self.path / PARTS).rmdir()
+        shutil.rmtree(self.path / PARTS)
 
     def _current(self, video: str, state: tuple[int, int]) -> Record | None:
         """Return the record of a file of that size and time, preferring a complete result to another run's failure."""
@@ -149,39 +151,34 @@ class Folder:
         """Return whether the features that a record names are gone."""
         return "features" in record and not (self.path / record["features"]).is_file()
 
-    def _others(self, stack: ExitStack) -> list[_Lines]:
-        names = [self.path / LINES, *sorted((self.path / PARTS).glob("[0-9]*.jsonl"))]
-        return [
-            stack.enter_context(_Lines(name, exclusive=False))
-            for name in names
-            if name.is_file() and name != self._mine.path
-        ]
+    def _open_files(self, stack: ExitStack) -> None:
+        """Read what this run and earlier ones have written, on any process."""
+        names = {self.path / LINES, *(self.path / PARTS).glob("[0-9]*.jsonl")} - {self._mine.path}
+        others = [_Lines(name, exclusive=False) for name in sorted(names) if name.is_file()]
+        self._files = [self._mine, *map(stack.enter_context, others)]
 
     def _check(self, settings: Record) -> None:
-        path = self.path / SETTINGS
+        """Raise HfRltError unless the folder is empty or holds predictions with these settings."""
+
+        def refuse(what: str) -> NoReturn:
+            raise HfRltError(f"{self.path}: holds {what}: choose another folder.")
+
         for folder, own in OWN_FILES.items():  # what is found there is removed at the end
             for file in sorted((self.path / folder).glob("*")):
                 if not own.fullmatch(file.name) or not file.is_file():
-                    name = f"{folder}/{file.name}"
-                    raise HfRltError(f"{self.path}: holds {name}, which is no prediction: choose another folder.")
-        if not path.exists():
+                    refuse(f"{folder}/{file.name}, which is no prediction")
+        if not (self.path / SETTINGS).exists():
             for name in (LINES, FEATURES):
                 if (self.path / name).exists():
-                    raise HfRltError(f"{self.path}: holds a {name} of something else: choose another folder.")
+                    refuse(f"a {name} of something else")
             return
-        try:
-            found = json.loads(path.read_text())
-        except ValueError as error:
-            raise HfRltError(f"{path}: expected JSON, found a damaged file ({error}): choose another folder.") from None
+        found, wanted = read_json(self.path / SETTINGS), json.loads(json.dumps(settings))
         if not isinstance(found, dict):
-            raise HfRltError(f"{path}: expected settings of predictions, found something else: choose another folder.")
-        wanted = json.loads(json.dumps(settings))
+            refuse(f"a {SETTINGS} of something else")
         for name in sorted({*found, *wanted}):
             if found.get(name) != wanted.get(name):
                 was, now = (truncate(of.get(name), 60) for of in (found, wanted))
-                raise HfRltError(
-                    f"{self.path}: holds predictions with {name} {was}, received {now}: choose another folder, or remove it."
-                )
+                refuse(f"predictions with {name} {was}, received {now}")
 
 
 def digest(network: PreTrainedModel) -> str:
@@ -208,8 +205,3 @@ def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
                 opened = safe_open(folder / name, "pt").get_slice("features")
             assert opened is not None
             yield path_of(record["video"]), opened[record["row"]]
-
-
-def _missing(video: str) -> Record:
-    problem = "came or changed while the others were computed: run the same command again."
-    return {"video": written_name(video), "size": 0, "mtime_ns": 0, "error": problem}

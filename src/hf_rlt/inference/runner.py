@@ -10,9 +10,7 @@ from torch import Tensor
 
 from ..data.eval_dataset import crop_pixels
 from ..errors import HfRltError
-from .decoder import ViewConfig
-
-FEATURES = ("pooled", "tokens")
+from .decoder import Options
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,8 @@ class Runner:
 
     Args:
         network: a classifier, or the encoder alone.
-        views: what its inputs are made of.
-        top_k: number of scores in a prediction.
-        features: "pooled", "tokens" or None.
+        processor: its `RLTVideoProcessor`.
+        options: see `Options`.
 
     Attributes:
         delay: batches to launch before the results of one are fetched: 1 on a GPU, so that it never waits.
@@ -62,12 +59,10 @@ class Runner:
         HfRltError: if neither scores nor features would come out.
     """
 
-    def __init__(self, network: Any, views: ViewConfig, top_k: int = 5, features: str | None = None) -> None:
-        if features not in (None, *FEATURES):
-            raise HfRltError(f"Expected features to be one of {', '.join(FEATURES)} or None, received {features!r}.")
-        self.network, self.views, self.top_k, self.features = network.eval(), views, top_k, features
+    def __init__(self, network: Any, processor: Any, options: Options) -> None:
+        self.network, self.processor, self.options = network.eval(), processor, options
         self.classifies = network.base_model is not network
-        if not self.classifies and features is None:
+        if not self.classifies and options.features is None:
             raise HfRltError("Expected a classifier, received a model without a trained head: ask for features.")
         self.device, self.dtype = network.device, network.dtype
         self.asynchronous = self.device.type == "cuda"
@@ -80,11 +75,10 @@ class Runner:
         left = [sum(self.network.config.token_counts(count)[-1] for count in views) for views in counts]
         frames, runs = (self._batch(parts) for parts in zip(*videos, strict=True))
         tensors = self._compute(frames, runs)
-        if not self.asynchronous:
-            return PendingBatch({name: tensor.cpu() for name, tensor in tensors.items()}, left, runs[0].numel())
-        on_host = {name: tensor.to("cpu", non_blocking=True) for name, tensor in tensors.items()}  # pinned
-        event = torch.cuda.Event()
-        event.record()
+        on_host = {name: tensor.to("cpu", non_blocking=self.asynchronous) for name, tensor in tensors.items()}  # pinned
+        event = torch.cuda.Event() if self.asynchronous else None
+        if event is not None:
+            event.record()
         return PendingBatch(on_host, left, runs[0].numel(), event)
 
     def fetch(self, pending: PendingBatch) -> list[Prediction]:
@@ -93,12 +87,10 @@ class Runner:
             pending.event.synchronize()
         found = pending.tensors
         computed = found["computed"].tolist()
-        nothing: list[Any] = [None] * len(computed)
-        logits = found["logits"].unbind() if self.classifies else nothing
-        scores = self._scores(found["logits"]) if self.classifies else nothing
-        features = found["features"].unbind() if self.features else nothing
-        rows = zip(scores, logits, computed, pending.tokens_left, features, strict=True)
-        return [Prediction(*row[:4], pending.tokens, row[4]) for row in rows]
+        logits, features = (found.get(name, [None] * len(computed)) for name in ("logits", "features"))
+        scores = self._scores(found["logits"]) if self.classifies else logits
+        tokens = [pending.tokens] * len(computed)
+        return list(map(Prediction, scores, logits, computed, pending.tokens_left, tokens, features))
 
     def _batch(self, parts: Sequence[Tensor]) -> Tensor:
         """Stack tensors on the device."""
@@ -107,18 +99,17 @@ class Runner:
         return stacked.to(self.device, non_blocking=self.asynchronous)
 
     def _compute(self, frames: Tensor, runs: Tensor) -> dict[str, Tensor]:
-        batch, views = runs.shape[:2]
-        pixels = crop_pixels(self.views.processor, frames.flatten(0, 1)).to(self.dtype)
-        outputs = self.network.base_model(
-            pixels, run_lengths=runs.flatten(0, 1), return_last_hidden_state=self.features == "tokens"
-        )
+        (batch, views), features = runs.shape[:2], self.options.features
+        pixels = crop_pixels(self.processor, frames.flatten(0, 1)).to(self.dtype)
+        runs, whole = runs.flatten(0, 1), features == "tokens"
+        outputs = self.network.base_model(pixels, run_lengths=runs, return_last_hidden_state=whole)
         tensors = {"computed": (outputs.run_lengths > 0).view(batch, -1).sum(1)}
         if self.classifies:
             pooled = outputs.pooler_output
             tensors["logits"] = self.network.classify_pooled(pooled, views if views > 1 else None).float()
-        if self.features == "pooled":
+        if features == "pooled":
             tensors["features"] = outputs.pooler_output.unflatten(0, (batch, views)).mean(1)
-        elif self.features == "tokens":
+        elif whole:
             tokens = outputs.last_hidden_state.unflatten(0, (batch, views))
             tensors["features"] = tokens[:, 0] if views == 1 else tokens
         return tensors
@@ -130,6 +121,6 @@ class Runner:
             logits = logits.sigmoid()
         elif config.problem_type != "regression" and config.num_labels > 1:
             logits = logits.softmax(-1)
-        best = logits.topk(min(self.top_k, logits.shape[-1]))
+        best = logits.topk(min(self.options.top_k, logits.shape[-1]))
         rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [[(config.id2label[i], score) for i, score in zip(*row, strict=True)] for row in rows]
