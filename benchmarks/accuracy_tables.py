@@ -10,12 +10,11 @@ from .common.record import Column, Row, column, percent, table
 OTHER = "ViT-B"  # what stands beside a model of another width
 SHAPES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
 
+TOP_1 = ("accuracy", "accuracy_error")
 OURS = [
     column("method", "method"),
     column("setting", "level"),
-    Column(
-        "top-1 (standard error)", lambda row: f"{100 * row['accuracy']:.1f} % (± {100 * row['accuracy_error']:.1f})"
-    ),
+    Column("top-1 (standard error)", lambda row: "{:.1f} % (± {:.1f})".format(*(100 * row[key] for key in TOP_1))),
     percent("top-5", "top_5_accuracy"),
     column("tokens left", "tokens_left", "{:,.0f}"),
     percent("share", "share"),
@@ -58,7 +57,6 @@ def pictures(record: Row, folder: Path) -> list[Path]:
     name, rows = record["benchmark"], record["rows"]
     if name == "inference":
         return []
-    first, labelled = rows[0], name == "thresholds"
     over = {
         "tokens": ("share", 100.0, "tokens left, %"),
         "speed": ("speedup", 1.0, "measured speed-up of the forward pass"),
@@ -68,12 +66,10 @@ def pictures(record: Row, folder: Path) -> list[Path]:
         series = []
         for method in dict.fromkeys(row["method"] for row in rows):
             own = sorted((row for row in rows if row["method"] == method), key=lambda row: row[key])
-            labels = (
-                [row["level"].removeprefix("threshold ") for row in own] if labelled and method != "standard" else []
-            )
-            series.append(
-                Series(method, [row[key] * scale for row in own], [100 * row["accuracy"] for row in own], labels)
-            )
+            labelled = name == "thresholds" and method != "standard"
+            labels = [row["level"].removeprefix("threshold ") for row in own] if labelled else []
+            x, y = [row[key] * scale for row in own], [100 * row["accuracy"] for row in own]
+            series.append(Series(method, x, y, labels))
         titles = (f"One model, {record['settings']['trained']}", title, "top-1, %")
-        paths.append(draw(folder / f"{name}_{what}.png", series, titles, horizontal=100 * first["accuracy"]))
+        paths.append(draw(folder / f"{name}_{what}.png", series, titles, horizontal=100 * rows[0]["accuracy"]))
     return paths

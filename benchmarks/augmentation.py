@@ -53,11 +53,7 @@ def _variants(processor: RLTVideoProcessor) -> dict[str, tuple[Callable, bool, C
         "*left out:* Equalize": (_one_operation(on(), "Equalize"), False, None),
         "*left out:* AutoContrast": (_one_operation(on(), "AutoContrast"), False, None),
         "*left out:* erasing with new noise per frame, always": (_noise_per_frame(on()), True, None),
-        "*left out:* Gaussian noise, sigma 0.25": (
-            lambda x: on()(x) + 0.25 * torch.randn(16, 3, 224, 224),
-            False,
-            None,
-        ),
+        "*left out:* Gaussian noise, sigma 0.25": (lambda x: on()(x) + torch.randn(16, 3, 224, 224) / 4, False, None),
     }
 
 

@@ -35,9 +35,7 @@ def _command(kind: str, text: str) -> Callable[..., None]:
 
     def command(
         context: typer.Context,
-        train_data: Annotated[
-            Path | None, typer.Option("--train", help="Folder or annotation file. Default: the built-in digits.")
-        ] = None,
+        train_data: Annotated[Path | None, typer.Option("--train", help="Default: the built-in digits.")] = None,
         validation: Annotated[Path | None, typer.Option(help="The same. Default: part of --train.")] = None,
         video_dir: VideoDir = None,
         model: Annotated[str | None, typer.Option("--model", "-m", help="Default: a small one from scratch.")] = None,
@@ -45,11 +43,9 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         seed: Annotated[list[int], typer.Option(help="May be repeated.")] = SEEDS,
         threshold: Threshold = 0.1,
         random_ratio: Annotated[
-            float | None, typer.Option(help="Tokens that random masking keeps. Default: as RLT.")
+            float | None, typer.Option(help="Tokens random masking keeps. Default: as RLT.")
         ] = None,
-        tome_r: Annotated[
-            int | None, typer.Option(help="Tokens that ToMe merges per block. Default: to leave as many as RLT.", min=0)
-        ] = None,
+        tome_r: Annotated[int | None, typer.Option(help="Tokens merged per block. Default: as RLT.", min=0)] = None,
         max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
         train_clips: Annotated[int, typer.Option(help="Training clips in the built-in set.", min=8)] = 6400,
         validation_clips: Annotated[int, typer.Option(help="Held-out clips in the built-in set.", min=8)] = 320,
@@ -65,15 +61,15 @@ def _command(kind: str, text: str) -> Callable[..., None]:
             raise HfRltError(f"--variant: expected one of {', '.join(VARIANTS[kind])}, received {unknown[0]!r}.")
         check_extra(context.args)
         steps = ("--max_steps", str(max_steps)) if max_steps is not None else ()
-        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold)
+        extra = (*context.args, *steps)
+        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold, extra=extra)
         if train_data is None:
             if validation or video_dir:
                 raise HfRltError("Received --validation or --video-dir without --train: add it.")
-            job = _digits(job, DigitsSettings(train_clips, validation_clips), model, (*context.args, *steps))
+            job = _digits(job, DigitsSettings(train_clips, validation_clips), model)
         else:
             words = data_arguments(train_data, validation, video_dir, model)
-            about = f"{train_data.stem}, {model or 'a small model from scratch'}"
-            job = replace(job, about=about, data=words, extra=(*context.args, *steps))
+            job = replace(job, about=f"{train_data.stem}, {model or 'a small model from scratch'}", data=words)
         job = _equal_tokens(job, kind, random_ratio, tome_r)
         if time:
             measure_timing(job, kind, names, time_steps, repeats)
@@ -87,14 +83,13 @@ def _command(kind: str, text: str) -> Callable[..., None]:
     return command
 
 
-def _digits(job: Job, settings: DigitsSettings, model: str | None, extra: tuple[str, ...]) -> Job:
+def _digits(job: Job, settings: DigitsSettings, model: str | None) -> Job:
     """Return the job on the built-in set, rendered now unless it is there."""
     about = f"Built-in digits, {settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
     say(f"{about}, in {job.folder / 'digits'}")
     clips = render_digits(job.folder / "digits", settings)
-    words: tuple[str, ...] = ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
-    words += ("--model_name_or_path", model) if model is not None else ()
-    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *extra), digits=True)
+    words = data_arguments(clips / "train", clips / "validation", None, model)
+    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *job.extra), digits=True)
 
 
 def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int | None) -> Job:

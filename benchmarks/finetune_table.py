@@ -22,7 +22,7 @@ def markdown(record: Row) -> str:
     """Make the table of `finetune` or `ablation`, with notes."""
     rows = table_rows(record)
     baseline = rows[0]["title"] if rows else "dense"
-    columns = (
+    columns = [
         column("variant", "title"),
         column("top-1, mean (lowest to highest)", "accuracy"),
         column("pair that only timing separates", "pair"),
@@ -31,11 +31,9 @@ def markdown(record: Row) -> str:
         column(f"speed-up over {baseline}", "speedup", "{:.1f} x"),
         column("model step", "model_step", "{:.3f} s"),
         column("speed-up", "model_speedup", "{:.1f} x"),
-        *(
-            Column(f"paper: {model}, {dataset}", partial(_paper_cell, model=model, dataset=dataset))
-            for model, dataset in PAPER_COLUMNS[record["benchmark"]]
-        ),
-    )
+    ]
+    for where in PAPER_COLUMNS[record["benchmark"]]:
+        columns.append(Column("paper: " + ", ".join(where), partial(_paper_cell, *where)))
     return f"{table(rows, columns)}\n{notes(record)}"
 
 
@@ -48,21 +46,12 @@ def table_rows(record: Row) -> list[dict[str, Any]]:
     rows = []
     for name in known:
         runs = [run for run in record["rows"] if run["variant"] == name]
-        rows.append(
-            {
-                "variant": name,
-                "title": title(name, record["settings"]),
-                "accuracy": spread(runs, "accuracy"),
-                "pair": spread(runs, "pair_accuracy"),
-                "step": middle(seconds.get(name)),
-                "job": _job(runs, speed.get(name)),
-                "speedup": _ratio(speed, known[0], name),
-                "model_step": alone.get(name),
-                "model_speedup": _ratio(alone, known[0], name),
-            }
-        )
-        masked = spread(runs, "accuracy_masked")
-        if masked:
+        row: dict[str, Any] = {"variant": name, "title": title(name, record["settings"])}
+        row |= {"accuracy": spread(runs, "accuracy"), "pair": spread(runs, "pair_accuracy")}
+        row |= {"step": middle(seconds.get(name)), "job": _job(runs, speed.get(name))}
+        row |= {"speedup": _ratio(speed, known[0], name), "model_step": alone.get(name)}
+        rows.append(row | {"model_speedup": _ratio(alone, known[0], name)})
+        if masked := spread(runs, "accuracy_masked"):
             rows.append({"title": "the same, masked at evaluation too", "accuracy": masked})
     return rows
 
@@ -79,9 +68,7 @@ def title(name: str, settings: Row) -> str:
 def spread(runs: Sequence[Row], key: str) -> str | None:
     """Format mean, lowest and highest of a share over the seeds; None without any."""
     values = [100 * run[key] for run in runs if run.get(key) is not None]
-    if not values:
-        return None
-    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})"
+    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})" if values else None
 
 
 def middle(values: list[float] | None) -> str | None:
@@ -98,20 +85,18 @@ def _ratio(measured: Row, baseline: str, name: str) -> float | None:
 
 def _job(runs: Sequence[Row], seconds_per_step: float | None) -> str | None:
     """Format how long the whole training takes, by the timing of a step, else as the runs took."""
-    if not runs:
-        return None
     if seconds_per_step is not None:
-        whole = seconds_per_step * statistics.median(run["steps"] for run in runs)
+        known = [seconds_per_step * run["steps"] for run in runs]
     else:
         known = [run["train_seconds"] for run in runs if run.get("train_seconds") is not None]
-        if not known:
-            return None
-        whole = statistics.median(known)
-    size, unit = next(known for known in ((3600, "h"), (60, "min"), (1, "s")) if whole >= known[0] or known[0] == 1)
+    if not known:
+        return None
+    whole = statistics.median(known)
+    size, unit = (3600, "h") if whole >= 3600 else (60, "min") if whole >= 60 else (1, "s")
     return f"{whole / size:.1f} {unit}"
 
 
-def _paper_cell(row: Row, model: str, dataset: str) -> str:
+def _paper_cell(model: str, dataset: str, row: Row) -> str:
     return paper.fine_tuning_cell(row["variant"], model, dataset) if "variant" in row else ""
 
 
@@ -125,16 +110,13 @@ def notes(record: Row) -> str:
     text += f"; threshold {settings['threshold']:g}."
     if timing:
         text += f" A step is timed in {timing['steps']} steps of the whole job, the variants in turn"
-        text += (
-            '; "model step" is forward, backward and optimiser on a batch in memory.'
-            if timing["model_seconds"]
-            else "."
-        )
+        text += '; "model step" is forward, backward and optimiser on a batch in memory' * bool(timing["model_seconds"])
+        text += "."
         if "environment" in timing:
             machine = timing["environment"]["machine"]
             text += f" Timed {timing['environment']['date']} on {machine.get('gpu', machine['cpu'])}."
     elif record["rows"]:
         text += ' "Whole job" is what the runs took, not timed in turn: pass --time to measure.'
     text += f" Paper: {paper.PAPER}, Table 1; hours on 8 GPUs."
-    disputed = any(name in (run["variant"] for run in record["rows"]) for name in ("RLT+random", "RLT+random+length"))
+    disputed = any(run["variant"].startswith("RLT+random") for run in record["rows"])
     return f"{text}{' ' + paper.RLT_AND_RANDOM_NOTE if disputed else ''}\n"

@@ -1,10 +1,10 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Tables and pictures of speed, from the record."""
 
-import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from statistics import geometric_mean
 
 from .common.plots import Series, draw
 from .common.record import Column, Row, column, table
@@ -13,20 +13,11 @@ from .common.speed import MIXED
 WAYS = {"forward": "forward", "end_to_end": "file to logits", "training": "forward + backward"}
 
 
-def _seconds(what: str) -> Column:
-    return column(f"{WAYS[what]}, s (quartiles)", what, "{0[seconds]:.3f} ({0[lower]:.3f} to {0[upper]:.3f})")
-
-
-def _rate(what: str) -> Column:
-    return column(f"{WAYS[what]}, clips/s", what, "{0[clips_per_second]:.2f}")
-
-
-def _speedup(what: str) -> Column:
-    return column("speed-up", what, "{0[speedup]:.2f} x")
-
-
-def _efficiency(row: Row) -> str:
-    return f"{row['forward']['speedup'] / row['flop_ratio']:.2f}"
+def _measured(what: str) -> list[Column]:
+    seconds = column(f"{WAYS[what]}, s (quartiles)", what, "{0[seconds]:.3f} ({0[lower]:.3f} to {0[upper]:.3f})")
+    rate = column(f"{WAYS[what]}, clips/s", what, "{0[clips_per_second]:.2f}")
+    speedup = column("speed-up", what, "{0[speedup]:.2f} x")
+    return [seconds, speedup] if what == "training" else [seconds, rate, speedup]
 
 
 COLUMNS = (
@@ -38,38 +29,22 @@ COLUMNS = (
     column("tokens left", "tokens_left", "{:,.0f}"),
     column("mean over blocks", "tokens_by_block", "{:,.0f}"),
     column("GFLOPs per clip", "gflops", "{:.1f}"),
-    _seconds("forward"),
-    _rate("forward"),
-    _speedup("forward"),
+    *_measured("forward"),
     column("FLOP ratio", "flop_ratio", "{:.2f}"),
-    Column("speed-up / FLOP ratio", _efficiency),
-    _seconds("end_to_end"),
-    _rate("end_to_end"),
-    _speedup("end_to_end"),
-    _seconds("training"),
-    _speedup("training"),
+    Column("speed-up / FLOP ratio", lambda row: f"{row['forward']['speedup'] / row['flop_ratio']:.2f}"),
+    *_measured("end_to_end"),
+    *_measured("training"),
     Column("peak memory, MB", lambda row: f"{row['peak_bytes'] / 1e6:.0f}" if row.get("peak_bytes") else ""),
 )
 
 
-def groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Group rows by workload."""
-    found: dict[tuple, list[Row]] = {}
-    for row in rows:
-        found.setdefault((row["clip"], row.get("num_frames"), row["batch"]), []).append(row)
-    return list(found.values())
-
-
 def fastest(rows: Sequence[Row], what: str) -> list[str]:
     """Find the fastest of RLT, ToMe and STA in each batch that has RLT and a rival."""
-    contest = ("RLT", "ToMe", "ToMe, proportional", "STA")
-    rivals = [[row for row in group if row["method"] in contest] for group in groups(rows)]
-    rivals = [group for group in rivals if len(group) > 1 and any(row["method"] == "RLT" for row in group)]
-    return [min(group, key=lambda row: row[what]["seconds"])["method"] for group in rivals]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
+    batches: dict[tuple, dict[str, float]] = {}
+    for row in rows:
+        if row["method"] in ("RLT", "ToMe", "ToMe, proportional", "STA"):
+            batches.setdefault((row["clip"], row["batch"]), {})[row["method"]] = row[what]["seconds"]
+    return [min(seconds, key=seconds.__getitem__) for seconds in batches.values() if {"RLT"} < seconds.keys()]
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -79,7 +54,11 @@ def summary(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["batch"] == batch and (row["clip"] == MIXED) == mixed]
         for method in dict.fromkeys(row["method"] for row in own):
             these = [row for row in own if row["method"] == method]
-            ways = {f"{what}_mean": _mean([row[what]["speedup"] for row in these]) for what in WAYS if what in these[0]}
+            ways = {
+                f"{what}_mean": geometric_mean([row[what]["speedup"] for row in these])
+                for what in WAYS
+                if what in these[0]
+            }
             ratios = [row["forward"]["speedup"] / row["flop_ratio"] for row in these]
             clips = f"{len(these)} clips, geometric mean" if len(these) > 1 else these[0]["clip"]
             made.append({"clips": clips, "batch": batch, "method": method, **ways, "lowest": min(ratios)})
@@ -126,16 +105,13 @@ def markdown(record: Row) -> str:
 def pictures(record: Row, folder: Path) -> list[Path]:
     """Draw measured speed-up against the ratio of operations."""
     rows = [row for row in record["rows"] if row["method"] != record["rows"][0]["method"]]
-    series = []
     if not rows:
         return []
+    series = []
     for name in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == name]
         series.append(Series(name, [row["flop_ratio"] for row in own], [row["forward"]["speedup"] for row in own]))
-    titles = (
-        "Every point is a batch of real clips",
-        "ratio of analytic FLOPs",
-        "measured speed-up of the forward pass",
-    )
+    axes = ("ratio of analytic FLOPs", "measured speed-up of the forward pass")
+    titles = ("Every point is a batch of real clips", *axes)
     path = folder / f"{record['benchmark']}.png"
-    return [draw(path, series, titles, lines=False, logarithmic=True)]
+    return [draw(path, series, titles, logarithmic=True)]
