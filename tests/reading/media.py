@@ -102,6 +102,11 @@ def remux(
     return target
 
 
+def copied(path: Path, get: Get, source: str, change: Change = lambda i, packet: [packet]) -> None:
+    """Write a copy of the packets of a clean file, as `remux` does."""
+    remux(get(source), path, change)
+
+
 def remux_even(source: Path, target: Path, change: Change) -> Path:
     """Copy packets at an even rate, those for decoding and for showing alike."""
     time = iter(range(1 << 30))
