@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 import torch
@@ -29,9 +30,8 @@ def augmentation(
     videos = VideoList(list(map(str, clips)), [0] * len(clips), ["a", "b"])
     rows = []
     for name, (augment, drawn, mix) in _variants(processor).items():
-        shares = _share(videos, processor, augment, draws if drawn else 1, mix)
-        numbers = {"mean": float(shares.mean()), "lowest": float(shares.min()), "highest": float(shares.max())}
-        rows.append({"augmentation": name, **numbers})
+        shares = _share(videos, processor, augment, draws if drawn else 1, mix).tolist()
+        rows.append({"augmentation": name, "mean": mean(shares), "lowest": min(shares), "highest": max(shares)})
     report(save(output, "augmentation", rows, {"files": [clip.name for clip in clips], "draws": draws}))
 
 

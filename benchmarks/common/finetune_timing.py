@@ -40,19 +40,15 @@ class OpenedJob:
         """Return the groups of arguments of a variant."""
         return finetune.read_arguments([*self.job.arguments(name, 0), "--output_dir", str(self.job.folder / "timing")])
 
-    def share_computed(self, cache_dir: Path) -> float:
-        """Count the share of tokens that RLT computes, of up to 2,000 training clips evenly spread over the list."""
+    def share_and_tome_r(self, cache_dir: Path) -> tuple[float, int]:
+        """Count the share of tokens that RLT computes in up to 2,000 clips, and find the r with which ToMe leaves it."""
         model_args, data, _, args = self.arguments("RLT")
         model, processor = finetune.load_model(model_args, self.train.names)
         sources = [self.train.sources[i] for i in _spread(len(self.train), COUNTED)]
         clips = VideoList(sources, [0] * len(sources), ["video"])
         counts = count_tokens(clips, processor, args.dataloader_num_workers, data.on_bad_video, cache_dir)
-        return float(counts[counts > 0].mean()) / math.prod(model.config.grid)
-
-    def tome_r(self, share: float) -> int:
-        """Find r of ToMe that leaves this share of the tokens after the last block, the same in each block."""
-        config = finetune.load_model(self.arguments("RLT")[0], self.train.names)[0].config
-        return round((1 - share) * math.prod(config.grid) / config.num_hidden_layers)
+        tokens, left = math.prod(model.config.grid), float(counts[counts > 0].mean())
+        return left / tokens, round((tokens - left) / model.config.num_hidden_layers)
 
     def model_seconds(self, names: Sequence[str], repeats: int = 15) -> dict[str, float]:
         """Time forward, backward and optimiser on one batch in memory, the variants in turn; return median seconds."""

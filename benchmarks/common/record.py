@@ -26,12 +26,9 @@ from hf_rlt.jobs.atomic import write_text_atomic
 PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av", "torchcodec", "decord2")
 ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
-MODULES = {
-    **{name: name for name in ("tokens", "reading", "processing", "ratios", "throughput", "augmentation", "balance")},
-    **dict.fromkeys(("finetune", "ablation"), "finetune_table"),
-    **dict.fromkeys(("speed", "frames"), "speed_tables"),
-    **dict.fromkeys(("accuracy", "thresholds", "inference"), "accuracy_tables"),
-}
+NAMES = "tokens reading processing ratios throughput augmentation balance finetune speed accuracy"
+MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
+MODULES |= dict.fromkeys(("thresholds", "inference"), "accuracy")
 Row = Mapping[str, Any]
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import interleaved_times, peak_bytes, quartiles
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from hf_rlt.models.sampling import fps_indices, strided_indices
+from hf_rlt.models.sampling import clip_indices
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
 
@@ -80,10 +80,8 @@ def workloads(files: Sequence[Path], batches: Sequence[int], processor: RLTVideo
 def repeats_frames(index: VideoIndex, processor: RLTVideoProcessor) -> bool:
     """Say whether the clip from the middle of a video shows a frame twice."""
     count = processor.num_frames
-    if processor.fps is not None:
-        indices = fps_indices(index.timestamps, count, processor.fps)
-    else:
-        indices = strided_indices(index.num_frames, count, processor.frame_stride)
+    rate = (processor.frame_stride, processor.fps, processor.sampling)
+    indices = clip_indices(index.num_frames, index.timestamps, count, *rate, 0.5)
     return len(set(indices.tolist())) < count
 
 
@@ -107,13 +105,15 @@ def measure(
         fit(models, methods, runs, options.match)
         place = {"device": base.device, "non_blocking": True}
         batch = (pixels.to(dtype=base.dtype, **place), runs.to(**place))
-        calls = {method.name: _call(models, method, batch) for method in methods}
-        seconds = {"forward": interleaved_times(calls, options.repeats)}
-        if options.end_to_end:
-            seconds["end_to_end"] = _end_to_end(models, methods, workload, processor, options)
-        if options.training:
-            seconds["training"] = _training(models, methods, batch, options)
-        memory = {name: peak_bytes(call, base.device) for name, call in calls.items()}
+        ways = _ways(models, workload, processor, batch)
+        repeats = {"forward": (options.repeats, 1), "end_to_end": (options.end_to_end, 0)}
+        repeats["training"] = (options.repeats * options.training, 1)
+        seconds = {}
+        for what, (number, warmup) in repeats.items():
+            if number:
+                calls: dict[str, Callable[[], Any]] = {method.name: partial(ways[what], method) for method in methods}
+                seconds[what] = interleaved_times(calls, number, warmup)
+        memory = {method.name: peak_bytes(partial(ways["forward"], method), base.device) for method in methods}
         rows += _rows(workload, models, methods, runs, seconds, memory)
         keep(rows)
     return rows
@@ -142,42 +142,29 @@ def _mean_tokens(method: Method, trial: Any, tokens: int, target: int) -> float:
     return cost(trial, [tokens])["tokens_by_block"]
 
 
-def _call(models: dict, method: Method, batch: tuple[Tensor, Tensor]) -> Callable[[], Any]:
-    pixels, runs = batch
-    lengths = method.lengths(runs)
-
-    @torch.inference_mode()
-    def call() -> Any:
-        return forward(method, models[method.name], pixels, lengths).logits
-
-    return call
-
-
-def _end_to_end(
-    models: dict, methods: Sequence[Method], workload: Workload, processor: RLTVideoProcessor, options: Options
-) -> dict[str, list[float]]:
+def _ways(
+    models: dict, workload: Workload, processor: RLTVideoProcessor, batch: tuple[Tensor, Tensor]
+) -> dict[str, Callable[[Method], Any]]:
+    """Return the functions that are timed for a method."""
     plain = RLTVideoProcessor(**{**processor.to_dict(), "threshold": None})
 
-    def call(method: Method) -> Tensor:
+    @torch.inference_mode()
+    def infer(method: Method, pixels: Tensor, runs: Tensor) -> Tensor:
+        return forward(method, models[method.name], pixels, method.lengths(runs)).logits
+
+    def end_to_end(method: Method) -> Tensor:
         model = models[method.name]
         pixels, runs = workload.read(processor if method.after_rlt else plain)
-        batch = (pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device))
-        return _call(models, method, batch)().cpu()
+        return infer(method, pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device)).cpu()
 
-    return interleaved_times({each.name: partial(call, each) for each in methods}, options.end_to_end, warmup=0)
-
-
-def _training(models: dict, methods: Sequence[Method], batch: tuple, options: Options) -> dict[str, list[float]]:
-    pixels, runs = batch
-    labels = torch.arange(len(pixels), device=pixels.device)
-
-    def call(method: Method) -> None:
-        model = models[method.name].train()
+    def training(method: Method) -> None:
+        model, (pixels, runs) = models[method.name].train(), batch
+        labels = torch.arange(len(pixels), device=pixels.device)
         forward(method, model, pixels, method.lengths(runs), labels=labels).loss.backward()
         model.zero_grad(set_to_none=True)
         model.eval()
 
-    return interleaved_times({each.name: partial(call, each) for each in methods}, options.repeats)
+    return {"forward": lambda method: infer(method, *batch), "end_to_end": end_to_end, "training": training}
 
 
 def _rows(

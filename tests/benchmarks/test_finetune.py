@@ -150,7 +150,7 @@ def test_the_real_script_tells_share_of_tokens_and_seconds_of_a_step(rendered_di
     script = OpenedJob(Job((), tmp_path, data=data, extra=("--per_device_train_batch_size", "2")))
     items = EvalDataset(from_folder(rendered_digits / "train"), digits_processor)
     shares = [float((items[i]["run_lengths"] > 0).float().mean()) for i in range(len(items))]
-    assert script.share_computed(tmp_path) == pytest.approx(np.mean(shares))
+    assert script.share_and_tome_r(tmp_path)[0] == pytest.approx(np.mean(shares))
     seconds = script.model_seconds(["RLT", "RLT+random"], repeats=1)
     assert all(0 < value < 10 for value in seconds.values())
 

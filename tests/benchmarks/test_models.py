@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed_tables
+from benchmarks import speed as speed_command
 from benchmarks.common import accuracy, methods, speed
 from benchmarks.common.accuracy import Setting, curve, equal_token_settings, evaluate, rlt_settings
 from helpers.tiny import FRAMES, SIDE, moving_clips
@@ -87,8 +87,8 @@ def test_the_table_names_the_fastest_and_means():
         for name, seconds in {"standard": 8.0, "random": 0.1, "ToMe": 2.0, "RLT": last, "RLT + random": 0.2}.items():
             forward = {"seconds": seconds, "speedup": 8 / seconds}
             rows.append({"clip": clip, "batch": 1, "method": name, "forward": forward, "flop_ratio": 2.0})
-    assert speed_tables.fastest(rows, "forward") == ["RLT", "ToMe"]
-    lines = speed_tables.summary(rows).splitlines()
+    assert speed_command.fastest(rows, "forward") == ["RLT", "ToMe"]
+    lines = speed_command.summary(rows).splitlines()
     assert "| 2 clips, geometric mean | 1 | RLT | 4.00 x | 1.00 |" in lines  # the geometric mean of 8 and 2; 2 / 2
     assert "| 2 clips, geometric mean | 1 | ToMe | 4.00 x | 2.00 |" in lines
 

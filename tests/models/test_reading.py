@@ -113,7 +113,10 @@ NO_VIDEO = {
     "self.ffconcat": (b"ffconcat version 1.0\nfile 'self.ffconcat'\n", "playlist .* are not read"),
     "of.ffconcat": (b"ffconcat version 1.0\nfile 'a.mp4'\n", "playlist .* are not read"),
     "of.m3u8": (b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\na.mp4\n#EXT-X-ENDLIST\n", "playlist .* are not read"),
-    "of.sdp": (b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 26\n", "playlist .* are not read"),
+    "of.sdp": (
+        b"v=0\no=- 0 0 IN IP4 ::\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n",
+        "playlist .* not read",
+    ),
 }
 
 
@@ -150,8 +153,6 @@ def test_wrong_arguments(tmp_path, clip):
         index_video(tmp_path / "absent.mp4")
     with pytest.raises(OSError, match=str(tmp_path)):
         index_video(tmp_path)
-    with pytest.raises(HfRltError, match="BytesIO"):
-        index_video(io.BytesIO(b"no video"))
     with pytest.raises(HfRltError, match="zero byte"):
         index_video(f"{clip}\0.mp4")
 

@@ -97,15 +97,6 @@ def test_frames_decoded_for_several_clips(clip, counts):
     assert counts.frames <= 3 * 12 + 8
 
 
-def test_a_gap_that_the_decoder_has_bridged_is_not_sought(tmp_path, counts):
-    path = write(tmp_path / "a.mp4")
-    read_frames(path, [21, 26])  # keyframe 24 follows within what is decoded to hand out frame 21
-    assert counts.seeks == 1
-    counts.seeks = 0
-    read_frames(path, [13, 26])
-    assert counts.seeks == 2
-
-
 def test_a_known_index_costs_nothing(clip, counts):
     index = index_video(clip)
     counts.packets = counts.opened = 0

@@ -70,13 +70,10 @@ def with_sound(tmp_path_factory):
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         for i in range(30):
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")))
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8192), dtype=np.float32), format="fltp", layout="mono")
         silence.sample_rate = 8000
-        for i in range(8):
-            silence.pts = 1024 * i
-            container.mux(sound.encode(silence))
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
+        for stream, frame in ((sound, silence), (sound, None), (video, None)):
+            container.mux(stream.encode(frame))
     return path.read_bytes()
 
 
