@@ -21,7 +21,7 @@ from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
 from hf_rlt.tokens import count_tokens
 
-from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir
+from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir, short_names
 from .common.paper import PAPER, TOKENS
 from .common.record import Row, column, percent, report, save, say, table
 from .common.speed import repeats_frames
@@ -45,7 +45,7 @@ def tokens(
     if not fps or min(fps) <= 0:
         raise HfRltError(f"Expected frame rates above 0, received {list(fps)}: pass --fps 30.")
     rows = []
-    for name, source in zip(_names(data), data, strict=True):
+    for name, source in zip(short_names(data), data, strict=True):
         clips, indexed = list_videos(source, video_dir, limit), None
         for rate in fps:
             processor = RLTVideoProcessor(num_frames=num_frames, fps=rate, threshold=threshold)
@@ -96,12 +96,6 @@ def _row(
     if len(repeated):
         row["reduction_repeating"] = 1 - float(repeated.mean()) / before
     return row
-
-
-def _names(data: Sequence[Path]) -> list[str]:
-    """Name data sets by the last part of their path, or the whole path where two share it."""
-    short = [source.stem if source.is_file() else source.resolve().name for source in data]
-    return [name if short.count(name) == 1 else str(source) for name, source in zip(short, data, strict=True)]
 
 
 COLUMNS = (

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Options that several benchmarks share, and the model, processor and files they stand for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,12 @@ def model_and_processor(
     base = place(make_base(shape, attention, **config), dtype, device)
     fields = {name: getattr(base.config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
     return base, RLTVideoProcessor(**fields, **(sampling or {}))
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Name paths by their last part, or by the whole path where two share it."""
+    short = [path.resolve().name for path in paths]
+    return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
 def video_files(clips: list[Path]) -> list[Path]:

@@ -22,6 +22,7 @@ from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
 
 from .methods import Method, cost, forward, share_weights
+from .options import short_names
 from .record import Row, say
 
 MIXED = "mixed"
@@ -66,9 +67,8 @@ def workloads(files: Sequence[Path], batches: Sequence[int], processor: RLTVideo
         if repeats_frames(index, processor):  # which flatters RLT
             about = f"{index.num_frames} frames, {index.fps:.4g} a second"
             raise HfRltError(f"{file} ({about}): frames would stand twice in a clip: pass a smaller rate or stride.")
-    short = [file.name for file in files]
-    names = [name if short.count(name) == 1 else str(file) for name, file in zip(short, files, strict=True)]
-    found = [Workload(name, (file,), n) for name, file in zip(names, files, strict=True) for n in batches]
+    names = zip(short_names(files), files, strict=True)
+    found = [Workload(name, (file,), n) for name, file in names for n in batches]
     if len(files) > 1:
         tokens = {file: int((processor(str(file), return_tensors="pt")["run_lengths"] > 0).sum()) for file in files}
         ranked = sorted(files, key=lambda file: tokens[file])
