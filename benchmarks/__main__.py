@@ -26,7 +26,7 @@ app = typer.Typer(help="Measure, and write JSON, Markdown and pictures.", no_arg
 @app.callback()
 def begin() -> None:
     """Measure, and write JSON, Markdown and pictures."""
-    record.begin()
+    record.at_start()
 
 
 def report(

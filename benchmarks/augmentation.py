@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 import torch
@@ -29,9 +30,8 @@ def augmentation(
     videos = VideoList(list(map(str, clips)), [0] * len(clips), ["a", "b"])
     rows = []
     for name, (augment, drawn, mix) in _variants(processor).items():
-        shares = _share(videos, processor, augment, draws if drawn else 1, mix)
-        numbers = {"mean": float(shares.mean()), "lowest": float(shares.min()), "highest": float(shares.max())}
-        rows.append({"augmentation": name, **numbers})
+        shares = _share(videos, processor, augment, draws if drawn else 1, mix).tolist()
+        rows.append({"augmentation": name, "mean": mean(shares), "lowest": min(shares), "highest": max(shares)})
     report(save(output, "augmentation", rows, {"files": [clip.name for clip in clips], "draws": draws}))
 
 
@@ -53,11 +53,7 @@ def _variants(processor: RLTVideoProcessor) -> dict[str, tuple[Callable, bool, C
         "*left out:* Equalize": (_one_operation(on(), "Equalize"), False, None),
         "*left out:* AutoContrast": (_one_operation(on(), "AutoContrast"), False, None),
         "*left out:* erasing with new noise per frame, always": (_noise_per_frame(on()), True, None),
-        "*left out:* Gaussian noise, sigma 0.25": (
-            lambda x: on()(x) + 0.25 * torch.randn(16, 3, 224, 224),
-            False,
-            None,
-        ),
+        "*left out:* Gaussian noise, sigma 0.25": (lambda x: on()(x) + torch.randn(16, 3, 224, 224) / 4, False, None),
     }
 
 

@@ -4,6 +4,7 @@
 The samplers are those of the training; tokens are counted once, from the files. Work is taken to be proportional to tokens.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,22 +51,15 @@ def _waited(counts: Tensor, ranks: int, batch: int, epoch: int) -> dict[str, flo
     shuffled = list(RandomSampler(counts, generator=torch.Generator().manual_seed(epoch)))
     grouped = TokenGroupedSampler(counts.tolist(), batch)
     grouped.set_epoch(epoch)
-    trainers = [
-        BatchRebalanceSampler(counts.tolist(), batch * ranks, ranks, 1, rank=rank, drop_last=True)
-        for rank in range(ranks)
-    ]
-    quadratic = quadratic_cost(768, 3072)
-    ours = [
-        TokenRebalanceSampler(counts.tolist(), batch, ranks, rank, drop_last=True, quadratic=quadratic)
-        for rank in range(ranks)
-    ]
-    work = (
-        _dealt(shuffled, counts, ranks, batch),
-        _by_rank(trainers, counts, epoch),
-        _by_rank(ours, counts, epoch),
-        _dealt(list(grouped), counts, ranks, batch),
+    theirs = partial(BatchRebalanceSampler, counts.tolist(), batch * ranks, ranks, 1, drop_last=True)
+    ours = partial(
+        TokenRebalanceSampler, counts.tolist(), batch, ranks, drop_last=True, quadratic=quadratic_cost(768, 3072)
     )
-    return {name: waited_share(tokens) for name, tokens in zip(SAMPLERS, work, strict=True)}
+    work = {"random": _dealt(shuffled, counts, ranks, batch)}
+    for name, make in zip(SAMPLERS[1:3], (theirs, ours), strict=True):
+        work[name] = _by_rank([make(rank=rank) for rank in range(ranks)], counts, epoch)
+    work["group_by_length"] = _dealt(list(grouped), counts, ranks, batch)
+    return {name: waited_share(tokens) for name, tokens in work.items()}
 
 
 def _dealt(order: list[int], counts: Tensor, ranks: int, batch: int) -> Tensor:

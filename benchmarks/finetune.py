@@ -5,21 +5,25 @@ Each run keeps its command and its result in its folder: rerun to resume; a resu
 """
 
 import shlex
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hf_rlt.data import DigitsSettings, render_digits
 from hf_rlt.errors import HfRltError
+from hf_rlt.inference.measure import quartiles
 
+from .common import paper
 from .common.finetune_job import VARIANTS, Job, check_extra, data_arguments, results, train
 from .common.finetune_timing import OpenedJob, load_timing, measure_timing
 from .common.options import OUTPUT, Output, Threshold, VideoDir
-from .common.record import report, save, say
+from .common.record import Column, Row, column, report, save, say, table
 
 LAUNCH = f"{shlex.quote(sys.executable)} -m hf_rlt.training.finetune"
 SEEDS = [0, 1, 2]
@@ -35,9 +39,7 @@ def _command(kind: str, text: str) -> Callable[..., None]:
 
     def command(
         context: typer.Context,
-        train_data: Annotated[
-            Path | None, typer.Option("--train", help="Folder or annotation file. Default: the built-in digits.")
-        ] = None,
+        train_data: Annotated[Path | None, typer.Option("--train", help="Default: the built-in digits.")] = None,
         validation: Annotated[Path | None, typer.Option(help="The same. Default: part of --train.")] = None,
         video_dir: VideoDir = None,
         model: Annotated[str | None, typer.Option("--model", "-m", help="Default: a small one from scratch.")] = None,
@@ -45,11 +47,9 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         seed: Annotated[list[int], typer.Option(help="May be repeated.")] = SEEDS,
         threshold: Threshold = 0.1,
         random_ratio: Annotated[
-            float | None, typer.Option(help="Tokens that random masking keeps. Default: as RLT.")
+            float | None, typer.Option(help="Tokens random masking keeps. Default: as RLT.")
         ] = None,
-        tome_r: Annotated[
-            int | None, typer.Option(help="Tokens that ToMe merges per block. Default: to leave as many as RLT.", min=0)
-        ] = None,
+        tome_r: Annotated[int | None, typer.Option(help="Tokens merged per block. Default: as RLT.", min=0)] = None,
         max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
         train_clips: Annotated[int, typer.Option(help="Training clips in the built-in set.", min=8)] = 6400,
         validation_clips: Annotated[int, typer.Option(help="Held-out clips in the built-in set.", min=8)] = 320,
@@ -65,15 +65,15 @@ def _command(kind: str, text: str) -> Callable[..., None]:
             raise HfRltError(f"--variant: expected one of {', '.join(VARIANTS[kind])}, received {unknown[0]!r}.")
         check_extra(context.args)
         steps = ("--max_steps", str(max_steps)) if max_steps is not None else ()
-        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold)
+        extra = (*context.args, *steps)
+        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold, extra=extra)
         if train_data is None:
             if validation or video_dir:
                 raise HfRltError("Received --validation or --video-dir without --train: add it.")
-            job = _digits(job, DigitsSettings(train_clips, validation_clips), model, (*context.args, *steps))
+            job = _digits(job, DigitsSettings(train_clips, validation_clips), model)
         else:
             words = data_arguments(train_data, validation, video_dir, model)
-            about = f"{train_data.stem}, {model or 'a small model from scratch'}"
-            job = replace(job, about=about, data=words, extra=(*context.args, *steps))
+            job = replace(job, about=f"{train_data.stem}, {model or 'a small model from scratch'}", data=words)
         job = _equal_tokens(job, kind, random_ratio, tome_r)
         if time:
             measure_timing(job, kind, names, time_steps, repeats)
@@ -87,14 +87,13 @@ def _command(kind: str, text: str) -> Callable[..., None]:
     return command
 
 
-def _digits(job: Job, settings: DigitsSettings, model: str | None, extra: tuple[str, ...]) -> Job:
+def _digits(job: Job, settings: DigitsSettings, model: str | None) -> Job:
     """Return the job on the built-in set, rendered now unless it is there."""
     about = f"Built-in digits, {settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
     say(f"{about}, in {job.folder / 'digits'}")
     clips = render_digits(job.folder / "digits", settings)
-    words: tuple[str, ...] = ("--train_dir", str(clips / "train"), "--validation_dir", str(clips / "validation"))
-    words += ("--model_name_or_path", model) if model is not None else ()
-    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *extra), digits=True)
+    words = data_arguments(clips / "train", clips / "validation", None, model)
+    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *job.extra), digits=True)
 
 
 def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int | None) -> Job:
@@ -103,12 +102,122 @@ def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int |
         raise HfRltError(f"--random-ratio: expected a share above 0 and up to 1, received {random_ratio}.")
     if kind == "finetune" and (random_ratio is None or tome_r is None):
         say("Counting the tokens that RLT computes, as many as random masking and ToMe are to leave")
-        opened = OpenedJob(job)
-        share = opened.share_computed(job.folder / "counts")
+        share, r = OpenedJob(job).share_and_tome_r(job.folder / "counts")
         random_ratio = round(share, 3) if random_ratio is None else random_ratio
-        tome_r = opened.tome_r(share) if tome_r is None else tome_r
+        tome_r = r if tome_r is None else tome_r
     return replace(job, random_ratio=1.0 if random_ratio is None else random_ratio, tome_r=tome_r or 0)
 
 
 finetune = _command("finetune", "Fine-tune dense, with ToMe, random masking and RLT: accuracy and time.")
 ablation = _command("ablation", "Fine-tune RLT with and without random masking and length embedding.")
+
+
+ORDER = ("dense", "ToMe", "random", "RLT", "RLT+length", "RLT+random", "RLT+random+length")
+PAPER_COLUMNS = {
+    "finetune": (("ViT-B", "K400"), ("ViT-B", "SSv2"), ("ViT-L", "K400"), ("ViT-L", "SSv2")),
+    "ablation": (("ViT-L", "K400"),),
+}
+
+
+def markdown(record: Row) -> str:
+    """Make the table of `finetune` or `ablation`, with notes."""
+    rows = table_rows(record)
+    baseline = rows[0]["title"] if rows else "dense"
+    columns = [
+        column("variant", "title"),
+        column("top-1, mean (lowest to highest)", "accuracy"),
+        column("pair that only timing separates", "pair"),
+        column("s/step, median (quartiles)", "step"),
+        column("whole job", "job"),
+        column(f"speed-up over {baseline}", "speedup", "{:.1f} x"),
+        column("model step", "model_step", "{:.3f} s"),
+        column("speed-up", "model_speedup", "{:.1f} x"),
+    ]
+    for where in PAPER_COLUMNS[record["benchmark"]]:
+        columns.append(Column("paper: " + ", ".join(where), partial(_paper_cell, *where)))
+    return f"{table(rows, columns)}\n{notes(record)}"
+
+
+def table_rows(record: Row) -> list[dict[str, Any]]:
+    """Make a row for each variant that was trained or timed, in the paper's order."""
+    timing = record.get("timing") or {}
+    seconds, alone = timing.get("seconds_per_step", {}), timing.get("model_seconds", {})
+    known = [name for name in ORDER if name in seconds or any(run["variant"] == name for run in record["rows"])]
+    speed = {name: statistics.median(values) for name, values in seconds.items()}
+    rows = []
+    for name in known:
+        runs = [run for run in record["rows"] if run["variant"] == name]
+        row: dict[str, Any] = {"variant": name, "title": title(name, record["settings"])}
+        row |= {"accuracy": spread(runs, "accuracy"), "pair": spread(runs, "pair_accuracy")}
+        row |= {"step": middle(seconds.get(name)), "job": _job(runs, speed.get(name))}
+        row |= {"speedup": _ratio(speed, known[0], name), "model_step": alone.get(name)}
+        rows.append(row | {"model_speedup": _ratio(alone, known[0], name)})
+        if masked := spread(runs, "accuracy_masked"):
+            rows.append({"title": "the same, masked at evaluation too", "accuracy": masked})
+    return rows
+
+
+def title(name: str, settings: Row) -> str:
+    """Name a variant, with the share of tokens that random masking keeps."""
+    if name == "random":
+        return f"random, {100 * settings['random_ratio']:.1f} % of the tokens"
+    if name == "ToMe":
+        return f"ToMe, r = {settings['tome_r']}"
+    return name.replace("+random", f" + random {settings['keep_of_runs']:g}").replace("+length", " + length")
+
+
+def spread(runs: Sequence[Row], key: str) -> str | None:
+    """Format mean, lowest and highest of a share over the seeds; None without any."""
+    values = [100 * run[key] for run in runs if run.get(key) is not None]
+    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})" if values else None
+
+
+def middle(values: list[float] | None) -> str | None:
+    """Format median and quartiles of seconds; None without any."""
+    if not values:
+        return None
+    low, median, high = quartiles(values)
+    return f"{median:.3f} ({low:.3f} to {high:.3f})" if len(values) > 1 else f"{median:.3f}"
+
+
+def _ratio(measured: Row, baseline: str, name: str) -> float | None:
+    return measured[baseline] / measured[name] if baseline in measured and name in measured else None
+
+
+def _job(runs: Sequence[Row], seconds_per_step: float | None) -> str | None:
+    """Format how long the whole training takes, by the timing of a step, else as the runs took."""
+    if seconds_per_step is not None:
+        known = [seconds_per_step * run["steps"] for run in runs]
+    else:
+        known = [run["train_seconds"] for run in runs if run.get("train_seconds") is not None]
+    if not known:
+        return None
+    whole = statistics.median(known)
+    size, unit = (3600, "h") if whole >= 3600 else (60, "min") if whole >= 60 else (1, "s")
+    return f"{whole / size:.1f} {unit}"
+
+
+def _paper_cell(model: str, dataset: str, row: Row) -> str:
+    return paper.fine_tuning_cell(row["variant"], model, dataset) if "variant" in row else ""
+
+
+def notes(record: Row) -> str:
+    """Write the notes: what ran, how it was timed, where the paper's numbers are from."""
+    settings, timing = record["settings"], record.get("timing")
+    seeds = len({run["seed"] for run in record["rows"]})
+    steps = sorted({run["steps"] for run in record["rows"]})
+    counted = " or ".join(f"{count:,}" for count in steps)
+    text = f"{settings['data']}: {seeds} seed{'s' * (seeds != 1)}, {counted} steps" if steps else settings["data"]
+    text += f"; threshold {settings['threshold']:g}."
+    if timing:
+        text += f" A step is timed in {timing['steps']} steps of the whole job, the variants in turn"
+        text += '; "model step" is forward, backward and optimiser on a batch in memory' * bool(timing["model_seconds"])
+        text += "."
+        if "environment" in timing:
+            machine = timing["environment"]["machine"]
+            text += f" Timed {timing['environment']['date']} on {machine.get('gpu', machine['cpu'])}."
+    elif record["rows"]:
+        text += ' "Whole job" is what the runs took, not timed in turn: pass --time to measure.'
+    text += f" Paper: {paper.PAPER}, Table 1; hours on 8 GPUs."
+    disputed = any(run["variant"].startswith("RLT+random") for run in record["rows"])
+    return f"{text}{' ' + paper.RLT_AND_RANDOM_NOTE if disputed else ''}\n"

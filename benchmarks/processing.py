@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torchvision.transforms.v2 import functional as tvf
 from transformers import VideoMAEVideoProcessor
 
 from hf_rlt.errors import HfRltError
-from hf_rlt.inference.measure import interleaved_times, quartiles
+from hf_rlt.inference.measure import interleaved_times
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
 from .common.options import OUTPUT, Output, Repeats
@@ -77,15 +78,10 @@ def markdown(record: Row) -> str:
     """Make the table."""
     settings = record["settings"]
 
-    def median(name: str) -> Column:
-        return Column(name, lambda row: f"{1000 * quartiles(row['times'][name])[1]:.0f}")
-
-    def ratio(row: Row) -> str:
-        return f"{quartiles(row['times'][OURS])[1] / quartiles(row['times'][TORCHVISION])[1]:.2f}"
-
+    rows = [{**row, **{name: 1000 * median(times) for name, times in row["times"].items()}} for row in record["rows"]]
     size = Column("size", lambda row: f"{row['width']} x {row['height']}")
-    columns = [column("file", "file"), size, *map(median, NAMES), Column("hf_rlt over torchvision", ratio)]
-    return table(record["rows"], columns) + (
+    over = Column("hf_rlt over torchvision", lambda row: f"{row[OURS] / row[TORCHVISION]:.2f}")
+    return table(rows, [column("file", "file"), size, *(column(name, name, "{:.0f}") for name in NAMES), over]) + (
         f"\nMilliseconds for {settings['clips']} clips of {settings['num_frames']} frames of 224 x 224, medians of "
         f"{settings['rounds']} in turn. hf_rlt also finds runs; torchvision: resize, crop and normalise, nothing else.\n"
     )

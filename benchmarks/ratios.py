@@ -18,21 +18,8 @@ from torch import Tensor
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
 from hf_rlt.models.runs import drop_random
 
+from .common import options as opt
 from .common.methods import RLT, STANDARD, forward, share_weights
-from .common.options import (
-    OUTPUT,
-    Attention,
-    BatchSizes,
-    Checkpoint,
-    Clips,
-    Device,
-    Dtype,
-    Output,
-    Repeats,
-    Shape,
-    model_and_processor,
-    video_files,
-)
 from .common.record import Column, Row, column, report, save, say, table
 
 LEAST = 0.15  # share of the tokens that the stillest clip of a mixed batch keeps
@@ -41,10 +28,7 @@ MIXED, PACKED = "mixed", "all but one token"
 
 
 def kept(batch: int, tokens: int, shares: Sequence[float]) -> dict[str, Tensor]:
-    """Make run lengths `(B, N)` by name: every share, all tokens but one (packed), and a mixed batch of several clips.
-
-    A share of 1 keeps all `tokens`, which is not packed.
-    """
+    """Make run lengths `(B, N)` by name: every share, all tokens but one (packed), and a mixed batch of several clips."""
     every = torch.ones(batch, tokens, dtype=torch.int64)
     seeds = [torch.Generator().manual_seed(clip) for clip in range(batch)]
     found = {f"{share:.0%}": drop_random(every, share, seeds) for share in shares}
@@ -58,21 +42,21 @@ def kept(batch: int, tokens: int, shares: Sequence[float]) -> dict[str, Tensor]:
 
 
 def ratios(
-    clips: Clips,
-    shape: Shape = "base",
-    model: Checkpoint = None,
-    batch_size: BatchSizes = BATCH_SIZES,
+    clips: opt.Clips,
+    shape: opt.Shape = "base",
+    model: opt.Checkpoint = None,
+    batch_size: opt.BatchSizes = BATCH_SIZES,
     share: Annotated[list[float], typer.Option(help="Share of tokens kept. May be repeated.")] = SHARES,
-    repeats: Repeats = 5,
+    repeats: opt.Repeats = 5,
     training: Annotated[bool, typer.Option("--training", help="Forward, loss and backward instead.")] = False,
-    attention: Attention = "sdpa",
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    output: Output = OUTPUT,
+    attention: opt.Attention = "sdpa",
+    dtype: opt.Dtype = "float32",
+    device: opt.Device = "auto",
+    output: opt.Output = opt.OUTPUT,
 ) -> None:
     """How much of the operations RLT saves it saves in time, beside VideoMAE's dense batch. Run on an idle machine."""
-    files = video_files(clips)
-    base, processor = model_and_processor(shape, model, attention, dtype, device, {})
+    files = opt.video_files(clips)
+    base, processor = opt.model_and_processor(shape, model, attention, dtype, device)
     about = {"shape": model or f"ViT-{shape}", "dtype": dtype, "device": base.device.type, "attention": attention}
     settings = {**about, "repeats": repeats, "training": training, "files": [file.name for file in files]}
     models = {method.name: share_weights(base, method).train(training) for method in (STANDARD, RLT)}
@@ -109,18 +93,9 @@ def _row(config: Any, batch: int, name: str, lengths: Tensor, times: dict[str, l
     dense = batch * analytic_flops(config, lengths.shape[1])
     flop_ratio = dense / sum(analytic_flops(config, count) for count in counts)
     (_, reference, _), (_, ours, _) = quartiles(times[STANDARD.name]), quartiles(times[name])
-    return {
-        "batch": batch,
-        "kept": name,
-        "tokens": counts,
-        "dense_seconds": reference,
-        "seconds": ours,
-        "speedup": reference / ours,
-        "flop_ratio": flop_ratio,
-        "achieved": reference / ours / flop_ratio,
-        "times": times[name],
-        "dense_times": times[STANDARD.name],
-    }
+    row = {"batch": batch, "kept": name, "tokens": counts, "dense_seconds": reference, "seconds": ours}
+    row |= {"speedup": reference / ours, "flop_ratio": flop_ratio, "achieved": reference / ours / flop_ratio}
+    return row | {"times": times[name], "dense_times": times[STANDARD.name]}
 
 
 def markdown(record: Row) -> str:

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ import typer
 
 from hf_rlt.errors import one_line
 from hf_rlt.models.sampling import strided_indices
-from hf_rlt.models.video_reader import VideoIndex, VideoReader, index_video, read_frames
+from hf_rlt.models.video_reader import VideoIndex, index_video, read_frames
 
 from .common.options import OUTPUT, FrameStride, Output, Repeats
 from .common.record import Column, Row, column, report, save, say, table
@@ -58,13 +57,8 @@ def readers() -> tuple[dict[str, Read], list[str]]:
     return found, absent
 
 
-def _ours(path: str, indices: np.ndarray) -> np.ndarray:
-    with VideoReader(path, use_cache=False) as reader:
-        return reader.read(indices)
-
-
-def _indexed(index: VideoIndex, path: str, indices: np.ndarray) -> np.ndarray:
-    return read_frames(path, indices, index=index)
+def _ours(path: str, indices: np.ndarray, index: VideoIndex | None = None) -> np.ndarray:
+    return read_frames(path, indices, index=index, use_cache=False)
 
 
 def _transformers(path: str, indices: np.ndarray) -> np.ndarray:
@@ -99,11 +93,11 @@ def reading(
             places = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
             chosen = [strided_indices(index.num_frames, num_frames, frame_stride, place) for place in places]
             wanted = np.unique(np.concatenate(chosen))
-            turns: dict[str, Read] = {OURS: _ours, KNOWN: partial(_indexed, index), **found}
+            turns: dict[str, Read] = {OURS: _ours, KNOWN: partial(_ours, index=index), **found}
             measured = _compare(turns, str(file), wanted, repeats)
             rows.append({**about, "clips": count, "frames_read": len(wanted), "readers": measured})
     settings = {"num_frames": num_frames, "frame_stride": frame_stride, "rounds": repeats}
-    report(save(output, "reading", rows, {**settings, "absent": absent, **_versions()}))
+    report(save(output, "reading", rows, {**settings, "absent": absent}))
 
 
 def _about(file: Path, index: VideoIndex) -> dict[str, Any]:
@@ -114,22 +108,8 @@ def _about(file: Path, index: VideoIndex) -> dict[str, Any]:
     return {**about, "frames": index.num_frames, "keyframes": keys}
 
 
-def _versions() -> dict[str, Any]:
-    found = {}
-    for package in ("torchcodec", "decord2"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {"versions": found}
-
-
 def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int) -> dict[str, dict[str, Any]]:
-    """Measure each reader; the first round compares the frames instead.
-
-    Returns, for each: `seconds` of each round; `equal`, the share of its frames that are ours bit for bit, and
-    `difference`, the largest in grey levels (or `shape`, if another); or `problem`, why it read nothing.
-    """
+    """Measure each reader; the first round compares its frames with ours instead, see `_difference`."""
     ours = _ours(path, wanted)
     measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in turns}
     for turn in range(rounds + 1):
@@ -151,6 +131,7 @@ def _compare(turns: dict[str, Read], path: str, wanted: np.ndarray, rounds: int)
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+    """Return the share of frames that are `equal` bit for bit and the largest `difference` in grey levels."""
     if ours.shape != theirs.shape:
         return {"shape": list(theirs.shape)}
     largest = [int(np.abs(a.astype(np.int16) - b).max()) for a, b in zip(ours, theirs, strict=True)]
@@ -166,10 +147,9 @@ def milliseconds(row: Row, name: str) -> float | None:
 def markdown(record: Row) -> str:
     """Make the tables: milliseconds, and how far the frames of the other readers are from ours."""
     rows, settings = record["rows"], record["settings"]
+    clip, absent = f"{settings['num_frames']} frames, {settings['frame_stride']} apart", settings["absent"]
     text = table(rows, _columns())
-    clip = f"{settings['num_frames']} frames, {settings['frame_stride']} apart"
     text += f"\nMilliseconds from the path to the frames, medians of {settings['rounds']}; each clip {clip}. "
-    absent = settings["absent"]
     text += f"Not installed: {', '.join(absent)}.\n" if absent else "\n"
     text += "\nTheir frames against ours: share that is the same bit for bit, largest difference in grey levels.\n\n"
     others = [Column(name, partial(_cell, name)) for name in READERS[2:]]
@@ -184,20 +164,14 @@ def _columns() -> list[Column]:
         ours, theirs = milliseconds(row, OURS), milliseconds(row, TRANSFORMERS)
         return f"{theirs / ours:.1f} x" if ours and theirs else ""
 
-    def size(row: Row) -> str:
-        return f"{row['width']} x {row['height']}"
-
-    about = [column("file", "file"), column("codec", "codec"), Column("size", size), column("FPS", "fps", "{:.0f}")]
+    size = Column("size", lambda row: f"{row['width']} x {row['height']}")
+    about = [column("file", "file"), column("codec", "codec"), size, column("FPS", "fps", "{:.0f}")]
     about += [column(name, name) for name in ("frames", "keyframes", "clips")]
     return [*about, *map(time_of, READERS), Column("over transformers", gain)]
 
 
 def _cell(name: str, row: Row) -> str:
     measured = row["readers"].get(name)
-    if measured is None:
-        return ""
-    if "problem" in measured:
-        return "fails"
-    if "shape" in measured:
-        return "other size"
+    if measured is None or "equal" not in measured:
+        return "" if measured is None else "fails" if "problem" in measured else "other size"
     return f"{100 * measured['equal']:.0f} %, {measured['difference']}"

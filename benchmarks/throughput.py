@@ -7,9 +7,8 @@ slower of both is the limit. Both are measured: on all cores, and with the cores
 
 import os
 import tempfile
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,6 +24,7 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference import Options, predict
 from hf_rlt.inference.decoder import Decoder, VideoJob
 from hf_rlt.inference.loading import load
+from hf_rlt.inference.measure import timed
 from hf_rlt.inference.pipeline import batches
 from hf_rlt.inference.runner import PendingBatch, Runner
 from hf_rlt.jobs.worker_pool import Failure, Task
@@ -32,7 +32,7 @@ from hf_rlt.tokens import find
 
 from .common.methods import SHAPES
 from .common.options import OUTPUT, Dtype, Output, Repeats, model_and_processor, place
-from .common.record import Column, Row, column, report, save, say, table
+from .common.record import Row, column, report, save, say, table
 
 PARTS = ("decode", "model", "end_to_end")
 Batch = list[tuple[Tensor, Tensor]]
@@ -40,9 +40,7 @@ Batch = list[tuple[Tensor, Tensor]]
 
 def throughput(
     videos: Annotated[list[str], typer.Argument(help="Videos, or folders of videos.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Folder or Hub id; or base, large, huge: random weights of this shape.")
-    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="Folder or Hub id; base, large, huge: random weights.")],
     repeat: Annotated[int, typer.Option(help="Times that each video is taken.", min=1)] = 1,
     repeats: Repeats = 3,
     batch_size: Annotated[int, typer.Option(help="Clips per batch, at most.", min=1)] = 8,
@@ -53,7 +51,7 @@ def throughput(
 ) -> None:
     """Videos per second of `hf-rlt predict`, beside decoding alone and the model alone. Run on an idle machine."""
     files, options = [Path(video) for video in find(videos)], Options(batch_size=batch_size, max_tokens=max_tokens)
-    network, processor = model_and_processor(model, None, "sdpa", dtype, "auto", {}) if model in SHAPES else load(model)
+    network, processor = model_and_processor(model, None, "sdpa", dtype, "auto") if model in SHAPES else load(model)
     runner = Runner(place(network, dtype, "auto"), processor, options)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,9 +59,9 @@ def throughput(
         for name, cores in _arrangements(runner):
             say(f"{name}: {len(linked)} videos, {repeats} rounds")
             with _kept_to(cores[1]):
-                asked = replace(options, cores=cores[0], num_workers=num_workers or _number(cores[0]))
+                asked = replace(options, cores=cores[0], num_workers=num_workers or len(cores[0] or _all_cores()))
                 row = _row(linked, runner, asked, repeats, Path(scratch) / name)
-            rows.append({"cores": name, "workers": asked.num_workers, "threads": _number(cores[1]), **row})
+            rows.append({"cores": name, "workers": asked.num_workers, "threads": len(cores[1] or _all_cores()), **row})
     shape = {"batch_size": batch_size, "max_tokens": max_tokens, "views": 1}
     about = {"device": str(runner.device), "dtype": dtype, "files": [file.name for file in files]}
     settings = {"model": model, "repeat": repeat, "rounds": repeats, **shape, **about}
@@ -74,15 +72,11 @@ def _row(videos: list[str], runner: Runner, options: Options, rounds: int, scrat
     ready = list(_decoded(videos, runner, options))
     seconds: dict[str, list[float]] = {part: [] for part in PARTS}
     for number in range(rounds):
-        work: dict[str, Callable[[], Any]] = {
-            "decode": partial(deque, _decoded(videos, runner, options, keep=False), 0),
-            "model": partial(_compute, ready, runner),
-            "end_to_end": partial(_predict, videos, runner, options, scratch / str(number)),
-        }
-        for part, run in work.items():
-            start = time.perf_counter()
-            run()
-            seconds[part].append(time.perf_counter() - start)
+        decoding = _decoded(videos, runner, options, keep=False)
+        predicting = predict(videos, runner.network, runner.processor, scratch / str(number), options)
+        work: Any = (partial(deque, decoding, 0), partial(_compute, ready, runner), partial(deque, predicting, 0))
+        for part, run in zip(PARTS, work, strict=True):
+            seconds[part].append(timed(run)[0])
     counts = [[int((runs > 0).sum()) for _, runs in batch] for batch in ready]
     tokens = {"batches": len(ready), "tokens_computed": sum(map(sum, counts)), "largest_batch": max(map(sum, counts))}
     return {"videos": len(videos), **tokens, **seconds}
@@ -113,38 +107,27 @@ def _compute(ready: list[Batch], runner: Runner) -> None:
         runner.fetch(launched)
 
 
-def _predict(videos: list[str], runner: Runner, options: Options, folder: Path) -> None:
-    for _ in predict(videos, runner.network, runner.processor, folder, options):
-        pass
-
-
 def _linked(files: Sequence[Path], repeat: int, folder: Path) -> list[str]:
     """Link each video `repeat` times under other names, so that nothing about one is known from another."""
-    names = []
-    for number in range(repeat):
-        (folder / str(number)).mkdir(parents=True)
-        for order, file in enumerate(files):
-            link = folder / str(number) / f"{order:06}{file.suffix}"
-            link.symlink_to(file.resolve())
-            names.append(str(link))
-    return names
+    folder.mkdir()
+    links = [folder / f"{number:06}{file.suffix}" for number, file in enumerate([*files] * repeat)]
+    for link, file in zip(links, [*files] * repeat, strict=True):
+        link.symlink_to(file.resolve())
+    return list(map(str, links))
 
 
 def _arrangements(runner: Runner) -> list[tuple[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]]]:
     """Return (name, (the decoder's cores, the model's)): all for both; with two or more, half for each."""
     found: list[Any] = [("all for both", (None, None))]
-    if runner.device.type == "cpu" and hasattr(os, "sched_getaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        half = len(cores) // 2
-        if half:
-            found.append(("half for each", (tuple(cores[:half]), tuple(cores[half:]))))
+    cores = _all_cores()
+    half = len(cores) // 2
+    if half and runner.device.type == "cpu" and hasattr(os, "sched_getaffinity"):
+        found.append(("half for each", (cores[:half], cores[half:])))
     return found
 
 
-def _number(cores: tuple[int, ...] | None) -> int:
-    if cores is not None:
-        return len(cores)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _all_cores() -> tuple[int, ...]:
+    return tuple(sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
 @contextmanager
@@ -168,35 +151,27 @@ def _keep_threads_to(cores: Any) -> None:
         os.sched_setaffinity(int(thread), cores)
 
 
-def rate(row: Row, part: str) -> float:
-    """Return videos per second, by the median of the rounds."""
-    return row["videos"] / median(row[part])
+def rates(row: Row) -> dict[str, float]:
+    """Return videos per second of the parts by the medians, and end to end as shares of what limits it.
 
-
-def bound(row: Row) -> float:
-    """Return the videos per second that decoder and model cannot exceed on their cores."""
-    decode, model = rate(row, "decode"), rate(row, "model")
-    return 1 / (1 / decode + 1 / model) if row["cores"] == "all for both" else min(decode, model)
+    `slower` is the share of the slower part; `bound` that of what decoder and model cannot exceed on their cores.
+    """
+    decode, model, whole = (row["videos"] / median(row[part]) for part in PARTS)
+    bound = 1 / (1 / decode + 1 / model) if row["cores"] == "all for both" else min(decode, model)
+    shares = {"slower": whole / min(decode, model), "bound": whole / bound}
+    return {"decode": decode, "model": model, "end_to_end": whole, **shares}
 
 
 def markdown(record: Row) -> str:
     """Make the table."""
     settings = record["settings"]
 
-    def videos(part: str) -> Callable[[Row], str]:
-        return lambda row: f"{rate(row, part):.2f}"
-
-    def share(limit: Callable[[Row], float]) -> Callable[[Row], str]:
-        return lambda row: f"{rate(row, 'end_to_end') / limit(row):.2f}"
-
     columns = [column(title, title) for title in ("cores", "workers", "threads", "videos", "batches")]
-    columns += [Column("decoding alone", videos("decode")), Column("model alone", videos("model"))]
-    columns += [Column("end to end", videos("end_to_end"))]
-    columns += [Column("of the slower", share(lambda row: min(rate(row, "decode"), rate(row, "model"))))]
-    columns += [Column("of what the cores allow", share(bound))]
+    named = {"decode": "decoding alone", "model": "model alone", "end_to_end": "end to end", "slower": "of the slower"}
+    named["bound"] = "of what the cores allow"
+    columns += [column(title, key, "{:.2f}") for key, title in named.items()]
     budget = f", at most {settings['max_tokens']} tokens" if settings["max_tokens"] else ""
     text = f"\nVideos per second, medians of {settings['rounds']} rounds; {settings['model']}, {settings['device']}, "
-    text += (
-        f"{settings['dtype']}, batches of {settings['batch_size']}{budget}, {settings['views']} views of each video.\n"
-    )
-    return table(record["rows"], columns) + text
+    text += f"{settings['dtype']}, batches of {settings['batch_size']}{budget}, "
+    text += f"{settings['views']} views of each video.\n"
+    return table([{**row, **rates(row)} for row in record["rows"]], columns) + text

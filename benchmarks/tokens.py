@@ -17,14 +17,14 @@ from hf_rlt.data import VideoList, read_annotations
 from hf_rlt.data.video_list import find_videos, none_found
 from hf_rlt.errors import HfRltError
 from hf_rlt.models.runs import grid_size
-from hf_rlt.models.sampling import fps_indices
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
 from hf_rlt.tokens import count_tokens
 
-from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir
+from .common.options import OUTPUT, NumWorkers, OnBadVideo, Output, Threshold, VideoDir, short_names
 from .common.paper import PAPER, TOKENS
-from .common.record import Column, Row, column, percent, report, save, say, table
+from .common.record import Row, column, percent, report, save, say, table
+from .common.speed import repeats_frames
 
 FPS = [7.5, 15.0, 30.0]
 RATE_TOLERANCE = 0.99  # 29.97 frames per second are 30
@@ -45,7 +45,7 @@ def tokens(
     if not fps or min(fps) <= 0:
         raise HfRltError(f"Expected frame rates above 0, received {list(fps)}: pass --fps 30.")
     rows = []
-    for name, source in zip(_names(data), data, strict=True):
+    for name, source in zip(short_names(data), data, strict=True):
         clips, indexed = list_videos(source, video_dir, limit), None
         for rate in fps:
             processor = RLTVideoProcessor(num_frames=num_frames, fps=rate, threshold=threshold)
@@ -84,40 +84,18 @@ def _row(
     before = math.prod(grid_size(shape, processor.tubelet_size, processor.patch_size))
     readable = counts > 0
     below = np.array([index is not None and index.fps < RATE_TOLERANCE * fps for index in indexed])
-    repeating = np.array([index is not None and _repeats(index, frames, fps) for index in indexed])
+    repeating = np.array([index is not None and repeats_frames(index, processor) for index in indexed])
     clean, repeated = counts[readable & ~repeating], counts[readable & repeating]
-    after = None
+    row: dict[str, Any] = {"data": name, "fps": fps, "clips": int(readable.sum()), "unreadable": int((~readable).sum())}
+    row |= {"clips_below_fps": int((readable & below).sum()), "clips_repeating": len(repeated), "tokens_before": before}
+    row |= {"tokens_after": None, "reduction": None, "reduction_repeating": None}
     if len(clean):
-        low, median, high = np.quantile(clean, (0.25, 0.5, 0.75)).tolist()
-        after = {"mean": float(clean.mean()), "quartile_1": low, "median": median, "quartile_3": high}
-    return {
-        "data": name,
-        "fps": fps,
-        "clips": int(readable.sum()),
-        "unreadable": int((~readable).sum()),
-        "clips_below_fps": int((readable & below).sum()),
-        "clips_repeating": len(repeated),
-        "tokens_before": before,
-        "tokens_after": after,
-        "reduction": 1 - float(clean.mean()) / before if len(clean) else None,
-        "reduction_repeating": 1 - float(repeated.mean()) / before if len(repeated) else None,
-    }
-
-
-def _repeats(index: VideoIndex, num_frames: int, fps: float) -> bool:
-    return len(set(fps_indices(index.timestamps, num_frames, fps).tolist())) < num_frames
-
-
-def _names(data: Sequence[Path]) -> list[str]:
-    """Name data sets by the last part of their path, or the whole path where two share it."""
-    short = [source.stem if source.is_file() else source.resolve().name for source in data]
-    return [name if short.count(name) == 1 else str(source) for name, source in zip(short, data, strict=True)]
-
-
-def _spread(row: Row) -> str:
-    after = row.get("tokens_after")
-    form = "{median:,.0f} ({quartile_1:,.0f} to {quartile_3:,.0f})"
-    return "" if after is None else form.format(**after)
+        quartiles = np.quantile(clean, (0.25, 0.5, 0.75)).tolist()
+        named = zip(("mean", "quartile_1", "median", "quartile_3"), (float(clean.mean()), *quartiles), strict=True)
+        row |= {"tokens_after": dict(named), "reduction": 1 - float(clean.mean()) / before}
+    if len(repeated):
+        row["reduction_repeating"] = 1 - float(repeated.mean()) / before
+    return row
 
 
 COLUMNS = (
@@ -129,7 +107,7 @@ COLUMNS = (
     column("unreadable", "unreadable"),
     column("tokens before", "tokens_before", "{:,}"),
     column("tokens after, mean", "tokens_after", "{0[mean]:,.0f}"),
-    Column("median (quartiles)", _spread),
+    column("median (quartiles)", "tokens_after", "{0[median]:,.0f} ({0[quartile_1]:,.0f} to {0[quartile_3]:,.0f})"),
     percent("fewer", "reduction"),
     percent("fewer, clips with repeated frames", "reduction_repeating"),
     column("paper", "paper"),

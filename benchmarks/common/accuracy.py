@@ -15,9 +15,8 @@ from transformers import PreTrainedModel
 from hf_rlt.data import EvalDataset
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import timed
-from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
 
-from .methods import METHODS, STANDARD, Method, cost, forward, plain_settings, share_weights
+from .methods import METHODS, STANDARD, Method, cost, forward, share_weights
 from .record import Row, say
 
 THRESHOLDS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
@@ -28,19 +27,12 @@ FURTHER_MERGES = (0.02, 0.05, 0.1)  # r of each block on top of RLT, as a share 
 
 @dataclass
 class Setting:
-    """One method with settings that stay the same for all clips, and what was counted of it.
-
-    Attributes:
-        method: which.
-        level: what is varied, as tables write it.
-        values: the model's settings.
-        threshold: RLT's, for methods on runs.
-    """
+    """One method with settings that stay the same for all clips, and what was counted of it."""
 
     method: Method
-    level: str
-    values: dict[str, Any] = field(default_factory=dict)
-    threshold: float | None = None
+    level: str  # what is varied, as tables write it
+    values: dict[str, Any] = field(default_factory=dict)  # the model's settings
+    threshold: float | None = None  # RLT's, for methods on runs
     model: PreTrainedModel | None = None
     hits: int = 0
     hits_5: int = 0
@@ -55,18 +47,12 @@ def rlt_settings(thresholds: Sequence[float], name: str = "RLT") -> list[Setting
 
 
 def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
-    """Make settings that draw every method's curve of accuracy over tokens, from dense on.
-
-    Args:
-        config: of the model.
-        tokens: of a dense clip.
-        threshold: RLT's, for the methods on top of it.
-    """
+    """Make settings that draw every method's curve of accuracy over tokens; `tokens` are those of a dense clip."""
     found = [Setting(STANDARD, "dense"), *rlt_settings(THRESHOLDS), *rlt_settings(THRESHOLDS, "RLT, proportional")]
     for name in ("random", "ToMe", "ToMe, proportional", "STA"):
         reached: set[str] = set()
         for share in SHARES:
-            values = fit_to_tokens(METHODS[name], config, tokens, round(share * tokens))
+            values = METHODS[name].fit_to(config, tokens, round(share * tokens))
             if str(values) not in reached:  # a method may not be able to leave so few
                 reached.add(str(values))
                 found.append(Setting(METHODS[name], f"{share:.0%} wanted", values))
@@ -83,35 +69,20 @@ def equal_token_settings(config: Any, tokens: int, target: int, threshold: float
     """Make a setting of every method at `target` tokens, the mean that RLT computes at this threshold."""
     found = [Setting(STANDARD, "dense")]
     for name in ("ToMe", "ToMe, proportional", "STA", "random"):
-        values = fit_to_tokens(METHODS[name], config, tokens, target)
+        values = METHODS[name].fit_to(config, tokens, target)
         r = values.get("r")
         level = f"{target / tokens:.1%}" if r is None else f"r = {max(r) if isinstance(r, list) else r}"
         found.append(Setting(METHODS[name], level, values))
     return [*found, *rlt_settings([threshold]), *rlt_settings([threshold], "RLT, proportional")]
 
 
-def fit_to_tokens(method: Method, config: Any, tokens: int, target: int) -> dict[str, Any]:
-    """Find the settings with which a method leaves `target` of a dense clip's tokens."""
-    return method.fit(method.kind.config_class(**plain_settings(config)), tokens, target)
-
-
 def evaluate(
-    base: RLTVideoMAEForVideoClassification,
-    data: EvalDataset,
-    settings: Sequence[Setting],
-    batch_size: int,
-    workers: int,
-    seed: int = 0,
+    base: Any, data: EvalDataset, settings: Sequence[Setting], batch_size: int, workers: int, seed: int = 0
 ) -> list[Row]:
     """Evaluate each setting; every video is read once, and the settings take turns on it.
 
-    Args:
-        base: the weights, in evaluation mode.
-        data: views; runs are found here, at each setting's threshold, in float32.
-        settings: what to compare; the first is what speed-ups are relative to.
-        batch_size: videos in a batch.
-        workers: processes that read.
-        seed: of random masking; each batch has its own draws, the same in each run.
+    Runs are found at each setting's threshold. Speed-ups are relative to the first setting. Random masking draws anew for
+    each batch, the same in each run with this seed.
     """
     for setting in settings:
         setting.model = share_weights(base, setting.method, **setting.values)
@@ -133,14 +104,7 @@ def evaluate(
 
 
 @torch.inference_mode()
-def _turn(
-    base: RLTVideoMAEForVideoClassification,
-    settings: Sequence[Setting],
-    pixels: Tensor,
-    labels: Tensor,
-    seed: int,
-    warm: bool,
-) -> None:
+def _turn(base: Any, settings: Sequence[Setting], pixels: Tensor, labels: Tensor, seed: int, warm: bool) -> None:
     rules = {setting.threshold: replace(base.config.rule, threshold=setting.threshold) for setting in settings}
     runs = {threshold: rule.find(pixels).to(base.device) for threshold, rule in rules.items()}
     placed, targets = pixels.to(base.device, base.dtype), labels.to(base.device)
@@ -161,32 +125,21 @@ def _turn(
 
 
 def _row(setting: Setting, videos: int, views: int, dense_tokens: int, labels: int) -> dict[str, Any]:
-    accuracy = setting.hits / videos
-    means = {name: total / views for name, total in setting.sums.items()}
-    row = {
-        "method": setting.method.name,
-        "level": setting.level,
-        "threshold": setting.threshold,
-        "settings": setting.values,
-        "videos": videos,
-        "accuracy": accuracy,
-        "accuracy_error": math.sqrt(accuracy * (1 - accuracy) / videos),
-        **means,
-        "share": means["tokens_left"] / dense_tokens,
-        "seconds": setting.seconds,
-        "views_per_second": views / setting.seconds,
-    }
+    accuracy, means = setting.hits / videos, {name: total / views for name, total in setting.sums.items()}
+    row: dict[str, Any] = {"method": setting.method.name, "level": setting.level, "threshold": setting.threshold}
+    row |= {"settings": setting.values, "videos": videos, "accuracy": accuracy}
+    row |= {"accuracy_error": math.sqrt(accuracy * (1 - accuracy) / videos), **means}
+    row |= {"share": means["tokens_left"] / dense_tokens, "seconds": setting.seconds}
+    row["views_per_second"] = views / setting.seconds
     return row | ({"top_5_accuracy": setting.hits_5 / videos} if labels > 5 else {})
 
 
 def mean_tokens(data: EvalDataset, threshold: float, batch_size: int, workers: int) -> float:
     """Compute the mean number of tokens that RLT computes of a view."""
-    processor, total, views = data.processor, 0, 0
+    rule, counts = replace(data.processor.rule, threshold=threshold), list[int]()
     for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):
         pixels = batch["pixel_values"][batch["labels"] >= 0].flatten(0, -5)
-        if len(pixels):
-            runs = replace(processor.rule, threshold=threshold).find(pixels)
-            total, views = total + int((runs > 0).sum()), views + len(pixels)
-    if not views:
+        counts += (rule.find(pixels) > 0).sum(1).tolist() if len(pixels) else []
+    if not counts:
         raise HfRltError(f"None of the {len(data)} videos to evaluate on can be read.")
-    return total / views
+    return sum(counts) / len(counts)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hf_rlt.errors import HfRltError
 
 from .record import environment, say, write_json
@@ -33,29 +31,17 @@ SET_HERE = """
 
 @dataclass(frozen=True)
 class Job:
-    """What is fine-tuned, and how.
+    """What is fine-tuned, and how."""
 
-    Attributes:
-        launch: the command without arguments.
-        folder: where runs go.
-        about: what the table says of the data.
-        data: arguments that name the videos and the model.
-        extra: further arguments, the same for all variants.
-        random_ratio: share of all tokens that random masking keeps.
-        threshold: RLT's.
-        tome_r: tokens that ToMe merges in each block.
-        digits: whether this is the built-in set.
-    """
-
-    launch: tuple[str, ...]
-    folder: Path
-    about: str = ""
-    data: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
-    random_ratio: float = 1.0
+    launch: tuple[str, ...]  # the command without arguments
+    folder: Path  # where runs go
+    about: str = ""  # what the table says of the data
+    data: tuple[str, ...] = ()  # arguments that name the videos and the model
+    extra: tuple[str, ...] = ()  # further arguments, the same for all variants
+    random_ratio: float = 1.0  # share of all tokens that random masking keeps
     threshold: float = 0.1
-    tome_r: int = 0
-    digits: bool = False
+    tome_r: int = 0  # tokens that ToMe merges in each block
+    digits: bool = False  # whether this is the built-in set
 
     def variant(self, name: str) -> list[str]:
         """Return the arguments of a variant: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
@@ -82,27 +68,22 @@ class Job:
 
 def data_arguments(train: Path, validation: Path | None, video_dir: Path | None, model: str | None) -> tuple[str, ...]:
     """Return the arguments for a folder with a subfolder per class, or an annotation file."""
-    words: list[str] = []
     kind = "dir" if train.is_dir() else "file"
     for name, path in (("train", train), ("validation", validation)):
-        if path is None:
-            continue
-        if not path.exists():
+        if path is not None and not (path.is_dir() if kind == "dir" else path.is_file()):
             raise HfRltError(
-                f"--{name} {path}: expected a folder of videos or an annotation file, found no such thing."
+                f"--{name} {path}: expected a folder of videos or an annotation file, the same as --train."
             )
-        if ("dir" if path.is_dir() else "file") != kind:
-            raise HfRltError(f"--{name} {path}: expected a {'folder' if kind == 'dir' else 'file'}, as --train is.")
-        words += [f"--{name}_{kind}", str(path)]
-    words += ["--video_dir", str(video_dir)] if video_dir is not None else []
-    return (*words, *(["--model_name_or_path", model] if model is not None else []))
+    given: dict[str, Any] = {f"train_{kind}": train, f"validation_{kind}": validation, "video_dir": video_dir}
+    given["model_name_or_path"] = model
+    return tuple(word for name, value in given.items() if value is not None for word in (f"--{name}", str(value)))
 
 
 def check_extra(words: Sequence[str]) -> None:
     """Raise HfRltError if further arguments name what the benchmark sets itself."""
-    taken = [word for word in words if word.split("=")[0].replace("-", "_").replace("__", "--", 1) in SET_HERE.split()]
-    if taken:
-        raise HfRltError(f"After --: expected arguments that the benchmark does not set itself, received {taken[0]}.")
+    for word in words:
+        if word.split("=")[0].replace("-", "_").replace("__", "--", 1) in SET_HERE.split():
+            raise HfRltError(f"After --: expected arguments that the benchmark does not set itself, received {word}.")
 
 
 def train(job: Job, names: Sequence[str], seeds: Sequence[int]) -> None:
@@ -121,10 +102,8 @@ def _result(job: Job, name: str, seed: int) -> dict[str, Any] | None:
         return None
     found = json.loads((folder / "arguments.json").read_text())
     if found != wanted:
-        place = next(i for i in range(len(wanted)) if found[: i + 1] != wanted[: i + 1])
-        place -= not wanted[place].startswith("--")
-        here, there = (shlex.join(words[place : place + 2]) for words in (wanted, found))
-        raise HfRltError(f"{folder}: expected a run with {here}, found one with {there}: pass another --output.")
+        here, there = (shlex.join(word) for word in (wanted, found))
+        raise HfRltError(f"{folder}: expected a run of {here}, found one of {there}: pass another --output.")
     path = folder / "result.json"
     return json.loads(path.read_text()) if path.is_file() else None
 
@@ -134,7 +113,7 @@ def results(job: Job, names: Sequence[str]) -> list[dict[str, Any]]:
     found = []
     for name in names:
         seeds = [path.parent.name.rpartition("-")[2] for path in job.folder.glob(f"runs/{name}-*/arguments.json")]
-        found += [_result(job, name, seed) for seed in sorted(int(seed) for seed in seeds if seed.isdigit())]
+        found += [_result(job, name, seed) for seed in sorted(map(int, filter(str.isdigit, seeds)))]
     return [row for row in found if row is not None]
 
 
@@ -144,22 +123,17 @@ def _run(job: Job, name: str, seed: int) -> None:
     write_json(folder / "arguments.json", job.arguments(name, seed))
     metrics = start(job, job.arguments(name, seed), folder)
     measured = environment()
-    found = {
-        "variant": name,
-        "seed": seed,
-        "accuracy": metrics["eval_accuracy"],
-        "tokens_at_evaluation": metrics["eval_tokens_computed"],
-        "steps": json.loads((folder / "trainer_state.json").read_text())["global_step"],
-        # If a run was interrupted or had ended before, the clock covers only its last part.
-        "train_seconds": None if resumed else metrics["train_runtime"],
-        "wall_seconds": None if resumed else time.perf_counter() - started,
-        "threads": torch.get_num_threads(),
-        **{key: measured[key] for key in ("date", "commit", "machine")},
-    }
+    found: dict[str, Any] = {"variant": name, "seed": seed, "accuracy": metrics["eval_accuracy"]}
+    found["tokens_at_evaluation"] = metrics["eval_tokens_computed"]
+    found["steps"] = json.loads((folder / "trainer_state.json").read_text())["global_step"]
+    # If a run was interrupted or had ended before, the clock covers only its last part.
+    found["train_seconds"] = None if resumed else metrics["train_runtime"]
+    found["wall_seconds"] = None if resumed else time.perf_counter() - started
+    found |= {key: measured[key] for key in ("date", "commit", "machine")}
     if job.digits:
         found["pair_accuracy"] = _pair_accuracy(folder)
-        if name == "random":
-            found["accuracy_masked"] = _masked_accuracy(job, folder)
+    if job.digits and name == "random":
+        found["accuracy_masked"] = _masked_accuracy(job, folder)
     write_json(folder / "result.json", found)
 
 
@@ -188,7 +162,5 @@ def _masked_accuracy(job: Job, folder: Path) -> float:
     validation = job.data[job.data.index("--validation_dir") + 1]
     options = ["--token-keep-ratio", f"{job.random_ratio:g}", "--num-workers", "0", "--json"]
     command = [sys.executable, "-m", "hf_rlt", "evaluate", validation, "--model", str(folder), *options]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise HfRltError(f"{folder}: could not be evaluated: {done.stderr.strip()}")
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)["accuracy"]

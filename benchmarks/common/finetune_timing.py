@@ -7,8 +7,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +28,27 @@ COUNTED = 2000  # clips that tell what share of the tokens RLT computes
 
 
 class OpenedJob:
-    """The functions of the fine-tuning job, called in this process with a job's arguments.
-
-    Attributes:
-        train, validation: the clips that the job trains and evaluates on.
-    """
+    """The functions of the fine-tuning job, called in this process with a job's arguments."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         _, data, _, args = self.arguments("RLT")
-        self.train: Any
-        self.train, self.validation, _ = finetune.load_clips(data, args)
+        clips: Any = finetune.load_clips(data, args)
+        self.train, self.validation, _ = clips
 
     def arguments(self, name: str) -> Any:
         """Return the groups of arguments of a variant."""
         return finetune.read_arguments([*self.job.arguments(name, 0), "--output_dir", str(self.job.folder / "timing")])
 
-    def share_computed(self, cache_dir: Path) -> float:
-        """Count the share of tokens that RLT computes, of up to 2,000 training clips evenly spread over the list."""
+    def share_and_tome_r(self, cache_dir: Path) -> tuple[float, int]:
+        """Count the share of tokens that RLT computes in up to 2,000 clips, and find the r with which ToMe leaves it."""
         model_args, data, _, args = self.arguments("RLT")
         model, processor = finetune.load_model(model_args, self.train.names)
         sources = [self.train.sources[i] for i in _spread(len(self.train), COUNTED)]
         clips = VideoList(sources, [0] * len(sources), ["video"])
         counts = count_tokens(clips, processor, args.dataloader_num_workers, data.on_bad_video, cache_dir)
-        return float(counts[counts > 0].mean()) / math.prod(model.config.grid)
-
-    def tome_r(self, share: float) -> int:
-        """Find r of ToMe that leaves this share of the tokens after the last block, the same in each block."""
-        config = finetune.load_model(self.arguments("RLT")[0], self.train.names)[0].config
-        return round((1 - share) * math.prod(config.grid) / config.num_hidden_layers)
+        tokens, left = math.prod(model.config.grid), float(counts[counts > 0].mean())
+        return left / tokens, round((tokens - left) / model.config.num_hidden_layers)
 
     def model_seconds(self, names: Sequence[str], repeats: int = 15) -> dict[str, float]:
         """Time forward, backward and optimiser on one batch in memory, the variants in turn; return median seconds."""
@@ -73,50 +63,41 @@ class OpenedJob:
         collate = finetune.make_collator(recipe, processor, len(self.train.names), 0.0)
         batch = collate([items[i] for i in _spread(len(items), args.per_device_train_batch_size)])
         batch = {key: value.to(args.device) for key, value in batch.items()}
-        precision = torch.autocast(args.device.type, torch.bfloat16) if args.bf16 else nullcontext()
-        return partial(step, model, torch.optim.AdamW(model.parameters()), batch, precision)
+        optimizer = torch.optim.AdamW(model.parameters())
 
+        def step() -> None:
+            with torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16):
+                loss = model(**batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
 
-def step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor], precision: Any
-) -> None:
-    """Do forward, backward and one step of the optimiser."""
-    with precision:
-        loss = model(**batch).loss
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+        return step
 
 
 def measure_timing(job: Job, kind: str, names: Sequence[str], steps: int, rounds: int) -> None:
     """Time the variants and keep what is found in the job's folder."""
     opened = OpenedJob(job)
     seconds = time_steps(job, names, (opened.train, opened.validation), steps, rounds)
-    timing = {"seconds_per_step": seconds, "model_seconds": opened.model_seconds(names)}
-    more = {"steps": steps, "environment": environment(), "settings": job.settings()}
-    write_json(job.folder / f"timing-{kind}.json", {**timing, **more})
+    timing = {"seconds_per_step": seconds, "model_seconds": opened.model_seconds(names), "steps": steps}
+    write_json(job.folder / f"timing-{kind}.json", {**timing, "environment": environment(), "settings": job.settings()})
 
 
 def load_timing(job: Job, kind: str) -> dict[str, Any] | None:
     """Load the timing of a job, None if there is none; refuse one of another command."""
-    path, settings = job.folder / f"timing-{kind}.json", job.settings()
+    path = job.folder / f"timing-{kind}.json"
     timing: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
-    if timing is not None and timing["settings"] != settings:
-        name = next(name for name in settings if settings[name] != timing["settings"].get(name))
-        raise HfRltError(
-            f"{path}: expected a timing with {name} {settings[name]}, found one with {timing['settings'].get(name)}: pass "
-            "another --output, or --time again."
-        )
+    for name, value in job.settings().items():
+        known = value if timing is None else timing["settings"].get(name)
+        if known != value:
+            raise HfRltError(f"{path}: found {name} {known} instead of {value}: pass another --output or --time.")
     return timing
 
 
 def time_steps(
     job: Job, names: Sequence[str], clips: tuple[VideoList, VideoList], steps: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Time a step of each variant in short trainings, one per round, in turn (A B A B); return seconds per step.
-
-    All training clips and a few validation clips are used.
-    """
+    """Time a step of each variant in short trainings, one per round, in turn (A B A B); return seconds per step."""
     seconds: dict[str, list[float]] = {name: [] for name in names}
     folder = job.folder / "timing"
     words = []

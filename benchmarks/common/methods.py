@@ -5,6 +5,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import mean
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ SHAPES = {
 }
 FURTHER = 0.7  # share of RLT's tokens that methods on top of it leave
 
+# From configuration, tokens and the number wanted to the settings that leave it.
 Fit = Callable[[Any, int, int], dict[str, Any]]
 
 
@@ -70,64 +72,44 @@ def sta_r_for(config: STAVideoMAEConfig, tokens: int, target: int) -> int:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to compute fewer tokens.
+    """A way to compute fewer tokens."""
 
-    Attributes:
-        name: as tables call it.
-        kind: the model's class.
-        after_rlt: whether it starts from the tokens that RLT computes.
-        content_aware: whether what is left depends on what the clip shows.
-        fit: from configuration, tokens and the number wanted to the settings that leave it.
-    """
-
-    name: str
+    name: str  # as tables call it
     kind: type[PreTrainedModel]
-    after_rlt: bool
-    content_aware: bool
-    fit: Fit
+    after_rlt: bool  # whether it starts from the tokens that RLT computes
+    fit: Fit = lambda config, tokens, target: {}
+
+    def fit_to(self, config: Any, tokens: int, target: int) -> dict[str, Any]:
+        """Find the settings with which the method leaves `target` of a dense clip's tokens in a model as `config` says."""
+        return self.fit(self.kind.config_class(**plain_settings(config)), tokens, target)
 
     def lengths(self, run_lengths: Tensor) -> Tensor:
         """Return the run lengths this method starts from; `run_lengths` are RLT's."""
         return run_lengths if self.after_rlt else torch.ones_like(run_lengths)
 
 
-def _nothing(config: Any, tokens: int, target: int) -> dict[str, Any]:
-    return {}
+PROPORTIONAL = {"proportional_attention": True}
 
 
-def _proportional(config: Any, tokens: int, target: int) -> dict[str, Any]:
-    return {"proportional_attention": True}
+def _tome(config: Any, tokens: int, target: int) -> dict[str, Any]:
+    return {"r": tome_schedule_for(config, tokens, target)}
 
 
 TOME, RANDOM = ToMeVideoMAEForVideoClassification, RandomMaskingVideoMAEForVideoClassification
-STANDARD = Method("standard", VideoMAEForVideoClassification, False, False, _nothing)
-RLT = Method("RLT", RLTVideoMAEForVideoClassification, True, True, _nothing)
-METHODS = {
-    method.name: method
-    for method in (
-        STANDARD,
-        Method("random", RANDOM, False, False, lambda config, n, target: {"token_keep_ratio": target / n}),
-        Method("ToMe", TOME, False, True, lambda config, n, target: {"r": tome_schedule_for(config, n, target)}),
-        Method(
-            "ToMe, proportional",
-            TOME,
-            False,
-            True,
-            lambda config, n, target: {"r": tome_schedule_for(config, n, target), "proportional_attention": True},
-        ),
-        Method("STA", STAVideoMAEForVideoClassification, False, True, lambda c, n, t: {"r": sta_r_for(c, n, t)}),
-        RLT,
-        Method("RLT, proportional", RLTVideoMAEForVideoClassification, True, True, _proportional),
-        Method("RLT + random", RANDOM, True, True, lambda config, n, target: {"token_keep_ratio": FURTHER}),
-        Method(
-            "RLT + ToMe",
-            TOME,
-            True,
-            True,
-            lambda c, n, target: {"r": tome_schedule_for(c, target, round(FURTHER * target))},
-        ),
-    )
-}
+STANDARD = Method("standard", VideoMAEForVideoClassification, False)
+RLT = Method("RLT", RLTVideoMAEForVideoClassification, True)
+_ALL = (
+    STANDARD,
+    Method("random", RANDOM, False, lambda config, n, target: {"token_keep_ratio": target / n}),
+    Method("ToMe", TOME, False, _tome),
+    Method("ToMe, proportional", TOME, False, lambda *given: _tome(*given) | PROPORTIONAL),
+    Method("STA", STAVideoMAEForVideoClassification, False, lambda *given: {"r": sta_r_for(*given)}),
+    RLT,
+    Method("RLT, proportional", RLT.kind, True, lambda *given: PROPORTIONAL),
+    Method("RLT + random", RANDOM, True, lambda *given: {"token_keep_ratio": FURTHER}),
+    Method("RLT + ToMe", TOME, True, lambda config, n, target: _tome(config, target, round(FURTHER * target))),
+)
+METHODS = {method.name: method for method in _ALL}
 
 
 def select_methods(names: Sequence[str] | None) -> list[Method]:
@@ -144,16 +126,8 @@ def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
     return {**own, "threshold": None, "proportional_attention": False}
 
 
-def make_base(
-    shape: str, checkpoint: str | None, attention: str = "sdpa", **settings: Any
-) -> RLTVideoMAEForVideoClassification:
-    """Make the RLT model whose weights all methods use: a checkpoint's, or random ones of a shape.
-
-    Speed does not depend on the weights; which tokens ToMe and STA choose does, and accuracy.
-    """
-    if checkpoint is not None:
-        kind = RLTVideoMAEForVideoClassification
-        return kind.from_pretrained(checkpoint, attn_implementation=attention, **settings).eval()
+def make_base(shape: str, attention: str = "sdpa", **settings: Any) -> RLTVideoMAEForVideoClassification:
+    """Make an RLT model with random weights: speed does not depend on them, but accuracy and what ToMe and STA choose do."""
     if shape not in SHAPES:
         raise HfRltError(f"Expected a shape out of {', '.join(SHAPES)}, received {shape!r}.")
     config = RLTVideoMAEConfig(**{**SHAPES[shape], "num_labels": 400, **settings})
@@ -174,8 +148,7 @@ def share_weights(base: RLTVideoMAEForVideoClassification, method: Method, **set
     config._attn_implementation = base.config._attn_implementation
     with torch.device("meta"):
         model = kind(config)
-    weights = base.state_dict()
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict(base.state_dict(), assign=True)
     return model.train(base.training)
 
 
@@ -191,11 +164,8 @@ def cost(config: VideoMAEConfig, lengths: Sequence[int]) -> dict[str, float]:
 
     Keys: tokens_left (after the last block), tokens_by_block (mean over blocks of what their MLP computes), gflops.
     """
-    counts = [tokens_by_block(config, length) for length in lengths]
-    blocks = [block_tokens(config, length) for length in lengths]
-    clips = len(counts)
     return {
-        "tokens_left": sum(clip[-1] for clip in counts) / clips,
-        "tokens_by_block": sum(sum(mlp for _, mlp in clip) / len(clip) for clip in blocks) / clips,
-        "gflops": sum(analytic_flops(config, length) for length in lengths) / clips / 1e9,
+        "tokens_left": mean(tokens_by_block(config, length)[-1] for length in lengths),
+        "tokens_by_block": mean(mean(mlp for _, mlp in block_tokens(config, length)) for length in lengths),
+        "gflops": mean(analytic_flops(config, length) / 1e9 for length in lengths),
     }

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Options that several benchmarks share, and the model, processor and files they stand for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from hf_rlt.data.video_list import find_videos
 from hf_rlt.errors import HfRltError
+from hf_rlt.inference.loading import load
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
 from .methods import make_base
@@ -25,9 +27,7 @@ FrameStride = Annotated[int, typer.Option(help="Take every Nth frame.", min=1)]
 BatchSizes = Annotated[list[int], typer.Option("--batch-size", help="Clips per batch. May be repeated.", min=1)]
 Shape = Annotated[str, typer.Option(help="base, large or huge: random weights of this shape.")]
 Checkpoint = Annotated[str | None, typer.Option("--model", "-m", help="Real weights instead of a shape.")]
-Attention = Annotated[
-    str, typer.Option("--attn-implementation", help="Attention backend: sdpa, eager, flash_attention_2, ...")
-]
+Attention = Annotated[str, typer.Option("--attn-implementation", help="Attention backend: sdpa, eager, ...")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 
@@ -44,14 +44,23 @@ def place(model: Any, dtype: str, device: str) -> Any:
 
 
 def model_and_processor(
-    shape: str, checkpoint: str | None, attention: str, dtype: str, device: str, sampling: dict[str, Any], **config: Any
+    shape: str, checkpoint: str | None, attention: str, dtype: str, device: str, sampling: Any = None, **config: Any
 ) -> tuple[Any, Any]:
-    """Make the model whose weights all methods share, and a processor that fits it, of a command's options."""
-    base = place(make_base(shape, checkpoint, attention, **config), dtype, device)
-    fields = {name: getattr(base.config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
+    """Make the model whose weights all methods share, a checkpoint's or random ones, and a processor that fits it."""
     if checkpoint is not None:
-        return base, RLTVideoProcessor.from_pretrained(checkpoint, **fields, **sampling)
-    return base, RLTVideoProcessor(**fields, **sampling)
+        network, processor = load(checkpoint, attn_implementation=attention, sampling=sampling, **config)
+        if (kind := network.config.model_type) != "rlt_videomae":
+            raise HfRltError(f"{checkpoint}: expected a VideoMAE classifier, found {kind}.")
+        return place(network, dtype, device), processor
+    base = place(make_base(shape, attention, **config), dtype, device)
+    fields = {name: getattr(base.config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
+    return base, RLTVideoProcessor(**fields, **(sampling or {}))
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Name paths by their last part, or by the whole path where two share it."""
+    short = [path.resolve().name for path in paths]
+    return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
 def video_files(clips: list[Path]) -> list[Path]:

@@ -39,21 +39,10 @@ def check_matplotlib() -> None:
         raise HfRltError("Pictures need matplotlib: `pip install hf_rlt[plot]`.")
 
 
-def _pyplot() -> Any:
-    check_matplotlib()
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def draw(
     path: Path,
     series: Sequence[Series],
     titles: tuple[str, str, str],
-    lines: bool = True,
     logarithmic: bool = False,
     horizontal: float | None = None,
 ) -> Path:
@@ -63,20 +52,22 @@ def draw(
         path: of the picture.
         series: one for each method.
         titles: of the picture, the x axis and the y axis.
-        lines: whether points are joined.
-        logarithmic: whether both axes are, with the line y = x.
+        logarithmic: single points on logarithmic axes, with the line y = x.
         horizontal: a level to compare with.
     """
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(7.2, 4.8), dpi=110)
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.8), dpi=110)
+    axes = figure.subplots()
     for each in series:
         colour, marker = STYLES.get(each.name, (None, "o"))
-        style = {"color": colour, "marker": marker, "ms": 6, "alpha": 0.85, "label": each.name}
-        axes.plot(each.x, each.y, linestyle="-" if lines else "none", **style)
+        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 6, "alpha": 0.85, "label": each.name}
+        axes.plot(each.x, each.y, linestyle="none" if logarithmic else "-", **style)
         for x, y, label in zip(each.x, each.y, each.labels, strict=False):
             axes.annotate(label, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=8, color=colour)
     if logarithmic:
-        _logarithmic(pyplot, axes, [value for each in series for value in each.x])
+        _logarithmic(axes, [value for each in series for value in each.x])
     if horizontal is not None:
         axes.axhline(horizontal, ls="--", color="lightgray", zorder=0)
     axes.set(title=titles[0], xlabel=titles[1], ylabel=titles[2])
@@ -84,15 +75,16 @@ def draw(
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path)
-    pyplot.close(figure)
     return path
 
 
-def _logarithmic(pyplot: Any, axes: Any, values: Sequence[float]) -> None:
+def _logarithmic(axes: Any, values: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     ends = [min(values), max(values)]
     axes.plot(ends, ends, "--", color="lightgray", zorder=0, label="y = x")
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(pyplot.FixedLocator([1, 2, 3, 4, 6, 8, 12, 16, 24, 32]))
-        axis.set_minor_locator(pyplot.NullLocator())
-        axis.set_major_formatter(pyplot.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_locator(FixedLocator([1, 2, 3, 4, 6, 8, 12, 16, 24, 32]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

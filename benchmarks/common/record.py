@@ -4,16 +4,18 @@
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import typer
@@ -21,15 +23,12 @@ import typer
 from hf_rlt.errors import HfRltError
 from hf_rlt.jobs.atomic import write_text_atomic
 
-PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av")
+PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av", "torchcodec", "decord2")
 ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
-MODULES = {
-    **{name: name for name in ("tokens", "reading", "processing", "ratios", "throughput", "augmentation", "balance")},
-    **dict.fromkeys(("finetune", "ablation"), "finetune_table"),
-    **dict.fromkeys(("speed", "frames"), "speed_tables"),
-    **dict.fromkeys(("accuracy", "thresholds", "inference"), "accuracy_tables"),
-}
+NAMES = "tokens reading processing ratios throughput augmentation balance finetune speed accuracy"
+MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
+MODULES |= dict.fromkeys(("thresholds", "inference"), "accuracy")
 Row = Mapping[str, Any]
 
 
@@ -40,9 +39,8 @@ def say(line: str) -> None:
 
 def _processor_name() -> str:
     cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()
+    named = re.search(r"model name\s*:\s*(.*)", cpus.read_text() if cpus.is_file() else "")
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:
@@ -62,10 +60,8 @@ def environment() -> dict[str, Any]:
     """Return date, command, commit, machine and versions: what it takes to repeat a measurement."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     machine: dict[str, Any] = {
         "cpu": _processor_name(),
         "cores": os.cpu_count(),
@@ -84,18 +80,15 @@ def environment() -> dict[str, Any]:
     }
 
 
-_STARTED: dict[str, Any] = {}
-
-
-def begin() -> None:
-    """Record start time and commit for the records saved later."""
-    _STARTED.clear()
-    _STARTED.update(environment())
+@cache
+def at_start() -> dict[str, Any]:
+    """Return the environment at the first call: of the command's beginning, if it calls this first."""
+    return environment()
 
 
 def save(folder: Path, name: str, rows: Sequence[Row], settings: Row, **more: Any) -> Path:
     """Write the record `NAME.json` and return its path."""
-    content = {"benchmark": name, "environment": _STARTED or environment(), "settings": dict(settings)}
+    content = {"benchmark": name, "environment": at_start(), "settings": dict(settings)}
     return write_json(folder / f"{name}.json", {**content, "rows": [dict(row) for row in rows], **more})
 
 
@@ -110,14 +103,10 @@ def load_record(path: Path) -> dict[str, Any]:
     """Load a record that `save` wrote."""
     try:
         record = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise HfRltError(f"{path}: expected a benchmark's JSON, found no such file.") from None
     except ValueError as error:
         raise HfRltError(f"{path}: expected a benchmark's JSON, found a damaged file ({error}).") from None
-    if not isinstance(record, dict) or not {"benchmark", "environment", "settings", "rows"} <= record.keys():
-        raise HfRltError(f"{path}: expected a benchmark's JSON with benchmark, environment, settings and rows.")
-    if record["benchmark"] not in MODULES:
-        raise HfRltError(f"{path}: expected a record of {', '.join(MODULES)}, received one of {record['benchmark']!r}.")
+    if not isinstance(record, dict) or record.get("benchmark") not in MODULES:
+        raise HfRltError(f"{path}: expected a record of {', '.join(MODULES)}, found something else.")
     return record
 
 
@@ -143,8 +132,7 @@ def _provenance(record: Row) -> str:
     return f"{found['date']}; {where}; {used}; commit {found['commit'] or 'unknown'}.\n\n`{found['command']}`\n"
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table: its title and the cell of a row, "" where there is none."""
 
     title: str

@@ -17,11 +17,12 @@ from transformers import PreTrainedModel
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import interleaved_times, peak_bytes, quartiles
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from hf_rlt.models.sampling import fps_indices, strided_indices
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
-from hf_rlt.models.video_reader import index_video
+from hf_rlt.models.video_reader import VideoIndex, index_video
+from hf_rlt.tokens.count import sample_clip
 
 from .methods import Method, cost, forward, share_weights
+from .options import short_names
 from .record import Row, say
 
 MIXED = "mixed"
@@ -29,19 +30,12 @@ MIXED = "mixed"
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured beside the forward pass.
+    """What is measured beside the forward pass."""
 
-    Attributes:
-        repeats: measurements of each method, in turn.
-        match: "left": every method has as many tokens as RLT after the last block; "mean": on average over blocks.
-        end_to_end: measurements from the file to the logits, after the others.
-        training: also forward, loss and backward.
-    """
-
-    repeats: int = 5
-    match: str = "left"
-    end_to_end: int = 3
-    training: bool = False
+    repeats: int = 5  # measurements of each method, in turn
+    match: str = "left"  # as many tokens as RLT: "left" after the last block, "mean" on average over blocks
+    end_to_end: int = 3  # measurements from the file to the logits, after the others
+    training: bool = False  # also forward, loss and backward
 
     def __post_init__(self) -> None:
         if self.match not in ("left", "mean"):
@@ -50,17 +44,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Workload:
-    """A batch of real clips.
+    """A batch of real clips."""
 
-    Attributes:
-        name: the file's, or "mixed".
-        files: one for all clips, which then lie evenly spread over it, or one for each clip.
-        batch: number of clips.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    batch: int
+    name: str  # the file's, or "mixed"
+    files: tuple[Path, ...]  # one for all clips, which then lie evenly spread over it, or one for each clip
+    batch: int  # number of clips
 
     def read(self, processor: RLTVideoProcessor) -> tuple[Tensor, Tensor]:
         """Read pixels and run lengths from the files."""
@@ -75,10 +63,12 @@ class Workload:
 def workloads(files: Sequence[Path], batches: Sequence[int], processor: RLTVideoProcessor) -> list[Workload]:
     """Make a batch of each size from each file, and mixed ones: stillest, liveliest, next stillest, and so on."""
     for file in files:
-        check_no_frame_twice(file, processor)
-    short = [file.name for file in files]
-    names = [name if short.count(name) == 1 else str(file) for name, file in zip(short, files, strict=True)]
-    found = [Workload(name, (file,), n) for name, file in zip(names, files, strict=True) for n in batches]
+        index = index_video(str(file))
+        if repeats_frames(index, processor):  # which flatters RLT
+            about = f"{index.num_frames} frames, {index.fps:.4g} a second"
+            raise HfRltError(f"{file} ({about}): frames would stand twice in a clip: pass a smaller rate or stride.")
+    names = zip(short_names(files), files, strict=True)
+    found = [Workload(name, (file,), n) for name, file in names for n in batches]
     if len(files) > 1:
         tokens = {file: int((processor(str(file), return_tensors="pt")["run_lengths"] > 0).sum()) for file in files}
         ranked = sorted(files, key=lambda file: tokens[file])
@@ -87,20 +77,9 @@ def workloads(files: Sequence[Path], batches: Sequence[int], processor: RLTVideo
     return found
 
 
-def check_no_frame_twice(file: Path, processor: RLTVideoProcessor) -> None:
-    """Raise HfRltError if the clip from the middle of a file shows a frame twice, which flatters RLT."""
-    index, count = index_video(str(file)), processor.num_frames
-    if processor.fps is not None:
-        indices = fps_indices(index.timestamps, count, processor.fps)
-        found, asked = f"{index.fps:.4g} frames a second", f"{processor.fps:g} frames a second"
-    else:
-        indices = strided_indices(index.num_frames, count, processor.frame_stride)
-        found, asked = f"{index.num_frames} frames", f"a stride of {processor.frame_stride}"
-    if len(set(indices.tolist())) < count:
-        raise HfRltError(
-            f"{file}: expected {count} different frames at {asked}, found {found}: frames would stand twice, "
-            "which flatters RLT. Leave it out, or pass a smaller rate or stride."
-        )
+def repeats_frames(index: VideoIndex, processor: RLTVideoProcessor) -> bool:
+    """Say whether the clip from the middle of a video shows a frame twice."""
+    return len(set(sample_clip(index, processor, position=0.5).tolist())) < processor.num_frames
 
 
 def measure(
@@ -123,12 +102,15 @@ def measure(
         fit(models, methods, runs, options.match)
         place = {"device": base.device, "non_blocking": True}
         batch = (pixels.to(dtype=base.dtype, **place), runs.to(**place))
-        seconds = {"forward": _forward(models, methods, batch, options)}
-        if options.end_to_end:
-            seconds["end_to_end"] = _end_to_end(models, methods, workload, processor, options)
-        if options.training:
-            seconds["training"] = _training(models, methods, batch, options)
-        memory = {method.name: peak_bytes(_call(models, method, batch), base.device) for method in methods}
+        ways = _ways(models, workload, processor, batch)
+        repeats = {"forward": (options.repeats, 1), "end_to_end": (options.end_to_end, 0)}
+        repeats["training"] = (options.repeats * options.training, 1)
+        seconds = {}
+        for what, (number, warmup) in repeats.items():
+            if number:
+                calls: dict[str, Callable[[], Any]] = {method.name: partial(ways[what], method) for method in methods}
+                seconds[what] = interleaved_times(calls, number, warmup)
+        memory = {method.name: peak_bytes(partial(ways["forward"], method), base.device) for method in methods}
         rows += _rows(workload, models, methods, runs, seconds, memory)
         keep(rows)
     return rows
@@ -157,47 +139,29 @@ def _mean_tokens(method: Method, trial: Any, tokens: int, target: int) -> float:
     return cost(trial, [tokens])["tokens_by_block"]
 
 
-def _call(models: dict, method: Method, batch: tuple[Tensor, Tensor]) -> Callable[[], Any]:
-    pixels, runs = batch
-    lengths = method.lengths(runs)
+def _ways(
+    models: dict, workload: Workload, processor: RLTVideoProcessor, batch: tuple[Tensor, Tensor]
+) -> dict[str, Callable[[Method], Any]]:
+    """Return the functions that are timed for a method."""
+    plain = RLTVideoProcessor(**{**processor.to_dict(), "threshold": None})
 
     @torch.inference_mode()
-    def call() -> Any:
-        return forward(method, models[method.name], pixels, lengths).logits
+    def infer(method: Method, pixels: Tensor, runs: Tensor) -> Tensor:
+        return forward(method, models[method.name], pixels, method.lengths(runs)).logits
 
-    return call
-
-
-def _forward(models: dict, methods: Sequence[Method], batch: tuple, options: Options) -> dict[str, list[float]]:
-    return interleaved_times({each.name: _call(models, each, batch) for each in methods}, options.repeats)
-
-
-def _end_to_end(
-    models: dict, methods: Sequence[Method], workload: Workload, processor: RLTVideoProcessor, options: Options
-) -> dict[str, list[float]]:
-    settings = processor.to_dict()
-    plain = RLTVideoProcessor(**{**settings, "threshold": None})
-
-    def call(method: Method) -> Tensor:
+    def end_to_end(method: Method) -> Tensor:
         model = models[method.name]
         pixels, runs = workload.read(processor if method.after_rlt else plain)
-        batch = (pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device))
-        return _call(models, method, batch)().cpu()
+        return infer(method, pixels.to(device=model.device, dtype=model.dtype), runs.to(model.device)).cpu()
 
-    return interleaved_times({each.name: partial(call, each) for each in methods}, options.end_to_end, warmup=0)
-
-
-def _training(models: dict, methods: Sequence[Method], batch: tuple, options: Options) -> dict[str, list[float]]:
-    pixels, runs = batch
-    labels = torch.arange(len(pixels), device=pixels.device)
-
-    def call(method: Method) -> None:
-        model = models[method.name].train()
+    def training(method: Method) -> None:
+        model, (pixels, runs) = models[method.name].train(), batch
+        labels = torch.arange(len(pixels), device=pixels.device)
         forward(method, model, pixels, method.lengths(runs), labels=labels).loss.backward()
         model.zero_grad(set_to_none=True)
         model.eval()
 
-    return interleaved_times({each.name: partial(call, each) for each in methods}, options.repeats)
+    return {"forward": lambda method: infer(method, *batch), "end_to_end": end_to_end, "training": training}
 
 
 def _rows(
@@ -213,15 +177,15 @@ def _rows(
     for method in methods:
         lengths = (method.lengths(runs) > 0).sum(1).tolist()
         row: dict[str, Any] = {"clip": workload.name, "batch": workload.batch, "method": method.name}
-        row.update(content_aware=method.content_aware, **cost(models[method.name].config, lengths))
-        fitted = method.fit(models[method.name].config, runs.shape[1], _wanted(runs))
-        row["settings"] = {name: getattr(models[method.name].config, name) for name in fitted}
-        row["peak_bytes"] = memory[method.name]
+        config = models[method.name].config
+        fitted = method.fit(config, runs.shape[1], _wanted(runs))
+        row |= {"settings": {name: getattr(config, name) for name in fitted}, "peak_bytes": memory[method.name]}
+        row |= cost(config, lengths)
         for what, times in seconds.items():
             lower, median, upper = quartiles(times[method.name])
             reference = quartiles(times[first])[1]
             row[what] = {"seconds": median, "lower": lower, "upper": upper, "times": times[method.name]}
-            row[what].update(clips_per_second=workload.batch / median, speedup=reference / median)
+            row[what] |= {"clips_per_second": workload.batch / median, "speedup": reference / median}
         rows.append(row)
     reference = next(row["gflops"] for row in rows if row["method"] == first)
     return [{**row, "flop_ratio": reference / row["gflops"]} for row in rows]

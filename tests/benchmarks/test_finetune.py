@@ -15,15 +15,6 @@ from benchmarks.common.finetune_timing import OpenedJob, time_steps
 from helpers.paths import ROOT
 from hf_rlt.data import EvalDataset, VideoList, from_folder
 
-ENVIRONMENT = {
-    "date": "2026-01-02",
-    "machine": {"cpu": "a CPU", "cores": 2, "threads": 1},
-    "versions": {"torch": "2"},
-    "commit": None,
-    "command": "python -m benchmarks",
-}
-
-
 STUB = """
 import json, pathlib, sys
 words = sys.argv[1:]
@@ -58,11 +49,7 @@ def calls(stub):
 
 
 def launch(stub):
-    return shlex.join(command(stub))
-
-
-def command(stub):
-    return (sys.executable, str(stub))
+    return shlex.join((sys.executable, str(stub)))
 
 
 def test_the_finetune_command_starts_each_variant_and_goes_on_where_it_was(stub, videos, tmp_path, run):
@@ -76,10 +63,7 @@ def test_the_finetune_command_starts_each_variant_and_goes_on_where_it_was(stub,
         str(videos),
         "--validation_dir",
         str(videos),
-        "--model_name_or_path",
-        "m",
-        "--bf16",
-        "True",
+        *["--model_name_or_path", "m", "--bf16", "True"],
     ]
     options = {
         "dense": ["--threshold", "none"],
@@ -104,7 +88,7 @@ def test_the_finetune_command_starts_each_variant_and_goes_on_where_it_was(stub,
     assert calls(stub)[-1][-1] == str(runs / "RLT-4")
     other = run(*words, "--threshold", 0.2, "--variant", "RLT", "--", "--bf16", "True")
     assert other.exit_code == 2
-    assert "RLT-3: expected a run with --threshold 0.2, found one with --threshold 0.1: pass another" in other.stderr
+    assert "RLT-3: expected a run of " in other.stderr
     assert len(calls(stub)) == 9
 
 
@@ -126,7 +110,7 @@ def test_the_ablation_has_its_own_variants(stub, videos, tmp_path, run):
 
 
 def test_an_interrupted_runs_clock_is_not_believed(stub, tmp_path):
-    job = Job(command(stub), tmp_path / "jobs", data=("--data", "x"))
+    job = Job((sys.executable, str(stub)), tmp_path / "jobs", data=("--data", "x"))
     (job.run_folder("RLT", 0) / "checkpoint-5").mkdir(parents=True)
     train(job, ["RLT"], [0])
     assert json.loads((job.run_folder("RLT", 0) / "result.json").read_text())["train_seconds"] is None
@@ -136,7 +120,6 @@ def test_a_script_that_fails_is_quoted_and_its_run_is_done_again(stub, videos, t
     words = ["ablation", "--train", videos, "--launch", launch(stub), "--variant", "RLT", "--seed", 0]
     failed = run(*words, "-o", tmp_path / "out", "--", "--fail", "1")
     assert failed.exit_code == 2
-    assert len([line for line in failed.stderr.splitlines() if "error" in line]) == 1
     assert failed.stderr.strip().endswith("RLT-0.log, at the end: the last line")
     run(*words, "-o", tmp_path / "out", "--", "--fail", "1")
     assert len(calls(stub)) == 2
@@ -145,7 +128,9 @@ def test_a_script_that_fails_is_quoted_and_its_run_is_done_again(stub, videos, t
 def test_steps_are_timed_in_turn_with_every_training_clip_and_few_others(stub, tmp_path):
     clips = VideoList([tmp_path / f"{i}.mp4" for i in range(6)], [0, 0, 1, 1, 1, 0], ["no", "yes"])
     data = ("--train_dir", "x", "--model_name_or_path", "m")
-    job = Job(command(stub), tmp_path / "jobs", data=data, extra=("--bf16", "True", "--eval_strategy", "epoch"))
+    job = Job(
+        (sys.executable, str(stub)), tmp_path / "jobs", data=data, extra=("--bf16", "True", "--eval_strategy", "epoch")
+    )
     seconds = time_steps(job, ["dense", "RLT"], (clips, clips), steps=3, rounds=2)
     assert seconds == {"dense": [4.0, 4.0], "RLT": [2.0, 2.0]}
     assert [words[words.index("--threshold") + 1] for words in calls(stub)] == ["none", "0.1", "none", "0.1"]
@@ -154,9 +139,8 @@ def test_steps_are_timed_in_turn_with_every_training_clip_and_few_others(stub, t
     assert words[-1 - words[::-1].index("--eval_strategy") + 1] == "no"
     assert words[words.index("--model_name_or_path") + 1] == "m"
     assert "--train_dir" not in words
-    listed = [
-        list(csv.reader((tmp_path / "jobs" / "timing" / f"{name}.csv").open())) for name in ("train", "validation")
-    ]
+    folder = tmp_path / "jobs" / "timing"
+    listed = [list(csv.reader((folder / f"{name}.csv").open())) for name in ("train", "validation")]
     assert [len(rows) for rows in listed] == [7, 3]
     assert listed[1][1:] == [[str(tmp_path / "0.mp4"), "no"], [str(tmp_path / "2.mp4"), "yes"]]
 
@@ -166,35 +150,22 @@ def test_the_real_script_tells_share_of_tokens_and_seconds_of_a_step(rendered_di
     script = OpenedJob(Job((), tmp_path, data=data, extra=("--per_device_train_batch_size", "2")))
     items = EvalDataset(from_folder(rendered_digits / "train"), digits_processor)
     shares = [float((items[i]["run_lengths"] > 0).float().mean()) for i in range(len(items))]
-    assert script.share_computed(tmp_path) == pytest.approx(np.mean(shares))
+    assert script.share_and_tome_r(tmp_path)[0] == pytest.approx(np.mean(shares))
     seconds = script.model_seconds(["RLT", "RLT+random"], repeats=1)
     assert all(0 < value < 10 for value in seconds.values())
 
 
 def test_the_table_of_timings_has_medians_quartiles_and_speed_ups(tmp_path):
-    runs = [
-        {"variant": name, "seed": 0, "accuracy": 0.5, "steps": 100, "train_seconds": 1.0} for name in ("dense", "RLT")
-    ]
-    timing = {
-        "seconds_per_step": {"dense": [0.8, 0.9, 1.2], "RLT": [0.3]},
-        "model_seconds": {"dense": 0.6, "RLT": 0.2},
-        "steps": 60,
-    }
+    run = {"seed": 0, "accuracy": 0.5, "steps": 100, "train_seconds": 1.0}
+    rows = [{"variant": name, **run} for name in ("dense", "RLT")]
+    timing = {"seconds_per_step": {"dense": [0.8, 0.9, 1.2], "RLT": [0.3]}, "steps": 60}
+    timing["model_seconds"] = {"dense": 0.6, "RLT": 0.2}
     settings = {"data": "clips", "threshold": 0.1, "random_ratio": 0.5, "keep_of_runs": 0.7}
-    content = {
-        "benchmark": "finetune",
-        "environment": ENVIRONMENT,
-        "settings": settings,
-        "rows": runs,
-        "timing": timing,
-    }
-    path = record.write_json(tmp_path / "x.json", content)
-    record.report(path)
+    record.report(record.save(tmp_path, "finetune", rows, settings, timing=timing))
     text = (tmp_path / "finetune.md").read_text()
     assert "| dense | 50.0 % (50.0 to 50.0) | 0.900 (0.850 to 1.050) | 1.5 min | 1.0 x | 0.600 s | 1.0 x |" in text
     assert "| RLT | 50.0 % (50.0 to 50.0) | 0.300 | 30.0 s | 3.0 x | 0.200 s | 3.0 x |" in text
     assert "disputed" not in text
-    assert "commit unknown" in text
 
 
 def test_the_table_in_the_docs_is_made_of_the_kept_record(tmp_path, run):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed_tables
+from benchmarks import speed as speed_command
 from benchmarks.common import accuracy, methods, speed
 from benchmarks.common.accuracy import Setting, curve, equal_token_settings, evaluate, rlt_settings
-from helpers.tiny import FRAMES, SIDE, TINY, moving_clips
+from helpers.tiny import FRAMES, SIDE, moving_clips
 from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
 from hf_rlt.data import EvalDataset, from_folder
@@ -23,9 +23,8 @@ def test_tome_leaves_just_what_is_wanted():
         plan = methods.tome_schedule_for(config, 1568, target)
         assert ToMeVideoMAEConfig(r=plan).token_counts(1568)[-1] == target
         assert len(set(plan[:-1])) <= 2 or target < 100  # even but for the limit of half, and the last block
-    assert (
-        ToMeVideoMAEConfig(r=methods.tome_schedule_for(config, 1568, 0)).token_counts(1568)[-1] == 1
-    )  # half is the limit
+    fewest = methods.tome_schedule_for(config, 1568, 0)
+    assert ToMeVideoMAEConfig(r=fewest).token_counts(1568)[-1] == 1  # half is the limit
     assert methods.tome_schedule_for(config, 1568, 1568) == [0] * 12
 
 
@@ -49,22 +48,12 @@ def test_all_methods_use_the_same_memory_and_dense_ones_agree(base):
         assert torch.equal(methods.forward(method, model, clips, ones).logits, wanted), method.name
 
 
-def test_costs_are_means_over_clips():
-    config = RLTVideoMAEConfig(**TINY)
-    one, two = (methods.cost(config, [n])["gflops"] for n in (10, 60))
-    both = methods.cost(config, [10, 60])
-    assert both == {"tokens_left": 35, "tokens_by_block": 35, "gflops": pytest.approx((one + two) / 2)}
-    assert both["gflops"] > methods.cost(config, [35])["gflops"]  # which is why clips are counted one by one
-
-
 def test_mixed_batches_alternate_still_and_lively_files(files, processor):
     found = speed.workloads(files, [1, 2, 4], processor)
     assert [(each.name, each.batch) for each in found[:3]] == [("lively.mp4", 1), ("lively.mp4", 2), ("lively.mp4", 4)]
     mixed = [each for each in found if each.name == speed.MIXED]
-    assert [[file.stem for file in each.files] for each in mixed] == [
-        ["still", "lively"],
-        ["still", "lively", "mixed_up", "still"],
-    ]
+    assert [file.stem for file in mixed[0].files] == ["still", "lively"]
+    assert [file.stem for file in mixed[1].files] == ["still", "lively", "mixed_up", "still"]
     pixels, runs = mixed[0].read(processor)
     assert (runs > 0).sum(1).tolist()[0] == 16
     assert (runs > 0).sum(1).tolist()[1] > 58  # noise may be like the noise before it
@@ -92,49 +81,14 @@ def test_methods_are_brought_to_rlts_tokens(base, match):
     assert found["STA"] == pytest.approx(34, abs=3.5 if match == "left" else 7)
 
 
-def test_speed_is_measured_for_each_method_on_each_batch(base, files, processor):
-    options = speed.Options(repeats=2, end_to_end=1, training=True)
-    found = speed.workloads(files[:2], [2], processor)
-    rows = speed.measure(base, processor, found, methods.select_methods(["standard", "ToMe", "RLT"]), options)
-    assert [(row["clip"], row["method"]) for row in rows] == [
-        (clip, name) for clip in ("lively.mp4", "still.mp4", "mixed") for name in ("standard", "ToMe", "RLT")
-    ]
-    for row in rows:
-        assert len(row["forward"]["times"]) == 2
-        assert row["forward"]["clips_per_second"] == pytest.approx(2 / row["forward"]["seconds"])
-        assert len(row["end_to_end"]["times"]) == 1
-        assert row["end_to_end"]["seconds"] > 0
-        assert row["training"]["lower"] <= row["training"]["seconds"] <= row["training"]["upper"]
-    standard, _, rlt = rows[6:]
-    assert 36 < rlt["tokens_left"] <= 40
-    assert rlt["settings"] == {}
-    assert len(rows[7]["settings"]["r"]) == 3
-    assert rlt["flop_ratio"] == pytest.approx(standard["gflops"] / rlt["gflops"])
-    assert rlt["forward"]["speedup"] == pytest.approx(standard["forward"]["seconds"] / rlt["forward"]["seconds"])
-    assert not base.training
-    assert all(weight.grad is None for weight in base.parameters())
-
-
-def handmade(clip, batch, method, seconds, aware, ratio=1.0):
-    measured = {"seconds": seconds, "lower": seconds, "upper": seconds, "clips_per_second": 1, "speedup": 8 / seconds}
-    tokens = {"tokens_left": 5, "tokens_by_block": 5, "gflops": 1.0, "flop_ratio": ratio}
-    return {"clip": clip, "batch": batch, "method": method, "content_aware": aware, "forward": measured, **tokens}
-
-
-def test_the_table_names_the_fastest_and_means(tmp_path):
-    rows = [
-        handmade(clip, 1, name, seconds, aware, 2.0)
-        for clip, last in (("a", 1.0), ("b", 4.0))
-        for name, seconds, aware in (
-            ("standard", 8.0, False),
-            ("random", 0.1, False),
-            ("ToMe", 2.0, True),
-            ("RLT", last, True),
-            ("RLT + random", 0.2, True),
-        )
-    ]
-    assert speed_tables.fastest(rows, "forward") == ["RLT", "ToMe"]
-    lines = speed_tables.summary(rows).splitlines()
+def test_the_table_names_the_fastest_and_means():
+    rows = []
+    for clip, last in (("a", 1.0), ("b", 4.0)):
+        for name, seconds in {"standard": 8.0, "random": 0.1, "ToMe": 2.0, "RLT": last, "RLT + random": 0.2}.items():
+            forward = {"seconds": seconds, "speedup": 8 / seconds}
+            rows.append({"clip": clip, "batch": 1, "method": name, "forward": forward, "flop_ratio": 2.0})
+    assert speed_command.fastest(rows, "forward") == ["RLT", "ToMe"]
+    lines = speed_command.summary(rows).splitlines()
     assert "| 2 clips, geometric mean | 1 | RLT | 4.00 x | 1.00 |" in lines  # the geometric mean of 8 and 2; 2 / 2
     assert "| 2 clips, geometric mean | 1 | ToMe | 4.00 x | 2.00 |" in lines
 
@@ -144,11 +98,8 @@ def test_accuracy_counts_each_video_once_for_each_setting(base, labelled, proces
     clips = from_folder(folder, names)
     dense = RLTVideoProcessor(**{**processor.to_dict(), "threshold": None})
     data = EvalDataset(clips, dense, num_clips=2, on_bad_video="skip")
-    settings = [
-        Setting(methods.STANDARD, "dense"),
-        *rlt_settings([0.0, 0.1]),
-        *rlt_settings([0.1], "RLT, proportional"),
-    ]
+    settings = [Setting(methods.STANDARD, "dense"), *rlt_settings([0.0, 0.1])]
+    settings += rlt_settings([0.1], "RLT, proportional")
     random = Setting(methods.METHODS["random"], "half", {"token_keep_ratio": 0.5})
     rows = evaluate(base, data, [*settings, random], batch_size=4, workers=0)
     readable = [i for i in range(len(data)) if data[i]["labels"] >= 0]
@@ -201,10 +152,22 @@ def test_curves_and_matched_settings():
 
 
 def test_speed_command(checkpoint, files, measured, tmp_path):
-    words = ["--model", checkpoint, "--batch-size", 1, "--repeats", 1, "--end-to-end", 1, "--frame-stride", 1]
+    words = ["--model", checkpoint, "--batch-size", 2, "--repeats", 2, "--end-to-end", 1, "--frame-stride", 1]
     selected = [word for name in ("standard", "ToMe", "RLT") for word in ("--method", name)]
-    record, text = measured("speed", files[0].parent, *words, *selected, "--training")
-    assert len(record["rows"]) == 3 * 3
+    record, text = measured("speed", *files[:2], *words, *selected, "--training")
+    rows = record["rows"]
+    assert [(row["clip"], row["method"]) for row in rows] == [
+        (clip, name) for clip in ("lively.mp4", "still.mp4", "mixed") for name in ("standard", "ToMe", "RLT")
+    ]
+    for row in rows:
+        assert [len(row[what]["times"]) for what in ("forward", "end_to_end", "training")] == [2, 1, 2]
+        assert row["forward"]["clips_per_second"] == pytest.approx(2 / row["forward"]["seconds"])
+        assert row["training"]["lower"] <= row["training"]["seconds"] <= row["training"]["upper"]
+    standard, tome, rlt = rows[6:]
+    assert 36 < rlt["tokens_left"] <= 40
+    assert (rlt["settings"], len(tome["settings"]["r"])) == ({}, 3)
+    assert rlt["flop_ratio"] == pytest.approx(standard["gflops"] / rlt["gflops"])
+    assert rlt["forward"]["speedup"] == pytest.approx(standard["forward"]["seconds"] / rlt["forward"]["seconds"])
     assert "- forward: RLT is faster than ToMe and STA in" in text
     assert (tmp_path / "out" / "speed.png").stat().st_size > 1000
 

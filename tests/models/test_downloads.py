@@ -27,19 +27,18 @@ class Server(BaseHTTPRequestHandler):
         with suppress(OSError):  # of clients that went away
             getattr(self, self.path.strip("/").partition("?")[0].removesuffix(".mp4"))()
 
-    def answer(self, status: int = 200, **headers: object) -> None:
+    def answer(self, status: int = 200, body: bytes = b"", **headers: object) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
+        self.wfile.write(body)
 
     def clip(self) -> None:
-        self.answer(Content_Length=len(self.content))
-        self.wfile.write(self.content)
+        self.answer(body=self.content, Content_Length=len(self.content))
 
     def until_the_end(self) -> None:
-        self.answer()
-        self.wfile.write(self.content)
+        self.answer(body=self.content)
 
     def moved(self) -> None:
         self.answer(302, Location="/clip.mp4")
@@ -67,22 +66,16 @@ class Server(BaseHTTPRequestHandler):
         self.answer(Content_Length=1 << 40)
 
     def short(self) -> None:
-        self.answer(Content_Length=len(self.content) + 1000)
-        self.wfile.write(self.content)
+        self.answer(body=self.content, Content_Length=len(self.content) + 1000)
 
     def nonsense(self) -> None:
         self.wfile.write(b"HTTP/1.1 yes\r\n\r\n")
 
     def broken(self) -> None:
-        self.answer(Transfer_Encoding="chunked")
-        self.wfile.write(b"zzz\r\nabc")
-
-    def silent(self) -> None:
-        time.sleep(3)
+        self.answer(body=b"zzz\r\nabc", Transfer_Encoding="chunked")
 
     def stops(self) -> None:
-        self.answer(Content_Length=1000)
-        self.wfile.write(b"x")
+        self.answer(body=b"x", Content_Length=1000)
         time.sleep(3)
 
     def trickles(self) -> None:
@@ -97,6 +90,9 @@ class Server(BaseHTTPRequestHandler):
         for _ in range(300):
             self.wfile.write(part)
             time.sleep(0.01)
+
+    def page(self) -> None:
+        self.answer(body=b"<html>no video</html>")
 
     def log_message(self, *words: object) -> None:
         pass
@@ -144,7 +140,6 @@ REASONS = {
     "short": r"it ended after \d+ of \d+ bytes",
     "nonsense": "yes",
     "broken": "IncompleteRead",
-    "silent": "timed out",
     "stops": "timed out",
     "trickles": r"\d+ bytes in \d seconds, too slow|timed out",
     "trickles_headers": r"\d+ bytes in \d seconds, too slow|timed out",

@@ -2,7 +2,6 @@
 """Damage to files, the same for the same seed: to packets, to structures of the file's format, or to any bytes."""
 
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,65 +38,42 @@ def mutate(source: Path, target: Path, rng: random.Random) -> str:
 
 def damage_packets(source: Path, target: Path, rng: random.Random) -> str:
     """Copy the packets with some of them changed; raises if the container cannot be written so."""
-    what = rng.choice(list(PACKETS))
+    what = rng.choice(["dropped", "swapped", "flipped", "flipped", "shortened", "zeroed", "flagged", "repeated"])
     places = {rng.randrange(1, 50) for _ in range(rng.choice((1, 1, 2, 6)))}
     held: list[Any] = []
 
     def change(i: int, packet: Any) -> list:
-        if i in places:
-            return PACKETS[what](packet, rng, held)
-        out, held[:] = [packet, *held], []
-        return out
+        if i not in places:
+            out, held[:] = [packet, *held], []
+            return out
+        if what == "swapped":  # kept until after the next one, its times as they are
+            held.append(packet)
+        return [] if what in ("swapped", "dropped") else _damaged(what, packet, rng)
 
     remux(source, target, change)
     return f"packets {what} {sorted(places)}"
 
 
-def _swap(packet: Any, rng: random.Random, held: list) -> list:
-    """Keep a packet until after the next one, and its times as they are."""
-    held.append(packet)
-    return []
-
-
-def _flip(packet: Any, rng: random.Random, held: list) -> list:
+def _damaged(what: str, packet: Any, rng: random.Random) -> list:
     data = bytearray(bytes(packet))
-    for _ in range(rng.choice((1, 2, 8))):
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    if what == "flagged":
+        packet.is_keyframe = not packet.is_keyframe
+        return [packet]
+    if what == "repeated":
+        again = copy_of(packet)
+        if again.dts is not None:
+            again.dts += 1
+            again.pts = None if again.pts is None else again.pts + 1
+        return [packet, again]
+    if what == "flipped":
+        for _ in range(rng.choice((1, 2, 8))):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif what == "shortened":
+        del data[rng.randrange(1, 1 + len(data)) :]
+    else:
+        begin = rng.randrange(len(data))
+        data[begin:] = bytes(len(data) - begin)
     return [copy_of(packet, bytes(data))]
-
-
-def _shorten(packet: Any, rng: random.Random, held: list) -> list:
-    return [copy_of(packet, bytes(packet)[: rng.randrange(1, 1 + packet.size)])]
-
-
-def _zero(packet: Any, rng: random.Random, held: list) -> list:
-    begin = rng.randrange(packet.size)
-    return [copy_of(packet, bytes(packet)[:begin] + bytes(packet.size - begin))]
-
-
-def _flag(packet: Any, rng: random.Random, held: list) -> list:
-    packet.is_keyframe = not packet.is_keyframe
-    return [packet]
-
-
-def _repeat(packet: Any, rng: random.Random, held: list) -> list:
-    again = copy_of(packet)
-    if again.dts is not None:
-        again.dts += 1
-        again.pts = None if again.pts is None else again.pts + 1
-    return [packet, again]
-
-
-PACKETS: dict[str, Callable[[Any, random.Random, list], list]] = {
-    "dropped": lambda packet, rng, held: [],
-    "swapped": _swap,
-    "flipped": _flip,
-    "flipped too": _flip,
-    "shortened": _shorten,
-    "zeroed": _zero,
-    "flagged": _flag,
-    "repeated": _repeat,
-}
 
 
 # Any bytes.

@@ -5,7 +5,9 @@ A function that finds nothing of its kind in a file raises IndexError.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from structures import Part, block_times, boxes, elements
@@ -26,19 +28,22 @@ def _table(data: bytearray, rng: random.Random) -> Part:
     return _pick((part for part in boxes(data) if part.kind in TABLES and part.end - part.content >= 8), rng)
 
 
+def _overwrite(data: bytearray, at: int, rng: random.Random, order: Any = "big", more: tuple[int, ...] = ()) -> None:
+    """Put another number of four bytes in the place of one."""
+    old = int.from_bytes(data[at : at + 4], order)
+    new = rng.choice((*NUMBERS, *more, old + 1, old - 1, old + 4, old + 100, old ^ 16, 2 * old, rng.randrange(1 << 32)))
+    data[at : at + 4] = (new % (1 << 32)).to_bytes(4, order)
+
+
 def number_in_box(data: bytearray, rng: random.Random) -> None:
     part = _table(data, rng)
     for _ in range(rng.choice((1, 1, 1, 4))):
-        at = part.content + 4 * rng.randrange((part.end - part.content) // 4)
-        old = int.from_bytes(data[at : at + 4], "big")
-        new = rng.choice((*NUMBERS, old + 1, old - 1, 2 * old, rng.randrange(1 << 32)))
-        data[at : at + 4] = (new % (1 << 32)).to_bytes(4, "big")
+        _overwrite(data, part.content + 4 * rng.randrange((part.end - part.content) // 4), rng)
 
 
 def count_of_table(data: bytearray, rng: random.Random) -> None:
     part = _table(data, rng)
-    at = part.content + (8 if part.kind == b"stsz" else 4)
-    data[at : at + 4] = rng.choice((*NUMBERS, rng.randrange(200))).to_bytes(4, "big")
+    _overwrite(data, part.content + (8 if part.kind == b"stsz" else 4), rng, more=(rng.randrange(200),))
 
 
 def permute_table(data: bytearray, rng: random.Random) -> None:
@@ -63,9 +68,7 @@ def box_type(data: bytearray, rng: random.Random) -> None:
 
 def box_size(data: bytearray, rng: random.Random) -> None:
     part = rng.choice(list(boxes(data)))
-    old = part.end - part.begin
-    new = rng.choice((0, 1, 7, 8, old - 1, old + 1, old - 4, old + 8, 0x7FFFFFFF, 0xFFFFFFFF))
-    data[part.begin : part.begin + 4] = new.to_bytes(4, "big")
+    _overwrite(data, part.begin, rng, more=(7, 8, part.end - part.begin - 4, part.end - part.begin + 8))
 
 
 def element_size(data: bytearray, rng: random.Random) -> None:
@@ -98,27 +101,19 @@ def avi_index(data: bytearray, rng: random.Random) -> None:
     if at < 0 or len(data) - at < 24:
         raise IndexError
     for _ in range(rng.choice((1, 4))):
-        place = at + 8 + 4 * rng.randrange((len(data) - at - 8) // 4)
-        old = int.from_bytes(data[place : place + 4], "little")
-        new = rng.choice((*NUMBERS, 16, old ^ 16, old + 4, old + 100))
-        data[place : place + 4] = (new % (1 << 32)).to_bytes(4, "little")
+        _overwrite(data, at + 8 + 4 * rng.randrange((len(data) - at - 8) // 4), rng, "little", (16,))
 
 
 def avi_chunk(data: bytearray, rng: random.Random) -> None:
-    places, at = [], data.find(b"00dc")
-    while at >= 0:
-        places.append(at)
-        at = data.find(b"00dc", at + 4)
-    at = rng.choice(places)
+    at = rng.choice([found.start() for found in re.finditer(b"00dc", data)])
     if rng.random() < 0.5:
         data[at : at + 4] = rng.choice((b"01dc", b"JUNK", b"00db", b"00pc", b"xxxx"))
     else:
-        data[at + 4 : at + 8] = rng.choice((0, 1, 4, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(4, "little")
+        _overwrite(data, at + 4, rng, "little", (4, 0xFFFF))
 
 
 def avi_head(data: bytearray, rng: random.Random) -> None:
-    at = 4 * rng.randrange(1, 60)
-    data[at : at + 4] = rng.choice(NUMBERS).to_bytes(4, "little")
+    _overwrite(data, 4 * rng.randrange(1, 60), rng, "little")
 
 
 def transport(data: bytearray, rng: random.Random, size: int = 188) -> None:

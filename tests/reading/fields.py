@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from media import copy_of, encode, packets_of
+from media import Get, copy_of, encode, packets_of
 
 SIZE = (64, 64)  # of a frame; a field has half the height
 FIELDS = 80
@@ -90,7 +90,7 @@ def _simple(path: Path, options: str, **settings: Any) -> Path:
     return encode(path, "libx264", {"crf": "20", "preset": "veryfast", "x264-params": x264}, **settings)
 
 
-def field_coded_h264(path: Path, options: str = "keyint=12") -> Path:
+def field_coded_h264(path: Path, get: Get | None = None, options: str = "keyint=12") -> Path:
     """Write Annex B."""
     half = _simple(path.with_suffix(".half.h264"), options, n=FIELDS, size=(64, 32))
     out, width, since, picture = bytearray(), 4, 0, 0
@@ -119,7 +119,7 @@ def _field(unit: bytes, width: int, number: int | None, bottom: int | None) -> b
     return unit_of(unit[0], head + f"{(old if number is None else number) % (1 << width):0{width}b}" + flags + rest)
 
 
-def mixed_h264(path: Path, *, late: bool = False) -> Path:
+def mixed_h264(path: Path, get: Get, late: bool) -> Path:
     """Write Annex B in which groups of field pictures and of frames take turns, or first all frames and then fields."""
     by_fields = field_coded_h264(path.with_suffix(".fields.h264"))
     whole = _simple(path.with_suffix(".frames.h264"), "keyint=6", n=40, size=SIZE)
@@ -157,7 +157,7 @@ def without_vui(source: Path, path: Path) -> Path:
     return path
 
 
-def field_coded_mpeg2(path: Path) -> Path:
+def field_coded_mpeg2(path: Path, get: Get) -> Path:
     """Write a raw MPEG-2 stream of field pictures, all of them intra."""
     half = path.with_suffix(".half.m2v")
     encode(half, "mpeg2video", {"g": "1", "q": "3"}, n=FIELDS, size=(64, 32))
@@ -197,8 +197,9 @@ def _one_group_head_a_frame(data: bytes) -> bytes:
     return bytes(out)
 
 
-def pack(source: Path, path: Path, *, together: bool) -> Path:
+def pack(path: Path, get: Get, name: str, together: bool) -> None:
     """Write the fields of a raw stream into a container, each as a packet or two by two, 25 frames a second."""
+    source = get(name)
     fields: list[Any] = list(packets_of(source))
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
@@ -211,4 +212,3 @@ def pack(source: Path, path: Path, *, together: bool) -> Path:
             packet.duration = step * (2 if together else 1)
             packet.is_keyframe, packet.stream = fields[i].is_keyframe, stream
             new.mux_one(packet)
-    return path

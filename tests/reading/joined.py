@@ -1,13 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Files put together: pieces one behind the other, tracks side by side, and pieces cut off."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
 from codings import CONTAINERS, MPEG12, VPX, X264, X265, Variants, encode_in
-from media import Found, Get, copy_of, remux
+from media import Found, Get, copied, copy_of
 
 PIECES: list[tuple[str, str, Variants, str]] = [  # container, codec, its variants, those to join
     ("ts", "libx264", X264, "b3 open_gop b0 tff"),
@@ -46,16 +45,8 @@ def pieces() -> Found:
     for container, codec, variants, names in PIECES:
         for name in names.split():
             for label in SIZES:
-                suffix = CONTAINERS[container][0]
-                yield (
-                    f"joined_{label}_{codec}_{name}_{container}",
-                    suffix,
-                    _join,
-                    codec,
-                    container,
-                    variants[name],
-                    label,
-                )
+                suffix, long = CONTAINERS[container][0], f"joined_{label}_{codec}_{name}_{container}"
+                yield long, suffix, _join, codec, container, variants[name], label
 
 
 def _join(path: Path, get: Get, codec: str, container: str, settings: dict[str, Any], label: str) -> None:
@@ -142,19 +133,21 @@ def cuts() -> Found:
     for source in COPIED.split():
         for suffix in ("mkv", "mp4", "ts", "avi"):
             for k in (1, 5, 12):
-                yield f"cut_first_{k}_{source}_{suffix}", f".{suffix}", _keep, source, lambda i, k=k: i >= k
-            yield f"cut_holes_{source}_{suffix}", f".{suffix}", _keep, source, lambda i: i % 15 != 7
-            yield f"cut_end_{source}_{suffix}", f".{suffix}", _keep, source, lambda i: i < 31
+                yield (
+                    f"cut_first_{k}_{source}_{suffix}",
+                    f".{suffix}",
+                    copied,
+                    source,
+                    lambda i, one, k=k: [one] * (i >= k),
+                )
+            yield f"cut_holes_{source}_{suffix}", f".{suffix}", copied, source, lambda i, one: [one] * (i % 15 != 7)
+            yield f"cut_end_{source}_{suffix}", f".{suffix}", copied, source, lambda i, one: [one] * (i < 31)
     for source in BYTES.split():
         suffix = CONTAINERS[source.rsplit("_", 1)[1]][0]
         for share in (0.31, 0.62, 0.94):
             yield f"cut_bytes_{share}_{source}", suffix, _keep_bytes, source, 0, share
             if source.endswith(("_ts", "_mpg", "_h264")):
                 yield f"cut_bytes_start_{share}_{source}", suffix, _keep_bytes, source, share / 2, 1
-
-
-def _keep(path: Path, get: Get, source: str, wanted: Callable[[int], bool]) -> None:
-    remux(get(source), path, lambda i, packet: [packet] if wanted(i) else [])
 
 
 def _keep_bytes(path: Path, get: Get, source: str, begin: float, end: float) -> None:

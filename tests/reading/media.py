@@ -102,6 +102,11 @@ def remux(
     return target
 
 
+def copied(path: Path, get: Get, source: str, change: Change = lambda i, packet: [packet]) -> None:
+    """Write a copy of the packets of a clean file, as `remux` does."""
+    remux(get(source), path, change)
+
+
 def remux_even(source: Path, target: Path, change: Change) -> Path:
     """Copy packets at an even rate, those for decoding and for showing alike."""
     time = iter(range(1 << 30))
@@ -115,16 +120,16 @@ def remux_even(source: Path, target: Path, change: Change) -> Path:
     return remux(source, target, evenly)
 
 
-def remux_timed(source: Path, target: Path, times: Path) -> Path:
+def remux_timed(path: Path, get: Get, source: str, times: str) -> None:
     """Copy packets of a raw stream with the times that the same stream has elsewhere."""
-    known = [(packet.pts, packet.dts, packet.time_base) for packet in packets_of(times)]
+    known = [(packet.pts, packet.dts, packet.time_base) for packet in packets_of(get(times))]
 
     def change(i: int, packet: Any) -> list:
         packet.time_base = known[i][2]
         packet.pts, packet.dts = known[i][:2]
         return [packet]
 
-    return remux(source, target, change)
+    remux(get(source), path, change)
 
 
 def copy_of(packet: Any, data: bytes | None = None) -> Any:

@@ -2,11 +2,12 @@
 """Clean files with what real ones have: packed B-frames, clocks that wrap, wrong flags, indices left out."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
-from media import RATE, Found, Get, copy_of, packets_of, remux, remux_even
+from media import RATE, Found, Get, copied, copy_of, packets_of, remux, remux_even
 
 VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4
 NOT_CODED = VOP + b"\x50\x20"  # a P-frame that is not coded
@@ -17,11 +18,7 @@ def packed() -> Found:
     for frames in (47, 48):
         yield f"packed_{frames}_avi", ".avi", _packed, frames
         for suffix in ("mp4", "mkv", "mov", "nut"):
-            yield f"packed_{frames}_{suffix}", f".{suffix}", _remuxed, f"packed_{frames}_avi"
-
-
-def _remuxed(path: Path, get: Get, source: str) -> None:
-    remux(get(source), path)
+            yield f"packed_{frames}_{suffix}", f".{suffix}", copied, f"packed_{frames}_avi"
 
 
 def _packed(path: Path, get: Get, frames: int) -> None:
@@ -63,15 +60,12 @@ def flags() -> Found:
     for source in FLAGGED.split():
         for suffix in ("mkv", "mp4", "avi", "nut"):
             for how in WRONG_FLAGS:
-                yield f"flags_{how}_{source}_{suffix}", f".{suffix}", _flagged, source, how
+                yield f"flags_{how}_{source}_{suffix}", f".{suffix}", copied, source, partial(_flagged, how)
 
 
-def _flagged(path: Path, get: Get, source: str, how: str) -> None:
-    def change(i: int, packet: Any) -> list:
-        packet.is_keyframe = WRONG_FLAGS[how](i, packet.is_keyframe)
-        return [packet]
-
-    remux(get(source), path, change)
+def _flagged(how: str, i: int, packet: Any) -> list:
+    packet.is_keyframe = WRONG_FLAGS[how](i, packet.is_keyframe)
+    return [packet]
 
 
 CLOCKS = {"ahead": 90000 * 500, "back": -90000 * 500, "little_back": -40000, "wrap": 1 << 32}
@@ -82,20 +76,16 @@ def wraps() -> Found:
     for source in ("libx264_b3_ts", "libx264_b0_ts", "mpeg2video_b2_ts", "libx265_open_gop_ts"):
         for suffix in ("ts", "m2ts", "mpg"):
             for seconds in (0.1, 0.7, 1.5):
-                yield f"wrap_{seconds}_{source}_{suffix}", f".{suffix}", _shifted, source, seconds
+                yield f"wrap_{seconds}_{source}_{suffix}", f".{suffix}", copied, source, partial(_shifted, seconds)
             for name, by in CLOCKS.items():
                 yield f"clock_{name}_{source}_{suffix}", f".{suffix}", _patched_clock, source, by
 
 
-def _shifted(path: Path, get: Get, source: str, seconds: float) -> None:
+def _shifted(seconds: float, i: int, packet: Any) -> list:
     """Let the clock begin some seconds before it overflows."""
     by = round((1 << 33) - 90000 * seconds)
-
-    def change(i: int, packet: Any) -> list:
-        packet.pts, packet.dts = packet.pts + by, packet.dts + by
-        return [packet]
-
-    remux(get(source), path, change)
+    packet.pts, packet.dts = packet.pts + by, packet.dts + by
+    return [packet]
 
 
 def _patched_clock(path: Path, get: Get, source: str, by: int) -> None:

@@ -11,7 +11,7 @@ from helpers.paths import CLIPS
 CLEAN = """
 libx264_b3_mp4 libx264_b3_avi libx264_open_gop_mkv libx264_n1_mp4 libx264_wide_pixels_mkv libx264_grey_mp4
 libx264_odd_size_mp4 libx265_open_gop_mkv mpeg4_b2_avi mpeg2video_interlaced_vob libvpx_alt_ref_webm libsvtav1_plain_obu
-gif_plain_gif
+gif_plain_gif apng_pal_apng
 copy_libx264_open_pyramid_avi_mp4 times_pts_is_dts_libx264_b3_mp4_mkv times_much_jitter_libx264_b3_mp4_mov
 patched_random_mpeg4_b0_mkv packed_48_avi wrap_0.7_libx264_b3_ts_ts flags_all_libx264_b3_mp4_mkv paff_keyint12_single_ts
 paff_mixed_pairs_mkv empty_libx264_b0_h264_nut forgotten_libx265_closed_hevc_mp4 no_vui_b3_mkv
@@ -23,7 +23,7 @@ MORE = """
 libx264_b3_asf libx264_open_pyramid_ts libx264_open_gop_fragments_short libx264_refresh_b_mkv libx264_tff_mp4
 libx264_one_key_h264 libx264_n2_avi libx264_n7_mp4 libx264_b3_mxf libx264_fps3000_mkv libx264_10bit_mp4 libx264_444_mp4
 libx264_b3_mkv_small_clusters libx264_larger_mp4 libx265_fields_ts mpeg4_b2_m4v mpeg1video_b2_m1v libvpx-vp9_alt_ref_ivf
-apng_pal_apng mjpeg_plain_mov copy_mpeg4_b2_avi_mkv copy_libx264_b3_h264_ts times_swapped_mpeg4_b2_mp4_mp4
+mjpeg_plain_mov copy_mpeg4_b2_avi_mkv copy_libx264_b3_h264_ts times_swapped_mpeg4_b2_mp4_mp4
 times_again_from_zero_mpeg4_b0_mp4_mkv clock_wrap_libx265_open_gop_ts_ts clock_ahead_mpeg2video_b2_ts_ts
 index_none_mpeg4_b2_avi paff_keyint2_single_mp4 paff_late_single_mkv empty_mpeg4_b0_m4v_mkv
 empty_chunks_no_index_mpeg4_b2_avi mpeg2_fields_mpg no_vui_open_pyramid_ts without_ctts_libx264_open_gop_mp4
@@ -50,16 +50,16 @@ def read(tmp_path_factory):
         yield checked
 
 
-@pytest.mark.parametrize(
-    "name", [*CLEAN.split(), *(pytest.param(name, marks=pytest.mark.slow) for name in MORE.split())]
-)
+def slow(values):
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+@pytest.mark.parametrize("name", [*CLEAN.split(), *slow(MORE.split())])
 def test_frames_of_made_files(read, name):
     assert read(name).held > 0
 
 
-@pytest.mark.parametrize(
-    "seeds", [range(20), *(pytest.param(range(i, i + 20), marks=pytest.mark.slow) for i in (20, 40, 60))], ids=str
-)
+@pytest.mark.parametrize("seeds", [range(20), *slow(range(i, i + 20) for i in (20, 40, 60))], ids=str)
 def test_frames_of_damaged_files(read, seeds):
     for seed in seeds:
         read(f"mutated:{seed}")
@@ -70,9 +70,8 @@ def test_frames_of_damaged_files(read, seeds):
     "path", [path for folder in FOLDERS for path in sorted(folder.glob("*"))], ids=lambda p: p.name
 )
 def test_frames_of_files_from_elsewhere(read, path):
-    result = read(
-        f"{'damaged' if path.stem in DAMAGED else 'file'}:{path}", most=1 << 30
-    )  # all frames of the largest are 365 MB
+    kind = "damaged" if path.stem in DAMAGED else "file"
+    result = read(f"{kind}:{path}", most=1 << 30)  # all frames of the largest are 365 MB
     assert (result.held > 0) == (path.stem not in NO_VIDEO)
 
 

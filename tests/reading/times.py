@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from media import RATE, Found, Get, remux
+from media import RATE, Found, Get, copied, remux
 from structures import block_times
 
 NO_TIMES = "libx264_b3_avi libx264_open_pyramid_avi libx264_b1_avi libx264_b3_asf mpeg4_b2_avi mpeg4_b2_asf"
@@ -20,16 +20,13 @@ def copies() -> Found:
     """What wrote no times, or those of decoding only, copied into what has both."""
     for source in f"{NO_TIMES} {RAW} {OTHER}".split():
         for suffix in ("mp4", "mov", "mkv", "avi", "nut", "ts"):
-            yield f"copy_{source}_{suffix}", f".{suffix}", _copied, source
+            yield f"copy_{source}_{suffix}", f".{suffix}", copied, source, _with_times
 
 
-def _copied(path: Path, get: Get, source: str) -> None:
-    def change(i: int, packet: Any) -> list:
-        if packet.dts is None:
-            packet.pts, packet.dts, packet.time_base = i, i, RATE
-        return [packet]
-
-    remux(get(source), path, change)
+def _with_times(i: int, packet: Any) -> list:
+    if packet.dts is None:
+        packet.pts, packet.dts, packet.time_base = i, i, RATE
+    return [packet]
 
 
 Retime = Callable[[int, int, random.Random], tuple[int | None, int | None]]

@@ -66,7 +66,7 @@ def discarded() -> Found:
         name = f"forgotten_{source}"
         yield name, ".hevc", _forgetting, source
         for suffix in ("mkv", "mp4", "ts"):
-            yield f"{name}_{suffix}", f".{suffix}", _timed_as, name, source.replace("_hevc", "_mp4")
+            yield f"{name}_{suffix}", f".{suffix}", remux_timed, name, source.replace("_hevc", "_mp4")
 
 
 def _forgetting(path: Path, get: Get, source: str) -> None:
@@ -78,10 +78,6 @@ def _forgetting(path: Path, get: Get, source: str) -> None:
                 unit = unit[:2] + bytes([unit[2] | 0x40]) + unit[3:]
         out += START + unit
     path.write_bytes(out)
-
-
-def _timed_as(path: Path, get: Get, source: str, times: str) -> None:
-    remux_timed(get(source), path, get(times))
 
 
 def pairs() -> Found:

@@ -25,25 +25,18 @@ def variants() -> Found:
 
 
 def fields() -> Found:
-    for name, write in {
-        "keyint2": lambda path, get: field_coded_h264(path, "keyint=2"),
-        "keyint12": lambda path, get: field_coded_h264(path, "keyint=12"),
-        "one_key": lambda path, get: field_coded_h264(path, "keyint=1000"),
-        "mixed": lambda path, get: mixed_h264(path),
-        "late": lambda path, get: mixed_h264(path, late=True),
-    }.items():
-        yield f"paff_{name}", ".h264", write
+    made = {
+        name: (field_coded_h264, f"keyint={n}") for name, n in (("keyint2", 2), ("keyint12", 12), ("one_key", 1000))
+    }
+    for name, (write, how) in {**made, "mixed": (mixed_h264, False), "late": (mixed_h264, True)}.items():
+        yield f"paff_{name}", ".h264", write, how
         for suffix in ("ts", "m2ts", "mkv", "mp4", "mov", "avi", "nut", "flv", "mpg"):
             for together in (False, True):
                 label = f"paff_{name}_{'pairs' if together else 'single'}_{suffix}"
-                yield label, f".{suffix}", _packed, f"paff_{name}", together
-    yield "mpeg2_fields", ".m2v", lambda path, get: field_coded_mpeg2(path)
+                yield label, f".{suffix}", pack, f"paff_{name}", together
+    yield "mpeg2_fields", ".m2v", field_coded_mpeg2
     for suffix in ("ts", "mkv", "mp4", "mpg", "vob", "nut"):
-        yield f"mpeg2_fields_{suffix}", f".{suffix}", _packed, "mpeg2_fields", False
-
-
-def _packed(path: Path, get: Get, source: str, together: bool) -> None:
-    pack(get(source), path, together=together)
+        yield f"mpeg2_fields_{suffix}", f".{suffix}", pack, "mpeg2_fields", False
 
 
 def hidden_order() -> Found:
@@ -51,17 +44,13 @@ def hidden_order() -> Found:
     for variant in ("b0", "b1", "b3", "open_gop", "open_pyramid", "one_key", "pyramid"):
         yield f"no_vui_{variant}", ".h264", _bare, variant
         for suffix in ("ts", "mkv", "mp4", "avi"):
-            yield f"no_vui_{variant}_{suffix}", f".{suffix}", _bare_copy, variant
+            yield f"no_vui_{variant}_{suffix}", f".{suffix}", remux_timed, f"no_vui_{variant}", f"libx264_{variant}_mp4"
 
 
 def _bare(path: Path, get: Get, variant: str) -> None:
     source = path.with_suffix(".whole.h264")
     without_vui(encode(source, "libx264", **X264[variant]), path)
     source.unlink()
-
-
-def _bare_copy(path: Path, get: Get, variant: str) -> None:
-    remux_timed(get(f"no_vui_{variant}"), path, get(f"libx264_{variant}_mp4"))
 
 
 BOXED = "libx264_b3_mp4 libx264_open_gop_mp4 libx264_b0_mp4 libx265_open_gop_mp4 mpeg4_b2_mp4 mjpeg_plain_mp4"
