@@ -165,7 +165,7 @@ def test_outputs_are_compared_with_the_source(tmp_path, stock_folder, monkeypatc
 @pytest.mark.parametrize("kind", ["vit", "tome_videomae"])
 def test_models_of_another_type_are_refused(tmp_path, kind):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    with pytest.raises(ValueError, match=rf"expected .*VideoMAE model, found {kind}"):
+    with pytest.raises(ValueError, match=rf"expected a .*model.*, found {kind}"):
         convert(tmp_path, tmp_path / "out")
 
 

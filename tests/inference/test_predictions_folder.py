@@ -231,7 +231,7 @@ def test_another_runs_files_stay_as_they_are(tmp_path):
     with Folder(tmp_path / "out", {"top_k": 1}, rank=0):
         assert theirs.read_text() == '{"video": "/half'
         (tmp_path / "out" / "settings.json").rename(tmp_path / "hidden")  # as if both had begun at once
-        with pytest.raises(ValueError, match="of another run are being written to it"):
+        with pytest.raises(ValueError, match="another run writes it"):
             Folder(tmp_path / "out", {"top_k": 2})
         assert not (tmp_path / "out" / "settings.json").exists()
 

@@ -390,7 +390,7 @@ class TestCommand:
             ("nowhere", "nowhere: expected a video or a folder of videos"),
             ("empty", "expected videos (.mp4, .avi"),
             ("videos --fps 0", "--fps: expected frames per second above 0, received 0"),
-            ("videos --fps 3 --frame-stride 2", "Expected --frame-stride or --fps, received both (2 and 3)"),
+            ("videos --fps 3 --frame-stride 2", "Expected --frame-stride or --fps, received both"),
             ("videos --output no/counts.jsonl", "no/counts.jsonl: expected an existing folder"),
             ("videos --output videos/b.mp4", "b.mp4: is no file of counts"),
         ],
