@@ -212,7 +212,7 @@ def test_processes_that_cannot_start_end_the_run(videos, model, tmp_path):
     script.write_text(UNGUARDED.format(str(videos), str(model), str(tmp_path / "out")))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
-    assert "The processes that read videos cannot start, see above" in done.stderr.splitlines()[-1]
+    assert "The worker processes cannot start, see above" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out" / "predictions.jsonl").exists()
 
 

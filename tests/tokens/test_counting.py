@@ -2,7 +2,6 @@
 """Counts are the processor's own, over any number of videos, whatever happens on the way."""
 
 import itertools
-import json
 import multiprocessing
 import os
 import signal
@@ -13,14 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
-from typer.testing import CliRunner
 
-from helpers.tiny import make_model
+from helpers.counting import Fatal, count_all, lines, run, run_lengths, small
 from helpers.videos import noise, write_video
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.cli import app
-from hf_rlt.cli.console import spinner
 from hf_rlt.cli.token_tables import Totals
 from hf_rlt.data import UnreadableClipError, VideoList
 from hf_rlt.data.text_files import path_of
@@ -36,55 +31,6 @@ from hf_rlt.tokens import (
     count_videos,
     find,
 )
-
-SMALL = ("--image-size", "32", "--num-frames", "4", "--frame-stride", "2")
-
-
-class Fatal(RLTVideoProcessor):
-    """Reading a video of 7 frames kills the process; one of 5 frames is Ctrl-C for the process `main`."""
-
-    main = 0
-
-    def sample_frames(self, metadata, **settings):
-        if metadata.total_num_frames == 7:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if metadata.total_num_frames == 5:
-            os.kill(self.main, signal.SIGINT)
-            time.sleep(60)
-        return super().sample_frames(metadata, **settings)
-
-
-def small(kind=RLTVideoProcessor, **settings):
-    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    return kind(**{"num_frames": 4, "frame_stride": 2, "patch_size": 16, **size, **settings})
-
-
-def run_lengths(video: Path, **settings) -> torch.Tensor:
-    return small(**settings)(str(video), return_tensors="pt")["run_lengths"]
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Videos of 20 frames, 10 a second, at several depths."""
-    path = tmp_path / "videos"
-    for i, name in enumerate(("b.mp4", "a/2.mp4", "a/1.mp4", "a/c/3.MP4")):
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        write_video(path / name, noise(20, i))
-    (path / "a" / "notes.txt").write_text("no video")
-    return path
-
-
-def count(paths, output, config) -> list[VideoCounts]:
-    with CountFile(output, config) as store:
-        return list(count_videos(find(paths), config, 0, store))
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["tokens", *map(str, arguments)])
-
-
-def lines(text: str) -> list[dict]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 class TestOneVideo:
@@ -195,21 +141,21 @@ class TestManyVideos:
 class TestCache:
     def test_an_unchanged_video_is_not_read_again(self, folder, tmp_path):
         output, config = tmp_path / "counts.jsonl", CountConfig(small(), thresholds=(0.1, 0.8))
-        first = count([folder], output, config)
+        first = count_all([folder], output, config)
         content = output.read_bytes()
         assert len(content.splitlines()) == 8
         (folder / "b.mp4").rename(folder / "z.mp4")
-        again = count([folder], output, config)
+        again = count_all([folder], output, config)
         assert [video.reused for video in again] == [False, True, True, True]
         assert [video.counts for video in again] == [video.counts for video in first]
         assert output.read_bytes()[: len(content)] == content
         os.utime(folder / "a" / "1.mp4", ns=(1, 1))
         write_video(folder / "a" / "2.mp4", noise(30))
-        assert [video.reused for video in count([folder], output, config)] == [True, False, False, True]
+        assert [video.reused for video in count_all([folder], output, config)] == [True, False, False, True]
 
     def test_other_settings_are_counted_anew_and_more_thresholds_are_added(self, folder, tmp_path):
         output, video = tmp_path / "counts.jsonl", folder / "b.mp4"
-        count([video], output, CountConfig(small()))
+        count_all([video], output, CountConfig(small()))
         small(threshold=0.7).save_pretrained(tmp_path / "saved")  # its threshold and origin change no count
         for config, more in (
             (CountConfig(small()), 0),
@@ -223,7 +169,7 @@ class TestCache:
             (CountConfig(small(image_mean=[0.5, 0.5, 0.5])), 1),
         ):
             before = len(output.read_text().splitlines())
-            (counted,) = count([video], output, config)
+            (counted,) = count_all([video], output, config)
             assert counted.reused == (not more)
             assert len(output.read_text().splitlines()) == before + more
             assert [(part.fps, part.threshold) for part in counted.counts] == config.parts
@@ -234,7 +180,7 @@ class TestCache:
         wanted = {path: count_video(path, config) for path in alike}
         assert len({counts[0].tokens_after for counts in wanted.values()}) == len(alike)
         for paths in (alike[::2], alike, alike):
-            counted = count(paths, tmp_path / "counts.jsonl", config)
+            counted = count_all(paths, tmp_path / "counts.jsonl", config)
             assert [video.counts for video in counted] == [wanted[path] for path in paths]
         records = lines((tmp_path / "counts.jsonl").read_text())
         assert sorted(path_of(record["video"]) for record in records) == sorted(alike)
@@ -334,72 +280,3 @@ def test_a_summary_has_quartiles_and_the_videos_at_either_end():
     assert [name for _, name in found.highest] == [f"{i}.mp4" for i in order[::-1][:5]]
     assert (found.longest_run, found.repeating) == ((8, 5.3), 3)
     assert (len(totals.rows), totals.read, totals.bad) == (10, 57, 1)
-
-
-class TestCommand:
-    def test_a_table_of_videos_rates_and_thresholds(self, folder):
-        (folder / "bad.mp4").write_text("no video")
-        rates_and_thresholds = ("--fps", 5, "--fps", 2.5, "--threshold", 0.1, "--threshold", 0.8)
-        done = run(folder, *SMALL[:4], *rates_and_thresholds, "--num-workers", 0)
-        assert done.exit_code == 1
-        problem, last = done.stderr.splitlines()
-        assert problem.startswith(f"{folder / 'bad.mp4'}: not a video that can be opened")
-        assert last == "1 of 5 videos could not be read (see above)."
-        table, summary, _ = done.stdout.split("\n\n")
-        rows = [line.split() for line in table.splitlines()[1:]]
-        names = [str(folder / name) for name in ("b.mp4", "a/1.mp4", "a/2.mp4", "a/c/3.MP4")]
-        assert [row[0] for row in rows[::4]] == names
-        config = CountConfig(small(), (5.0, 2.5), (0.1, 0.8))
-        counts = [count for name in names for count in count_video(name, config)]
-        for row, count in zip(rows, counts, strict=True):
-            run_length = f"{count.longest_run} ({count.longest_run_seconds:.2f} s)"
-            tokens = f"{count.tokens_before} {count.tokens_after:.0f} {count.share:.1%}"
-            assert " ".join(row).endswith(f"{count.fps:g} fps {count.threshold:g} {tokens} {run_length}")
-        assert len(summary.splitlines()) == 5
-        mean = np.mean([count.share for count in counts[::4]])
-        assert f"{mean:.1%}" in summary.splitlines()[1]
-
-    def test_json_lines_are_what_is_written(self, folder, tmp_path):
-        output, videos = tmp_path / "counts.jsonl", (folder / "b.mp4", folder / "bad.mp4")
-        videos[1].write_text("no video")
-        done = run(*videos, *SMALL, "--num-clips", 2, "-o", output, "--json", "--num-workers", 0)
-        assert done.exit_code == 1, done.output
-        line, bad = lines(done.stdout)
-        assert lines(output.read_text()) == [line]
-        assert (bad["video"], "not a video" in bad["error"]) == (str(videos[1]), True)
-        assert (line["video"], line["clips"], line["frames"], line["tokens_before"]) == (str(videos[0]), 2, 4, 8)
-        assert line["share"] == line["tokens_after"] / line["tokens_before"]
-
-    def test_a_model_brings_its_processor(self, folder, tmp_path):
-        done = run(folder / "b.mp4", "--model", make_model(tmp_path / "model", "videomae"), "--json")
-        assert done.exit_code == 0, done.output
-        size = {"height": 64, "width": 64}
-        lengths = run_lengths(folder / "b.mp4", num_frames=16, patch_size=8, size=size, crop_size=size)
-        assert lines(done.stdout)[0]["tokens_before"] == lengths.numel() == 8 * 8 * 8
-        assert lines(done.stdout)[0]["tokens_after"] == int((lengths > 0).sum())
-
-    def test_results_go_to_stdout_while_a_line_moves_on_the_terminal(self, capsys):
-        with spinner(Console(stderr=True, force_terminal=True)) as progress:
-            progress.add_task("moving")
-            print("result")
-        assert capsys.readouterr().out == "result\n"
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ("nowhere", "nowhere: expected a video or a folder of videos"),
-            ("empty", "expected videos (.mp4, .avi"),
-            ("videos --fps 0", "--fps: expected frames per second above 0, received 0"),
-            ("videos --fps 3 --frame-stride 2", "Expected --frame-stride or --fps, received both"),
-            ("videos --output no/counts.jsonl", "no/counts.jsonl: expected an existing folder"),
-            ("videos --output videos/b.mp4", "b.mp4: is no file of counts"),
-        ],
-    )
-    def test_a_users_mistake_is_one_line_and_code_2(self, folder, tmp_path, monkeypatch, arguments, message):
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "empty").mkdir()
-        done = run(*arguments.split())
-        assert done.exit_code == 2
-        assert message in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
-        assert done.stdout == ""
