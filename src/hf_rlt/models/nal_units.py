@@ -54,13 +54,18 @@ class PictureScan:
 
     def _follows(self, unit: bytes, anew: bool) -> bool:
         """Return whether the frame_num of an H.264 picture follows that of the last reference picture."""
-        bits = _Bits(unit)
-        try:
-            bits.golomb(3)  # first_mb_in_slice, slice_type, pic_parameter_set_id
-            bits.take(2 if self._planes else 0)
-            number = bits.take(self._bits)
-        except HfRltError:
+        # With integers alone: a file has thousands of pictures, and `_Bits` would take longer than reading a clip of it.
+        payload = unit[1:].replace(b"\0\0\3", b"\0\0")
+        rest, left = int.from_bytes(payload, "big"), 8 * len(payload)
+        for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
+            rest &= (1 << left) - 1
+            left -= 2 * (left - rest.bit_length()) + 1
+            if left < 0:
+                return False
+        left -= self._bits + (2 if self._planes else 0)
+        if left < 0:
             return False
+        number = rest >> left & (1 << self._bits) - 1
         expected = 0 if anew else None if self._last is None else (self._last + 1) % (1 << self._bits)
         if unit[0] >> 5 & 3:
             self._last = number
