@@ -79,9 +79,7 @@ def _row(
     name: str, fps: float, counts: np.ndarray, indexed: Sequence[VideoIndex | None], processor: RLTVideoProcessor
 ) -> dict[str, Any]:
     """Summarise a data set at a frame rate. Means over no clip are None."""
-    frames, crop = processor.num_frames, processor.crop_size
-    shape = (frames, 3, crop["height"], crop["width"])
-    before = math.prod(grid_size(shape, processor.tubelet_size, processor.patch_size))
+    before = math.prod(grid_size(processor.clip_shape, processor.tubelet_size, processor.patch_size))
     readable = counts > 0
     below = np.array([index is not None and index.fps < RATE_TOLERANCE * fps for index in indexed])
     repeating = np.array([index is not None and repeats_frames(index, processor) for index in indexed])

@@ -31,7 +31,7 @@ LEFT_OPEN = ("...", "[", "<", "NAME")
 
 
 def blocks(language: str) -> list:
-    """Returns a parameter set (page, code) for each block of a language that is to be run."""
+    """Make a parameter set (page, code) for each block of a language that is to be run."""
     found = []
     for page in PAGES:
         for match in FENCE.finditer(page.read_text()):
@@ -71,7 +71,7 @@ def test_python_runs_as_it_is_written(page, desk, monkeypatch):
 
 
 def command_lines() -> list:
-    """Returns a parameter set (page, words) for each command line of `hf-rlt` on the pages."""
+    """Make a parameter set (program, words) for each command line of ours on the pages."""
     found = []
     for parameters in blocks("bash"):
         page, code = parameters.values
@@ -121,5 +121,5 @@ def test_links_lead_somewhere(page):
 
 
 def slug(heading: str) -> str:
-    """Returns the anchor that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -42,7 +42,7 @@ def unit(path: Path) -> str:
 
 
 def imports(path: Path, tree: ast.AST) -> list[tuple[str, bool]]:
-    """Returns the units of hf_rlt that a file imports, each with whether it was imported as `from .name import x`."""
+    """List the units of hf_rlt that a file imports, each with whether it was imported as `from .name import x`."""
     depth = len(path.relative_to(ROOT).parts)  # 1: flat file
     found = []
     for node in ast.walk(tree):

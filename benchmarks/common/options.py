@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from hf_rlt.cli.options import Dtype as Dtype
+from hf_rlt.cli.options import check_dtype
 from hf_rlt.data.video_list import find_videos
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.loading import load
@@ -28,14 +30,12 @@ BatchSizes = Annotated[list[int], typer.Option("--batch-size", help="Clips per b
 Shape = Annotated[str, typer.Option(help="base, large or huge: random weights of this shape.")]
 Checkpoint = Annotated[str | None, typer.Option("--model", "-m", help="Real weights instead of a shape.")]
 Attention = Annotated[str, typer.Option("--attn-implementation", help="Attention backend: sdpa, eager, ...")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 
 
 def place(model: Any, dtype: str, device: str) -> Any:
     """Move a model to a device and dtype, in evaluation mode."""
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
+    check_dtype(dtype)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         return model.to(where, getattr(torch, dtype)).eval()

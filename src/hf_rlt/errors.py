@@ -1,13 +1,32 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The error class of users' mistakes, and text that fits on one line of any terminal."""
 
+import math
+import os
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from .models.errors import HfRltError
 
-__all__ = ["HfRltError", "join_limited", "one_line", "printable", "truncate", "without_name"]
+__all__ = [
+    "TRACEBACK",
+    "HfRltError",
+    "check_range",
+    "join_limited",
+    "one_line",
+    "printable",
+    "traceback_wanted",
+    "truncate",
+    "without_name",
+]
+
+TRACEBACK = "HF_RLT_TRACEBACK"
+
+
+def traceback_wanted() -> bool:
+    """Return whether the user wants the traceback of every error, by HF_RLT_TRACEBACK=1 or `--traceback`."""
+    return os.environ.get(TRACEBACK, "0") not in ("", "0")
 
 
 def one_line(error: BaseException) -> str:
@@ -51,3 +70,10 @@ def truncate(value: Any, limit: int = 120) -> str:
     """Return a value as `repr` prints it, cut to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise HfRltError unless `low <= value <= high`."""
+    if not low <= value <= high:
+        limits = f">= {low}" if high == math.inf else f"in [{low}, {high}]"
+        raise HfRltError(f"Expected {name} {limits}, received {value}.")

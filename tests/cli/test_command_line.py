@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from helpers.paths import ROOT
 from hf_rlt.cli import app, token_tables
-from hf_rlt.cli.console import TRACEBACK, user_errors
-from hf_rlt.errors import HfRltError, printable
+from hf_rlt.cli.console import user_errors
+from hf_rlt.errors import TRACEBACK, HfRltError, printable
 
 SPACE = ROOT / "examples" / "space"
 CLIP = SPACE / "clips" / "city_at_night.mp4"

@@ -30,7 +30,7 @@ THRESHOLD = 0.1
 
 
 def clips_with_runs() -> torch.Tensor:
-    """Returns `(5, 8, 3, 8, 8)` noise in which places stand still for a while, more of them in each clip."""
+    """Make `(5, 8, 3, 8, 8)` noise in which places stand still for a while, more of them in each clip."""
     rows = SIDE // PATCH
     tubelets = FRAMES // TUBELET
     noise = torch.rand(CLIPS, FRAMES, CHANNELS, SIDE, SIDE)

@@ -43,7 +43,7 @@ class CannotRun(Exception):
 
 
 def check_needed() -> None:
-    """Returns nothing; raises naming what to install."""
+    """Raise CannotRun, naming what to install, if something is missing."""
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise CannotRun(f"missing test dependencies: pip install {' '.join(missing)}")
@@ -52,7 +52,7 @@ def check_needed() -> None:
 
 
 def fetch_source() -> Path:
-    """Returns the folder of the unpacked source distribution of the installed transformers."""
+    """Fetch the source distribution of the installed transformers; return its unpacked folder."""
     version = importlib.metadata.version("transformers")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hf_rlt" / "upstream"
     folder = cache / f"transformers-{version}"
@@ -121,7 +121,7 @@ class Recorder:
 
 
 def run_checks(work: Path, expression: str | None, processes: int, verbose: bool) -> Recorder:
-    """Returns what the tests came to."""
+    """Run the tests and collect their outcomes."""
     import pytest
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -154,7 +154,7 @@ def compare(recorder: Recorder) -> list[str]:
 
 
 def main() -> int:
-    """Returns the exit status."""
+    """Run and compare; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sdist", type=Path, metavar="DIR", help="unpacked source distribution or checkout to use")
     parser.add_argument("-k", metavar="EXPRESSION", help="only these tests, as pytest's -k")

@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from ..errors import TRACEBACK
 from .benchmark import benchmark
 from .card import card
 from .classify import classify
-from .console import TRACEBACK, quiet_libraries, user_errors
+from .console import quiet_libraries, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate

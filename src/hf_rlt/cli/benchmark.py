@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, AttnImplementation, Fps, FrameStride, Model, NumFrames, sampling_settings
+from ..errors import HfRltError
+from .options import (
+    AsJson,
+    AttnImplementation,
+    Dtype,
+    Fps,
+    FrameStride,
+    Model,
+    NumFrames,
+    check_dtype,
+    sampling_settings,
+)
 
 BATCH_SIZES = [1, 8]
 METHODS = ("dense", "RLT")
@@ -23,7 +34,7 @@ def benchmark(
     frame_stride: FrameStride = None,
     fps: Fps = None,
     repeats: Annotated[int, typer.Option(help="Measurements of each, in turn.", min=1)] = 5,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Dtype = "float32",
     attn_implementation: AttnImplementation = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")] = None,
     as_json: AsJson = False,
@@ -34,14 +45,12 @@ def benchmark(
     """
     import torch
 
-    from ..errors import HfRltError
     from ..inference.loading import load
     from ..inference.pipeline import launched_rank
     from ..inference.predict import video_paths
     from ..jobs.atomic import write_text_atomic
 
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
+    check_dtype(dtype)
     videos = list(video_paths(map(str, clips)))
     if not videos:
         raise HfRltError(f"{', '.join(map(str, clips))}: expected videos, found none.")

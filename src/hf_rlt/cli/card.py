@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from ..errors import HfRltError
 from .console import print_line
 from .options import AsJson
 
@@ -66,7 +67,6 @@ def _add_outputs(examples: list[dict[str, Any]], model: str) -> None:
     """Add to each example that is a file the five best labels, in the form that the Hub shows."""
     from transformers import pipeline
 
-    from ..errors import HfRltError
     from ..inference.loading import load
 
     local = [example for example in examples if not example["src"].startswith(("http://", "https://"))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ..errors import HfRltError, printable
 from .console import print_line, spinner
 from .options import AsJson, Model, ModelOptions, TopK
 
@@ -29,7 +30,6 @@ def classify(
     A video that cannot be read is reported in one line; the others are classified, and the exit code is 1.
     """
     from ..data.text_files import json_name
-    from ..errors import HfRltError, printable
     from ..inference.decoder import Options, VideoJob
     from ..inference.pipeline import run
     from ..inference.runner import Runner
@@ -69,8 +69,6 @@ def _json(video: str, found: "Prediction") -> str:
 
 
 def _text(video: str, found: "Prediction", several: bool) -> str:
-    from ..errors import printable
-
     lines = [printable(video)] if several else []
     lines += [f"{score:6.1%}  {printable(label)}" for label, score in found.scores or []]
     left = f", {found.tokens_left} left at the end" if found.tokens_left < found.tokens_computed else ""

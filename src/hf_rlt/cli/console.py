@@ -12,14 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-TRACEBACK = "HF_RLT_TRACEBACK"
+from ..errors import HfRltError, one_line, printable, traceback_wanted
+
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 
 
 def print_line(console: Console, line: str) -> None:
     """Print a line as it is: not wrapped, no markup, and with control characters written out."""
-    from ..errors import printable
-
     console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -66,7 +65,7 @@ def user_errors() -> Iterator[None]:
         raise SystemExit(1) from None
     except Exception as error:
         line = _one_line_of(error)
-        if line is None or os.environ.get(TRACEBACK, "0") not in ("", "0"):
+        if line is None or traceback_wanted():
             raise
         typer.echo(f"hf-rlt: error: {line}", err=True)
         _give_up_stdout()
@@ -75,8 +74,6 @@ def user_errors() -> Iterator[None]:
 
 def _one_line_of(error: Exception) -> str | None:
     """Return what to tell the user about an error; None for a bug."""
-    from ..errors import HfRltError, one_line, printable
-
     text = printable(one_line(error))
     # torch's own errors have no class of their own
     of_torch = isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error))

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import printable
 from .console import spinner
 from .options import AsJson, FrameStride, Threshold, parse_threshold
 
@@ -64,8 +65,6 @@ def convert(
 
 
 def _print_table(done: "Conversion") -> None:
-    from ..errors import printable
-
     table = Table(show_header=False, box=None)
     rows = [
         ("Source", f"{done.source}: {done.kind}"),

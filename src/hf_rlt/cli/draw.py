@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ..errors import HfRltError, printable
 from . import options
 from .console import spinner
 
@@ -43,7 +44,6 @@ def draw(
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
     from ..data.text_files import json_name
     from ..drawing import draw_clip, draw_video, write_drawing
-    from ..errors import HfRltError
     from ..models.video_reader import index_video
 
     thresholds = list(map(options.finite, threshold))
@@ -69,8 +69,6 @@ def draw(
 
 
 def _print(result: dict[str, Any]) -> None:
-    from ..errors import printable
-
     for row in result["thresholds"]:
         after, before = row["tokens_after"], row["tokens_before"]
         typer.echo(f"threshold {row['threshold']:g}: {after:,} of {before:,} tokens computed ({row['share']:.1%})")

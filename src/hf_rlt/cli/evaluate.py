@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import HfRltError, printable
 from .console import spinner
 from .options import AsJson, BatchOptions, Model, ModelOptions, OnBadVideo, VideoDir
 
@@ -35,8 +36,6 @@ def evaluate(
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate DATA --model MODEL
     """
-    from ..errors import HfRltError
-
     try:
         from ..inference.evaluate import evaluate_model, write_report
     except ModuleNotFoundError as error:
@@ -64,8 +63,6 @@ def evaluate(
 
 
 def _show(result: dict[str, Any], output: str | None) -> None:
-    from ..errors import printable
-
     rows = {
         "Top-1 accuracy": f"{result['accuracy']:.2%}",
         "Top-5 accuracy": f"{result['top_5_accuracy']:.2%}" if "top_5_accuracy" in result else None,

@@ -3,13 +3,13 @@
 
 import typer
 
+from ..errors import HfRltError
+
 
 def finetune(context: typer.Context) -> None:
     """Fine-tune a model on your videos. Options are those of docs/fine_tuning.md and of TrainingArguments."""
     try:
         from ..training.finetune import main
     except ModuleNotFoundError as error:
-        from ..errors import HfRltError
-
         raise HfRltError(f"Fine-tuning needs {error.name}: `pip install hf_rlt[train]`.") from error
     main(context.args, prog="hf-rlt finetune")

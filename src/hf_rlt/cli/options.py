@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ..errors import HfRltError
+
 Model = Annotated[str, typer.Option("--model", "-m", help="Folder or Hub id of a model.")]
 OptionalModel = Annotated[
     str | None, typer.Option("--model", "-m", help="Use this model's frame sampling and patch size.")
@@ -34,13 +36,12 @@ Bf16 = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")]
 AttnImplementation = Annotated[
     str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
 ]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def parse_threshold(text: str) -> float | Literal["model"] | None:
     """Return the value of `--threshold`: a number, None for "none" (dense), or "model"."""
-    from ..errors import HfRltError
-
     if text.lower() in ("model", "none"):
         return "model" if text.lower() == "model" else None
     try:
@@ -49,10 +50,14 @@ def parse_threshold(text: str) -> float | Literal["model"] | None:
         raise HfRltError(f"--threshold: expected a number, none or model, received {text!r}.") from None
 
 
+def check_dtype(dtype: str) -> None:
+    """Raise HfRltError unless `--dtype` names one that models compute in."""
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
+
+
 def finite(threshold: float) -> float:
     """Return a threshold; raise HfRltError unless it is a finite number."""
-    from ..errors import HfRltError
-
     if not math.isfinite(threshold):
         raise HfRltError(f"--threshold: expected a number, received {threshold}.")
     return threshold
@@ -60,8 +65,6 @@ def finite(threshold: float) -> float:
 
 def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
     """Return the processor's settings for `--frame-stride` or `--fps`; none if neither is given."""
-    from ..errors import HfRltError
-
     if frame_stride is not None and fps is not None:
         raise HfRltError("Expected --frame-stride or --fps, received both: leave one out.")
     if fps is not None and not fps > 0:
@@ -148,7 +151,6 @@ def make_processor(
     Raises:
         HfRltError, OSError: if there is no such model, options contradict each other, or no tubelet fits into a clip.
     """
-    from ..errors import HfRltError
     from ..inference.loading import load_processor
     from ..models.runs import grid_size
     from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
@@ -165,7 +167,7 @@ def make_processor(
         raise HfRltError("Expected --model or --image-size, --patch-size and --tubelet-size, received both.")
     else:
         processor = load_processor(model, **changes)
-    crop = processor.crop_size
-    shape = (processor.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
-    grid_size(shape, processor.tubelet_size, processor.patch_size)  # raises now rather than at each video
+    grid_size(
+        processor.clip_shape, processor.tubelet_size, processor.patch_size
+    )  # raises now rather than at each video
     return processor

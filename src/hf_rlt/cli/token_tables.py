@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import printable
 from .console import print_line
 
 if TYPE_CHECKING:
@@ -149,8 +150,6 @@ def _extremes(totals: Totals, config: "CountConfig") -> Table:
 
 
 def _name(video: str, mark: str = "") -> Text:
-    from ..errors import printable
-
     return Text(printable(video) + mark)
 
 

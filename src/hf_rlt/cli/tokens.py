@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ..errors import HfRltError
 from . import options
 from .console import INTERRUPTED, print_line, spinner
 from .token_tables import MAX_ROWS, Totals, print_tables
@@ -43,7 +44,6 @@ def tokens(
 ) -> None:
     """Count the tokens of VIDEOS before and after RLT. No model is run."""
     from ..data.video_list import none_found
-    from ..errors import HfRltError
     from ..tokens import CountConfig
 
     rates: tuple[float | None, ...] = tuple(dict.fromkeys(fps or ())) or (None,)

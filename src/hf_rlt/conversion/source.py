@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import HfRltError, join_limited
+from ..errors import HfRltError, check_range, join_limited
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
 from ..models.video_processing_rlt import RLTVideoProcessor
 
@@ -56,14 +56,10 @@ class ConversionSettings:
                     f"Expected {name} to be one of {', '.join(allowed)}, received {getattr(self, name)!r}."
                 )
         for name in ("num_frames", "image_size", "num_attention_heads", "frame_stride"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise HfRltError(f"Expected {name} >= 1, received {getattr(self, name)}.")
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 1)
         if self.threshold != self.threshold or (isinstance(self.threshold, str) and self.threshold != "model"):  # NaN
             raise HfRltError(f'Expected threshold to be a number, None or "model", received {self.threshold!r}.')
-
-    def changed_threshold(self) -> dict[str, Any]:
-        """Return `{"threshold": ...}` if it was given, else nothing."""
-        return {} if self.threshold == "model" else {"threshold": self.threshold}
 
     def check_same(self, source: object, told: dict[str, Any]) -> None:
         """Raise HfRltError if a setting contradicts what a source tells of itself."""

@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Augment clips with torchvision's v2 transforms: the same for all frames of a clip, before runs are found."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from ..errors import HfRltError
-
-
-def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Raise HfRltError unless `low <= value <= high`."""
-    if not low <= value <= high:
-        limits = f">= {low}" if high == math.inf else f"in [{low}, {high}]"
-        raise HfRltError(f"Expected {name} {limits}, received {value}.")
+from ..errors import HfRltError, check_range
 
 
 class ClipAugmentation:

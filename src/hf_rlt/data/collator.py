@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from ..errors import HfRltError
+from ..errors import HfRltError, check_range
 from ..models.runs import drop_random
-from .augmentation import ClipMix, check_range
+from .augmentation import ClipMix
 from .video_dataset import IGNORED
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import HfRltError
+from ..errors import check_range
 from ..models.runs import drop_random
 from ..models.sampling import view_crops, view_positions
 from .video_dataset import IGNORED, VideoDataset, blank_clip, clip_seed
@@ -44,8 +44,7 @@ class EvalDataset(VideoDataset):
         self.token_keep_ratio = token_keep_ratio
         self.positions = view_positions(num_clips, processor.sampling)
         self.num_crops = num_crops
-        if num_crops < 1:
-            raise HfRltError(f"Expected num_crops >= 1, received {num_crops}.")
+        check_range("num_crops", num_crops, 1)
         warn_of_equal_crops(processor, num_crops)
 
     @property
@@ -62,10 +61,7 @@ class EvalDataset(VideoDataset):
         return self._item(index, torch.stack([blank_clip(self.processor)] * self.num_views), IGNORED)
 
     def _item(self, index: int, views: Tensor, label: int) -> dict[str, Tensor]:
-        lengths = self.processor.rule.find(views)
-        if self.token_keep_ratio is not None:
-            seeds = [clip_seed(0, 0, index, view) for view in range(self.num_views)]
-            lengths = drop_random(lengths, self.token_keep_ratio, [torch.Generator().manual_seed(s) for s in seeds])
+        lengths = find_view_runs(self.processor, views, index, self.token_keep_ratio)
         if self.num_views == 1:
             views, lengths = views[0], lengths[0]
         return {"pixel_values": views, "run_lengths": lengths, "labels": torch.tensor(label)}
@@ -97,3 +93,15 @@ def crop_views(processor: Any, frames: np.ndarray, num_crops: int) -> np.ndarray
 def crop_pixels(processor: Any, crops: np.ndarray | Tensor) -> Tensor:
     """Turn the crops of `crop_views`, on any device, into pixels `(views, F, C, H', W')` float32."""
     return processor.pixels(crops, do_resize=False, do_center_crop=False)
+
+
+def find_view_runs(processor: Any, views: Tensor, index: int, token_keep_ratio: float | None) -> Tensor:
+    """Find the runs `(V, N)` of a video's views; with a ratio, keep that share of the tokens, drawn at random.
+
+    The draws depend on the video's index in the data set alone, so they are the same in each pass.
+    """
+    lengths = processor.rule.find(views)
+    if token_keep_ratio is None:
+        return lengths
+    seeds = [clip_seed(0, 0, index, view) for view in range(len(views))]
+    return drop_random(lengths, token_keep_ratio, [torch.Generator().manual_seed(seed) for seed in seeds])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..errors import HfRltError
+from ..errors import check_range
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 from .hub_datasets import ClipStream
 from .video_dataset import (
@@ -41,8 +41,7 @@ class _ItemBuilder:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise HfRltError(f"Expected repeats >= 1, received {self.repeats}.")
+        check_range("repeats", self.repeats, 1)
 
     def seeds(self, index: int, epoch: int) -> list[int]:
         return [clip_seed(self.seed, epoch, index, repeat) for repeat in range(self.repeats)]

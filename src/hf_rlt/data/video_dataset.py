@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from ..errors import HfRltError, one_line
 from ..models.downloads import MAX_BYTES, is_address
-from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 from .video_list import VideoList
 
 IGNORED = -100  # label of an unreadable clip, which losses and metrics leave out
@@ -74,8 +73,7 @@ def source_name(source: Any, default: str) -> str:
 
 def blank_clip(processor: Any) -> Tensor:
     """Return `(F, C, H, W)` zeros in place of an unreadable video: one token for each patch position."""
-    crop = processor.crop_size
-    return torch.zeros(processor.num_frames or DEFAULT_NUM_FRAMES, 3, crop["height"], crop["width"])
+    return torch.zeros(processor.clip_shape)
 
 
 class VideoDataset(Dataset):

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.eval_dataset import crop_pixels, crop_views
-from ..data.video_dataset import clip_seed, fetch_remote
-from ..errors import HfRltError
+from ..data.eval_dataset import crop_pixels, crop_views, find_view_runs
+from ..data.video_dataset import fetch_remote
+from ..errors import HfRltError, check_range
 from ..jobs.worker_pool import Task, map_ordered
-from ..models.runs import drop_random, grid_size
+from ..models.runs import grid_size
 from ..models.sampling import view_positions
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
@@ -60,8 +60,8 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("num_clips", "num_crops", "batch_size", "max_tokens", "num_workers", "top_k"):
             number, least = getattr(self, name), 0 if name == "num_workers" else 1
-            if number is not None and number < least:
-                raise HfRltError(f"Expected {name} >= {least}, received {number}.")
+            if number is not None:
+                check_range(name, number, least)
         if self.features not in (None, *FEATURES):
             raise HfRltError(
                 f"Expected features to be one of {', '.join(FEATURES)} or None, received {self.features!r}."
@@ -111,11 +111,7 @@ def read_views(processor: Any, options: Options, source: Any, index: int = 0) ->
     positions = [processor.position] if clips == 1 else view_positions(clips, processor.sampling)
     frames = processor.decode(fetch_remote(source), positions, resized=True)
     views = crop_views(processor, frames, options.num_crops)
-    runs = processor.rule.find(crop_pixels(processor, views))
-    if options.token_keep_ratio is not None:
-        seeds = [clip_seed(0, 0, index, view) for view in range(len(runs))]
-        runs = drop_random(runs, options.token_keep_ratio, [torch.Generator().manual_seed(seed) for seed in seeds])
-    return views, runs
+    return views, find_view_runs(processor, crop_pixels(processor, views), index, options.token_keep_ratio)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ..errors import HfRltError
+from ..errors import check_range
 from ..models.runs import to_2tuple
 
 Calls = dict[str, Callable[[], Any]]
@@ -68,8 +68,7 @@ def interleaved_times(calls: Calls, repeats: int, warmup: int = 1) -> dict[str, 
     Each round begins with another call (A B C, B C A, ...), so that none always follows the same one; `warmup` rounds are
     discarded first.
     """
-    if repeats < 1:
-        raise HfRltError(f"Expected repeats >= 1, received {repeats}.")
+    check_range("repeats", repeats, 1)
     for _ in range(warmup):
         for call in calls.values():
             call()

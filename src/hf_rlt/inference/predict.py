@@ -16,6 +16,7 @@ from ..data.video_list import none_found
 from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
 from ..tokens import find
+from ..tokens.count import processor_settings
 from ..tokens.count_many import VideoCounts, file_state, problem_of, written_name
 from .decoder import Options, VideoJob
 from .pipeline import ALONE, Rank, run
@@ -106,12 +107,14 @@ def video_paths(paths: Iterable[str], problems: list[VideoCounts] | None = None)
 
 def _settings(runner: Runner) -> Record:
     """Return everything that the results depend on, except for the videos."""
-    own = runner.processor.to_dict()
-    for name in ("auto_map", "transformers_version", "processor_class"):
-        own.pop(name, None)
     names = ("num_clips", "num_crops", "top_k", "features", "token_keep_ratio")
     asked = {name: getattr(runner.options, name) for name in names}
-    return {"model": digest(runner.network), "dtype": str(runner.dtype), **asked, "processor": own}
+    return {
+        "model": digest(runner.network),
+        "dtype": str(runner.dtype),
+        **asked,
+        "processor": processor_settings(runner.processor),
+    }
 
 
 def _result(task: Task) -> Predicted:

@@ -133,6 +133,11 @@ class RLTVideoProcessor(PixelProcessor):
         clips = [{**settings, "position": position} for position in positions]
         return self._read_clips(video, clips, transform, Limits(**limits))[0]
 
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """Frames, channels, height and width of a clip that is sampled and cropped."""
+        return (self.num_frames or DEFAULT_NUM_FRAMES, 3, self.crop_size["height"], self.crop_size["width"])
+
     def pixels(self, frames: np.ndarray | Sequence[np.ndarray], **changes: Any) -> Tensor:
         """Turn frames `(clips, F, H, W, 3)` into pixels `(clips, F, C, H, W)` float32. The second of three steps."""
         changes.update(do_sample_frames=False, input_data_format="channels_last")

@@ -26,7 +26,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainingArguments, set_seed
 
 from ..data import ClipStream, EvalDataset, TrainStream, VideoList
-from ..errors import HfRltError, join_limited, one_line, printable
+from ..errors import HfRltError, join_limited, one_line, printable, traceback_wanted
 from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..tokens import count_tokens
 from .arguments import TOKEN_BALANCED_STRATEGIES, Groups, library_refusals, read_arguments, resolve_training_args
@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None, prog: str = "finetune.py") -> None:
         run(job)
     except (FinishedError, HfRltError, OSError) as error:
         finished = isinstance(error, FinishedError)
-        if not finished and os.environ.get("HF_RLT_TRACEBACK", "0") not in ("", "0"):
+        if not finished and traceback_wanted():
             raise
         if first or job is not None:  # during training, one process may be the only one that knows
             typer.echo(printable(("" if finished else f"{prog}: error: ") + one_line(error)), err=not finished)
