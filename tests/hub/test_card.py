@@ -20,6 +20,7 @@ from hf_rlt.families import FAMILIES, Family
 from hf_rlt.hub import read_card, write_card
 from hf_rlt.hub.card_metadata import RLTCardData
 from hf_rlt.hub.results import own_results
+from hf_rlt.models.rlt_config import RLTConfigMixin
 from hf_rlt.training import save
 
 
@@ -150,9 +151,10 @@ def test_a_baseline_s_card_says_what_it_is(tmp_path, kind, changes, says, tags):
 
 
 def test_a_new_family_s_card_asks_its_configuration(tmp_path, monkeypatch):
-    class RLTVivitConfig(VivitConfig):
-        model_type, method, card_tags = "rlt_vivit", "RLT", ["rlt", "vivit-tag"]
+    class RLTVivitConfig(RLTConfigMixin, VivitConfig):
+        model_type, card_tags = "rlt_vivit", ["rlt", "vivit-tag"]
         card_sentence, threshold, clip_shape, grid = "ViViT with RLT.", 0.2, (32, 3, 224, 224), (16, 14, 14)
+        tubelet_size, patch_size = 2, 16
 
     monkeypatch.setitem(FAMILIES, "rlt_vivit", Family(RLTVivitConfig, object, object, stock="vivit"))
     RLTVivitConfig(num_labels=3).save_pretrained(tmp_path)

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -30,6 +31,7 @@ from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassificat
 from hf_rlt.hub import write_handler
 from hf_rlt.hub.card import HANDLER, REQUIREMENTS
 from hf_rlt.hub.handler import LIMITS
+from hf_rlt.models.run_rule import RunRule
 
 # What the platform's server does with a custom handler, where hf_rlt is not installed.
 PLATFORM = """
@@ -194,6 +196,33 @@ def test_parameters_do_what_they_say(handler, clip):
     assert handler({**inputs, "parameters": {"threshold": "0.5"}}) != plain
 
 
+def test_a_request_takes_the_place_of_the_models_own_budget(handler, clip, monkeypatch):
+    def lengths(**parameters):
+        model = handler.model
+        with monkeypatch.context() as patch:
+            patch.setattr(handler, "model", Mock(wraps=model, device="cpu", dtype=model.dtype, config=model.config))
+            handler({"inputs": encoded(clip), "parameters": parameters})
+            return handler.model.call_args.kwargs["run_lengths"]
+
+    processor = handler.processor
+    pixels = processor(str(clip), return_tensors="pt")["pixel_values"]
+    wanted = {limit: RunRule(limit, 2, 8).find(pixels) for limit in (0.1, 0.5, None)}
+    counts = {limit: int((found > 0).sum()) for limit, found in wanted.items()}
+    assert 16 < counts[0.5] < counts[0.1] < counts[None] == 64
+    monkeypatch.setattr(processor, "num_tokens", 0.3)
+    assert (lengths() > 0).sum() == 19
+    assert (lengths(num_tokens="0.5") > 0).sum() == 32
+    assert (lengths(num_tokens=20) > 0).sum() == 20
+    for given, limit in ((0.1, 0.1), ("0.5", 0.5), (None, None)):
+        assert torch.equal(lengths(threshold=given), wanted[limit])
+    with pytest.raises(ValueError, match=r"^Expected num_tokens of at least 16 tokens, .* Received 15, "):
+        lengths(num_tokens=15)
+    monkeypatch.setattr(processor, "num_tokens", None)
+    monkeypatch.setattr(processor, "max_tokens", 20)
+    assert (lengths(threshold=0.0) > 0).sum() == 20  # an upper limit stays
+    assert torch.equal(lengths(threshold=None), wanted[None])
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -205,12 +234,14 @@ def test_parameters_do_what_they_say(handler, clip):
         ({"inputs": "AAA"}, "Incorrect padding"),
         ({"inputs": "\u00e9" * 100}, "ordinal not in range"),
         ({"inputs": "data:video/mp4,A-A"}, "Only base64 data is allowed"),
-        ({"inputs": "AAAA", "parameters": [5]}, r"an object with top_k and threshold, received \[5\]"),
+        ({"inputs": "AAAA", "parameters": [5]}, r"top_k, threshold and num_tokens, received \[5\]"),
         ({"inputs": "AAAA", "parameters": {"num_frames": 8}}, r"received \{'num_frames': 8\}"),
         ({"inputs": "AAAA", "parameters": {"top_k": True}}, "top_k to be an integer above 0"),
         ({"inputs": "AAAA", "parameters": {"top_k": "x" * 1000}}, r"'x+\.\.\.x+'\}\.$"),
         ({"inputs": "AAAA", "parameters": {"threshold": -1}}, "threshold a number from 0 or none"),
         ({"inputs": "AAAA", "parameters": {"threshold": [0.1]}}, "threshold a number from 0 or none"),
+        ({"inputs": "AAAA", "parameters": {"num_tokens": None}}, "num_tokens a number above 0"),
+        ({"inputs": "AAAA", "parameters": {"num_tokens": "-0.1"}}, "num_tokens a number above 0"),
     ],
 )
 def test_wrong_requests_are_answered_in_one_sentence(handler, body, message):

@@ -43,8 +43,11 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
     def validate_accumulation(self) -> None:
         """Raise HfRltError if r, depth, clip length, threshold or pooling do not fit."""
         check_pooling(self, "STA")
-        if self.threshold is not None or self.proportional_attention:
-            raise HfRltError("STA needs every token, for itself: pass threshold=None and proportional_attention=False.")
+        if self.run_rule.drops or self.proportional_attention:
+            raise HfRltError(
+                f"STA needs every token, for itself, received {self.run_rule.describe()}: pass threshold=None, no budget, and "
+                "proportional_attention=False."
+            )
         if self.r < 0:
             raise HfRltError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")
         if self.num_hidden_layers < STAGES or self.grid[0] % 4:  # slots are fused two by two, twice

@@ -22,7 +22,8 @@ def baseline_sentence(name: str, detail: str) -> str:
 
 def after_rlt(config: RLTVideoMAEConfig) -> str:
     """Say on a card that a method starts from the tokens that RLT computes, if it does."""
-    return "" if config.threshold is None else f", of those that RLT computes (threshold {config.threshold:g})"
+    rule = config.run_rule
+    return f", of those that RLT computes ({rule.describe()})" if rule.drops else ""
 
 
 def check_pooling(config: RLTVideoMAEConfig, method: str) -> None:

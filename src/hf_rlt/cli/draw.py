@@ -3,7 +3,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +14,10 @@ from ..errors import HfRltError, printable
 from . import options
 from .console import spinner
 
-THRESHOLDS = [0.1]
-
-
 def draw(
     video: Annotated[Path, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .gif or .mp4, or a sheet: .png or .jpg.")],
-    threshold: options.Thresholds = THRESHOLDS,
+    threshold: options.Thresholds = None,
     heat: Annotated[bool, typer.Option("--heat", help="Colour runs by their length. Needs matplotlib.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Draw the whole video, clip by clip (GIF and MP4).")] = False,
     seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.", min=0.01)] = 10.0,
@@ -48,14 +45,14 @@ def draw(
     from ..drawing import draw_clip, draw_video, write_drawing
     from ..models.video_reader import index_video
 
-    thresholds = list(map(options.finite, threshold))
     if video.exists() and not video.is_file():
         raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
     if output.exists() and video.exists() and output.samefile(video):
         raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
     processor = options.make_processor(
-        model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size, **rule.changes()
+        model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size, **rule.changes(options.first(threshold))
     )
+    thresholds = options.compared(threshold, processor)
     looks = {"scale": scale, "heat": heat}
     if whole:
         clips = draw_video(video, processor, thresholds, start or 0.0, seconds, **looks)
@@ -75,7 +72,7 @@ def draw(
 def _print(result: dict[str, Any]) -> None:
     for row in result["thresholds"]:
         after, before = row["tokens_after"], row["tokens_before"]
-        typer.echo(f"threshold {row['threshold']:g}: {after:,} of {before:,} tokens computed ({row['share']:.1%})")
+        typer.echo(f"{row['rule']}: {after:,} of {before:,} tokens computed ({row['share']:.1%})")
     typer.echo(f"Written: {printable(result['output'])} ({result['frames']} frames, {result['fps']:.4g} per second)")
     drawn, whole = result["seconds"], result.get("seconds_of_video", 0.0)
     if whole > drawn + 0.1:
@@ -87,19 +84,20 @@ def _watched(clips: Iterator[Any], drawn: list[Any]) -> Iterator[Any]:
     with spinner(Console(stderr=True)) as progress:
         task, frames = progress.add_task("reading", total=None), 0
         for clip in clips:
-            drawn.append((len(clip.frames), clip.fps, clip.run_lengths))
+            drawn.append((len(clip.frames), clip.fps, clip.rules, clip.run_lengths))
             frames += len(clip.frames)
             progress.update(task, description=f"{frames / clip.fps:.1f} s drawn")
             yield clip
         progress.update(task, description="writing")
 
 
-def _result(thresholds: list[float], drawn: list[Any]) -> dict[str, Any]:
+def _result(thresholds: Sequence[float | None], drawn: list[Any]) -> dict[str, Any]:
     """Return what was drawn, and the tokens that each threshold computes of it."""
-    frames, fps = sum(count for count, *_ in drawn), drawn[0][1]
+    frames, (_, fps, rules, _) = sum(count for count, *_ in drawn), drawn[0]
     before = sum(lengths.shape[1] for *_, lengths in drawn)
     rows = []
     for i, threshold in enumerate(thresholds):
         after = sum(int((lengths[i] > 0).sum()) for *_, lengths in drawn)
-        rows.append({"threshold": threshold, "tokens_before": before, "tokens_after": after, "share": after / before})
+        tokens = {"tokens_before": before, "tokens_after": after, "share": after / before}
+        rows.append({"rule": rules[i], "threshold": threshold, **tokens})
     return {"clips": len(drawn), "frames": frames, "fps": fps, "seconds": frames / fps, "thresholds": rows}

@@ -16,8 +16,14 @@ Model = Annotated[str, typer.Option("--model", "-m", help="Folder or Hub id of a
 OptionalModel = Annotated[
     str | None, typer.Option("--model", "-m", help="Use this model's frame sampling and patch size.")
 ]
-Threshold = Annotated[str, typer.Option(help='RLT threshold: a number, "none" (dense), or "model" (the model\'s own).')]
-Thresholds = Annotated[list[float], typer.Option("--threshold", help="RLT threshold. May be repeated.", min=0)]
+Threshold = Annotated[
+    str,
+    typer.Option(help='RLT threshold: a number, "none" (dense), or "model" (its own rule). Clears its --num-tokens.'),
+]
+Thresholds = Annotated[
+    list[float] | None,
+    typer.Option("--threshold", help="RLT threshold. May be repeated. Default: the model's own rule, or 0.1.", min=0),
+]
 Rule = Annotated[
     str | None,
     typer.Option(help="What a tubelet is compared with: threshold (the one before it) or anchor (the run's first)."),
@@ -26,7 +32,7 @@ MaxTokens = Annotated[
     str | None, typer.Option(help="Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
 ]
 NumTokens = Annotated[
-    str | None, typer.Option(help="Tokens per clip, exactly: a number or a share. The threshold is not used.")
+    str | None, typer.Option(help="Tokens per clip, exactly: a number or a share. Takes the place of --threshold.")
 ]
 Budget = Annotated[
     str | None, typer.Option(help="clip: each clip has its own budget. batch: the clips of a video share.")
@@ -77,17 +83,38 @@ class RuleOptions:
     budget_groups: BudgetGroups = None
 
     def changes(self, threshold: str = "model") -> dict[str, Any]:
-        """Return the settings that were given, with `--threshold` if it is not "model"."""
-        from ..models.budget import parse_tokens
-        from ..models.run_rule import RULE_SETTINGS
+        """Return the settings that were given, with `--threshold` if it is not "model", and what they clear.
 
+        Raises:
+            HfRltError: for both a threshold and an exact number of tokens, which would ignore it.
+        """
+        from ..models.budget import parse_tokens
+        from ..models.run_rule import RULE_SETTINGS, complete_changes
+
+        limit = parse_threshold(threshold)
+        if limit != "model" and self.num_tokens is not None:
+            raise HfRltError(
+                f"Expected --threshold or --num-tokens, which ignores it, received {threshold} and {self.num_tokens}: "
+                "leave one out."
+            )
         found: dict[str, Any] = {name: getattr(self, name, None) for name in RULE_SETTINGS if name != "threshold"}
         found = {name: value for name, value in found.items() if value is not None}
-        if "num_tokens" in found or "max_tokens" in found:  # one takes the place of the model's own, whichever that is
-            for name in ("max_tokens", "num_tokens"):
-                found[name] = parse_tokens(f"--{name.replace('_', '-')}", found.get(name))
-        limit = parse_threshold(threshold)
-        return found if limit == "model" else {**found, "threshold": limit}
+        for name in {"max_tokens", "num_tokens"} & set(found):
+            found[name] = parse_tokens(f"--{name.replace('_', '-')}", found[name])
+        return complete_changes(found if limit == "model" else {**found, "threshold": limit})
+
+
+def first(thresholds: list[float] | None) -> str:
+    """Return the first `--threshold` of several as `RuleOptions.changes` takes it."""
+    return str(thresholds[0]) if thresholds else "model"
+
+
+def compared(thresholds: list[float] | None, processor: Any) -> tuple[float | None, ...]:
+    """Return the thresholds to compare: those given, each once; else the processor's own, or 0.1 if it drops nothing."""
+    rule = processor.run_rule
+    if thresholds:
+        return tuple(dict.fromkeys(map(finite, thresholds)))
+    return (None if rule.num_tokens is not None else rule.threshold if rule.drops else 0.1,)
 
 
 def check_dtype(dtype: str) -> None:

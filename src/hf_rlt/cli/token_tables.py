@@ -117,7 +117,7 @@ def _table(*columns: str) -> Table:
 
 
 def _videos(totals: Totals, config: "CountConfig") -> Table:
-    table = _table("video", "sampling", "threshold", "before", "after", "share", "longest run")
+    table = _table("video", "sampling", "rule", "before", "after", "share", "longest run")
     for video in totals.rows:
         name = _name(video.video, " *" if any(count.repeated_frames for count in video.counts) else "")
         for count in video.counts:
@@ -129,7 +129,7 @@ def _videos(totals: Totals, config: "CountConfig") -> Table:
 
 
 def _shares(totals: Totals, config: "CountConfig") -> Table:
-    table = _table("sampling", "threshold", "videos", "mean share", "quartiles", "lowest", "highest", "longest run")
+    table = _table("sampling", "rule", "videos", "mean share", "quartiles", "lowest", "highest", "longest run")
     for part, summary in totals.summaries.items():
         videos = f"{len(summary.shares):,}" + (f" ({summary.repeating:,} *)" if summary.repeating else "")
         quartiles = " ".join(f"{share:.1%}" for share in summary.quartiles())
@@ -141,7 +141,7 @@ def _shares(totals: Totals, config: "CountConfig") -> Table:
 
 
 def _extremes(totals: Totals, config: "CountConfig") -> Table:
-    table = _table("lowest and highest shares", "sampling", "threshold", "share")
+    table = _table("lowest and highest shares", "sampling", "rule", "share")
     for part, summary in totals.summaries.items():
         for share, video in [*summary.lowest, *reversed(summary.highest)]:
             table.add_row(_name(video), *_part(*part, config), f"{share:.1%}")
@@ -154,10 +154,10 @@ def _name(video: str, mark: str = "") -> Text:
 
 
 def _part(fps: float | None, threshold: float | None, config: "CountConfig") -> tuple[str, str]:
-    """Return how clips were sampled, and the threshold."""
+    """Return how clips were sampled, and what is dropped."""
     processor = config.processor
     rate = processor.fps if fps is None else fps
     sampling = f"stride {processor.frame_stride}" if rate is None else f"{rate:g} fps"
     if fps is None and processor.sampling == "uniform":
         sampling = "uniform"
-    return sampling, f"{threshold:g}"
+    return sampling, config.rule(threshold).describe()

@@ -19,12 +19,9 @@ from .token_tables import MAX_ROWS, Totals, print_tables
 if TYPE_CHECKING:
     from ..tokens import CountConfig, VideoCounts
 
-THRESHOLDS = [0.1]
-
-
 def tokens(
     videos: Annotated[list[str], typer.Argument(help="Videos, and folders, searched with all their subfolders.")],
-    threshold: options.Thresholds = THRESHOLDS,
+    threshold: options.Thresholds = None,
     fps: Annotated[
         list[float] | None,
         typer.Option(help="Frames per second of a clip, instead of --frame-stride. May be repeated."),
@@ -51,10 +48,10 @@ def tokens(
     rates: tuple[float | None, ...] = tuple(dict.fromkeys(fps or ())) or (None,)
     for rate in rates:
         options.sampling_settings(frame_stride, rate)  # raises if they contradict each other
-    thresholds = tuple(dict.fromkeys(map(options.finite, threshold)))
     processor = options.make_processor(
-        model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size, **rule.changes()
+        model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size, **rule.changes(options.first(threshold))
     )
+    thresholds = options.compared(threshold, processor)
     config, totals = CountConfig(processor, rates, thresholds, num_clips), Totals(MAX_ROWS + 1)
     interrupted = _count(videos, config, num_workers, output, totals, as_json)
     if not totals.read and not totals.bad and not interrupted:

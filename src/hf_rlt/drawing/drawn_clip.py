@@ -29,6 +29,7 @@ class DrawnClip:
 
     Attributes:
         frames: `(F, H, W, 3)` uint8, as the model sees them but `scale` times larger.
+        rules: what each threshold drops, in words.
         greyed: for each threshold the frames with what is not computed greyed out.
         heat: for each threshold the frames coloured by the length of their runs; empty unless asked for.
         run_lengths: `(thresholds, N)` int64.
@@ -37,7 +38,7 @@ class DrawnClip:
     """
 
     frames: np.ndarray
-    thresholds: tuple[float | None, ...]
+    rules: tuple[str, ...]
     greyed: list[np.ndarray]
     heat: list[np.ndarray]
     run_lengths: Tensor
@@ -62,8 +63,8 @@ def draw_frames(
 
     Args:
         frames: `(F, H, W, 3)` uint8 in the video's own size, as `read_clip` returns them.
-        processor: resizes, crops and normalises them. Its own threshold is not used.
-        thresholds: RLT thresholds; None for dense.
+        processor: resizes, crops and normalises them; its rule counts, but for the threshold.
+        thresholds: RLT thresholds; None for dense. A processor's `num_tokens` ignores them.
         scale: enlarge the drawing by this factor.
         heat: also colour runs by their length; needs matplotlib.
         fps: frames per second, passed on.
@@ -71,14 +72,14 @@ def draw_frames(
     if not thresholds or scale < 1:
         raise HfRltError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
     rule, pixels = processor.run_rule, processor.pixels(frames[None])
-    differences = rule.differences(pixels)
-    runs = torch.cat([replace(rule, threshold=threshold).run_lengths(differences) for threshold in thresholds])
+    rules, differences = [replace(rule, threshold=threshold) for threshold in thresholds], rule.differences(pixels)
+    runs = torch.cat([each.run_lengths(differences) for each in rules])
     shown = _enlarged(frames, processor, scale, pixels.shape[-2:])
     tubelet, patch = rule.tubelet_size, [scale * side for side in to_2tuple(rule.patch_size)]
     greyed = [grey_dropped(shown, lengths, tubelet, patch) for lengths in runs]
     coloured = [colour_runs(shown, lengths, tubelet, patch) for lengths in runs] if heat else []
     grid = grid_size(pixels.shape, tubelet, rule.patch_size)
-    return DrawnClip(shown, tuple(thresholds), greyed, coloured, runs, grid, fps)
+    return DrawnClip(shown, tuple(each.describe() for each in rules), greyed, coloured, runs, grid, fps)
 
 
 def draw_clip(

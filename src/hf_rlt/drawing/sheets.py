@@ -66,7 +66,7 @@ def _labelled(clip: DrawnClip, shown: np.ndarray, heat: bool, count: str = "") -
     height, width = clip.frames.shape[1:3]
     text = min(max(height * TEXT // 224, 11), 3 * TEXT)
     rate = f"{count}\n{clip.fps:.4g} per second" if count else f"{clip.fps:.4g} frames\nper second"
-    names = ["dense" if threshold is None else f"threshold {threshold:g}" for threshold in clip.thresholds]
+    names = [rule.replace(", ", ",\n") for rule in clip.rules]  # the margin is narrow
     shares = [f"{100 * share:.1f} % of\ntokens computed" for share in clip.computed]
     labels = [f"{name}\n{share}" for name, share in zip(names, shares, strict=True)]
     rows = [row[shown] for row in (clip.frames, *(clip.heat if heat else clip.greyed))]

@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as short
 from types import ModuleType
@@ -84,7 +83,7 @@ class EndpointHandler:
 
         Args:
             data: "inputs", the base64 of a video file (line breaks and a data URL's prefix are allowed), and optionally
-                "parameters": `top_k`, the number of labels (5), and `threshold`, a number or "none".
+                "parameters": `top_k` (5), the number of labels, `threshold`, a number or "none", and `num_tokens`.
 
         Raises:
             ValueError: with one sentence, which the platform returns with status 400.
@@ -121,7 +120,7 @@ class EndpointHandler:
         import torch
 
         pixels = self.processor.pixels(frames, do_resize=False)
-        run_lengths = replace(self.processor.run_rule, **changes).find(pixels).to(self.model.device)
+        run_lengths = self.processor.run_rule.changed(**changes).find(pixels).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(pixels.to(self.model.device, self.model.dtype), run_lengths=run_lengths).logits[0]
         scores, labels = logits.float().softmax(-1).topk(min(top_k, len(logits)))
@@ -262,17 +261,18 @@ def _compare(limits: dict[str, float], name: str, value: float, sentence: str) -
 
 
 def _parameters(given: Any) -> tuple[int, dict[str, Any]]:
-    """Return `top_k`, and the threshold if there is one, of a request's parameters."""
+    """Return `top_k` and the settings of the rule among a request's parameters."""
     given = {} if given is None else given
-    if not isinstance(given, dict) or set(given) - {"top_k", "threshold"}:
-        raise ValueError(f"parameters: expected an object with top_k and threshold, received {short(given)}.")
+    if not isinstance(given, dict) or set(given) - {"top_k", "threshold", "num_tokens"}:
+        raise ValueError(f"parameters: expected an object with top_k, threshold and num_tokens, received {short(given)}.")
     top_k = 5 if given.get("top_k") is None else _as_number(given["top_k"], int)
     dense = str(given.get("threshold", "none")).lower() == "none"
     threshold = None if dense else _as_number(given["threshold"], float)
-    if not top_k >= 1 or not (threshold is None or 0 <= threshold < math.inf):
-        expected = "top_k to be an integer above 0, threshold a number from 0 or none"
+    tokens = _as_number(given.get("num_tokens", 1), float if "." in str(given.get("num_tokens")) else int)
+    if not top_k >= 1 or not (threshold is None or 0 <= threshold < math.inf) or not tokens > 0:
+        expected = "top_k to be an integer above 0, threshold a number from 0 or none, num_tokens a number above 0"
         raise ValueError(f"parameters: expected {expected}, received {short(given)}.")
-    return int(top_k), {"threshold": threshold} if "threshold" in given else {}
+    return int(top_k), {k: v for k, v in (("threshold", threshold), ("num_tokens", tokens)) if k in given}
 
 
 def _as_number(given: Any, kind: type) -> float:

@@ -12,7 +12,7 @@ from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
 from ..families import family_of
 from ..hub.repo_config import read_config
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import RULE_SETTINGS, complete_changes
 
 
 def load(
@@ -33,14 +33,14 @@ def load(
         attn_implementation: attention backend, such as "flash_attention_2"; transformers' default unless given.
         head: whether a trained head is required; otherwise a model without one is returned as its encoder alone.
         **rule: settings of the rule that are not to be the model's own, such as `threshold` (None for dense) or
-            `num_tokens`, see `RunRule`.
+            `num_tokens`, see `RunRule`. A threshold clears the model's own `num_tokens`, see `complete_changes`.
 
     Raises:
         HfRltError: if `name` holds something else, or a needed head is missing.
         OSError: if there is no such model.
     """
     read_config(name)
-    changes: dict[str, Any] = {**rule} if num_frames is None else {**rule, "num_frames": num_frames}
+    changes = complete_changes(rule) if num_frames is None else {**complete_changes(rule), "num_frames": num_frames}
     if attn_implementation is not None:
         changes["attn_implementation"] = attn_implementation
     family = family_of(AutoConfig.from_pretrained(name).model_type, name)
@@ -60,8 +60,7 @@ def load(
     if missing and head:
         found = ", ".join(missing)
         raise HfRltError(f"{name}: expected a classifier, found weights without {found}: fine-tune it first.")
-    own_rule = {setting: getattr(model.config, setting) for setting in RULE_SETTINGS}
-    processor = _processor(name, model.config, **(sampling or {}), **own_rule)
+    processor = _processor(name, model.config, **(sampling or {}))
     return model.base_model if missing else model, processor
 
 
@@ -72,7 +71,8 @@ def load_processor(name: str, **changes: Any) -> Any:
 
 
 def _processor(name: str, config: Any, **changes: Any) -> Any:
-    own = {field: getattr(config, field) for field in ("num_frames", "tubelet_size", "patch_size")}
+    fields = ("num_frames", "tubelet_size", "patch_size", *RULE_SETTINGS)
+    own = {field: getattr(config, field) for field in fields if hasattr(config, field)}  # a stock one has no rule
     return family_of(config.model_type, name).processor.from_pretrained(name, **{**own, **changes})
 
 

@@ -1,9 +1,11 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What every part of hf_rlt asks a configuration for, whatever the network is."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+from .budget import token_number
 from .run_rule import RunRule, rule_of
 from .runs import grid_size, to_2tuple
 
@@ -63,6 +65,13 @@ class RLTConfigMixin:
         return grid_size(self.clip_shape, self.tubelet_size, self.patch_size)
 
     @property
+    def budget_tokens(self) -> int | None:
+        """The tokens of a clip, on average if a batch shares them, in the rule's budget; None without one."""
+        rule, tokens = self.run_rule, math.prod(self.grid)
+        wanted = rule.max_tokens if rule.num_tokens is None else rule.num_tokens
+        return None if wanted is None else min(token_number(wanted, tokens), tokens)
+
+    @property
     def card_sentence(self) -> str:
         """What a model card says about the method, in Markdown."""
         rule = self.run_rule
@@ -70,10 +79,21 @@ class RLTConfigMixin:
             return f"{self.network} as an RLT model with threshold none: every token is computed."
         height, width = to_2tuple(self.patch_size)
         before = "the one before it" if self.rule == "threshold" else "the last one that was computed"
+        start = f"{self.network} with Run-Length Tokenization (RLT, {RLT_PAPER})."
+        tubelet = f"{height} x {width} pixels of {self.tubelet_size} frames"
+        tokens, most = math.prod(self.grid), ""
+        if self.budget_tokens is not None:
+            mean = " on average" if self.budget == "batch" else ""
+            if rule.num_tokens is not None or rule.threshold is None:
+                return (
+                    f"{start} Of the {tokens:,} tubelets of a clip, each {tubelet}, {self.budget_tokens:,}{mean} are computed "
+                    f"({rule.describe()}): the first at each place, and those that differ most from {before} there. "
+                    f"Every {self.budget} costs the same, whatever it shows."
+                )
+            most = f", and no {self.budget} costs more than {self.budget_tokens:,} of {tokens:,} tokens{mean}"
         return (
-            f"{self.network} with Run-Length Tokenization (RLT, {RLT_PAPER}). A tubelet, {height} x {width} pixels of "
-            f"{self.tubelet_size} frames, is not computed if it hardly differs from {before} at the same place "
-            f"({rule.describe()}): what stands still costs nothing."
+            f"{start} A tubelet, {tubelet}, is not computed if it hardly differs from {before} at the same place "
+            f"({rule.describe()}): what stands still costs nothing{most}."
         )
 
     def token_counts(self, computed: int) -> list[int]:

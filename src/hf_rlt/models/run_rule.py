@@ -2,8 +2,8 @@
 """The rule that decides which tubelets are computed, and how many each stands for."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -90,6 +90,10 @@ class RunRule:
         if type(self.budget_groups) is not int or self.budget_groups < 1:
             raise HfRltError(f"Expected budget_groups to be 1 or more, received {self.budget_groups!r}.")
 
+    def changed(self, **changes: Any) -> "RunRule":
+        """Return this rule with some settings changed, see `complete_changes`."""
+        return replace(self, **complete_changes(changes))
+
     def grid(self, pixel_values: Tensor) -> tuple[int, int, int]:
         """Return the tubelet grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for other tensors."""
         if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
@@ -164,6 +168,21 @@ RULE_SETTINGS = tuple(name for name in _FIELDS if name not in ("tubelet_size", "
 def rule_of(owner: Any, **changes: Any) -> RunRule:
     """Make the rule of a configuration or processor from its settings; of `changes` those that are the rule's count."""
     return RunRule(**{name: changes[name] if name in changes else getattr(owner, name) for name in _FIELDS})
+
+
+def complete_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete changes to a rule's settings: what is asked for takes the place of a budget that would overrule it.
+
+    A threshold or `max_tokens` clears `num_tokens`, which would ignore them; `num_tokens` clears `max_tokens`; None as the
+    only threshold, which is dense, clears both.
+    """
+    changes = dict(changes)
+    exact, most = (changes.get(name) is not None for name in ("num_tokens", "max_tokens"))
+    if not exact and (most or "threshold" in changes):
+        changes["num_tokens"] = None
+    if not most and (exact or changes.get("threshold", 0) is None):
+        changes["max_tokens"] = None
+    return changes
 
 
 def find_runs(

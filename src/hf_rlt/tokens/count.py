@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers.video_utils import VideoMetadata
 
+from ..models.run_rule import RunRule
 from ..models.sampling import view_positions
 from ..models.video_inputs import source_of
 from ..models.video_processing_rlt import RLTVideoProcessor
@@ -23,9 +24,9 @@ class CountConfig:
     """What to count.
 
     Attributes:
-        processor: samples, resizes and cuts up clips; its own threshold is not used.
+        processor: samples, resizes and cuts up clips; its rule counts, but for the threshold.
         fps: rates of clips, frames per second; None is the processor's own sampling.
-        thresholds: RLT thresholds; None is dense.
+        thresholds: RLT thresholds; None is dense. A processor's `num_tokens` ignores them.
         clips: number per video, evenly spread over it; one lies where the processor says.
     """
 
@@ -38,6 +39,10 @@ class CountConfig:
     def parts(self) -> list[tuple[float | None, float | None]]:
         """The (rate, threshold) pairs, in the order of the counts."""
         return [(rate, threshold) for rate in self.fps for threshold in self.thresholds]
+
+    def rule(self, threshold: float | None) -> RunRule:
+        """Return the processor's rule at a threshold."""
+        return replace(self.processor.run_rule, threshold=threshold)
 
     @cached_property
     def digest(self) -> str:
@@ -99,7 +104,7 @@ def count_video(video: Any, config: CountConfig) -> list[TokenCount]:
     by_rate = dict(
         zip(config.fps, zip(indices, torch.cat(differences).chunk(len(config.fps)), strict=True), strict=True)
     )
-    return [_count(index, processor, rate, threshold, *by_rate[rate]) for rate, threshold in config.parts]
+    return [_count(index, config, rate, threshold, *by_rate[rate]) for rate, threshold in config.parts]
 
 
 def sample_clip(index: VideoIndex, processor: RLTVideoProcessor, first: int = 0, **changes: Any) -> np.ndarray:
@@ -135,13 +140,13 @@ def _sample(index: VideoIndex, config: CountConfig, rate: float | None) -> np.nd
 
 def _count(
     index: VideoIndex,
-    processor: RLTVideoProcessor,
+    config: CountConfig,
     rate: float | None,
     threshold: float | None,
     indices: np.ndarray,
     differences: Tensor,
 ) -> TokenCount:
-    run_lengths = replace(processor.run_rule, threshold=threshold).run_lengths(differences)
+    processor, run_lengths = config.processor, config.rule(threshold).run_lengths(differences)
     longest, tubelet = run_lengths.amax(1).tolist(), processor.tubelet_size
     rates = [clip_rate(index, clip, processor, rate) for clip in indices]
     seconds = max(run * tubelet / rate for run, rate in zip(longest, rates, strict=True))

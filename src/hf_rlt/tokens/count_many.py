@@ -54,7 +54,11 @@ class VideoCounts:
     def records(self, config: CountConfig) -> list[dict[str, Any]]:
         """Return the counts as they are written: one dictionary for each part of the configuration."""
         fields = {**self.file_fields(), "settings": config.digest}
-        return [{**fields, **asdict(count), "share": count.share} for count in self.counts]
+        rules = [config.rule(count.threshold).describe() for count in self.counts]
+        return [
+            {**fields, "rule": rule, **asdict(count), "share": count.share}
+            for rule, count in zip(rules, self.counts, strict=True)
+        ]
 
 
 class CountFile(JsonlStore):
