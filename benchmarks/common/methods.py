@@ -22,6 +22,7 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops, block_tokens, tokens_by_block
 from hf_rlt.models.configuration_rlt_videomae import RLTVideoMAEConfig
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.run_rule import complete_changes
 
 # VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
 SHAPES = {
@@ -123,7 +124,7 @@ def select_methods(names: Sequence[str] | None) -> list[Method]:
 def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
     """Return the settings of a dense model with ordinary attention, for the configuration of any method."""
     own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
-    return {**own, "threshold": None, "proportional_attention": False}
+    return {**own, **complete_changes({"threshold": None}), "proportional_attention": False}
 
 
 def make_base(shape: str, attention: str = "sdpa", **settings: Any) -> RLTVideoMAEForVideoClassification:

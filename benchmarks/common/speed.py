@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import interleaved_times, peak_bytes, quartiles
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.run_rule import complete_changes
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import VideoIndex, index_video
 from hf_rlt.tokens.count import sample_clip
@@ -143,7 +144,7 @@ def _ways(
     models: dict, workload: Workload, processor: RLTVideoProcessor, batch: tuple[Tensor, Tensor]
 ) -> dict[str, Callable[[Method], Any]]:
     """Return the functions that are timed for a method."""
-    plain = RLTVideoProcessor(**{**processor.to_dict(), "threshold": None})
+    plain = RLTVideoProcessor(**{**processor.to_dict(), **complete_changes({"threshold": None})})
 
     @torch.inference_mode()
     def infer(method: Method, pixels: Tensor, runs: Tensor) -> Tensor:

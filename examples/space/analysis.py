@@ -1,10 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Analyse one clip for the Space: what RLT drops, what the model predicts, and the time with and without RLT."""
 
+import math
 import os
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hf_rlt.drawing import DrawnClip, draw_frames, read_clip, write_animation
 from hf_rlt.hub.handler import EndpointHandler, check_limits, decoder_pixels
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import interleaved_times, timed
+from hf_rlt.models.run_rule import RunRule
 from hf_rlt.models.video_stream import Limits, open_stream
 
 SHOWN_SIDE = 320  # pixels that one clip should be high on the page, at least
@@ -25,7 +28,7 @@ QUICK = 0.3  # seconds up to which a forward pass is measured three times
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of one clip at one threshold.
+    """What is known of one clip at one threshold, or share of tokens.
 
     Attributes:
         picture: an animation, the clip on the left and what RLT computes of it on the right.
@@ -53,6 +56,10 @@ class Analyser:
 
     Args:
         name: folder or Hub id of a classifier, see `hf_rlt.inference.loading.load`.
+
+    Attributes:
+        setting: of the rule that the slider changes: "threshold", or "num_tokens", as a share, if the model has it.
+        least, start: lowest and first value of the slider.
     """
 
     def __init__(self, name: str | Path) -> None:
@@ -60,11 +67,16 @@ class Analyser:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         self.limits = EndpointHandler.read_limits()
         self.model = model.eval().to(device)
-        self.threshold = 0.1 if model.config.threshold is None else model.config.threshold
+        config, rule = model.config, model.config.run_rule
+        if rule.num_tokens is None:
+            self.setting, self.least, self.start = "threshold", 0.0, 0.1 if rule.threshold is None else rule.threshold
+        else:
+            self.setting, self.least = "num_tokens", math.ceil(100 / config.grid[0]) / 100  # the first tubelets
+            self.start = max(self.least, config.budget_tokens / math.prod(config.grid))
         self.scale = max(1, -(-SHOWN_SIDE // self.processor.crop_size["height"]))
 
-    def __call__(self, video: str | Path, threshold: float, folder: str | Path) -> Analysis:
-        """Analyse the clip in the middle of a video; write its picture into `folder`.
+    def __call__(self, video: str | Path, value: float, folder: str | Path) -> Analysis:
+        """Analyse the clip in the middle of a video at a value of the slider; write its picture into `folder`.
 
         Raises:
             ValueError: with one sentence, if the video cannot be read, or is over the limits of the handler of
@@ -72,18 +84,21 @@ class Analyser:
             OSError: if the file cannot be opened.
         """
         frames, fps = read_once(str(video), os.stat(video).st_mtime_ns, self.processor, tuple(self.limits.items()))
-        drawn = draw_frames(frames, self.processor, (threshold,), self.scale, fps=fps)
-        picture = write_animation(side_by_side(drawn), Path(folder) / f"{threshold:.3f}.gif", fps)
+        processor = copy(self.processor)
+        setattr(processor, self.setting, float(value))
+        rule = processor.run_rule
+        drawn = draw_frames(frames, processor, (rule.threshold,), self.scale, fps=fps)
+        picture = write_animation(side_by_side(drawn), Path(folder) / f"{value:.3f}.gif", fps)
         pixels = self.processor.pixels([frames]).to(self.model.device, self.model.dtype)
         config, lengths = self.model.config, drawn.run_lengths[0]
         logits: dict[str, Tensor] = {}
 
         @torch.inference_mode()
-        def forward(kind: str, at: float | None) -> None:
-            runs = replace(config.run_rule, threshold=at).find(pixels.float())
-            logits[kind] = self.model(pixels, run_lengths=runs).logits[0].float().softmax(-1)
+        def forward(kind: str, by: RunRule) -> None:
+            logits[kind] = self.model(pixels, run_lengths=by.find(pixels.float())).logits[0].float().softmax(-1)
 
-        seconds = measure({"dense": lambda: forward("dense", None), "RLT": lambda: forward("RLT", threshold)})
+        dense = rule.changed(threshold=None)
+        seconds = measure({"dense": lambda: forward("dense", dense), "RLT": lambda: forward("RLT", rule)})
         best = logits["RLT"].topk(min(5, config.num_labels))
         return Analysis(
             picture=picture,

@@ -31,6 +31,10 @@ unchanged patches: what is grey on the right is never computed
 ABOUT_BUILT_IN = """The model is the small one that `hf_rlt` trains in three minutes. It recognises what handwritten digits
 *do*. On any other video its predictions mean nothing, but the dropped patches and the time saved are real.
 """
+SLIDERS = {
+    "threshold": ("Threshold", "How much a patch may change, in standard deviations, and still count as unchanged."),
+    "num_tokens": ("Share of tokens", "How many of the clip's patches are computed: those that change most."),
+}
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
@@ -65,13 +69,13 @@ def new_folder(parent: Path) -> str:
     return tempfile.mkdtemp(dir=parent)
 
 
-def answer(analyse: Analyser, drawings: Path, video: str | None, threshold: float) -> tuple:
-    """Return message, picture, numbers and scores of a video, as updates of the page."""
+def answer(analyse: Analyser, drawings: Path, video: str | None, value: float) -> tuple:
+    """Return message, picture, numbers and scores of a video at a value of the slider, as updates of the page."""
     hidden = gr.update(value=None, visible=False)
     if not video:
         return gr.update(value="Choose a video.", visible=True), hidden, hidden, hidden
     try:
-        found = analyse(video, threshold, new_folder(drawings))
+        found = analyse(video, value, new_folder(drawings))
     except (ValueError, OSError, MemoryError) as error:
         return gr.update(value=f"**Cannot be read.** {problem(error, video)}", visible=True), hidden, hidden, hidden
     shown = (str(found.picture), table(found), found.scores)
@@ -82,31 +86,26 @@ def build(name: str | Path = BUILT_IN) -> gr.Blocks:
     """Return the page for a classifier."""
     analyse, drawings = Analyser(name), tempfile.TemporaryDirectory(prefix="hf_rlt-")
 
-    def show(video: str | None, threshold: float) -> tuple:
-        return answer(analyse, Path(drawings.name), video, threshold)
+    def show(video: str | None, value: float) -> tuple:
+        return answer(analyse, Path(drawings.name), video, value)
 
     with gr.Blocks(title="Run-Length Tokenization", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.Markdown(INTRODUCTION + ("" if Path(name) != BUILT_IN else "\n" + ABOUT_BUILT_IN))
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 video = gr.File(label="Video", file_types=SUFFIXES, elem_id="video", height=120)
-                threshold = gr.Slider(
-                    0,
-                    1,
-                    value=analyse.threshold,
-                    step=0.01,
-                    label="Threshold",
-                    info="How much a patch may change, in standard deviations, and still count as unchanged.",
-                    elem_id="threshold",
+                label, info = SLIDERS[analyse.setting]
+                slider = gr.Slider(
+                    analyse.least, 1, value=analyse.start, step=0.01, label=label, info=info, elem_id="slider"
                 )
                 clips = sorted(str(path) for path in (HERE / "clips").glob("*.mp4"))
                 gr.Examples([[clip] for clip in clips], [video], label="Or pick one")
             with gr.Column(scale=3, min_width=300):
                 outputs = _outputs()
         gr.on(
-            [video.change, threshold.change],
+            [video.change, slider.change],
             show,
-            [video, threshold],
+            [video, slider],
             outputs,
             trigger_mode="always_last",  # of the events of a slider that is being dragged
             concurrency_limit=1,  # or they would slow each other's forward pass down

@@ -34,6 +34,15 @@ def test_dense_and_rlt_are_compared_on_the_same_clips(tmp_path):
         assert row["peak_bytes"] > 0
 
 
+def test_dense_is_dense_whatever_the_model_carries(tmp_path):
+    model, clip = make_model(tmp_path / "model"), write_video(tmp_path / "a.mp4", noise(40))
+    words = ["benchmark", clip, "--model", model, "--batch-size", 1, "--repeats", 1]
+    load(str(model), num_tokens=0.3, rule="anchor")[0].save_pretrained(model)
+    done = CliRunner().invoke(app, [*map(str, words), "--json"])
+    assert [row["tokens"] for row in json.loads(done.stdout)["rows"]] == [512, 154]
+    assert "RLT: anchor, 30 % of the tokens." in CliRunner().invoke(app, list(map(str, words))).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"), [(("--dtype", "int8"), "--dtype: expected float32"), ((), "expected a video or a folder")]
 )

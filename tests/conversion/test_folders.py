@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
+from typer.testing import CliRunner
 
 from helpers.checkpoints import dense_logits, save, save_stock, write_preprocessor
 from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor
+from hf_rlt.cli import app
 from hf_rlt.conversion import ConversionSettings, convert
 
 
@@ -63,6 +65,21 @@ def test_encoders(tmp_path, stock_class):
     done = convert(tmp_path / "stock", tmp_path / "mean", ConversionSettings(pooling="mean"))
     assert done.config["use_mean_pooling"]
     assert any(note.startswith("Dropped layernorm") for note in done.notes)
+
+
+@torch.no_grad()
+def test_a_folder_with_a_budget_is_compared_dense_and_a_threshold_clears_it(tmp_path):
+    config, size = RLTVideoMAEConfig(**TINY, rule="anchor", num_tokens=0.4), {"height": SIDE, "width": SIDE}
+    randomise(RLTVideoMAEForVideoClassification(config)).save_pretrained(tmp_path / "rlt")
+    RLTVideoProcessor(size=size, crop_size=size, patch_size=8, num_frames=FRAMES).save_pretrained(tmp_path / "rlt")
+    assert convert(tmp_path / "rlt", tmp_path / "same").rule == "anchor, 40 % of the tokens"
+    done = CliRunner().invoke(
+        app, ["convert", *map(str, (tmp_path / "rlt", "-o", tmp_path / "out", "--threshold", 0.2))]
+    )
+    assert done.exit_code == 0, done.output
+    for kind in (RLTVideoMAEConfig, RLTVideoProcessor):
+        found = kind.from_pretrained(tmp_path / "out").run_rule
+        assert (found.rule, found.threshold, found.num_tokens) == ("anchor", 0.2, None)
 
 
 @torch.no_grad()

@@ -174,7 +174,7 @@ class TestPage:
         picture.wait_for(timeout=WAIT)
         assert picture.evaluate("image => image.complete && image.naturalWidth") > 600
         source = picture.get_attribute("src")
-        slider = page.locator("#threshold input[type=range]")
+        slider = page.locator("#slider input[type=range]")
         slider.focus()
         for _ in range(20):
             slider.press("ArrowRight")

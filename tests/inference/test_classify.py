@@ -52,6 +52,9 @@ def test_a_person_reads_scores_and_tokens(model, clips):
     assert {line.split()[1] for line in scores} == set(NAMES)
     assert sum(float(line.split()[0].rstrip("%")) for line in scores) == pytest.approx(100, abs=0.3)
     assert tokens.split()[1:5] == ["of", "512", "tokens", "computed"]
+    assert tokens.endswith("%, threshold 0.1)")
+    exact = run(clips[0], "--model", model, "--rule", "anchor", "--num-tokens", "0.3").stdout.splitlines()[-1]
+    assert exact == "154 of 512 tokens computed (30.1%, anchor, 30 % of the tokens)"
     several = run(clips[0], clips[1], "--model", model, "--top-k", 1).stdout.splitlines()
     assert [several[0], several[3]] == [str(clips[0]), str(clips[1])]
 

@@ -171,6 +171,10 @@ def test_a_threshold_and_bfloat16_can_be_chosen(folder, rendered_digits):
     assert shares[0] == 1.0
     assert shares == sorted(shares, reverse=True)
     assert shares[1] > shares[2] > shares[3]
+    rule = ("--rule", "anchor", "--num-tokens", "0.3")
+    found = json.loads(run(*command, *rule).stdout)
+    assert [found[name] for name in ("rule", "num_tokens", "tokens_computed")] == ["anchor", 0.3, 154 / 512]
+    assert "anchor, 30 % of the tokens" in run(*command[:-1], *rule).stdout
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,13 @@ def test_other_settings_are_refused(videos, model, tmp_path):
     for part in (other, RLTVideoProcessor.from_pretrained(model)):
         part.save_pretrained(tmp_path / "other")
     changes = ("--top-k", 2), ("--num-clips", 2), ("--threshold", 0.2), ("--features", "pooled"), ("--bf16",)
-    for options in (*((model, *change) for change in changes), (tmp_path / "other",)):
+    rules = {"--rule": "anchor", "--max-tokens": "0.5", "--num-tokens": "0.5"}
+    for options in (*((model, *change) for change in (*changes, *rules.items())), (tmp_path / "other",)):
         done = run(*words, *options)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert f"{tmp_path / 'out'}: holds predictions with" in done.stderr
+    told = "holds predictions with rule 'threshold 0.1', received '50 % of the tokens': choose another folder."
+    assert told in run(*words, model, "--num-tokens", "0.5").stderr
     assert files(tmp_path / "out") == before
     assert run(*words, model, "--batch-size", 3, "--num-workers", 1).exit_code == 0
 

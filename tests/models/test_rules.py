@@ -207,3 +207,21 @@ def test_the_clips_of_one_call_share_a_budget_of_the_batch():
 )
 def test_a_rule_describes_itself(changes, words):
     assert RunRule(**changes).describe() == words
+
+
+@pytest.mark.parametrize(
+    ("own", "changes", "words"),
+    [
+        ({"num_tokens": 0.2}, {"threshold": 0.3}, "threshold 0.3"),
+        ({"num_tokens": 0.2}, {"threshold": None}, "dense"),
+        ({"num_tokens": 0.2}, {"max_tokens": 0.4}, "threshold 0.1, at most 40 % of the tokens"),
+        ({"num_tokens": 0.2}, {"rule": "anchor", "budget_groups": 2}, "anchor, 20 % of the tokens, in 2 groups"),
+        ({"max_tokens": 0.2}, {"threshold": 0.3}, "threshold 0.3, at most 20 % of the tokens"),
+        ({"max_tokens": 0.2}, {"threshold": None}, "dense"),
+        ({"max_tokens": 0.2}, {"num_tokens": 300}, "300 tokens"),
+        ({"max_tokens": 0.2}, {"threshold": None, "max_tokens": 0.4}, "at most 40 % of the tokens"),
+        ({"threshold": None}, {"num_tokens": 0.2}, "20 % of the tokens"),
+    ],
+)
+def test_a_change_takes_the_place_of_a_budget_that_would_overrule_it(own, changes, words):
+    assert RunRule(**own).changed(**changes).describe() == words

@@ -8,6 +8,7 @@ from rich.console import Console
 from helpers.counting import SMALL, lines, run, run_lengths, small
 from helpers.tiny import make_model
 from hf_rlt.cli.console import spinner
+from hf_rlt.inference.loading import load
 from hf_rlt.tokens import (
     CountConfig,
     count_video,
@@ -32,7 +33,7 @@ class TestCommand:
         for row, count in zip(rows, counts, strict=True):
             run_length = f"{count.longest_run} ({count.longest_run_seconds:.2f} s)"
             tokens = f"{count.tokens_before} {count.tokens_after:.0f} {count.share:.1%}"
-            assert " ".join(row).endswith(f"{count.fps:g} fps {count.threshold:g} {tokens} {run_length}")
+            assert " ".join(row).endswith(f"{count.fps:g} fps threshold {count.threshold:g} {tokens} {run_length}")
         assert len(summary.splitlines()) == 5
         mean = np.mean([count.share for count in counts[::4]])
         assert f"{mean:.1%}" in summary.splitlines()[1]
@@ -56,6 +57,48 @@ class TestCommand:
         assert lines(done.stdout)[0]["tokens_before"] == lengths.numel() == 8 * 8 * 8
         assert lines(done.stdout)[0]["tokens_after"] == int((lengths > 0).sum())
 
+    @pytest.mark.parametrize(
+        ("words", "settings", "rules"),
+        [
+            ((), {}, ["threshold 0.1"]),
+            (("--rule", "anchor", "--threshold", 0.8), {"rule": "anchor", "threshold": 0.8}, ["anchor, threshold 0.8"]),
+            (("--num-tokens", "0.75"), {"num_tokens": 0.75}, ["75 % of the tokens"]),
+            (
+                ("--max-tokens", 5, "--threshold", 0.1, "--threshold", 0),
+                {"max_tokens": 5},
+                ["threshold 0.1, at most 5 tokens", "threshold 0, at most 5 tokens"],
+            ),
+        ],
+    )
+    def test_rows_and_lines_say_by_which_rule(self, folder, words, settings, rules):
+        found = lines(run(folder / "b.mp4", *SMALL, *words, "--json").stdout)
+        assert [line["rule"] for line in found] == rules
+        counts = int((run_lengths(folder / "b.mp4", **settings) > 0).sum())
+        assert found[0]["tokens_after"] == counts
+        assert found[0]["threshold"] == (None if "num_tokens" in settings else settings.get("threshold", 0.1))
+        table = run(folder / "b.mp4", *SMALL, *words).stdout
+        assert all(f"  {rule}  " in row for rule, row in zip(rules, table.splitlines()[1:], strict=False))
+
+    def test_a_models_own_rule_counts_unless_another_is_given(self, folder, tmp_path):
+        model, size = make_model(tmp_path / "model"), {"height": 64, "width": 64}
+        load(str(model), num_tokens=0.25, rule="anchor")[0].save_pretrained(model)
+        own = {"num_frames": 16, "patch_size": 8, "size": size, "crop_size": size, "rule": "anchor"}
+
+        def count(**settings):
+            return int((run_lengths(folder / "b.mp4", **own, **settings) > 0).sum())
+
+        for words, rule, tokens in (
+            ((), "anchor, 25 % of the tokens", 128),
+            (("--threshold", 0.1), "anchor, threshold 0.1", count()),
+            (("--max-tokens", 100), "anchor, threshold 0.1, at most 100 tokens", count(max_tokens=100)),
+            (("--num-tokens", 70, "--rule", "threshold"), "70 tokens", 70),
+        ):
+            (line,) = lines(run(folder / "b.mp4", "--model", model, *words, "--json").stdout)
+            assert (line["rule"], line["tokens_after"]) == (rule, tokens)
+        load(str(model), threshold=None)[0].save_pretrained(model)  # what drops nothing is counted at 0.1
+        (line,) = lines(run(folder / "b.mp4", "--model", model, "--json").stdout)
+        assert (line["rule"], line["tokens_after"]) == ("anchor, threshold 0.1", count())
+
     def test_results_go_to_stdout_while_a_line_moves_on_the_terminal(self, capsys):
         with spinner(Console(stderr=True, force_terminal=True)) as progress:
             progress.add_task("moving")
@@ -67,6 +110,10 @@ class TestCommand:
         [
             ("nowhere", "nowhere: expected a video or a folder of videos"),
             ("empty", "expected videos (.mp4, .avi"),
+            (
+                "videos --num-tokens 4 --threshold 0.1",
+                "Expected --threshold or --num-tokens, which ignores it, received",
+            ),
             ("videos --fps 0", "--fps: expected frames per second above 0, received 0"),
             ("videos --fps 3 --frame-stride 2", "Expected --frame-stride or --fps, received both"),
             ("videos --output no/counts.jsonl", "no/counts.jsonl: expected an existing folder"),

@@ -165,6 +165,13 @@ class TestCache:
             (CountConfig(small(), fps=(None, 5.0)), 1),
             (CountConfig(small(), clips=2), 1),
             (CountConfig(small(patch_size=8)), 1),
+            (CountConfig(small(rule="anchor")), 1),
+            (CountConfig(small(max_tokens=6)), 1),
+            (CountConfig(small(max_tokens=6, budget="batch")), 1),
+            (CountConfig(small(num_frames=6, max_tokens=6)), 1),
+            (CountConfig(small(num_frames=6, max_tokens=6, budget_groups=2)), 1),
+            (CountConfig(small(num_tokens=6)), 1),
+            (CountConfig(small(num_tokens=0.75)), 1),
             (CountConfig(small(frame_stride=3)), 1),
             (CountConfig(small(image_mean=[0.5, 0.5, 0.5])), 1),
         ):

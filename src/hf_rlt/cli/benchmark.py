@@ -75,7 +75,7 @@ def benchmark(
     text = json.dumps(result, indent=2)
     if output is not None:
         write_text_atomic(output, text + "\n")
-    typer.echo(text) if as_json else _show(rows, repeats)
+    typer.echo(text) if as_json else _show(rows, processor.run_rule.describe(), repeats)
 
 
 def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats: int) -> list[dict[str, Any]]:
@@ -83,6 +83,7 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
     import torch
 
     from ..inference.measure import analytic_flops, interleaved_seconds, peak_bytes
+    from ..models.run_rule import complete_changes
 
     chosen = [videos[i % len(videos)] for i in range(size)]
     inputs = processor(chosen, return_tensors="pt").to(network.device, network.dtype)
@@ -94,7 +95,7 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
 
     @torch.inference_mode()
     def from_file(method: str) -> None:
-        dense = dict.fromkeys(("threshold", "max_tokens", "num_tokens")) if method == "dense" else {}
+        dense = complete_changes({"threshold": None}) if method == "dense" else {}
         network(**processor(chosen, **dense, return_tensors="pt").to(network.device, network.dtype))
 
     seconds = interleaved_seconds({method: partial(forward, method) for method in METHODS}, repeats)
@@ -113,7 +114,7 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
     ]
 
 
-def _show(rows: list[dict[str, Any]], repeats: int) -> None:
+def _show(rows: list[dict[str, Any]], rule: str, repeats: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -135,4 +136,4 @@ def _show(rows: list[dict[str, Any]], repeats: int) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(f"Medians of {repeats}, dense and RLT in turn.", highlight=False)
+    console.print(f"RLT: {rule}. Medians of {repeats}, dense and RLT in turn.", highlight=False)

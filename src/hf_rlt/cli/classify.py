@@ -14,6 +14,7 @@ from .options import AsJson, Model, ModelOptions, TopK
 
 if TYPE_CHECKING:
     from ..inference.runner import Prediction
+    from ..models.run_rule import RunRule
 
 DEFAULT_MODEL = "outputs/digits"
 
@@ -55,23 +56,25 @@ def classify(
                 if as_json:
                     typer.echo(json.dumps({"video": json_name(clip), "error": problem}))
             else:
-                typer.echo(_json(json_name(clip), found) if as_json else _text(clip, found, len(clips) > 1))
+                several, rule = len(clips) > 1, processor.run_rule
+                typer.echo(_json(json_name(clip), found, rule) if as_json else _text(clip, found, rule, several))
             done += 1
             progress.update(line, description=f"{done} of {len(clips)} done")
     if bad:
         raise typer.Exit(1)
 
 
-def _json(video: str, found: "Prediction") -> str:
+def _json(video: str, found: "Prediction", rule: "RunRule") -> str:
     scores = [{"label": label, "score": score} for label, score in found.scores or []]
     counts = {name: getattr(found, name) for name in ("tokens_computed", "tokens_left", "tokens")}
-    return json.dumps({"video": video, "scores": scores, **counts})
+    return json.dumps({"video": video, "scores": scores, "rule": rule.describe(), **counts})
 
 
-def _text(video: str, found: "Prediction", several: bool) -> str:
+def _text(video: str, found: "Prediction", rule: "RunRule", several: bool) -> str:
     lines = [printable(video)] if several else []
     lines += [f"{score:6.1%}  {printable(label)}" for label, score in found.scores or []]
     left = f", {found.tokens_left} left at the end" if found.tokens_left < found.tokens_computed else ""
     share = found.tokens_computed / found.tokens
-    lines.append(f"{found.tokens_computed} of {found.tokens} tokens computed ({share:.1%}){left}")
+    by = f", {rule.describe()}" if rule.drops else ""
+    lines.append(f"{found.tokens_computed} of {found.tokens} tokens computed ({share:.1%}{by}){left}")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from ..errors import HfRltError, printable
 from . import options
 from .console import spinner
 
+
 def draw(
     video: Annotated[Path, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .gif or .mp4, or a sheet: .png or .jpg.")],
@@ -50,7 +51,14 @@ def draw(
     if output.exists() and video.exists() and output.samefile(video):
         raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
     processor = options.make_processor(
-        model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size, **rule.changes(options.first(threshold))
+        model,
+        num_frames,
+        frame_stride,
+        fps,
+        image_size,
+        patch_size,
+        tubelet_size,
+        **rule.changes(options.first(threshold)),
     )
     thresholds = options.compared(threshold, processor)
     looks = {"scale": scale, "heat": heat}

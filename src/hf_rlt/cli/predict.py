@@ -56,7 +56,8 @@ def predict(
         print_line(console, f"Interrupted after {count.videos:,} videos; {kept}.")
         raise typer.Exit(INTERRUPTED)
     # A launcher takes any other exit code of a process for a crash, of which it prints a traceback.
-    if share.rank == 0 and _report(output / LINES, count, console, as_json) and share.ranks == 1:
+    rule = processor.run_rule.describe() if processor.run_rule.drops else ""
+    if share.rank == 0 and _report(output / LINES, count, console, rule, as_json) and share.ranks == 1:
         raise typer.Exit(1)
 
 
@@ -86,7 +87,7 @@ def _watch(found: Iterable["Predicted"], count: Count, console: Console) -> None
             progress.update(task, description=said)
 
 
-def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
+def _report(lines: Path, count: Count, console: Console, rule: str, as_json: bool) -> int:
     """Name the videos and folders that could not be read, summarise the file, and return how many there are."""
     videos, bad, done, tokens = 0, len(count.folders), 0, 0
     with open(lines, encoding="utf-8") as file:
@@ -106,6 +107,6 @@ def _report(lines: Path, count: Count, console: Console, as_json: bool) -> int:
         print_line(console, f"{bad:,} of {videos + len(count.folders):,} videos could not be read (see above).")
     if not as_json:
         seconds, known = time.monotonic() - count.start, f", {count.cached:,} known before" if count.cached else ""
-        share = f", {done / tokens:.1%} of the tokens computed" if tokens else ""
+        share = f", {done / tokens:.1%} of the tokens computed{rule and f' ({rule})'}" if tokens else ""
         typer.echo(f"{videos:,} videos in {seconds:.1f} s{known}{share}: {lines}")
     return bad

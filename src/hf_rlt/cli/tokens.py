@@ -19,6 +19,7 @@ from .token_tables import MAX_ROWS, Totals, print_tables
 if TYPE_CHECKING:
     from ..tokens import CountConfig, VideoCounts
 
+
 def tokens(
     videos: Annotated[list[str], typer.Argument(help="Videos, and folders, searched with all their subfolders.")],
     threshold: options.Thresholds = None,
@@ -49,7 +50,14 @@ def tokens(
     for rate in rates:
         options.sampling_settings(frame_stride, rate)  # raises if they contradict each other
     processor = options.make_processor(
-        model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size, **rule.changes(options.first(threshold))
+        model,
+        num_frames,
+        frame_stride,
+        None,
+        image_size,
+        patch_size,
+        tubelet_size,
+        **rule.changes(options.first(threshold)),
     )
     thresholds = options.compared(threshold, processor)
     config, totals = CountConfig(processor, rates, thresholds, num_clips), Totals(MAX_ROWS + 1)

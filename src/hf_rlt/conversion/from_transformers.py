@@ -15,7 +15,7 @@ from ..families import FAMILIES, family_of
 from ..hub.repo_config import read_config
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import RULE_SETTINGS, complete_changes
 from ..models.runs import to_2tuple
 from ..models.video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
@@ -162,5 +162,6 @@ def _open_reference(name: str, classifies: bool, dtype: torch.dtype, changes: di
     pooling = {field: value for field, value in changes.items() if field == "use_mean_pooling"}
     auto = AutoModelForVideoClassification if classifies else AutoModel
     model = auto.from_pretrained(name, dtype=dtype, **pooling).eval()
-    model.config.threshold = None
+    for name, value in complete_changes({"threshold": None}).items():
+        setattr(model.config, name, value)
     return model

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .animation import SUFFIXES, write_animation
 from .drawn_clip import DrawnClip
 from .overlays import GAP, TEXT, label_rows, run_legend
 
+LETTERS = 18  # of a line in the margin
 SHEETS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG", "optimize": True},
     ".jpg": {"format": "JPEG", "quality": 88},
@@ -66,7 +68,7 @@ def _labelled(clip: DrawnClip, shown: np.ndarray, heat: bool, count: str = "") -
     height, width = clip.frames.shape[1:3]
     text = min(max(height * TEXT // 224, 11), 3 * TEXT)
     rate = f"{count}\n{clip.fps:.4g} per second" if count else f"{clip.fps:.4g} frames\nper second"
-    names = [rule.replace(", ", ",\n") for rule in clip.rules]  # the margin is narrow
+    names = [fill(rule, LETTERS) for rule in clip.rules]
     shares = [f"{100 * share:.1f} % of\ntokens computed" for share in clip.computed]
     labels = [f"{name}\n{share}" for name, share in zip(names, shares, strict=True)]
     rows = [row[shown] for row in (clip.frames, *(clip.heat if heat else clip.greyed))]

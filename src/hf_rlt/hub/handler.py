@@ -264,7 +264,9 @@ def _parameters(given: Any) -> tuple[int, dict[str, Any]]:
     """Return `top_k` and the settings of the rule among a request's parameters."""
     given = {} if given is None else given
     if not isinstance(given, dict) or set(given) - {"top_k", "threshold", "num_tokens"}:
-        raise ValueError(f"parameters: expected an object with top_k, threshold and num_tokens, received {short(given)}.")
+        raise ValueError(
+            f"parameters: expected an object with top_k, threshold and num_tokens, received {short(given)}."
+        )
     top_k = 5 if given.get("top_k") is None else _as_number(given["top_k"], int)
     dense = str(given.get("threshold", "none")).lower() == "none"
     threshold = None if dense else _as_number(given["threshold"], float)

@@ -110,6 +110,7 @@ def _settings(runner: Runner) -> Record:
     names = ("num_clips", "num_crops", "top_k", "features", "token_keep_ratio")
     asked = {name: getattr(runner.options, name) for name in names}
     return {
+        "rule": runner.processor.run_rule.describe(),  # first, so that a change is told in words
         "model": digest(runner.network),
         "dtype": str(runner.dtype),
         **asked,

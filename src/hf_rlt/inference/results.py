@@ -175,7 +175,7 @@ class Folder:
         found, wanted = read_json(self.path / SETTINGS), json.loads(json.dumps(settings))
         if not isinstance(found, dict):
             refuse(f"a {SETTINGS} of something else")
-        for name in sorted({*found, *wanted}):
+        for name in dict.fromkeys([*wanted, *found]):
             if found.get(name) != wanted.get(name):
                 was, now = (truncate(of.get(name), 60) for of in (found, wanted))
                 refuse(f"predictions with {name} {was}, received {now}")
