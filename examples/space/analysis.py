@@ -72,7 +72,7 @@ class Analyser:
             self.setting, self.least, self.start = "threshold", 0.0, 0.1 if rule.threshold is None else rule.threshold
         else:
             self.setting, self.least = "num_tokens", math.ceil(100 / config.grid[0]) / 100  # the first tubelets
-            self.start = max(self.least, config.budget_tokens / math.prod(config.grid))
+            self.start = max(self.least, round(config.budget_tokens / math.prod(config.grid), 2))
         self.scale = max(1, -(-SHOWN_SIDE // self.processor.crop_size["height"]))
 
     def __call__(self, video: str | Path, value: float, folder: str | Path) -> Analysis:

@@ -115,6 +115,13 @@ class TestClip:
         assert drawn.grid == (4, 4, 4)
         assert len(set(drawn.computed)) == 3
 
+    def test_a_processors_rule_counts_and_is_named(self, clip):
+        drawn = draw_clip(clip, small(rule="anchor", max_tokens=30), (0.05, None))
+        assert drawn.rules == ("anchor, threshold 0.05, at most 30 tokens", "anchor, at most 30 tokens")
+        for row, threshold in enumerate((0.05, None)):
+            made = small(rule="anchor", max_tokens=30, threshold=threshold)(str(clip), return_tensors="pt")
+            assert torch.equal(drawn.run_lengths[row], made["run_lengths"][0])
+
     @pytest.mark.parametrize("settings", [{}, {"do_resize": False}, {"do_center_crop": False}])
     def test_a_larger_drawing_shows_the_same_decisions_on_the_same_crop(self, clip, settings):
         once, thrice = (draw_clip(clip, small(**settings), (0.1,), scale=scale) for scale in (1, 3))
@@ -287,6 +294,15 @@ class TestCommand:
             assert Image.open(tmp_path / name).size == size
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
+    def test_rows_say_by_which_rule(self, clip, tmp_path):
+        done = self.run(clip, "-o", tmp_path / "a.png", "--rule", "anchor", "--num-tokens", "0.5", "--json")
+        (row,) = json.loads(done.stdout)["thresholds"]
+        assert (row["rule"], row["threshold"], row["tokens_after"]) == ("anchor, 50 % of the tokens", None, 32)
+        words = ("--rule", "anchor", "--max-tokens", 20, "--threshold", 0.1, "--threshold", 0)
+        first, second, _ = self.run(clip, "-o", tmp_path / "a.png", *words).stdout.splitlines()
+        assert first.startswith("anchor, threshold 0.1, at most 20 tokens: 20 of 64 tokens computed")
+        assert second.startswith("anchor, threshold 0, at most 20 tokens: 20 of 64 tokens computed")
+
     def test_the_whole_video_up_to_some_seconds(self, clip, tmp_path):
         done = self.run(clip, "-o", tmp_path / "a.gif", "--whole", "--json")
         assert done.exit_code == 0, done.output
@@ -311,6 +327,7 @@ class TestCommand:
         [
             ("nowhere.mp4 -o a.gif", "nowhere.mp4"),
             ("CLIP -o CLIP", "is the video itself"),
+            ("CLIP -o a.gif --num-tokens 30 --threshold 0.1", "Expected --threshold or --num-tokens, which ignores it"),
             ("CLIP -o a.webp", "a.webp: expected a file name ending in .gif, .mp4, .png, .jpg, .jpeg"),
             ("CLIP -o no/a.gif", "no/a.gif: expected an existing folder"),
             ("CLIP -o a.png --whole", "a.png: expected one clip for a sheet, received several: draw a .gif or .mp4"),

@@ -55,6 +55,24 @@ def test_the_analysis_agrees_with_processor_and_pipeline(analyse, tmp_path, thre
 
 
 @pytest.mark.usefixtures("without_picture")
+def test_an_exact_number_of_tokens_has_a_slider_of_its_own_and_dense_is_dense(analyse, tmp_path):
+    model = load(str(app.BUILT_IN), num_tokens=100, rule="anchor", head=True)[0]
+    model.save_pretrained(tmp_path / "exact")
+    for file in app.BUILT_IN.glob("*preprocessor_config.json"):
+        shutil.copy(file, tmp_path / "exact")
+    exact = analysis.Analyser(tmp_path / "exact")
+    assert (exact.setting, exact.least, exact.start) == ("num_tokens", 0.13, 0.2)
+    assert (analyse.setting, analyse.least, analyse.start) == ("threshold", 0.0, 0.1)
+    dense = analyse(CITY, 0.1, tmp_path).dense_label
+    for value, tokens in ((0.13, 67), (0.5, 256), (1, 512)):
+        found = exact(CITY, value, tmp_path)
+        assert (found.tokens, found.total, found.dense_label) == (tokens, 512, dense)
+    processor = load(str(tmp_path / "exact"), num_tokens=0.5)[1]
+    lengths = processor(str(CITY), return_tensors="pt")["run_lengths"]
+    assert int(lengths.max()) == exact(CITY, 0.5, tmp_path).longest_run
+
+
+@pytest.mark.usefixtures("without_picture")
 def test_the_slider_does_not_decode_again(analyse, tmp_path):
     video = shutil.copy(CITY, tmp_path / "clip.mp4")
     first = analyse(video, 0.1, tmp_path)

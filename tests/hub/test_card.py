@@ -15,7 +15,7 @@ from transformers import VivitConfig
 from helpers.cards import BASE, EVALUATION, change, results
 from helpers.tiny import FRAMES, TINY, moving_clips
 from helpers.videos import ramp, write_video
-from hf_rlt import RLTVideoMAEConfig, baselines
+from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor, baselines
 from hf_rlt.families import FAMILIES, Family
 from hf_rlt.hub import read_card, write_card
 from hf_rlt.hub.card_metadata import RLTCardData
@@ -124,6 +124,9 @@ def test_only_what_works_is_promised(folder):
     assert "frames of the video apart" not in dense
 
 
+RLT_TAGS = ["rlt", "run-length-tokenization"]
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "says", "tags"),
     [
@@ -132,6 +135,12 @@ def test_only_what_works_is_promised(folder):
             {"r": [5, 4, 3], "threshold": 0.1},
             "so many tokens: 5, 4, 3, of those that RLT computes (threshold 0.1)",
             ["tome", "token-merging", "rlt", "run-length-tokenization"],
+        ),
+        (
+            "ToMe",
+            {"r": 5, "num_tokens": 0.4},
+            "of those that RLT computes (40 % of the tokens)",
+            ["tome", "token-merging", *RLT_TAGS],
         ),
         ("STA", {"r": 1}, "1 tokens leave each time slot", ["sta", "semantic-aware-temporal-accumulation"]),
         ("RandomMasking", {"token_keep_ratio": 0.7}, "70 % of the tokens are computed", ["random-masking"]),
@@ -145,7 +154,7 @@ def test_a_baseline_s_card_says_what_it_is(tmp_path, kind, changes, says, tags):
     assert says in card.text
     assert "not an RLT model" in card.text
     assert "RLT-VideoMAE" not in card.text
-    assert ("## Threshold" in card.text) == ("rlt" in tags)
+    assert ("## Threshold" in card.text or "## Budget" in card.text) == ("rlt" in tags)
     assert card.data.tags == ["video-classification", "videomae", *tags]
     assert "trust_remote_code" not in card.text
 
@@ -163,6 +172,71 @@ def test_a_new_family_s_card_asks_its_configuration(tmp_path, monkeypatch):
         assert said in card.text
     assert "VivitForVideoClassification.from_pretrained(name)" in card.text
     assert card.data.tags == ["video-classification", "vivit", "rlt", "vivit-tag", "run-length-tokenization"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence", "section", "limit"),
+    [
+        (
+            {},
+            "is not computed if it hardly differs from the one before it at the same place (threshold 0.1): what stands "
+            "still costs nothing.",
+            "Default threshold: 0.1. It is the mean absolute difference",
+            "slow drift below it goes unnoticed",
+        ),
+        (
+            {"rule": "anchor"},
+            "differs from the last one that was computed at the same place (anchor, threshold 0.1): what stands still",
+            "Default threshold: 0.1. It is the mean absolute difference",
+            "The gain depends on the content",
+        ),
+        (
+            {"num_tokens": 0.3},
+            "Of the 64 tubelets of a clip, each 8 x 8 pixels of 2 frames, 19 are computed (30 % of the tokens): the first "
+            "at each place, and those that differ most from the one before it there. Every clip costs the same",
+            "Default: 30 % of the tokens. That is 19 of a clip's 64 tokens. The fewest possible are 16,",
+            "Every clip costs the same. In hand-held",
+        ),
+        (
+            {"max_tokens": 40, "rule": "anchor", "budget_groups": 3},
+            "(anchor, threshold 0.1, at most 40 tokens, in 3 groups): what stands still costs nothing, and no clip costs "
+            "more than 40 of 64 tokens.",
+            "Default: anchor, threshold 0.1, at most 40 tokens, in 3 groups. That is 40 of a clip's 64 tokens. The",
+            "In a clip that needs more tokens than the budget holds",
+        ),
+        (
+            {"num_tokens": 0.5, "budget": "batch"},
+            "32 on average are computed (50 % of the tokens of a batch): the first at each place, and those that differ "
+            "most from the one before it there. Every batch costs the same",
+            "That is 32 of a clip's 64 tokens, as a mean over the clips of a batch, which share them. The",
+            "Every batch costs the same. In hand-held",
+        ),
+        (
+            {"max_tokens": 0.5, "threshold": None},
+            "32 are computed (at most 50 % of the tokens): the first at each place",
+            "Default: at most 50 % of the tokens.",
+            "In a clip that needs more tokens",
+        ),
+    ],
+)
+def test_a_card_says_what_the_rule_computes(folder, settings, sentence, section, limit):
+    change(folder / "config.json", **settings)
+    text = write_card(folder, handler=True, dataset="digits", evaluations=[{**EVALUATION, **settings}]).read_text()
+    for said in (sentence, section, limit):
+        assert said in text
+    words = RLTVideoMAEConfig(**{**TINY, **settings}).run_rule.describe()
+    assert f"| Top-1 accuracy (1,320 videos, 2 more unreadable, 5 x 3 views, {words}) | 91.2 % |" in text
+    budget = next((name for name in ("num_tokens", "max_tokens") if name in settings), None)
+    assert ("## Budget" in text) == ("depend on the videos, the views and the budget" in text) == (budget is not None)
+    # What it says of settings can be done.
+    for changes in re.findall(r"`AutoVideoProcessor.from_pretrained\(name, (.+?)\)`", text):
+        rule = RLTVideoProcessor.from_pretrained(folder, **{**settings, **eval(f"dict({changes})")}).run_rule
+        assert rule.drops == ("threshold=None" not in changes)
+        assert (budget is None) == (changes == "threshold=None")
+    (request,) = re.findall(r"```json\n(.*?)\n```", text)
+    asked = json.loads(request)["parameters"]
+    wanted = {"num_tokens": settings["num_tokens"]} if budget == "num_tokens" else {"threshold": 0.1}
+    assert asked == {"top_k": 5, **wanted}
 
 
 def test_the_licence_is_inherited(folder, tmp_path):

@@ -87,10 +87,10 @@ def maps(file: Path) -> dict[str, str]:
     return json.loads(file.read_text()).get("auto_map", {})
 
 
-def make_processor() -> RLTVideoProcessor:
+def make_processor(**rule) -> RLTVideoProcessor:
     size = {"height": SIDE, "width": SIDE}
     return RLTVideoProcessor(
-        size={"shortest_edge": SIDE}, crop_size=size, patch_size=8, frame_stride=2, num_frames=FRAMES
+        size={"shortest_edge": SIDE}, crop_size=size, patch_size=8, frame_stride=2, num_frames=FRAMES, **rule
     )
 
 
@@ -178,6 +178,26 @@ def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(
         expected = dense(tensors["pixel_values"]).logits
     torch.testing.assert_close(tensors["dense"], expected, atol=1e-6, rtol=0)
     assert not torch.equal(tensors["dense"], tensors["logits"])
+
+
+@pytest.mark.slow
+def test_without_hf_rlt_a_folder_keeps_its_rule_and_budget(clip, tmp_path):
+    folder = tmp_path / "rlt-tiny"
+    config = RLTVideoMAEConfig(**TINY, rule="anchor", num_tokens=0.4, budget_groups=2)
+    randomise(RLTVideoMAEForVideoClassification(config)).save_pretrained(folder)
+    processor = make_processor(rule="anchor", num_tokens=0.4, budget_groups=2)
+    processor.save_pretrained(folder)
+    assert {"run_rule", "budget", "rule_threshold", "rule_anchor"} <= {path.stem for path in folder.glob("*.py")}
+    (tmp_path / "out").mkdir()
+    report, tensors = run_stranger(str(folder), clip, tmp_path / "out")
+    assert all(module.startswith("transformers_modules.") for module in report["modules"])
+    assert torch.equal(processor(clip, return_tensors="pt")["run_lengths"], tensors["run_lengths"])
+    assert (tensors["run_lengths"] > 0).sum() == 26  # of 64
+    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+    with torch.no_grad():  # with the model's own runs, which are the processor's
+        torch.testing.assert_close(model(tensors["pixel_values"]).logits, tensors["logits"], atol=1e-6, rtol=0)
+    for kind in (RLTVideoMAEConfig, RLTVideoProcessor):
+        assert kind.from_pretrained(tmp_path / "out" / "again").run_rule == config.run_rule
 
 
 def test_a_folder_carries_the_packages_files_unchanged(folder):

@@ -45,8 +45,8 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
         check_pooling(self, "STA")
         if self.run_rule.drops or self.proportional_attention:
             raise HfRltError(
-                f"STA needs every token, for itself, received {self.run_rule.describe()}: pass threshold=None, no budget, and "
-                "proportional_attention=False."
+                f"STA needs every token, for itself, received {self.run_rule.describe()}: pass threshold=None, no budget, "
+                "and proportional_attention=False."
             )
         if self.r < 0:
             raise HfRltError(f"Expected r >= 0 (tokens that leave each time slot), received {self.r}.")

@@ -20,8 +20,10 @@ TITLES = {
     "mean_class_accuracy": "Mean-class accuracy",
     "tokens_computed": "Tokens computed",
 }
-NUMBERS = ("clips", "unreadable", "num_clips", "num_crops", "num_frames", "threshold", "token_keep_ratio")
-NUMBERS += ("max_tokens", "num_tokens", "budget_groups")
+NUMBERS = (
+    *("clips", "unreadable", "num_clips", "num_crops", "num_frames", "token_keep_ratio"),
+    *("threshold", "max_tokens", "num_tokens", "budget_groups"),
+)
 CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fraction
 
 

@@ -83,14 +83,14 @@ class RLTConfigMixin:
         tubelet = f"{height} x {width} pixels of {self.tubelet_size} frames"
         tokens, most = math.prod(self.grid), ""
         if self.budget_tokens is not None:
-            mean = " on average" if self.budget == "batch" else ""
+            number, mean = f"{self.budget_tokens:,}", " on average" if self.budget == "batch" else ""
             if rule.num_tokens is not None or rule.threshold is None:
                 return (
-                    f"{start} Of the {tokens:,} tubelets of a clip, each {tubelet}, {self.budget_tokens:,}{mean} are computed "
+                    f"{start} Of the {tokens:,} tubelets of a clip, each {tubelet}, {number}{mean} are computed "
                     f"({rule.describe()}): the first at each place, and those that differ most from {before} there. "
                     f"Every {self.budget} costs the same, whatever it shows."
                 )
-            most = f", and no {self.budget} costs more than {self.budget_tokens:,} of {tokens:,} tokens{mean}"
+            most = f", and no {self.budget} costs more than {number} of {tokens:,} tokens{mean}"
         return (
             f"{start} A tubelet, {tubelet}, is not computed if it hardly differs from {before} at the same place "
             f"({rule.describe()}): what stands still costs nothing{most}."
