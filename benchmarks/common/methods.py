@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, VideoMAEConfig, VideoMAEForVideoClassification
 
 from hf_rlt.baselines import (
+    ByDifferenceVideoMAEForVideoClassification,
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEConfig,
     STAVideoMAEForVideoClassification,
@@ -95,12 +96,19 @@ def _tome(config: Any, tokens: int, target: int) -> dict[str, Any]:
     return {"r": tome_schedule_for(config, tokens, target)}
 
 
+def _by_difference(config: Any, tokens: int, target: int) -> dict[str, Any]:
+    return {"num_tokens": max(target, tokens // config.grid[0])}  # the first tubelets stay
+
+
 TOME, RANDOM = ToMeVideoMAEForVideoClassification, RandomMaskingVideoMAEForVideoClassification
+BY_DIFFERENCE = ByDifferenceVideoMAEForVideoClassification
 STANDARD = Method("standard", VideoMAEForVideoClassification, False)
 RLT = Method("RLT", RLTVideoMAEForVideoClassification, True)
 _ALL = (
     STANDARD,
     Method("random", RANDOM, False, lambda config, n, target: {"token_keep_ratio": target / n}),
+    Method("by difference", BY_DIFFERENCE, False, _by_difference),
+    Method("by difference, proportional", BY_DIFFERENCE, False, lambda *given: _by_difference(*given) | PROPORTIONAL),
     Method("ToMe", TOME, False, _tome),
     Method("ToMe, proportional", TOME, False, lambda *given: _tome(*given) | PROPORTIONAL),
     Method("STA", STAVideoMAEForVideoClassification, False, lambda *given: {"r": sta_r_for(*given)}),
