@@ -16,7 +16,7 @@ from hf_rlt.data import EvalDataset
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import timed
 
-from .methods import METHODS, STANDARD, Method, cost, forward, share_weights
+from .methods import METHODS, OTHER_RUNS, STANDARD, Method, cost, forward, share_weights
 from .record import Row, say
 from .shares import plain_rule
 
@@ -88,20 +88,23 @@ def budget_settings(
         thresholds: rule -> share -> the threshold that computes it on average, see `thresholds_for_shares`.
         groups: of tubelets, over which exact budgets are spread.
     """
-    found = [Setting(STANDARD, "dense")]
+    found, methods = [Setting(STANDARD, "dense")], METHODS | OTHER_RUNS
     for share in thresholds["threshold"]:
         target, at = round(share * tokens), f"{100 * share:g} %"
-        for name in ("", ", proportional"):
-            for rule, by_rule in thresholds.items():
-                method = METHODS[("RLT" if rule == "threshold" else rule) + name]
-                level, settings = f"{at}, threshold {by_rule[share]:.3g}", {"rule": rule, "threshold": by_rule[share]}
-                found.append(Setting(method, level, method.fit(config, tokens, target), settings))
-            method, settings = METHODS["num_tokens" + name], {"num_tokens": target, "budget_groups": groups}
-            found.append(Setting(method, at, method.fit(config, tokens, target), settings))
-            method = METHODS["by difference" + name]
-            found.append(Setting(method, at, method.fit_to(config, tokens, target) | {"budget_groups": groups}))
-        for name in ("random", "ToMe", "ToMe, proportional", "STA"):
-            found.append(Setting(METHODS[name], at, METHODS[name].fit_to(config, tokens, target)))
+        rules = {
+            "RLT" if name == "threshold" else name: {"rule": name, "threshold": by_share[share]}
+            for name, by_share in thresholds.items()
+        }
+        rules["num_tokens"] = {"num_tokens": target, "budget_groups": groups}
+        for name, rule in rules.items():
+            level = f"{at}, threshold {rule['threshold']:.3g}" if "threshold" in rule else at
+            for method in (methods[name], methods[f"{name}, proportional"]):
+                found.append(Setting(method, level, method.fit(config, tokens, target), rule))
+        for name in ("by difference", "by difference, proportional", "random", "ToMe", "ToMe, proportional", "STA"):
+            values = methods[name].fit_to(config, tokens, target)
+            if "num_tokens" in values:
+                values["budget_groups"] = groups
+            found.append(Setting(methods[name], at, values))
     return found
 
 
@@ -157,9 +160,8 @@ def _row(setting: Setting, videos: int, views: int, dense_tokens: int, labels: i
     accuracy, means = setting.hits / videos, {name: total / views for name, total in setting.sums.items()}
     row: dict[str, Any] = {"method": setting.method.name, "level": setting.level}
     row |= {"threshold": setting.rule.get("threshold"), "rule": setting.rule, "settings": setting.values}
-    row |= { "videos": videos, "accuracy": accuracy}
+    row |= {"videos": videos, "accuracy": accuracy}
     row |= {"accuracy_error": math.sqrt(accuracy * (1 - accuracy) / videos), **means}
     row |= {"share": means["tokens_left"] / dense_tokens, "seconds": setting.seconds}
     row["views_per_second"] = views / setting.seconds
     return row | ({"top_5_accuracy": setting.hits_5 / videos} if labels > 5 else {})
-

@@ -23,6 +23,7 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops, block_tokens, tokens_by_block
 from hf_rlt.models.configuration_rlt_videomae import RLTVideoMAEConfig
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.run_rule import RULE_SETTINGS, RunRule
 
 # VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
 SHAPES = {
@@ -118,6 +119,12 @@ _ALL = (
     Method("RLT + ToMe", TOME, True, lambda config, n, target: _tome(config, target, round(FURTHER * target))),
 )
 METHODS = {method.name: method for method in _ALL}
+# RLT on the runs of other rules, in which it takes as long at as many tokens.
+OTHER_RUNS = {
+    name + more: Method(name + more, RLT.kind, True, lambda *given, values=values: values)
+    for name in ("anchor", "num_tokens")
+    for more, values in {"": {}, ", proportional": PROPORTIONAL}.items()
+}
 
 
 def select_methods(names: Sequence[str] | None) -> list[Method]:
@@ -131,7 +138,8 @@ def select_methods(names: Sequence[str] | None) -> list[Method]:
 def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
     """Return the settings of a dense model with ordinary attention, for the configuration of any method."""
     own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
-    return {**own, "threshold": None, "proportional_attention": False}
+    rule = {name: getattr(RunRule(threshold=None), name) for name in RULE_SETTINGS}
+    return {**own, **rule, "proportional_attention": False}
 
 
 def make_base(shape: str, attention: str = "sdpa", **settings: Any) -> RLTVideoMAEForVideoClassification:

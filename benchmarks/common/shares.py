@@ -93,5 +93,6 @@ def thresholds_for_shares(
         for name, rule in rules.items():
             differences[name].append(rule.differences(pixels))
     return {
-        name: {share: threshold_for_share(rule, differences[name], share) for share in shares} for name, rule in rules.items()
+        name: {share: threshold_for_share(rule, differences[name], share) for share in shares}
+        for name, rule in rules.items()
     }
