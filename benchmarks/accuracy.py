@@ -117,7 +117,7 @@ def markdown(record: Row) -> str:
         note = (
             "RLT and anchor: the threshold that computes the share on average over these videos, found without labels; "
             f"num_tokens and by difference: so many tokens of each clip{spread}. ToMe and STA reach the share after the "
-            "last block only, STA in steps. Random tokens stand for themselves only: proportional attention changes nothing. "
+            "last block only, STA in steps. Random tokens stand for themselves: proportional attention changes nothing. "
         )
     model = settings["model"]
     return (

@@ -9,7 +9,6 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig
 
-from ..baselines import ByDifferenceVideoMAEConfig
 from ..errors import HfRltError
 from ..families import Family, family_of
 from ..models.run_rule import RULE_SETTINGS
@@ -42,7 +41,7 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
     changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     changes |= {"r": args.tome_r} if args.tome_r else {}
     family = _family(args)
-    if family.config is ByDifferenceVideoMAEConfig:
+    if family.config.model_type == "by_difference_videomae":
         changes["threshold"] = None  # the option has a default, which RLT does not use with --num_tokens either
     try:
         if path:
