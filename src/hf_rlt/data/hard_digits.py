@@ -127,29 +127,29 @@ def _noise(side: int) -> np.ndarray:
 
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
-    count, time = len(pan), np.arange(len(pan))
+    time, still = np.arange(len(pan)), np.zeros(len(pan))
     hop, length = rng.uniform(5, 8), int(rng.integers(5, 13))
-    first, second = _pulses(count, length, rng)
+    first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
-    moved = {
-        "hops_left": (-once, 0), "hops_right": (once, 0), "hops_up": (0, -once), "hops_down": (0, once),
-        "hops_left_right": (second - first, 0), "hops_right_left": (first - second, 0),
-    }.get(name, (0, 0))  # fmt: skip
-    phase, half = rng.uniform(0, 2), {"flickers_fast": rng.uniform(6, 8), "flickers_slow": rng.uniform(14, 18)}
-    flash: np.ndarray | int = {"blinks_once": once, "blinks_twice": first + second}.get(name, 0)
-    if name in half:
-        flash = np.floor(time / half[name] + phase) % 2
-    alpha = 0.35 + 0.65 * ((rng.uniform(0, 1) + 0.5 * flash) % 1) + np.zeros(count)
+    right, down = {
+        "hops_down": (still, once),
+        "hops_left": (-once, still),
+        "hops_left_right": (second - first, still),
+        "hops_right": (once, still),
+        "hops_right_left": (first - second, still),
+        "hops_up": (still, -once),
+    }.get(name, (still, still))
+    phase, fast, slow = rng.uniform(0, 2), rng.uniform(6, 8), rng.uniform(14, 18)
+    flash = {
+        "blinks_once": once,
+        "blinks_twice": first + second,
+        "flickers_fast": np.floor(time / fast + phase),
+        "flickers_slow": np.floor(time / slow + phase),
+    }.get(name, still)
+    alpha = 0.35 + 0.65 * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
     size = rng.uniform(14, 18) if GROUP_OF[name] == "brief" else rng.uniform(20, 28)
-    passing = -pan if name.endswith("_passing") else np.zeros(count)
-    return Thing(
-        digit_image(split, rng),
-        _colour(rng),
-        size,
-        x + passing + hop * moved[0],
-        y + hop * moved[1] + passing * 0,
-        alpha,
-    )
+    picture, colour = digit_image(split, rng), _colour(rng)
+    return Thing(picture, colour, size, x + hop * right - pan * name.endswith("_passing"), y + hop * down, alpha)
 
 
 def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -179,9 +179,9 @@ def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.
         elif kind == 3:
             alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
         across = side / 2 + rng.uniform(-4, 4)
-        at = (x + across, along) if upright else (along, y + across)
+        at = (across + x + 0 * along, along) if upright else (along, across + y + 0 * along)
         colour = np.full(3, rng.uniform(150, 230), np.float32)
-        things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1] + 0 * pan, alpha))
+        things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha))
     return things
 
 
