@@ -8,11 +8,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_rlt.data import hard_digits
 from hf_rlt.errors import HfRltError
 
 from .record import environment, say, write_json
@@ -22,7 +23,10 @@ VARIANTS = {
     "finetune": ("dense", "ToMe", "random", "RLT"),
     "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
 }
-PAIR = ("waits_long", "waits_short")  # classes of the built-in set that differ only in how long the digit stands still
+GROUPS = {  # of the built-in sets' classes; the pair differs only in how long the digit stands still
+    "standard": {"pair": ("waits_long", "waits_short")},
+    "hard": hard_digits.GROUPS,
+}
 SET_HERE = """
     --threshold --token_keep_ratio --length_embedding --tome_r --seed --output_dir --max_steps --model_name_or_path
     --train_dir --validation_dir --train_file --validation_file --video_dir
@@ -41,7 +45,7 @@ class Job:
     random_ratio: float = 1.0  # share of all tokens that random masking keeps
     threshold: float = 0.1
     tome_r: int = 0  # tokens that ToMe merges in each block
-    digits: bool = False  # whether this is the built-in set
+    digits: str = ""  # the name of the built-in set, if it is one
 
     def variant(self, name: str) -> list[str]:
         """Return the arguments of a variant: "dense", "random", "ToMe", or RLT with "+length", "+random"."""
@@ -131,7 +135,7 @@ def _run(job: Job, name: str, seed: int) -> None:
     found["wall_seconds"] = None if resumed else time.perf_counter() - started
     found |= {key: measured[key] for key in ("date", "commit", "machine")}
     if job.digits:
-        found["pair_accuracy"] = _pair_accuracy(folder)
+        found |= _group_accuracies(folder, GROUPS[job.digits])
     if job.digits and name == "random":
         found["accuracy_masked"] = _masked_accuracy(job, folder)
     write_json(folder / "result.json", found)
@@ -150,11 +154,11 @@ def start(job: Job, arguments: Sequence[str], folder: Path) -> dict[str, float]:
     return json.loads((folder / "all_results.json").read_text())
 
 
-def _pair_accuracy(folder: Path) -> float:
-    """Return the mean accuracy of the two classes of the built-in set that only timing tells apart."""
+def _group_accuracies(folder: Path, groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Return the mean accuracy of each group of classes, as `GROUP_accuracy`."""
     with (folder / "per_class.csv").open() as stream:
         rates = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(stream)}
-    return statistics.mean(rates[name] for name in PAIR)
+    return {f"{group}_accuracy": statistics.mean(rates[name] for name in names) for group, names in groups.items()}
 
 
 def _masked_accuracy(job: Job, folder: Path) -> float:
