@@ -8,7 +8,7 @@ import typer
 
 from hf_rlt.cli.console import user_errors
 
-from .accuracy import accuracy, inference, thresholds
+from .accuracy import accuracy, budgets, inference, thresholds
 from .augmentation import augmentation
 from .balance import balance
 from .common import record
@@ -39,7 +39,7 @@ def report(
 
 
 COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
-MODELS = (speed, frames, accuracy, thresholds, inference)
+MODELS = (speed, frames, accuracy, thresholds, budgets, inference)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))
 for command in (finetune, ablation):
