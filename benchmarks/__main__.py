@@ -13,6 +13,7 @@ from .augmentation import augmentation
 from .balance import balance
 from .common import record
 from .finetune import ablation, finetune
+from .keeps import keeps
 from .processing import processing
 from .ratios import ratios
 from .reading import reading
@@ -38,7 +39,7 @@ def report(
         record.report(file, output)
 
 
-COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps)
 MODELS = (speed, frames, accuracy, thresholds, inference)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))
