@@ -2,8 +2,8 @@
 """What a rule keeps: tokens against the error of what stands for each tubelet, on real clips.
 
 The error of a tubelet is the mean absolute difference of its normalised pixels, of all its frames, to the token that stands
-for it: 0 for a token itself. Every method gets the same number of tokens of each clip; runs whose sums of errors are the lowest
-possible are the bound.
+for it: 0 for a token itself. Every method gets the same number of tokens of each clip. The bound are runs with the lowest
+possible sums of errors.
 """
 
 import math
@@ -55,7 +55,8 @@ def keeps(
         raise HfRltError(f"Expected as many --frame-stride as --num-frames, received {received}.")
     if not all(0 < each <= 1 for each in share):
         raise HfRltError(f"--share: expected shares in (0, 1], received {share}.")
-    files, rows, names = opt.video_files(clips), [], {}
+    files, names = opt.video_files(clips), {}
+    rows: list[Row] = []
     for frames, stride in zip(num_frames, frame_stride, strict=True):
         processor, sampling = RLTVideoProcessor(num_frames=frames, frame_stride=stride), f"{frames} x {stride}"
         found = [file for file in files if not repeats_frames(index_video(str(file)), processor)]
@@ -65,11 +66,10 @@ def keeps(
             say(f"{sampling}: {file.name}")
             for at, method, values in measure(Clip(file, processor), share, threshold):
                 measured.setdefault((at, method), []).append(values)
-        for (at, method), values in measured.items():
-            lists = {name: [each[name] for each in values] for name in ("tokens", *MEASURES)}
-            rows.append(
-                {"sampling": sampling, "at": at, "method": method, "positions": values[0]["positions"], **lists}
-            )
+        for (at, method), every in measured.items():
+            lists = {name: [each[name] for each in every] for name in ("tokens", *MEASURES)}
+            about = {"sampling": sampling, "at": at, "method": method, "positions": every[0]["positions"]}
+            rows.append({**about, **lists})
     settings = {"shares": share, "thresholds": threshold, "files": len(files), "clips": names}
     report(save(output, "keeps", rows, settings))
 
@@ -79,10 +79,11 @@ class Clip:
 
     def __init__(self, file: Path, processor: RLTVideoProcessor) -> None:
         pixels = processor.pixels(processor.decode(file))
-        self.grid = RunRule().grid(pixels)
+        self.grid = processor.run_rule.grid(pixels)
         mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
         self.frames = (pixels[0].permute(0, 2, 3, 1) * std + mean).numpy()  # (F, H, W, 3), 0 to 1
-        self.differences = {rule: RunRule(rule=rule).differences(pixels) for rule in RULE_NAMES.values()}
+        pairs = RunRule(rule="anchor").differences(pixels)  # which the optimal runs need, too
+        self.differences = {**dict.fromkeys(RULE_NAMES.values(), pairs), "threshold": RunRule().differences(pixels)}
 
     def lengths(self, rule: str, **settings: Any) -> Tensor:
         """Find run lengths `(1, N)` by a rule."""
@@ -103,8 +104,9 @@ class Clip:
         errors = F.pad(run_errors(self.differences["anchor"], marked), (0, 0, 0, 0, 1, 0)).flatten().double()
         lost = float(((reconstruct(self.frames, lengths) - self.frames) ** 2).mean(dtype=float))
         found = {"mean": errors.mean(), "rms": errors.square().mean().sqrt(), "percentile_99": errors.quantile(0.99)}
-        found |= {"largest": errors.max(), **({"psnr": -10 * math.log10(lost)} if lost else {})}
-        rounded = {name: float(f"{float(value):.5g}") for name, value in found.items()}
+        values = {name: float(value) for name, value in found.items()} | {"largest": float(errors.max())}
+        values |= {"psnr": -10 * math.log10(lost)} if lost else {}
+        rounded = {name: float(f"{value:.5g}") for name, value in values.items()}
         return {"psnr": None, **rounded, "tokens": int((lengths > 0).sum()), "positions": lengths.numel()}
 
 
@@ -113,16 +115,17 @@ def measure(
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield what sets the tokens, the method and the errors of a clip."""
     positions, least = math.prod(clip.grid), math.prod(clip.grid[1:])
-    wanted = {f"{share:.4g}": round(share * positions) for share in shares}
+    wanted = {f"share {share:.4g}": round(share * positions) for share in shares}
     for threshold in thresholds:
         wanted[f"threshold {threshold:g}"] = int((clip.lengths("threshold", threshold=threshold) > 0).sum())
-        yield f"threshold {threshold:g}", OWN_TOKENS, clip.errors(clip.lengths("anchor", threshold=threshold))
     for at, tokens in wanted.items():
         if tokens < least:  # the first tubelets alone are more
             continue
         for name, rule in RULE_NAMES.items():
             yield at, name, clip.errors(clip.lengths(rule, num_tokens=tokens))
         yield at, RANDOM, clip.errors(clip.random_lengths(tokens))
+    for threshold in thresholds:
+        yield f"threshold {threshold:g}", OWN_TOKENS, clip.errors(clip.lengths("anchor", threshold=threshold))
 
 
 def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -136,7 +139,7 @@ def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 COLUMNS = (
-    column("tokens set by", "set_by"),
+    column("tokens set by", "at"),
     Column("tokens", lambda row: f"{row['tokens']:,.0f} ({row['share']:.1%})"),
     column("method", "method"),
     *(column(f"{name} error", key, "{:.4f}") for name, key in (("mean", "mean"), ("RMS", "rms"))),
@@ -150,16 +153,15 @@ def markdown(record: Row) -> str:
     settings, text = record["settings"], ""
     for sampling, clips in settings["clips"].items():
         rows = [row for row in averages(record["rows"]) if row["sampling"] == sampling]
-        shown = [{**row, "set_by": "a share" if row["at"][0].isdigit() else row["at"]} for row in rows]
         text += f"## {sampling}\n\nFrames x stride; means over {len(clips)} clips of {settings['files']} files.\n\n"
-        text += f"{table(shown, COLUMNS)}\n"
+        text += f"{table(rows, COLUMNS)}\n"
     return text + (
-        "Error of a tubelet: mean absolute difference of normalised pixels to the token that stands for it, over all tubelets "
-        "of a clip, tokens themselves (0) among them. PSNR: of the frames in which every tubelet is shown as its token. At a "
-        "share each clip has that share of its tokens, at a threshold as many as the threshold rule computes of it. Shares "
-        "below one frame's are left out, and clips too short for a sampling. Random keeps the first tubelet of each place, as "
-        "the rules do, so that every tubelet has a token before it; random masking draws these, too. Optimal: no runs of as "
-        "many tokens have a lower sum of error ** p.\n"
+        "Error of a tubelet: mean absolute difference of normalised pixels to the token that stands for it, over all "
+        "tubelets of a clip, tokens themselves (0) among them. PSNR: of the frames in which every tubelet is shown as its "
+        "token. At a share each clip has that share of its tokens; at a threshold as many as the threshold rule computes of "
+        f'it, but for "{OWN_TOKENS}". Left out: shares below one frame, and clips too short for a sampling. Random keeps '
+        "the first tubelet of each place, as the rules do, so that every tubelet has a token before it; random masking draws "
+        "these, too. Optimal: no runs of as many tokens have a lower sum of error ** p.\n"
     )
 
 
@@ -167,7 +169,9 @@ def pictures(record: Row, folder: Path) -> list[Path]:
     """Draw the errors over the share of the tokens, for each sampling."""
     paths = []
     for sampling in record["settings"]["clips"]:
-        rows = [row for row in averages(record["rows"]) if row["sampling"] == sampling and row["at"][0].isdigit()]
+        rows = [
+            row for row in averages(record["rows"]) if row["sampling"] == sampling and row["at"].startswith("share")
+        ]
         for key, title in (("rms", "root mean square error"), ("percentile_99", "99th percentile of the error")):
             series = []
             for method in dict.fromkeys(row["method"] for row in rows):

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_rlt.errors import HfRltError
-from hf_rlt.models import rule_anchor
 from hf_rlt.models.budget import Budget, highest
+from hf_rlt.models.rule_anchor import anchor_differences
 from hf_rlt.models.run_rule import RULES, Rule
 
 POWERS = {"optimal": 4, "optimal_p1": 1}  # p by the name of the rule
@@ -97,4 +97,4 @@ def run_errors(differences: Tensor, marked: Tensor) -> Tensor:
 
 
 for _name, _power in POWERS.items():
-    RULES[_name] = Rule(rule_anchor.differences, partial(starts, power=_power))
+    RULES[_name] = Rule(anchor_differences, partial(starts, power=_power))

@@ -75,7 +75,7 @@ def draw_frames(
     """
     if not thresholds or scale < 1:
         raise HfRltError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
-    rule, pixels = processor.rule, processor.pixels(frames[None])
+    rule, pixels = processor.run_rule, processor.pixels(frames[None])
     differences = rule.differences(pixels)
     runs = torch.cat([replace(rule, threshold=threshold).run_lengths(differences) for threshold in thresholds])
     shown = _enlarged(frames, processor, scale, pixels.shape[-2:])
@@ -131,8 +131,9 @@ def draw_video(
         for done in range(0, count, size):
             frames = processor.decode(reader, indices=indices[None, done : done + size])[0]
             clip, shown = draw_frames(frames, processor, thresholds, fps=fps, **options), slice(wanted - done)
-            rows = {name: [row[shown] for row in getattr(clip, name)] for name in ("greyed", "heat", "reconstructed")}
-            yield replace(clip, frames=clip.frames[shown], **rows)
+            rows = (clip.greyed, clip.heat, clip.reconstructed)
+            greyed, heat, filled = ([row[shown] for row in pictures] for pictures in rows)
+            yield replace(clip, frames=clip.frames[shown], greyed=greyed, heat=heat, reconstructed=filled)
 
 
 def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = None) -> tuple[np.ndarray, float]:
