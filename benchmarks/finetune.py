@@ -20,7 +20,16 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import quartiles
 
 from .common import paper
-from .common.finetune_job import VARIANTS, Job, check_extra, data_arguments, results, train
+from .common.finetune_job import (
+    VARIANTS,
+    Job,
+    check_extra,
+    data_arguments,
+    paper_values,
+    paper_variants,
+    results,
+    train,
+)
 from .common.finetune_timing import OpenedJob, load_timing, measure_timing
 from .common.options import OUTPUT, Output, Threshold, VideoDir
 from .common.record import Column, Row, column, report, save, say, table
@@ -66,7 +75,7 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         check_extra(context.args)
         steps = ("--max_steps", str(max_steps)) if max_steps is not None else ()
         extra = (*context.args, *steps)
-        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold, extra=extra)
+        job = Job(tuple(shlex.split(launch)), output / "finetune", extra=extra)
         if train_data is None:
             if validation or video_dir:
                 raise HfRltError("Received --validation or --video-dir without --train: add it.")
@@ -74,7 +83,7 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         else:
             words = data_arguments(train_data, validation, video_dir, model)
             job = replace(job, about=f"{train_data.stem}, {model or 'a small model from scratch'}", data=words)
-        job = _equal_tokens(job, kind, random_ratio, tome_r)
+        job = _equal_tokens(job, kind, threshold, random_ratio, tome_r)
         if time:
             measure_timing(job, kind, names, time_steps, repeats)
         else:
@@ -96,16 +105,21 @@ def _digits(job: Job, settings: DigitsSettings, model: str | None) -> Job:
     return replace(job, about=about, data=words, extra=(*RECIPE.split(), *job.extra), digits=True)
 
 
-def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int | None) -> Job:
-    """Bring random masking and ToMe to the tokens that RLT computes, unless the user says how many."""
+def _equal_tokens(job: Job, kind: str, threshold: float, random_ratio: float | None, tome_r: int | None) -> Job:
+    """Give the job its variants, random masking and ToMe at RLT's number of tokens unless the user says how many."""
     if random_ratio is not None and not 0 < random_ratio <= 1:
         raise HfRltError(f"--random-ratio: expected a share above 0 and up to 1, received {random_ratio}.")
+
+    def filled(random_ratio: float | None, tome_r: int | None) -> Job:
+        values = paper_values(threshold, 1.0 if random_ratio is None else random_ratio, tome_r or 0)
+        return replace(job, variants=paper_variants(values), values=values)
+
     if kind == "finetune" and (random_ratio is None or tome_r is None):
         say("Counting the tokens that RLT computes, as many as random masking and ToMe are to leave")
-        share, r = OpenedJob(job).share_and_tome_r(job.folder / "counts")
+        share, r = OpenedJob(filled(random_ratio, tome_r)).share_and_tome_r(job.folder / "counts")
         random_ratio = round(share, 3) if random_ratio is None else random_ratio
         tome_r = r if tome_r is None else tome_r
-    return replace(job, random_ratio=1.0 if random_ratio is None else random_ratio, tome_r=tome_r or 0)
+    return filled(random_ratio, tome_r)
 
 
 finetune = _command("finetune", "Fine-tune dense, with ToMe, random masking and RLT: accuracy and time.")

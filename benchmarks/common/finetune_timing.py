@@ -32,7 +32,7 @@ class OpenedJob:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        _, data, _, args = self.arguments("RLT")
+        _, data, _, args = self.arguments(next(iter(job.variants)))
         clips: Any = finetune.load_clips(data, args)
         self.train, self.validation, _ = clips
 
@@ -75,11 +75,15 @@ class OpenedJob:
         return step
 
 
-def measure_timing(job: Job, kind: str, names: Sequence[str], steps: int, rounds: int) -> None:
-    """Time the variants and keep what is found in the job's folder."""
+def measure_timing(job: Job, kind: str, names: Sequence[str], steps: int, rounds: int, alone: bool = True) -> None:
+    """Time the variants and keep what is found in the job's folder; `alone`: the model by itself, too."""
     opened = OpenedJob(job)
     seconds = time_steps(job, names, (opened.train, opened.validation), steps, rounds)
-    timing = {"seconds_per_step": seconds, "model_seconds": opened.model_seconds(names), "steps": steps}
+    timing = {
+        "seconds_per_step": seconds,
+        "model_seconds": opened.model_seconds(names) if alone else {},
+        "steps": steps,
+    }
     write_json(job.folder / f"timing-{kind}.json", {**timing, "environment": environment(), "settings": job.settings()})
 
 
@@ -106,9 +110,9 @@ def time_steps(
     model = job.data[job.data.index("--model_name_or_path") :][:2] if "--model_name_or_path" in job.data else ()
     for _ in range(rounds):
         for name in names:
-            more = [*job.extra, *QUICK, "--max_steps", str(steps), *job.variant(name)]
+            more = [*job.extra, *QUICK, "--max_steps", str(steps), *job.variants[name].arguments]
             shutil.rmtree(folder / name, ignore_errors=True)
-            metrics = start(job, [*words, *model, *more], folder / name)
+            metrics = start(job, name, [*words, *model, *more], folder / name)
             shutil.rmtree(folder / name)
             seconds[name].append(metrics["train_runtime"] / steps)
             say(f"{name}: {seconds[name][-1]:.4f} s/step")
