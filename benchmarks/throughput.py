@@ -44,13 +44,14 @@ def throughput(
     repeat: Annotated[int, typer.Option(help="Times that each video is taken.", min=1)] = 1,
     repeats: Repeats = 3,
     batch_size: Annotated[int, typer.Option(help="Clips per batch, at most.", min=1)] = 8,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens per batch, at most.", min=1)] = None,
+    max_tokens_per_batch: Annotated[int | None, typer.Option(help="Tokens per batch, at most.", min=1)] = None,
     num_workers: Annotated[int | None, typer.Option(help="Decoding processes. Default: one per core.", min=1)] = None,
     dtype: Dtype = "float32",
     output: Output = OUTPUT,
 ) -> None:
     """Videos per second of `hf-rlt predict`, beside decoding alone and the model alone. Run on an idle machine."""
-    files, options = [Path(video) for video in find(videos)], Options(batch_size=batch_size, max_tokens=max_tokens)
+    files = [Path(video) for video in find(videos)]
+    options = Options(batch_size=batch_size, max_tokens_per_batch=max_tokens_per_batch)
     network, processor = model_and_processor(model, None, "sdpa", dtype, "auto") if model in SHAPES else load(model)
     runner = Runner(place(network, dtype, "auto"), processor, options)
     rows = []
@@ -62,7 +63,7 @@ def throughput(
                 asked = replace(options, cores=cores[0], num_workers=num_workers or len(cores[0] or _all_cores()))
                 row = _row(linked, runner, asked, repeats, Path(scratch) / name)
             rows.append({"cores": name, "workers": asked.num_workers, "threads": len(cores[1] or _all_cores()), **row})
-    shape = {"batch_size": batch_size, "max_tokens": max_tokens, "views": 1}
+    shape = {"batch_size": batch_size, "max_tokens": max_tokens_per_batch, "views": 1}
     about = {"device": str(runner.device), "dtype": dtype, "files": [file.name for file in files]}
     settings = {"model": model, "repeat": repeat, "rounds": repeats, **shape, **about}
     report(save(output, "throughput", rows, settings))

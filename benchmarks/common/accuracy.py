@@ -105,7 +105,7 @@ def evaluate(
 
 @torch.inference_mode()
 def _turn(base: Any, settings: Sequence[Setting], pixels: Tensor, labels: Tensor, seed: int, warm: bool) -> None:
-    rules = {setting.threshold: replace(base.config.rule, threshold=setting.threshold) for setting in settings}
+    rules = {setting.threshold: replace(base.config.run_rule, threshold=setting.threshold) for setting in settings}
     runs = {threshold: rule.find(pixels).to(base.device) for threshold, rule in rules.items()}
     placed, targets = pixels.to(base.device, base.dtype), labels.to(base.device)
     for setting in settings:
@@ -136,7 +136,7 @@ def _row(setting: Setting, videos: int, views: int, dense_tokens: int, labels: i
 
 def mean_tokens(data: EvalDataset, threshold: float, batch_size: int, workers: int) -> float:
     """Compute the mean number of tokens that RLT computes of a view."""
-    rule, counts = replace(data.processor.rule, threshold=threshold), list[int]()
+    rule, counts = replace(data.processor.run_rule, threshold=threshold), list[int]()
     for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):
         pixels = batch["pixel_values"][batch["labels"] >= 0].flatten(0, -5)
         counts += (rule.find(pixels) > 0).sum(1).tolist() if len(pixels) else []

@@ -80,7 +80,7 @@ class Analyser:
 
         @torch.inference_mode()
         def forward(kind: str, at: float | None) -> None:
-            runs = replace(config.rule, threshold=at).find(pixels.float())
+            runs = replace(config.run_rule, threshold=at).find(pixels.float())
             logits[kind] = self.model(pixels, run_lengths=runs).logits[0].float().softmax(-1)
 
         seconds = measure({"dense": lambda: forward("dense", None), "RLT": lambda: forward("RLT", threshold)})

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .models.configuration_rlt_videomae import RLTVideoMAEConfig
     from .models.errors import HfRltError
     from .models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
-    from .models.runs import RunRule, fill_runs, find_runs
+    from .models.run_rule import RunRule, find_runs
+    from .models.runs import fill_runs
     from .models.video_processing_rlt import RLTVideoProcessor
 
 __version__ = "0.1.0"
@@ -22,9 +23,9 @@ _MODULES = {
     "RLTVideoMAEForVideoClassification": "models.modeling_rlt_videomae",
     "RLTVideoMAEModel": "models.modeling_rlt_videomae",
     "RLTVideoProcessor": "models.video_processing_rlt",
-    "RunRule": "models.runs",
+    "RunRule": "models.run_rule",
     "fill_runs": "models.runs",
-    "find_runs": "models.runs",
+    "find_runs": "models.run_rule",
     "HfRltError": "models.errors",
     "register": "families",
 }

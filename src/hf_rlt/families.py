@@ -7,7 +7,7 @@ fine-tuning, cards) finds it by its `model_type` and asks its classes for what t
 * The configuration has the fields and properties of `models.rlt_config.RLTConfigMixin`; derive it from that, and override
   `method`, `card_tags`, `card_sentence` and `token_counts` where they differ.
 * The model: `forward(pixel_values, run_lengths=None, return_last_hidden_state=True, **kwargs)` takes clips
-  `(B, F, C, H, W)` and run lengths `(B, N)`, and finds the latter by `config.rule` if they are not given. It returns
+  `(B, F, C, H, W)` and run lengths `(B, N)`, and finds the latter by `config.run_rule` if they are not given. It returns
   `last_hidden_state` `(B, N, D)` (None if not wanted), `pooler_output` `(B, D)`, and the `run_lengths` that were used.
   `base_model_prefix` names the attribute that holds the model in the classifier.
 * The classifier: `forward(pixel_values, labels=None, run_lengths=None, **kwargs)` takes several views of each clip, too,

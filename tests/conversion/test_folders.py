@@ -37,7 +37,9 @@ def test_a_stock_folder_keeps_logits_labels_and_normalisation(tmp_path, stock_fo
 
 def test_settings_that_change_a_folder(tmp_path, stock_folder):
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
-    changes = ConversionSettings(labels=tmp_path / "names.txt", threshold=None, dtype="bfloat16", frame_stride=2)
+    changes = ConversionSettings(
+        labels=tmp_path / "names.txt", rule={"threshold": None}, dtype="bfloat16", frame_stride=2
+    )
     done = convert(stock_folder[0], tmp_path / "out", changes)
     assert (done.dtype, done.threshold) == ("bfloat16", None)
     model = RLTVideoMAEForVideoClassification.from_pretrained(tmp_path / "out")
@@ -78,7 +80,7 @@ def test_an_rlt_folder_keeps_what_is_its_own(tmp_path):
     weights = load_file(folder / "model.safetensors")
     del weights["videomae.embeddings.run_length_embeddings.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    done = convert(folder, tmp_path / "zeros", ConversionSettings(threshold=0.05))
+    done = convert(folder, tmp_path / "zeros", ConversionSettings(rule={"threshold": 0.05}))
     assert done.threshold == 0.05
     assert any("The length embedding is all zeros" in note for note in done.notes)
 

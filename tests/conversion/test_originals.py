@@ -128,7 +128,7 @@ class TestClassifiers:
         assert (list(processor.image_mean), list(processor.image_std)) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         assert processor.num_frames == config.num_frames == FRAMES
         assert processor.crop_size["height"] == processor.crop_size["width"] == config.image_size == SIDE
-        assert processor.rule == config.rule
+        assert processor.run_rule == config.run_rule
         assert {name: getattr(processor, name) for name in changes} == changes
 
     def test_positions_are_accepted_if_they_are_the_fixed_table(self, tmp_path):

@@ -27,7 +27,7 @@ def source(tmp_path) -> Path:
 @pytest.fixture
 def out(tmp_path, source) -> Path:
     """A converted model of threshold 0.3."""
-    convert(source, tmp_path / "out", settings(threshold=0.3))
+    convert(source, tmp_path / "out", settings(rule={"threshold": 0.3}))
     return tmp_path / "out"
 
 
@@ -111,7 +111,7 @@ def test_the_working_directory_can_be_written(tmp_path, source, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     convert(source, ".", settings())
     assert Path("config.json").is_file()  # of the same folder that this process is in
-    convert(source, ".", settings(threshold=0.3), overwrite=True)
+    convert(source, ".", settings(rule={"threshold": 0.3}), overwrite=True)
     assert threshold_of(Path()) == 0.3
 
 

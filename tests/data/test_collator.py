@@ -58,11 +58,11 @@ def test_random_thresholds_and_random_masking_are_drawn_for_each_clip(items, dig
     kept = ClipCollator(digits_processor, token_keep_ratio=0.5)(items)["run_lengths"]
     assert ((kept == full) | (kept == 0)).all()
     assert count(kept) == [round(0.5 * n) for n in count(full)]
-    drawn = count(ClipCollator(digits_processor, threshold_range=(0.05, 0.4))(items)["run_lengths"])
+    drawn = count(ClipCollator(digits_processor, ranges={"threshold": (0.05, 0.4)})(items)["run_lengths"])
     low, high = (count(find_runs(clips, threshold, 2, 8)) for threshold in (0.4, 0.05))
     assert all(a <= n <= b for a, n, b in zip(low, drawn, high, strict=True))
     assert drawn != count(full)
-    both = ClipCollator(digits_processor, token_keep_ratio=0.5, threshold_range=(0.05, 0.4))
+    both = ClipCollator(digits_processor, token_keep_ratio=0.5, ranges={"threshold": (0.05, 0.4)})
     assert torch.equal(both(items)["run_lengths"][2:3], both(items[2:3])["run_lengths"])  # whatever the batch
 
 
@@ -70,7 +70,8 @@ def test_random_thresholds_and_random_masking_are_drawn_for_each_clip(items, dig
     ("settings", "message"),
     [
         ({"token_keep_ratio": 0.0}, "Expected token_keep_ratio in .* received 0.0"),
-        ({"threshold_range": (0.2, 0.1)}, "Expected threshold_range to be"),
+        ({"ranges": {"threshold": (0.2, 0.1)}}, "Expected the range of threshold to be"),
+        ({"ranges": {"num_tokens": (0.2, 1.5)}}, "Expected num_tokens to be"),
         ({"label_smoothing": 1.0, "num_classes": 3}, "Expected label_smoothing in"),
         ({"label_smoothing": 0.1}, "Expected num_classes"),
         ({}, "remove_unused_columns=False"),

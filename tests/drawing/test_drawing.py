@@ -164,7 +164,7 @@ class TestClip:
 
     def test_each_of_them_is_what_the_model_would_see(self, clip):
         *_, last = draw_video(clip, small(), (0.1,))
-        assert torch.equal(last.run_lengths, small().rule.find(small().pixels(read_back(clip)[None, 16:24])))
+        assert torch.equal(last.run_lengths, small().run_rule.find(small().pixels(read_back(clip)[None, 16:24])))
 
 
 class TestFiles:

@@ -58,7 +58,7 @@ class FamilyTests:
         clips = self.clips
         for backend in self.backends:
             model = self.make(backend)
-            runs = model.config.rule.find(clips) if self.runs is None else self.runs
+            runs = model.config.run_rule.find(clips) if self.runs is None else self.runs
             packed = model(clips, run_lengths=runs)
             packed.logits.square().sum().backward()
             together = gradients(model)
@@ -72,7 +72,7 @@ class FamilyTests:
     @torch.no_grad()
     def test_runs_are_found_by_the_rule_of_the_configuration(self):
         model, clips = self.make(), self.clips
-        output, base, runs = model(clips), model.base_model(clips), model.config.rule.find(clips)
+        output, base, runs = model(clips), model.base_model(clips), model.config.run_rule.find(clips)
         assert torch.equal(base.run_lengths, runs)
         assert torch.equal(output.logits, model(clips, run_lengths=runs).logits)
         assert base.last_hidden_state.shape[:2] == base.run_lengths.shape

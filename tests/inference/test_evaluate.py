@@ -122,7 +122,7 @@ def test_each_of_two_ranks_gets_the_result_of_one(model, clips, digits_processor
 
 @pytest.mark.slow
 def test_two_processes_give_the_result_of_one(folder, with_a_missing_video):
-    words = ["evaluate", str(with_a_missing_video), "--model", str(folder), "--max-tokens", "400"]
+    words = ["evaluate", str(with_a_missing_video), "--model", str(folder), "--max-tokens-per-batch", "400"]
     words += ["--on-bad-video", "skip", "--num-workers", "1", "--json"]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(TWO_PROCESSES), "-m", "hf_rlt"]
     both = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=240, check=False)

@@ -116,7 +116,7 @@ def test_each_video_is_opened_once_and_batches_keep_to_the_budget(
     launched, launch = [], Runner.launch
     count = lambda batch: launched.append([int((runs > 0).sum()) for _, runs in batch])  # noqa: E731
     monkeypatch.setattr(Runner, "launch", lambda self, batch: (count(batch), launch(self, batch))[1])
-    options = Options(clips, batch_size=4, max_tokens=max_tokens, num_workers=0)
+    options = Options(clips, batch_size=4, max_tokens_per_batch=max_tokens, num_workers=0)
     list(predict([videos], network, processor, tmp_path / "out", options))
     assert sorted(processor.take_log()) == sorted(ORDER)
     assert max(map(len, launched)) == largest
@@ -224,7 +224,9 @@ def test_names_that_are_alike_get_their_own_results(alike, network, processor, t
             torch.testing.assert_close(vector, network.base_model(**each).pooler_output[0])
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"max_tokens": 0}, {"num_workers": -1}, {"num_crops": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"max_tokens_per_batch": 0}, {"num_workers": -1}, {"num_crops": 0}]
+)
 def test_numbers_below_one_are_refused(wrong):
     with pytest.raises(ValueError, match=f"Expected {next(iter(wrong))} >= "):
         Options(**wrong)

@@ -46,7 +46,7 @@ POOLED = Options(batch_size=2, features="pooled", num_workers=0)
 
 @pytest.mark.parametrize(("moment", "features"), [(0, None), (9, None), (17, "pooled")])
 def test_stopped_at_any_moment_it_ends_with_the_same_files(videos, network, processor, tmp_path, moment, features):
-    options = Options(batch_size=2, max_tokens=700, num_workers=0, features=features)
+    options = Options(batch_size=2, max_tokens_per_batch=700, num_workers=0, features=features)
     list(predict([videos], network, processor, tmp_path / "whole", options))
     found = predict([videos], network, processor, tmp_path / "out", options)
     for _number in range(moment):
@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(videos, model, tmp_pat
 
 @pytest.mark.slow
 def test_two_processes_write_what_one_does(videos, model, tmp_path):
-    arguments = [videos, "--model", model, "--batch-size", 2, "--max-tokens", 700, "--features", "pooled"]
+    arguments = [videos, "--model", model, "--batch-size", 2, "--max-tokens-per-batch", 700, "--features", "pooled"]
     arguments += ["--num-workers", 1]
     command = [*LAUNCH, "predict", *map(str, arguments), "--output", str(tmp_path / "two"), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -108,7 +108,7 @@ class TestRuns:
         output = processor(path, return_tensors="pt")
         pixels = processor.pixels(processor.decode(path))
         assert torch.equal(output["pixel_values"], pixels)
-        assert torch.equal(output["run_lengths"], processor.rule.find(pixels))
+        assert torch.equal(output["run_lengths"], processor.run_rule.find(pixels))
         assert torch.equal(output["run_lengths"], find_runs(pixels, threshold, 2, 8))
 
     def test_a_still_video_costs_one_tubelet_in_time(self):

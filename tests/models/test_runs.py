@@ -10,39 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import reference
+from helpers.generated import clips_and_sizes
 from helpers.op_counts import OpCounts
-from hf_rlt.models.runs import (
-    RunRule,
-    check_run_lengths,
-    drop_random,
-    fill_runs,
-    find_runs,
-    lengths_from_starts,
-)
-
-DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
-
-
-@st.composite
-def clips_and_sizes(draw):
-    """Clips of small integers (exact in every dtype), some of whose tubelets repeat; sides need not divide."""
-    tubelet = draw(st.integers(1, 4))
-    patch = draw(st.one_of(st.integers(1, 4), st.tuples(st.integers(1, 4), st.integers(1, 4))))
-    height_p, width_p = reference.pair(patch)
-    tubelets = draw(st.integers(1, 5))
-    frames = tubelets * tubelet + draw(st.integers(0, tubelet - 1))
-    height = height_p * draw(st.integers(1, 3)) + draw(st.integers(0, height_p - 1))
-    width = width_p * draw(st.integers(1, 3)) + draw(st.integers(0, width_p - 1))
-    batch, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    generator = np.random.default_rng(draw(st.integers(0, 2**20)))
-    clips = generator.integers(0, 4, (batch, frames, channels, height, width))
-    for frame in range(1, frames):  # pixels stay with some probability, whole patches often enough
-        stay = generator.random((batch, 1, height // height_p + 1, width // width_p + 1)) < 0.6
-        stay = stay.repeat(height_p, 2).repeat(width_p, 3)[:, :, :height, :width]
-        clips[:, frame] = np.where(stay, clips[:, frame - 1], clips[:, frame])
-    dtype = draw(st.sampled_from(DTYPES))
-    return torch.from_numpy(clips).to(dtype), tubelet, patch
-
+from hf_rlt.models.run_rule import RunRule, find_runs
+from hf_rlt.models.runs import check_run_lengths, drop_random, fill_runs, lengths_from_starts
 
 thresholds = st.sampled_from([-1, 0, 0.1, 0.37, 1.01, 2.3, math.inf])
 

@@ -30,4 +30,6 @@ def test_a_checkpoint_of_an_earlier_version_opens_and_computes_the_same(tmp_path
 
     model.save_pretrained(tmp_path)  # saved again, it keeps every setting it had
     before, after = (json.loads((folder / "config.json").read_text()) for folder in (FOLDER, tmp_path))
-    assert {**before, "transformers_version": None} == {**after, "transformers_version": None}
+    assert {**after, **before, "transformers_version": None} == {**after, "transformers_version": None}
+    added = {"rule": "threshold", "max_tokens": None, "num_tokens": None, "budget": "clip", "budget_groups": 1}
+    assert {name: after[name] for name in after if name not in before} == added

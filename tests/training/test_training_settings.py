@@ -42,7 +42,7 @@ def test_each_setting_of_ours_counts_unless_it_is_said_not_to(make_settings):
     assert len(ours) > 25
     for field in ours:
         value = {str: "0.7", bool: not field.default, int: 9, float: 0.7}.get(type(field.default), 1)
-        after = make_settings(**{field.name: [0.0, 0.1] if field.name == "threshold_range" else value})
+        after = make_settings(**{field.name: [0.1, 0.2] if field.name.endswith("_range") else value})
         assert (field.name in names(changes(before, after, finished=True))) == (field.name not in FREE)
         assert (field.name in names(changes(before, after))) == (field.name not in FREE | LATE)
 

@@ -19,7 +19,7 @@ from transformers.testing_utils import torch_device
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from hf_rlt.models.runs import find_runs
+from hf_rlt.models.run_rule import find_runs
 
 # The common tests look class names up in these tables to know which model has a loss and which labels it takes.
 MODEL_MAPPING_NAMES["rlt_videomae"] = "RLTVideoMAEModel"

@@ -17,6 +17,8 @@ from .options import (
     FrameStride,
     Model,
     NumFrames,
+    RuleOptions,
+    Threshold,
     check_dtype,
     sampling_settings,
 )
@@ -29,7 +31,7 @@ def benchmark(
     clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
     model: Model,
     batch_size: Annotated[list[int], typer.Option(help="Clips per batch. May be repeated.", min=1)] = BATCH_SIZES,
-    threshold: Annotated[float, typer.Option(help="RLT threshold.", min=0)] = 0.1,
+    threshold: Threshold = "model",
     num_frames: NumFrames = None,
     frame_stride: FrameStride = None,
     fps: Fps = None,
@@ -38,6 +40,8 @@ def benchmark(
     attn_implementation: AttnImplementation = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")] = None,
     as_json: AsJson = False,
+    *,
+    rule: RuleOptions,
 ) -> None:
     """Compare dense and RLT on your clips with your model: tokens, forward pass, file to logits, memory.
 
@@ -49,6 +53,7 @@ def benchmark(
     from ..inference.pipeline import launched_rank
     from ..inference.predict import video_paths
     from ..jobs.atomic import write_text_atomic
+    from ..models.run_rule import RULE_SETTINGS
 
     check_dtype(dtype)
     videos = list(video_paths(map(str, clips)))
@@ -57,24 +62,23 @@ def benchmark(
     device = launched_rank()[1]
     network, processor = load(
         model,
-        threshold=threshold,
         num_frames=num_frames,
         sampling=sampling_settings(frame_stride, fps),
         attn_implementation=attn_implementation,
         head=False,
+        **rule.changes(threshold),
     )
     network.to(device, getattr(torch, dtype)).eval()
-    rows = [row for size in batch_size for row in _measure(network, processor, videos, size, threshold, repeats)]
-    result = {"model": model, "device": str(device), "dtype": dtype, "threshold": threshold, "rows": rows}
+    rows = [row for size in batch_size for row in _measure(network, processor, videos, size, repeats)]
+    result = {"model": model, "device": str(device), "dtype": dtype, "rows": rows}
+    result |= {setting: getattr(processor, setting) for setting in RULE_SETTINGS}
     text = json.dumps(result, indent=2)
     if output is not None:
         write_text_atomic(output, text + "\n")
     typer.echo(text) if as_json else _show(rows, repeats)
 
 
-def _measure(
-    network: Any, processor: Any, videos: list[str], size: int, threshold: float, repeats: int
-) -> list[dict[str, Any]]:
+def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats: int) -> list[dict[str, Any]]:
     """Measure dense and RLT on one batch of `size` clips, one of each video in turn."""
     import torch
 
@@ -90,8 +94,8 @@ def _measure(
 
     @torch.inference_mode()
     def from_file(method: str) -> None:
-        limit = threshold if method == "RLT" else None
-        network(**processor(chosen, threshold=limit, return_tensors="pt").to(network.device, network.dtype))
+        dense = dict.fromkeys(("threshold", "max_tokens", "num_tokens")) if method == "dense" else {}
+        network(**processor(chosen, **dense, return_tensors="pt").to(network.device, network.dtype))
 
     seconds = interleaved_seconds({method: partial(forward, method) for method in METHODS}, repeats)
     whole = interleaved_seconds({method: partial(from_file, method) for method in METHODS}, repeats)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..errors import printable
 from .console import spinner
-from .options import AsJson, FrameStride, Threshold, parse_threshold
+from .options import AsJson, FrameStride, RuleOptions, Threshold
 
 if TYPE_CHECKING:
     from ..conversion import Conversion
@@ -35,6 +35,8 @@ def convert(
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16. Default: the source's own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,
     as_json: AsJson = False,
+    *,
+    rule: RuleOptions,
 ) -> None:
     """Convert a checkpoint to an RLT-VideoMAE folder and check it against its source.
 
@@ -48,7 +50,7 @@ def convert(
         num_frames=num_frames,
         image_size=image_size,
         num_attention_heads=num_attention_heads,
-        threshold=parse_threshold(threshold),
+        rule=rule.changes(threshold),
         frame_stride=frame_stride,
         sampling=sampling,
         pooling=pooling,
@@ -75,7 +77,7 @@ def _print_table(done: "Conversion") -> None:
             "{image_size} pixels, tubelets of {tubelet_size} frames of {patch_size} pixels".format(**done.config),
         ),
         ("Classes", "none: fine-tune it first" if done.num_labels is None else str(done.num_labels)),
-        ("Threshold", "none (dense)" if done.threshold is None else f"{done.threshold:g}"),
+        ("Tokens", done.rule),
         *(("Note", note) for note in done.notes),
         *(("Checked", check) for check in done.checks),
     ]

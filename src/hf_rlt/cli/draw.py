@@ -39,6 +39,8 @@ def draw(
     image_size: options.ImageSize = None,
     patch_size: options.PatchSize = None,
     tubelet_size: options.TubeletSize = None,
+    *,
+    rule: options.RuleOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw a clip of VIDEO, and below it what RLT computes at each threshold: the rest is grey."""
@@ -51,7 +53,9 @@ def draw(
         raise HfRltError(f"{video}: expected a video file, found something else.")  # reading a pipe might never end
     if output.exists() and video.exists() and output.samefile(video):
         raise HfRltError(f"{output}: is the video itself, which would be lost: write to another name.")
-    processor = options.make_processor(model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size)
+    processor = options.make_processor(
+        model, num_frames, frame_stride, fps, image_size, patch_size, tubelet_size, **rule.changes()
+    )
     looks = {"scale": scale, "heat": heat}
     if whole:
         clips = draw_video(video, processor, thresholds, start or 0.0, seconds, **looks)

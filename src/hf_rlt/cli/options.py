@@ -18,6 +18,22 @@ OptionalModel = Annotated[
 ]
 Threshold = Annotated[str, typer.Option(help='RLT threshold: a number, "none" (dense), or "model" (the model\'s own).')]
 Thresholds = Annotated[list[float], typer.Option("--threshold", help="RLT threshold. May be repeated.", min=0)]
+Rule = Annotated[
+    str | None,
+    typer.Option(help="What a tubelet is compared with: threshold (the one before it) or anchor (the run's first)."),
+]
+MaxTokens = Annotated[
+    str | None, typer.Option(help="Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
+]
+NumTokens = Annotated[
+    str | None, typer.Option(help="Tokens per clip, exactly: a number or a share. The threshold is not used.")
+]
+Budget = Annotated[
+    str | None, typer.Option(help="clip: each clip has its own budget. batch: the clips of a video share.")
+]
+BudgetGroups = Annotated[
+    int | None, typer.Option(help="Spread the budget evenly over this many groups of tubelets in time.", min=1)
+]
 NumFrames = Annotated[int | None, typer.Option(help="Frames per clip. Default: the model's own, or 16.", min=1)]
 FrameStride = Annotated[int | None, typer.Option(help="Take every Nth frame. Default: the model's own, or 4.", min=1)]
 Fps = Annotated[float | None, typer.Option(help="Frames per second of a clip, instead of --frame-stride.")]
@@ -27,7 +43,7 @@ TubeletSize = Annotated[int | None, typer.Option(help="Frames per tubelet. Defau
 NumClips = Annotated[int, typer.Option(help="Temporal clips per video.", min=1)]
 NumCrops = Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)]
 BatchSize = Annotated[int, typer.Option(help="Clips (views of videos) per batch and process, at most.", min=1)]
-MaxTokens = Annotated[int | None, typer.Option(help="Tokens per batch and process, at most.", min=1)]
+MaxTokensPerBatch = Annotated[int | None, typer.Option(help="Tokens per batch and process, at most.", min=1)]
 NumWorkers = Annotated[int | None, typer.Option(help="Decoding processes. Default: one per core.", min=0)]
 TopK = Annotated[int, typer.Option(help="Number of classes to report for each video.", min=1)]
 VideoDir = Annotated[str | None, typer.Option(help="Folder with the videos of an annotation file.")]
@@ -48,6 +64,30 @@ def parse_threshold(text: str) -> float | Literal["model"] | None:
         return finite(float(text))
     except ValueError:
         raise HfRltError(f"--threshold: expected a number, none or model, received {text!r}.") from None
+
+
+@dataclass(kw_only=True)
+class RuleOptions:
+    """The settings of the rule beside the threshold; None where they are the model's own."""
+
+    rule: Rule = None
+    max_tokens: MaxTokens = None
+    num_tokens: NumTokens = None
+    budget: Budget = None
+    budget_groups: BudgetGroups = None
+
+    def changes(self, threshold: str = "model") -> dict[str, Any]:
+        """Return the settings that were given, with `--threshold` if it is not "model"."""
+        from ..models.budget import parse_tokens
+        from ..models.run_rule import RULE_SETTINGS
+
+        found: dict[str, Any] = {name: getattr(self, name, None) for name in RULE_SETTINGS if name != "threshold"}
+        found = {name: value for name, value in found.items() if value is not None}
+        if "num_tokens" in found or "max_tokens" in found:  # one takes the place of the model's own, whichever that is
+            for name in ("max_tokens", "num_tokens"):
+                found[name] = parse_tokens(f"--{name.replace('_', '-')}", found.get(name))
+        limit = parse_threshold(threshold)
+        return found if limit == "model" else {**found, "threshold": limit}
 
 
 def check_dtype(dtype: str) -> None:
@@ -75,7 +115,7 @@ def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, 
 
 
 @dataclass(kw_only=True)
-class ModelOptions:
+class ModelOptions(RuleOptions):
     """How to load a model."""
 
     threshold: Threshold = "model"
@@ -95,11 +135,11 @@ class ModelOptions:
         rank, device = launched_rank()
         network, processor = load(
             model,
-            threshold=parse_threshold(self.threshold),
             num_frames=self.num_frames,
             sampling=sampling_settings(self.frame_stride, self.fps),
             attn_implementation=self.attn_implementation,
             head=head,
+            **self.changes(self.threshold),
         )
         return network.to(device, torch.bfloat16 if self.bf16 else None), processor, rank
 
@@ -111,7 +151,7 @@ class BatchOptions:
     num_clips: NumClips = 1
     num_crops: NumCrops = 1
     batch_size: BatchSize = 8
-    max_tokens: MaxTokens = None
+    max_tokens_per_batch: MaxTokensPerBatch = None
     num_workers: NumWorkers = None
 
 
@@ -145,8 +185,9 @@ def make_processor(
     image_size: int | None = None,
     patch_size: int | None = None,
     tubelet_size: int | None = None,
+    **rule: Any,
 ) -> Any:
-    """Return the processor of a model, or one for the sizes given.
+    """Return the processor of a model, or one for the sizes given; `rule` are settings of the rule.
 
     Raises:
         HfRltError, OSError: if there is no such model, options contradict each other, or no tubelet fits into a clip.
@@ -155,7 +196,7 @@ def make_processor(
     from ..models.runs import grid_size
     from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 
-    changes: dict[str, Any] = sampling_settings(frame_stride, fps)
+    changes: dict[str, Any] = {**sampling_settings(frame_stride, fps), **rule}
     if num_frames is not None:
         changes["num_frames"] = num_frames
     if model is None:

@@ -36,6 +36,8 @@ def tokens(
     image_size: options.ImageSize = None,
     patch_size: options.PatchSize = None,
     tubelet_size: options.TubeletSize = None,
+    *,
+    rule: options.RuleOptions,
     num_workers: options.NumWorkers = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write results as JSON Lines; rerun to resume.")
@@ -50,7 +52,9 @@ def tokens(
     for rate in rates:
         options.sampling_settings(frame_stride, rate)  # raises if they contradict each other
     thresholds = tuple(dict.fromkeys(map(options.finite, threshold)))
-    processor = options.make_processor(model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size)
+    processor = options.make_processor(
+        model, num_frames, frame_stride, None, image_size, patch_size, tubelet_size, **rule.changes()
+    )
     config, totals = CountConfig(processor, rates, thresholds, num_clips), Totals(MAX_ROWS + 1)
     interrupted = _count(videos, config, num_workers, output, totals, as_json)
     if not totals.read and not totals.bad and not interrupted:

@@ -34,9 +34,9 @@ def check(opened: LoadedSource, folder: Path) -> list[str]:
     if problems:
         raise HfRltError(f"Written and opened again, {len(problems)} weights differ: {join_limited(sorted(problems))}.")
     config, processor = written.config, type(opened.processor).from_pretrained(folder)
-    if processor.rule != config.rule or processor.num_frames != config.num_frames:
+    if processor.run_rule != config.run_rule or processor.num_frames != config.num_frames:
         raise HfRltError(
-            f"Processor and model disagree: {processor.rule} and {config.rule}, {processor.num_frames} and "
+            f"Processor and model disagree: {processor.run_rule} and {config.run_rule}, {processor.num_frames} and "
             f"{config.num_frames} frames."
         )
     frames, _, height, width = config.clip_shape

@@ -34,6 +34,7 @@ class Conversion:
         dtype: of the weights.
         num_labels: number of classes; None without a classifier.
         threshold: of the result; None is dense.
+        rule: of the result, in words.
         config: the shape that was found or given.
         notes: what was dropped or assumed, and what may not carry over.
         checks: what was compared after writing.
@@ -47,6 +48,7 @@ class Conversion:
     dtype: str
     num_labels: int | None
     threshold: float | None
+    rule: str
     config: dict[str, Any]
     notes: list[str]
     checks: list[str]
@@ -103,6 +105,7 @@ def convert(
         dtype=str(model.dtype).removeprefix("torch."),
         num_labels=config.num_labels if model is not model.base_model else None,
         threshold=config.threshold,
+        rule=config.run_rule.describe(),
         config={name: getattr(config, name) for name in SHOWN_FIELDS},
         notes=opened.notes,
         checks=checks,

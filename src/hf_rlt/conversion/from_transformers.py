@@ -15,6 +15,7 @@ from ..families import FAMILIES, family_of
 from ..hub.repo_config import read_config
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
+from ..models.run_rule import RULE_SETTINGS
 from ..models.runs import to_2tuple
 from ..models.video_processing_rlt import RLTVideoProcessor
 from .labels import read_labels
@@ -64,7 +65,7 @@ def _changes(name: str, settings: ConversionSettings, classifies: bool) -> dict[
     if classifies:
         own["pooling"] = "mean" if config.use_mean_pooling else "first"
     settings.check_same(name, own)
-    changes: dict[str, Any] = settings.given("threshold")
+    changes: dict[str, Any] = dict(settings.rule)
     if settings.pooling and config.use_mean_pooling != (settings.pooling == "mean"):
         changes["use_mean_pooling"] = settings.pooling == "mean"
     if settings.labels is not None:
@@ -132,7 +133,7 @@ def _processor(
     name: str, config: RLTVideoMAEConfig, settings: ConversionSettings, notes: list[str]
 ) -> RLTVideoProcessor:
     """Return the source's processor, changed where it would not fit the model; add a note for each change."""
-    shared = ("num_frames", "tubelet_size", "patch_size", "threshold")
+    shared = ("num_frames", "tubelet_size", "patch_size", *RULE_SETTINGS)
     agreed = {field: getattr(config, field) for field in shared} | settings.given("frame_stride", "sampling")
     height, width = to_2tuple(config.image_size)
     fitting = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}

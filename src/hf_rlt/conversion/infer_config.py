@@ -47,7 +47,7 @@ def infer_config(named: NamedWeights, settings: ConversionSettings) -> tuple[RLT
         length_embedding="length_embed" in named.weights,
         use_mean_pooling=_mean_pooling(named, settings),
         **{name: asked[name] or told.get(name) or default for name, default in DEFAULT_CLIP.items()},
-        **settings.given("threshold"),
+        **settings.rule,
         **labels,
     )
     assumed = [f"{name} {value}" for name, value in DEFAULT_CLIP.items() if not (asked[name] or told.get(name))]

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Settings of a conversion, and a source that was read but not written yet."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import HfRltError, check_range, join_limited
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
+from ..models.run_rule import RunRule
 from ..models.video_processing_rlt import RLTVideoProcessor
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -28,7 +29,7 @@ class ConversionSettings:
         num_frames: frames of the clips that the weights were trained on; 16 if nothing tells.
         image_size: height and width of these clips in pixels; 224 if nothing tells.
         num_attention_heads: needed for widths that no published VideoMAE has.
-        threshold: a number, None (dense), or "model": the source's own, 0.1 where it has none.
+        rule: settings of the rule that are not to be the source's own, such as `threshold` (None for dense), see `RunRule`.
         frame_stride: the processor takes every Nth frame; default: the source's own, or 4.
         sampling: "clip" (strided) or "uniform" (over the whole video); default: the source's own, or "clip".
         pooling: "mean" or "first" token, for pre-trained sources; default: as the source's own fine-tuning pools.
@@ -42,7 +43,7 @@ class ConversionSettings:
     num_frames: int | None = None
     image_size: int | None = None
     num_attention_heads: int | None = None
-    threshold: float | str | None = "model"
+    rule: Mapping[str, Any] = field(default_factory=dict)
     frame_stride: int | None = None
     sampling: str | None = None
     pooling: str | None = None
@@ -58,8 +59,7 @@ class ConversionSettings:
         for name in ("num_frames", "image_size", "num_attention_heads", "frame_stride"):
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), 1)
-        if self.threshold != self.threshold or (isinstance(self.threshold, str) and self.threshold != "model"):  # NaN
-            raise HfRltError(f'Expected threshold to be a number, None or "model", received {self.threshold!r}.')
+        RunRule(**self.rule)  # raises for settings that make no rule
 
     def check_same(self, source: object, told: dict[str, Any]) -> None:
         """Raise HfRltError if a setting contradicts what a source tells of itself."""

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """From items to a batch: mixing, targets, and then, on the final pixels, the runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,8 @@ class ClipCollator:
     Args:
         label_smoothing: share of the target to spread over all classes.
         num_classes: K, needed for mixing and smoothing.
-        threshold_range: (lowest, highest) threshold, drawn uniformly per clip instead of the processor's.
+        ranges: setting of the rule -> (lowest, highest), drawn uniformly per clip instead of the processor's own: of
+            `threshold`, or of `num_tokens` as a share.
         token_keep_ratio: share of the computed tokens to keep per clip, drawn at random: RLT with random masking, or only
             random masking if the processor's threshold is None.
 
@@ -39,19 +40,22 @@ class ClipCollator:
         mix: ClipMix | None = None,
         label_smoothing: float = 0.0,
         num_classes: int | None = None,
-        threshold_range: Sequence[float] | None = None,
+        ranges: Mapping[str, Sequence[float]] | None = None,
         token_keep_ratio: float | None = None,
     ) -> None:
         check_range("label_smoothing", label_smoothing, 0, 0.999)
         if (mix is not None or label_smoothing) and not num_classes:
             raise HfRltError("Expected num_classes with mixing or label smoothing, received none.")
-        if threshold_range is not None and not (len(threshold_range) == 2 and threshold_range[0] <= threshold_range[1]):
-            raise HfRltError(f"Expected threshold_range to be (lowest, highest), received {threshold_range}.")
+        for name, ends in (ranges or {}).items():
+            if len(ends) != 2 or not ends[0] <= ends[1]:
+                raise HfRltError(f"Expected the range of {name} to be (lowest, highest), received {ends}.")
+            for end in ends:
+                replace(processor.run_rule, **{name: end})  # raises for a value that makes no rule
         if token_keep_ratio is not None:
             check_range("token_keep_ratio", token_keep_ratio, 0.001, 1)
         self.processor, self.mix = processor, mix
         self.label_smoothing, self.num_classes = label_smoothing, num_classes
-        self.threshold_range, self.token_keep_ratio = threshold_range, token_keep_ratio
+        self.ranges, self.token_keep_ratio = dict(ranges or {}), token_keep_ratio
 
     def __call__(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Make a batch of items."""
@@ -83,13 +87,18 @@ class ClipCollator:
         return targets
 
     def _runs(self, clips: Tensor, seeds: Tensor) -> Tensor:
-        rule = self.processor.rule
+        rule = self.processor.run_rule
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        if self.threshold_range is None:
+        if not self.ranges:
             lengths = rule.find(clips)
         else:
-            low, high = self.threshold_range
-            draws = [low + (high - low) * float(torch.rand((), generator=generator)) for generator in generators]
-            pairs = zip(clips, draws, strict=True)
-            lengths = torch.cat([replace(rule, threshold=threshold).find(clip[None]) for clip, threshold in pairs])
+            pairs = zip(clips, generators, strict=True)
+            lengths = torch.cat([replace(rule, **self._draw(generator)).find(clip[None]) for clip, generator in pairs])
         return lengths if self.token_keep_ratio is None else drop_random(lengths, self.token_keep_ratio, generators)
+
+    def _draw(self, generator: torch.Generator) -> dict[str, float]:
+        """Draw a value of each setting that has a range."""
+        return {
+            name: low + (high - low) * float(torch.rand((), generator=generator))
+            for name, (low, high) in self.ranges.items()
+        }

@@ -100,7 +100,7 @@ def find_view_runs(processor: Any, views: Tensor, index: int, token_keep_ratio: 
 
     The draws depend on the video's index in the data set alone, so they are the same in each pass.
     """
-    lengths = processor.rule.find(views)
+    lengths = processor.run_rule.find(views)
     if token_keep_ratio is None:
         return lengths
     seeds = [clip_seed(0, 0, index, view) for view in range(len(views))]

@@ -70,7 +70,7 @@ def draw_frames(
     """
     if not thresholds or scale < 1:
         raise HfRltError(f"Expected a threshold and a scale >= 1, received {list(thresholds)} and scale {scale}.")
-    rule, pixels = processor.rule, processor.pixels(frames[None])
+    rule, pixels = processor.run_rule, processor.pixels(frames[None])
     differences = rule.differences(pixels)
     runs = torch.cat([replace(rule, threshold=threshold).run_lengths(differences) for threshold in thresholds])
     shown = _enlarged(frames, processor, scale, pixels.shape[-2:])

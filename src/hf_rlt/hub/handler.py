@@ -121,7 +121,7 @@ class EndpointHandler:
         import torch
 
         pixels = self.processor.pixels(frames, do_resize=False)
-        run_lengths = replace(self.processor.rule, **changes).find(pixels).to(self.model.device)
+        run_lengths = replace(self.processor.run_rule, **changes).find(pixels).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(pixels.to(self.model.device, self.model.dtype), run_lengths=run_lengths).logits[0]
         scores, labels = logits.float().softmax(-1).topk(min(top_k, len(logits)))

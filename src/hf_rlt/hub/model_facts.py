@@ -41,7 +41,7 @@ class ModelFacts:
     @property
     def uses_rlt(self) -> bool:
         """Whether the model computes only what RLT leaves, by itself or before another method."""
-        return self.config.threshold is not None or self.config.method == RLTVideoMAEConfig.method
+        return self.config.run_rule.drops or self.config.method == RLTVideoMAEConfig.method
 
     @property
     def dense_type(self) -> str | None:

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult
 
 from ..data.text_files import read_json
 from ..errors import HfRltError
+from ..models.run_rule import RULE_SETTINGS, RunRule
 from .card_text import cell, link, markdown_table
 
 TASK = "video-classification"
@@ -62,7 +63,7 @@ def own_results(evaluation: Mapping[str, Any], dataset: str, num_frames: int) ->
 
     Args:
         evaluation: what `evaluate_model` returns, or Trainer's metrics (`eval_accuracy`, ...) with `num_clips`, `num_crops`,
-            `threshold` and `split` added.
+            `split` and the settings of the rule added.
         dataset: what it was evaluated on.
         num_frames: of the model's own clips; other numbers are named.
     """
@@ -85,7 +86,7 @@ def _protocol(found: Mapping[str, Any], num_frames: int) -> str:
     if found.get("num_frames") not in (None, num_frames):
         parts.append(f"{found['num_frames']} frames")
     if "threshold" in found:
-        parts.append("dense" if found["threshold"] is None else f"threshold {found['threshold']:g}")
+        parts.append(RunRule(**{name: found[name] for name in RULE_SETTINGS if name in found}).describe())
     elif found.get("tokens_computed") == 1:
         parts.append("dense")
     if found.get("token_keep_ratio") is not None:

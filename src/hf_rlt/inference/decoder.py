@@ -35,7 +35,7 @@ class Options:
         num_clips: temporal clips of a video, spread over it; one lies where the processor says.
         num_crops: crops of each clip; one is the processor's own. The probabilities are the mean of all views'.
         batch_size: largest number of views in a batch; a batch has at least one video.
-        max_tokens: token budget of a batch; a video with more tokens is computed alone.
+        max_tokens_per_batch: token budget of a batch; a video with more tokens is computed alone.
         num_workers: decoding processes: 0 decodes in this one, None takes one for each core.
         top_k: number of scores kept of each video.
         features: "pooled" (the mean over a video's computed tokens), "tokens" (all of them, runs filled back to the grid) or
@@ -50,7 +50,7 @@ class Options:
     num_clips: int = 1
     num_crops: int = 1
     batch_size: int = 8
-    max_tokens: int | None = None
+    max_tokens_per_batch: int | None = None
     num_workers: int | None = None
     top_k: int = 5
     features: str | None = None
@@ -58,7 +58,7 @@ class Options:
     token_keep_ratio: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_clips", "num_crops", "batch_size", "max_tokens", "num_workers", "top_k"):
+        for name in ("num_clips", "num_crops", "batch_size", "max_tokens_per_batch", "num_workers", "top_k"):
             number, least = getattr(self, name), 0 if name == "num_workers" else 1
             if number is not None:
                 check_range(name, number, least)

@@ -18,6 +18,7 @@ from ..data.eval_dataset import warn_of_equal_crops
 from ..data.video_dataset import IGNORED, check_on_bad_video, report_unreadable, source_name
 from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
+from ..models.run_rule import RULE_SETTINGS
 from .decoder import Options, VideoJob
 from .metrics import VideoAccuracy
 from .pipeline import ALONE, Rank, run
@@ -86,7 +87,7 @@ def evaluate_model(
         on_progress: called with (videos done, all of them) of this process.
 
     Keys: accuracy, top_5_accuracy (with more than five classes), mean_class_accuracy, tokens_computed, clips, unreadable,
-    clips_per_second (from file to score), num_clips, num_crops, token_keep_ratio, threshold, num_frames, per_class.
+    clips_per_second (from file to score), num_clips, num_crops, token_keep_ratio, num_frames, per_class, the rule's.
 
     Raises:
         UnreadableClipError: for a bad video, unless it is to be skipped.
@@ -121,7 +122,7 @@ def evaluate_model(
     result: dict[str, Any] = metrics(EvalPrediction((scores, shares), labels))
     result["clips_per_second"] = len(clips) / (time.perf_counter() - start)
     result |= {name: getattr(options, name) for name in ("num_clips", "num_crops", "token_keep_ratio")}
-    result |= {"threshold": processor.threshold, "num_frames": processor.num_frames}
+    result |= {name: getattr(processor, name) for name in (*RULE_SETTINGS, "num_frames")}
     result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
     return result
 

@@ -2,7 +2,7 @@
 """Load a model with a processor that fits it."""
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -12,37 +12,37 @@ from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
 from ..families import family_of
 from ..hub.repo_config import read_config
+from ..models.run_rule import RULE_SETTINGS
 
 
 def load(
     name: str,
     *,
-    threshold: float | Literal["model"] | None = "model",
     num_frames: int | None = None,
     sampling: dict[str, Any] | None = None,
     attn_implementation: str | None = None,
     head: bool = True,
+    **rule: Any,
 ) -> tuple[Any, Any]:
     """Load a model, a stock one as its RLT counterpart, and a processor that fits it.
 
     Args:
         name: folder or Hub id of a classifier or encoder of any family, see `hf_rlt.families`.
-        threshold: RLT threshold; None for dense, "model" for the model's own.
         num_frames: frames per clip, to which positions are interpolated; the model's own unless given.
         sampling: settings of the processor that choose the frames.
         attn_implementation: attention backend, such as "flash_attention_2"; transformers' default unless given.
         head: whether a trained head is required; otherwise a model without one is returned as its encoder alone.
+        **rule: settings of the rule that are not to be the model's own, such as `threshold` (None for dense) or
+            `num_tokens`, see `RunRule`.
 
     Raises:
         HfRltError: if `name` holds something else, or a needed head is missing.
         OSError: if there is no such model.
     """
     read_config(name)
-    changes: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
+    changes: dict[str, Any] = {**rule} if num_frames is None else {**rule, "num_frames": num_frames}
     if attn_implementation is not None:
         changes["attn_implementation"] = attn_implementation
-    if threshold != "model":
-        changes["threshold"] = threshold
     family = family_of(AutoConfig.from_pretrained(name).model_type, name)
     try:
         model, loading = family.classifier.from_pretrained(name, output_loading_info=True, **changes)
@@ -60,7 +60,8 @@ def load(
     if missing and head:
         found = ", ".join(missing)
         raise HfRltError(f"{name}: expected a classifier, found weights without {found}: fine-tune it first.")
-    processor = _processor(name, model.config, **(sampling or {}), threshold=model.config.threshold)
+    own_rule = {setting: getattr(model.config, setting) for setting in RULE_SETTINGS}
+    processor = _processor(name, model.config, **(sampling or {}), **own_rule)
     return model.base_model if missing else model, processor
 
 

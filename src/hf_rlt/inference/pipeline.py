@@ -78,7 +78,7 @@ def batches(
             else:
                 yield task
 
-    limit, size = options.max_tokens or UNLIMITED, options.videos
+    limit, size = options.max_tokens_per_batch or UNLIMITED, options.videos
     for block, tasks in groupby(decoded, key=lambda task: task.item.block):
         bad: list[Task] = []
         for batch in batches_within(readable(tasks, bad), limit, lambda task: task.result, size, ahead=size):

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of RLT-VideoMAE: VideoMAE's, plus five settings."""
+"""Configuration of RLT-VideoMAE: VideoMAE's, and what RLT adds."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from transformers import VideoMAEConfig
 
 from .errors import HfRltError
 from .rlt_config import RLTConfigMixin
-from .runs import RunRule, grid_size, to_2tuple
+from .run_rule import rule_of
+from .runs import grid_size, to_2tuple
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
 # Upper bounds for sizes in config.json: above any model's, but low enough that a wrong number costs nothing.
@@ -69,6 +70,11 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
         threshold: a tubelet is dropped if its pixels differ from the previous tubelet's by at most this much (mean
             absolute difference of *normalised* pixels). Used when the model is called without `run_lengths`. None
             computes every token: VideoMAE bit for bit.
+        rule: "threshold", the paper's, or "anchor", which compares with a run's first tubelet.
+        max_tokens: tokens of a clip, at most: a whole number, or a share of all as a float.
+        num_tokens: tokens of a clip, exactly, whatever the threshold.
+        budget: "clip", or "batch": the clips of one call share their tokens.
+        budget_groups: number of groups of consecutive tubelets over which a budget is spread evenly.
         length_embedding: whether a learned embedding of the run length is added to each token. The table starts at zero.
         proportional_attention: whether a token that stands for k tubelets counts k times as a key, which brings a model
             trained without RLT nearer to what it computes of all tokens.
@@ -85,6 +91,11 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
     network: ClassVar[str] = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
 
     threshold: float | int | None = 0.1
+    rule: str = "threshold"
+    max_tokens: float | int | None = None
+    num_tokens: float | int | None = None
+    budget: str = "clip"
+    budget_groups: int = 1
     length_embedding: bool = False
     proportional_attention: bool = False
     drop_path_rate: float | int = 0.0
@@ -106,8 +117,8 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def validate_run_length_settings(self) -> None:
-        """Raise HfRltError if threshold or drop_path_rate is out of range."""
-        RunRule(self.threshold)  # refuses NaN
+        """Raise HfRltError if a setting of the rule or drop_path_rate is out of range."""
+        rule_of(self)
         if not 0 <= self.drop_path_rate < 1:
             raise HfRltError(f"Expected drop_path_rate in [0, 1), received {self.drop_path_rate}.")
 

@@ -119,7 +119,7 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             )
         if run_lengths is None:
             with torch.no_grad():
-                return self.config.rule.find(pixel_values)
+                return self.config.run_rule.find(pixel_values)
         check_run_lengths(run_lengths, pixel_values.shape[0], embed.grid)
         return run_lengths.to(device=pixel_values.device, dtype=torch.int64)
 

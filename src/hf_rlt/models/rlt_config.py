@@ -4,7 +4,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .runs import RunRule, grid_size, to_2tuple
+from .run_rule import RunRule, rule_of
+from .runs import grid_size, to_2tuple
 
 RLT_PAPER = "[Choudhury et al., *Don't Look Twice*, NeurIPS 2024](https://arxiv.org/abs/2411.05222)"
 
@@ -14,6 +15,7 @@ class RLTConfigMixin:
 
     Attributes:
         threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
+        rule, max_tokens, num_tokens, budget, budget_groups: see `RunRule`.
         num_frames, num_channels, image_size: shape of a clip; image_size is a number or (height, width).
         tubelet_size, patch_size: shape of a tubelet.
         num_hidden_layers: number of blocks.
@@ -31,6 +33,11 @@ class RLTConfigMixin:
     length_embedding: bool = False
     proportional_attention: bool = False
     position_grid: Sequence[int] | None = None
+    rule: str = "threshold"
+    max_tokens: float | int | None = None
+    num_tokens: float | int | None = None
+    budget: str = "clip"
+    budget_groups: int = 1
 
     threshold: float | int | None
     num_frames: int
@@ -41,9 +48,9 @@ class RLTConfigMixin:
     num_hidden_layers: int
 
     @property
-    def rule(self) -> RunRule:
+    def run_rule(self) -> RunRule:
         """The rule by which the model finds runs when it is called without `run_lengths`."""
-        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
+        return rule_of(self)
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -58,13 +65,15 @@ class RLTConfigMixin:
     @property
     def card_sentence(self) -> str:
         """What a model card says about the method, in Markdown."""
-        if self.threshold is None:
+        rule = self.run_rule
+        if not rule.drops:
             return f"{self.network} as an RLT model with threshold none: every token is computed."
         height, width = to_2tuple(self.patch_size)
+        before = "the one before it" if self.rule == "threshold" else "the last one that was computed"
         return (
             f"{self.network} with Run-Length Tokenization (RLT, {RLT_PAPER}). A tubelet, {height} x {width} pixels of "
-            f"{self.tubelet_size} frames, is not computed if it hardly differs from the one before it at the same place "
-            f"(threshold {self.threshold:g}): what stands still costs nothing."
+            f"{self.tubelet_size} frames, is not computed if it hardly differs from {before} at the same place "
+            f"({rule.describe()}): what stands still costs nothing."
         )
 
     def token_counts(self, computed: int) -> list[int]:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Runs of static tubelets: differences, starts, lengths, and the way back to the grid.
+"""Runs of static tubelets: the grid, lengths of runs, and the way back to the grid. `run_rule` finds them.
 
 Words: a tubelet is a `patch_size` square over `tubelet_size` frames; the grid is `T x H' x W'`, flattened to
 `N = T * H' * W'` positions in `(t, h, w)` order. `run_lengths` is `(B, N)` int64: 0 = not computed, k >= 1 = computed
@@ -8,7 +8,6 @@ and stands for k tubelets at the same place, itself included.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -37,88 +36,6 @@ def grid_size(
             f"{height_p}x{width_p}: pass at least as many."
         )
     return grid
-
-
-@dataclass(frozen=True)
-class RunRule:
-    """The rule that decides which tubelets are computed, and how many each stands for.
-
-    Configuration and processor own one (`config.rule`, `processor.rule`). The first tubelet of every place starts a run; a
-    later one does if it differs from the one before it by more than `threshold`. A NaN difference starts a run: what cannot
-    be compared is not dropped.
-
-    Attributes:
-        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
-        tubelet_size: frames in a tubelet.
-        patch_size: side of a patch in pixels, or `(height, width)`.
-
-    Source: arXiv 2411.05222 section 3; default threshold from section 4. Departure: no sentinel for the first tubelet.
-    """
-
-    threshold: float | None = 0.1
-    tubelet_size: int = 2
-    patch_size: int | Sequence[int] = 16
-
-    def __post_init__(self) -> None:
-        if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float, type(None))):
-            raise TypeError(f"Expected threshold to be a number, received {self.threshold!r}.")
-        if self.threshold is not None and math.isnan(self.threshold):
-            raise HfRltError("threshold is NaN: pass a number, such as 0.1, or None for dense.")
-
-    def grid(self, pixel_values: Tensor) -> tuple[int, int, int]:
-        """Return the tubelet grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for other tensors."""
-        if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
-            received = tuple(pixel_values.shape) if isinstance(pixel_values, Tensor) else type(pixel_values).__name__
-            raise HfRltError(
-                f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}. "
-                "Add a batch dimension with `pixel_values[None]` if this is one clip."
-            )
-        if pixel_values.is_complex() or pixel_values.dtype == torch.bool:
-            raise HfRltError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
-        return grid_size(pixel_values.shape, self.tubelet_size, self.patch_size)
-
-    def differences(self, pixel_values: Tensor) -> Tensor:
-        """Measure how much each tubelet but the first differs from the one before it: `(B, T - 1, H', W')` float32.
-
-        The difference of tubelet i is the mean over channels and pixels of |last frame of i - first frame of i - 1|:
-
-            frames    0 1 | 2 3 | 4 5     tubelets of two frames
-                      ^------^            tubelet 1: |frame 3 - frame 0|
-                            ^------^      tubelet 2: |frame 5 - frame 2|
-
-        Source: arXiv 2411.05222 section 3.1 and the authors' `batched_find_idxs_to_keep` (pooling first, then channels).
-        """
-        (tubelets, rows, columns), size = self.grid(pixel_values), self.tubelet_size
-        batch, _, channels = pixel_values.shape[:3]
-        if tubelets == 1:
-            return pixel_values.new_zeros((batch, 0, rows, columns), dtype=torch.float32)
-        used = pixel_values[:, : tubelets * size]
-        last, first = used[:, 2 * size - 1 :: size], used[:, : (tubelets - 1) * size : size]
-        # This copy is the only full-size buffer: the subtraction and the absolute value happen inside it.
-        difference = last.to(torch.float32, copy=True)
-        difference.sub_(first.float() if first.dtype == torch.float64 else first).abs_()
-        pooled = F.avg_pool2d(difference.flatten(0, 1), to_2tuple(self.patch_size))  # (B * (T - 1), C, H', W')
-        return pooled.view(batch, tubelets - 1, channels, rows, columns).mean(2)
-
-    def run_lengths(self, differences: Tensor) -> Tensor:
-        """Find `run_lengths` `(B, N)` int64 from the `(B, T - 1, H', W')` differences of tubelets."""
-        none = -math.inf if self.threshold is None else self.threshold
-        starts = ~(differences <= none)  # NaN starts a run
-        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
-
-    def find(self, pixel_values: Tensor) -> Tensor:
-        """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones without a threshold."""
-        if self.threshold is None:  # needs no differences
-            tokens = math.prod(self.grid(pixel_values))
-            return pixel_values.new_ones((len(pixel_values), tokens), dtype=torch.int64)
-        return self.run_lengths(self.differences(pixel_values))
-
-
-def find_runs(
-    pixel_values: Tensor, threshold: float | None = 0.1, tubelet_size: int = 2, patch_size: int | Sequence[int] = 16
-) -> Tensor:
-    """Find `run_lengths` `(B, N)` int64 of clips: `RunRule(...).find(pixel_values)`."""
-    return RunRule(threshold, tubelet_size, patch_size).find(pixel_values)
 
 
 def lengths_from_starts(starts: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_utils import VideoMetadata
 
 from .errors import HfRltError
-from .runs import RunRule
+from .run_rule import RunRule, rule_of
 from .sampling import array_indices, clip_indices
 from .video_inputs import as_metadata, as_videos, is_array, numbered, source_of, warn_of_ignored_rate
 from .video_pixels import PIXEL_SETTINGS, PixelProcessor, stacked
@@ -33,6 +33,11 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
     sampling: str | None  # "clip" (strided or at `fps`) or "uniform" (spread over the whole video)
     position: float | None  # where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" in each segment
     threshold: float | int | None  # mean absolute difference of normalised pixels up to which a tubelet is dropped
+    rule: str | None  # "threshold" or "anchor", see `RunRule`
+    max_tokens: float | int | None  # tokens of a clip, at most: a number, or a share as a float
+    num_tokens: float | int | None  # tokens of a clip, exactly
+    budget: str | None  # "clip", or "batch": the clips of one call share their tokens
+    budget_groups: int | None  # groups of tubelets over which a budget is spread evenly
     tubelet_size: int | None  # frames in a tubelet, as in the model's configuration
     patch_size: int | list[int] | tuple[int, ...] | None  # side of a patch in pixels (or a pair), as in the model's
 
@@ -52,6 +57,11 @@ class RLTVideoProcessor(PixelProcessor):
     sampling = "clip"
     position = 0.5
     threshold = 0.1
+    rule = "threshold"
+    max_tokens = None
+    num_tokens = None
+    budget = "clip"
+    budget_groups = 1
     tubelet_size = 2
     patch_size = 16
     valid_kwargs = RLTVideoProcessorKwargs
@@ -63,13 +73,15 @@ class RLTVideoProcessor(PixelProcessor):
 
     def __init__(self, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> None:
         super().__init__(**kwargs)
-        # The base class reads None as "not given"; here it means "drop nothing".
-        if "threshold" in kwargs:
-            self.threshold = kwargs["threshold"]
+        # The base class reads None as "not given"; here it means "drop nothing", or no budget.
+        for name in ("threshold", "max_tokens", "num_tokens"):
+            if name in kwargs:
+                setattr(self, name, kwargs[name])
         if self.sampling not in ("clip", "uniform"):
             raise HfRltError(f'Expected sampling to be "clip" or "uniform", received {self.sampling!r}.')
         if self.frame_stride < 1:
             raise HfRltError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
+        rule_of(self)  # raises for settings that make none
 
     def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Process videos, see `preprocess`."""
@@ -98,24 +110,28 @@ class RLTVideoProcessor(PixelProcessor):
             kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
         features = super().preprocess(videos, **kwargs)
         clips = stacked(features["pixel_values"]) if return_tensors == "pt" else features["pixel_values"]
-        rule, run_lengths = RunRule(settings["threshold"], settings["tubelet_size"], settings["patch_size"]), []
-        for place, clip in enumerate(clips):
-            with numbered(place, len(clips)):
-                run_lengths.append(rule.find(clip[None])[0])
+        rule = rule_of(self, **kwargs)
+        if rule.budget == "batch":
+            run_lengths = list(rule.find(stacked(clips)))
+        else:
+            run_lengths = []
+            for place, clip in enumerate(clips):
+                with numbered(place, len(clips)):
+                    run_lengths.append(rule.find(clip[None])[0])
         if return_tensors == "pt":
             return BatchFeature({**features, "pixel_values": clips, "run_lengths": torch.stack(run_lengths)})
         data = {**features, "pixel_values": list(clips), "run_lengths": run_lengths}
         return BatchFeature(data, tensor_type=return_tensors)
 
     @property
-    def rule(self) -> RunRule:
+    def run_rule(self) -> RunRule:
         """The rule by which runs are found."""
-        return RunRule(self.threshold, self.tubelet_size, self.patch_size)
+        return rule_of(self)
 
     def decode(self, video, positions=(0.5,), resized: bool = False, *, indices=None, **limits: Any) -> np.ndarray:
         """Decode clips `(len(positions), F, H, W, 3)` uint8 of one video, in one pass. The first of three steps.
 
-        `preprocess` composes `decode`, `pixels` and `rule.find`.
+        `preprocess` composes `decode`, `pixels` and `run_rule.find`.
 
         Args:
             video: a path, URL, bytes or binary file; with `indices` an open `VideoReader`.

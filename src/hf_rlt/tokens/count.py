@@ -95,7 +95,7 @@ def count_video(video: Any, config: CountConfig) -> list[TokenCount]:
         indices = np.stack([_sample(index, config, rate) for rate in config.fps])
         frames = processor.decode(reader, indices=indices.reshape(-1, indices.shape[-1]), resized=True)
     # Clip by clip, so that only one is held as floats.
-    differences = [processor.rule.differences(processor.pixels(clip[None], do_resize=False)) for clip in frames]
+    differences = [processor.run_rule.differences(processor.pixels(clip[None], do_resize=False)) for clip in frames]
     by_rate = dict(
         zip(config.fps, zip(indices, torch.cat(differences).chunk(len(config.fps)), strict=True), strict=True)
     )
@@ -141,7 +141,7 @@ def _count(
     indices: np.ndarray,
     differences: Tensor,
 ) -> TokenCount:
-    run_lengths = replace(processor.rule, threshold=threshold).run_lengths(differences)
+    run_lengths = replace(processor.run_rule, threshold=threshold).run_lengths(differences)
     longest, tubelet = run_lengths.amax(1).tolist(), processor.tubelet_size
     rates = [clip_rate(index, clip, processor, rate) for clip in indices]
     seconds = max(run * tubelet / rate for run, rate in zip(longest, rates, strict=True))

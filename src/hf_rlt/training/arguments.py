@@ -17,6 +17,8 @@ from transformers import AutoConfig, HfArgumentParser, TrainingArguments
 from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
 from ..hub.repo_config import read_config
+from ..models.budget import parse_tokens
+from ..models.run_rule import RULE_SETTINGS
 from .recipes import DIGITS, recipe, scaled_learning_rate
 
 TOKEN_BALANCED_STRATEGIES = ("group_by_length", "batch_rebalance")
@@ -34,21 +36,33 @@ class ModelArguments:
         None, "Folder or Hub id to start from. Default: a small model, from scratch."
     )
     threshold: str = _option("0.1", "RLT threshold, or none (dense).")
+    rule: str = _option(
+        "threshold", "What a tubelet is compared with: threshold (the one before it) or anchor (the run's first)."
+    )
+    max_tokens: str | None = _option(None, "Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
+    num_tokens: str | None = _option(None, "Tokens per clip, exactly: a number or a share. The threshold is not used.")
+    budget: str = _option("clip", "clip: each clip has its own budget. batch: the clips of a batch share.")
+    budget_groups: int = _option(1, "Spread the budget evenly over this many groups of tubelets in time.")
     length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
     proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")
     tome_r: int = _option(0, "Merge this many tokens in each block (ToMe, a baseline).")
+    num_frames: int | None = _option(None, "Frames per clip. Default: the model's own, or 16 from scratch.")
     drop_path_rate: float = _option(0.0, "Stochastic depth per clip in the last block.")
     head_init_scale: float = _option(1.0, "Factor on the initial weights of a new head.")
     frame_stride: int | None = _option(None, "Take every Nth frame. Default: the model's own, or 2 from scratch.")
     sampling: str | None = _option(None, "clip (every Nth frame) or uniform (whole video). Default: the model's own.")
 
     @property
-    def threshold_value(self) -> float | None:
-        """The threshold as a number, or None for "none"."""
+    def rule_settings(self) -> dict[str, Any]:
+        """The settings of the rule, numbers as numbers."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in RULE_SETTINGS}
+        for name in ("max_tokens", "num_tokens"):
+            found[name] = parse_tokens(f"--{name}", found[name])
         try:
-            return None if str(self.threshold).lower() == "none" else float(self.threshold)
+            found["threshold"] = None if str(self.threshold).lower() == "none" else float(self.threshold)
         except ValueError as error:
             raise HfRltError(f"--threshold: expected a number or none, received {self.threshold!r}.") from error
+        return found
 
 
 @dataclass
@@ -106,6 +120,9 @@ class RecipeArguments:
     token_keep_ratio: float | None = _option(None, "Share of the computed tokens to keep, at random.")
     threshold_range: list[float] | None = field(
         default=None, metadata={"help": "Train with thresholds drawn from LOWEST HIGHEST for each clip."}
+    )
+    budget_range: list[float] | None = field(
+        default=None, metadata={"help": "Train with shares of the tokens drawn from LOWEST HIGHEST for each clip."}
     )
 
 
@@ -212,10 +229,11 @@ def _check_together(data: DataArguments, recipe: RecipeArguments, args: Training
             raise HfRltError(f"--max_tokens_per_batch makes up its own batches: leave out that, or {names}.")
     if by_tokens and streaming:
         raise HfRltError(f"{by_tokens} needs the tokens of each clip, which a stream does not tell: leave one out.")
-    if by_tokens and recipe.threshold_range is not None:
-        raise HfRltError(
-            f"{by_tokens} goes by the tokens at one threshold, --threshold_range draws another for each clip: leave one out."
-        )
+    for name, drawn in (("threshold_range", "threshold"), ("budget_range", "budget")):
+        if by_tokens and getattr(recipe, name) is not None:
+            raise HfRltError(
+                f"{by_tokens} goes by the tokens at one {drawn}, --{name} draws another for each clip: leave one out."
+            )
 
 
 def resolve_training_args(recipe_args: RecipeArguments, args: TrainingArguments) -> TrainingArguments:

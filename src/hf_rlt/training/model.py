@@ -11,6 +11,7 @@ from transformers import AutoConfig
 
 from ..errors import HfRltError
 from ..families import Family, family_of
+from ..models.run_rule import RULE_SETTINGS
 from .arguments import ModelArguments
 
 logger = logging.getLogger("finetune")
@@ -35,7 +36,7 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
     """
     path = args.model_name_or_path
     changes = _given(args, "length_embedding", "proportional_attention")
-    changes |= {"threshold": args.threshold_value, "drop_path_rate": args.drop_path_rate}
+    changes |= _given(args, "num_frames") | args.rule_settings | {"drop_path_rate": args.drop_path_rate}
     changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     if args.tome_r:
         changes["r"], model_type = args.tome_r, "tome_videomae"
@@ -46,7 +47,7 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
         if path:
             model, new_head = _from_checkpoint(family, path, changes)
         else:
-            model, new_head = family.classifier(family.config(**SMALL_MODEL, **changes)), True
+            model, new_head = family.classifier(family.config(**{**SMALL_MODEL, **changes})), True
     except (StrictDataclassError, SafetensorError) as error:
         raise HfRltError(str(error)) from error
     if new_head:
@@ -76,7 +77,7 @@ def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tupl
 
 def _processor(family: Family, args: ModelArguments, config: Any) -> Any:
     settings = _given(args, "frame_stride", "sampling")
-    settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size", "threshold")}
+    settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size", *RULE_SETTINGS)}
     if args.model_name_or_path:
         return family.processor.from_pretrained(args.model_name_or_path, **settings)
     _, _, height, width = config.clip_shape

@@ -54,7 +54,7 @@ def training_settings(groups: Groups, train: VideoList | ClipStream, validation:
     model, data, recipe, args = groups
     given = {**asdict(model), **asdict(data), **asdict(recipe), **args.to_dict()}
     found = {name: value for name, value in given.items() if name not in FREE}
-    found["threshold"] = model.threshold_value
+    found |= model.rule_settings
     if recipe.base_learning_rate is not None:
         del found["learning_rate"]
     if data.streaming:  # loading processes divide the stream's files among themselves

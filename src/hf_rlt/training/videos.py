@@ -117,4 +117,6 @@ def make_datasets(
 def make_collator(args: RecipeArguments, processor: Any, num_classes: int, label_smoothing: float) -> ClipCollator:
     """Return the collator that the arguments ask for."""
     mix = ClipMix(num_classes, args.mixup, args.cutmix) if args.mixup or args.cutmix else None
-    return ClipCollator(processor, mix, label_smoothing, num_classes, args.threshold_range, args.token_keep_ratio)
+    asked = {"threshold": args.threshold_range, "num_tokens": args.budget_range}
+    ranges = {name: ends for name, ends in asked.items() if ends is not None}
+    return ClipCollator(processor, mix, label_smoothing, num_classes, ranges, args.token_keep_ratio)

@@ -51,7 +51,7 @@ class ToyModel(PreTrainedModel):
     def forward(self, pixel_values, run_lengths=None, return_last_hidden_state=True, **kwargs) -> ToyOutput:
         """Compute each clip's tokens; `run_lengths` are found if they are not given."""
         grid, size, side = self.config.grid, self.config.tubelet_size, self.config.patch_size
-        run_lengths = self.config.rule.find(pixel_values) if run_lengths is None else run_lengths
+        run_lengths = self.config.run_rule.find(pixel_values) if run_lengths is None else run_lengths
         check_run_lengths(run_lengths, len(pixel_values), grid)
         layout = packed_layout(run_lengths, max_run=grid[0])
         cut = pixel_values.unflatten(1, (-1, size)).unfold(4, side, side).unfold(5, side, side)

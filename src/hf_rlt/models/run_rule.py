@@ -1,0 +1,174 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""The rule that decides which tubelets are computed, and how many each stands for."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .budget import SCOPES, Budget, make_budget, token_number
+from .errors import HfRltError
+from .rule_anchor import anchor_differences, anchor_starts
+from .rule_threshold import threshold_differences, threshold_starts
+from .runs import grid_size, lengths_from_starts
+
+
+class Rule(NamedTuple):
+    """A way to find runs, in two halves.
+
+    Attributes:
+        differences: from clips `(B, F, C, H, W)`, their grid, tubelet_size and patch_size to `(B, T - 1, ..., H', W')`.
+        starts: from that, the threshold and a budget or None to `(B, T - 1, H', W')` bool: which tubelets but the first
+            start a run.
+    """
+
+    differences: Callable[[Tensor, tuple[int, int, int], int, Any], Tensor]
+    starts: Callable[[Tensor, float, Budget | None], Tensor]
+
+
+RULES = {
+    "threshold": Rule(threshold_differences, threshold_starts),
+    "anchor": Rule(anchor_differences, anchor_starts),
+}
+
+
+@dataclass(frozen=True)
+class RunRule:
+    """The rule that decides which tubelets are computed, and how many each stands for.
+
+    Configuration and processor own one (`config.run_rule`, `processor.run_rule`). The first tubelet of every place starts a
+    run; a later one does if it differs too much: from the one before it, or with `rule="anchor"` from the run's first. A NaN
+    difference starts a run: what cannot be compared is not dropped.
+
+    Attributes:
+        threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
+        tubelet_size: frames in a tubelet.
+        patch_size: side of a patch in pixels, or `(height, width)`.
+        rule: "threshold", the paper's, or "anchor".
+        max_tokens: tokens of a clip, at most: a whole number, or a share of all as a float. The largest differences stay.
+        num_tokens: tokens of a clip, exactly, whatever the threshold: every clip has the same shape.
+        budget: "clip", or "batch": the clips of one call share their tokens, which go where most changes.
+        budget_groups: number of groups of consecutive tubelets over which a budget is spread evenly.
+
+    Source: arXiv 2411.05222 section 3; default threshold from section 4. Departure: no sentinel for the first tubelet.
+    """
+
+    threshold: float | None = 0.1
+    tubelet_size: int = 2
+    patch_size: int | Sequence[int] = 16
+    rule: str = "threshold"
+    max_tokens: float | None = None
+    num_tokens: float | None = None
+    budget: str = "clip"
+    budget_groups: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float, type(None))):
+            raise TypeError(f"Expected threshold to be a number, received {self.threshold!r}.")
+        if self.threshold is not None and math.isnan(self.threshold):
+            raise HfRltError("threshold is NaN: pass a number, such as 0.1, or None for dense.")
+        for name, known in (("rule", RULES), ("budget", SCOPES)):
+            if getattr(self, name) not in known:
+                raise HfRltError(f"Expected {name} to be one of {', '.join(known)}, received {getattr(self, name)!r}.")
+        for name in ("max_tokens", "num_tokens"):
+            tokens = getattr(self, name)
+            share = isinstance(tokens, float) and 0 < tokens <= 1
+            if tokens is not None and not (share or (type(tokens) is int and tokens >= 1)):
+                raise HfRltError(
+                    f"Expected {name} to be a whole number of tokens, or a share of a clip's as a decimal above 0 and up to "
+                    f"1.0, or None, received {tokens!r}."
+                )
+        if self.max_tokens is not None and self.num_tokens is not None:
+            raise HfRltError(
+                f"Expected max_tokens (at most) or num_tokens (exactly), received {self.max_tokens} and {self.num_tokens}: "
+                "leave one out."
+            )
+        if type(self.budget_groups) is not int or self.budget_groups < 1:
+            raise HfRltError(f"Expected budget_groups to be 1 or more, received {self.budget_groups!r}.")
+
+    def grid(self, pixel_values: Tensor) -> tuple[int, int, int]:
+        """Return the tubelet grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for other tensors."""
+        if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 5:
+            received = tuple(pixel_values.shape) if isinstance(pixel_values, Tensor) else type(pixel_values).__name__
+            raise HfRltError(
+                f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}. "
+                "Add a batch dimension with `pixel_values[None]` if this is one clip."
+            )
+        if pixel_values.is_complex() or pixel_values.dtype == torch.bool:
+            raise HfRltError(f"Expected real-valued pixel_values, received {pixel_values.dtype}: pass float pixels.")
+        return grid_size(pixel_values.shape, self.tubelet_size, self.patch_size)
+
+    def describe(self) -> str:
+        """Say in a few words what is dropped, such as "threshold 0.1" or "anchor, 20 % of the tokens"."""
+        if not self.drops:
+            return "dense"
+        parts = [] if self.rule == "threshold" else [self.rule]
+        if self.num_tokens is None and self.threshold is not None:
+            parts.append(f"threshold {self.threshold:g}")
+        for tokens, words in ((self.max_tokens, "at most "), (self.num_tokens, "")):
+            if tokens is not None:
+                share = f"{100 * tokens:g} % of the tokens" if isinstance(tokens, float) else f"{tokens} tokens"
+                parts.append(f"{words}{share}{' of a batch' * (self.budget == 'batch')}")
+        return ", ".join(parts) + (f", in {self.budget_groups} groups" if self.budget_groups > 1 else "")
+
+    def exact_tokens(self, grid: tuple[int, int, int]) -> int | None:
+        """Return how many tokens every clip with this grid has, None if that depends on what it shows."""
+        if self.num_tokens is not None and self.budget == "clip":
+            return token_number(self.num_tokens, math.prod(grid))
+        return None if self.drops else math.prod(grid)
+
+    def differences(self, pixel_values: Tensor) -> Tensor:
+        """Measure the differences that `run_lengths` needs, in float32; the paper's are `(B, T - 1, H', W')`."""
+        grid = self.grid(pixel_values)
+        return RULES[self.rule].differences(pixel_values, grid, self.tubelet_size, self.patch_size)
+
+    def run_lengths(self, differences: Tensor) -> Tensor:
+        """Find `run_lengths` `(B, N)` int64 from the differences of tubelets."""
+        threshold = -math.inf if self.threshold is None else self.threshold
+        clips, later, *_, rows, columns = differences.shape
+        budget = self._budget((later + 1, rows, columns), clips)
+        if not later:
+            return torch.ones((clips, rows * columns), dtype=torch.int64, device=differences.device)
+        starts = RULES[self.rule].starts(differences, threshold, budget)
+        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
+
+    def find(self, pixel_values: Tensor) -> Tensor:
+        """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones if nothing is dropped."""
+        if not self.drops:  # needs no differences
+            tokens = math.prod(self.grid(pixel_values))
+            return pixel_values.new_ones((len(pixel_values), tokens), dtype=torch.int64)
+        return self.run_lengths(self.differences(pixel_values))
+
+    @property
+    def drops(self) -> bool:
+        """Whether any tubelet can be dropped."""
+        return (self.threshold, self.max_tokens, self.num_tokens) != (None, None, None)
+
+    def _budget(self, grid: tuple[int, int, int], clips: int) -> Budget | None:
+        exact = self.num_tokens is not None
+        wanted = self.num_tokens if exact else self.max_tokens
+        if wanted is None:
+            return None
+        name = "num_tokens" if exact else "max_tokens"
+        return make_budget(name, wanted, grid, self.budget_groups, exact, clips if self.budget == "batch" else None)
+
+
+RULE_SETTINGS = tuple(field.name for field in fields(RunRule) if field.name not in ("tubelet_size", "patch_size"))
+
+
+def rule_of(owner: Any, **changes: Any) -> RunRule:
+    """Make the rule of a configuration or processor from its settings; of `changes` those that are the rule's count."""
+    return RunRule(
+        **{f.name: changes[f.name] if f.name in changes else getattr(owner, f.name) for f in fields(RunRule)}
+    )
+
+
+def find_runs(
+    pixel_values: Tensor, threshold: float | None = 0.1, tubelet_size: int = 2, patch_size: int | Sequence[int] = 16
+) -> Tensor:
+    """Find `run_lengths` `(B, N)` int64 of clips: `RunRule(...).find(pixel_values)`."""
+    return RunRule(threshold, tubelet_size, patch_size).find(pixel_values)
