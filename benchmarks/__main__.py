@@ -12,6 +12,7 @@ from .accuracy import accuracy, inference, thresholds
 from .augmentation import augmentation
 from .balance import balance
 from .common import record
+from .equal_tokens import equal_tokens
 from .finetune import ablation, finetune
 from .processing import processing
 from .ratios import ratios
@@ -39,7 +40,7 @@ def report(
 
 
 COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
-MODELS = (speed, frames, accuracy, thresholds, inference)
+MODELS = (speed, frames, accuracy, thresholds, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))
 for command in (finetune, ablation):

@@ -17,7 +17,6 @@ import typer
 
 from hf_rlt.data import DigitsSettings, render_digits
 from hf_rlt.errors import HfRltError
-from hf_rlt.inference.measure import quartiles
 
 from .common import paper
 from .common.finetune_job import (
@@ -32,7 +31,7 @@ from .common.finetune_job import (
 )
 from .common.finetune_timing import OpenedJob, load_timing, measure_timing
 from .common.options import OUTPUT, Output, Threshold, VideoDir
-from .common.record import Column, Row, column, report, save, say, table
+from .common.record import Column, Row, column, middle, report, save, say, spread, table
 
 LAUNCH = f"{shlex.quote(sys.executable)} -m hf_rlt.training.finetune"
 SEEDS = [0, 1, 2]
@@ -178,20 +177,6 @@ def title(name: str, settings: Row) -> str:
     if name == "ToMe":
         return f"ToMe, r = {settings['tome_r']}"
     return name.replace("+random", f" + random {settings['keep_of_runs']:g}").replace("+length", " + length")
-
-
-def spread(runs: Sequence[Row], key: str) -> str | None:
-    """Format mean, lowest and highest of a share over the seeds; None without any."""
-    values = [100 * run[key] for run in runs if run.get(key) is not None]
-    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})" if values else None
-
-
-def middle(values: list[float] | None) -> str | None:
-    """Format median and quartiles of seconds; None without any."""
-    if not values:
-        return None
-    low, median, high = quartiles(values)
-    return f"{median:.3f} ({low:.3f} to {high:.3f})" if len(values) > 1 else f"{median:.3f}"
 
 
 def _ratio(measured: Row, baseline: str, name: str) -> float | None:

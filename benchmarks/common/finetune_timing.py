@@ -40,10 +40,14 @@ class OpenedJob:
         """Return the groups of arguments of a variant."""
         return finetune.read_arguments([*self.job.arguments(name, 0), "--output_dir", str(self.job.folder / "timing")])
 
+    def model(self, name: str) -> Any:
+        """Make a variant's model, and the processor that fits it."""
+        return finetune.load_model(self.arguments(name)[0], self.train.names)
+
     def share_and_tome_r(self, cache_dir: Path) -> tuple[float, int]:
         """Count the share of tokens that RLT computes in up to 2,000 clips, and find the r with which ToMe leaves it."""
-        model_args, data, _, args = self.arguments("RLT")
-        model, processor = finetune.load_model(model_args, self.train.names)
+        _, data, _, args = self.arguments("RLT")
+        model, processor = self.model("RLT")
         sources = [self.train.sources[i] for i in _spread(len(self.train), COUNTED)]
         clips = VideoList(sources, [0] * len(sources), ["video"])
         counts = count_tokens(clips, processor, args.dataloader_num_workers, data.on_bad_video, cache_dir)
@@ -55,9 +59,9 @@ class OpenedJob:
         return interleaved_seconds({name: self._step(name) for name in names}, repeats, warmup=2)
 
     def _step(self, name: str) -> Callable[[], None]:
-        model_args, _, recipe, args = self.arguments(name)
+        _, _, recipe, args = self.arguments(name)
         torch.manual_seed(0)
-        model, processor = finetune.load_model(model_args, self.train.names)
+        model, processor = self.model(name)
         model.to(args.device).train()
         items = TrainDataset(self.train, processor)
         collate = finetune.make_collator(recipe, processor, len(self.train.names), 0.0)

@@ -20,6 +20,7 @@ STYLES = {
     "RLT, proportional": ("tab:red", "h"),
     "RLT + random": ("tab:cyan", "P"),
     "RLT + ToMe": ("tab:green", "X"),
+    "num_tokens": ("tab:purple", "D"),
 }
 
 
