@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from benchmarks.common.shares import readable_views, share_at, threshold_for_share
-from hf_rlt import find_runs
+from hf_rlt import RunRule, find_runs
 from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.errors import HfRltError
-from hf_rlt.models.runs import RunRule
 
 RULE = RunRule(threshold=None, tubelet_size=2, patch_size=8)
 
