@@ -14,6 +14,7 @@ from .balance import balance
 from .common import record
 from .equal_tokens import equal_tokens
 from .finetune import ablation, finetune
+from .keeps import keeps
 from .processing import processing
 from .ratios import ratios
 from .reading import reading
@@ -39,7 +40,7 @@ def report(
         record.report(file, output)
 
 
-COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps)
 MODELS = (speed, frames, accuracy, thresholds, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))

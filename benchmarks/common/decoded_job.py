@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The fine-tuning job on frames that are decoded once for all runs, with the benchmarks' own rules.
+"""The fine-tuning job on frames that are decoded once for all runs, with optimal runs as rules.
 
 python -m benchmarks.common.decoded_job FOLDER [the job's arguments]
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from hf_rlt.training import finetune
 from hf_rlt.training.resume import FinishedError
+
+from . import optimal_job  # noqa: F401  registers optimal runs
 
 
 def load_frames(folder: Path, data: Any, resized: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ from .finetune_timing import OpenedJob, load_timing
 from .methods import RLT
 from .record import save
 from .token_evaluations import Use, evaluate_run, known_evaluations
-from .token_runs import BUDGET_RANGE, DENSE, SHARE, Plan, check_shares, find_thresholds, run_name
+from .token_runs import BUDGET_RANGE, DENSE, NUM_FRAMES, SHARE, Plan, check_shares, find_thresholds, run_name
 from .token_tables import groups_of
 
 NAME = "equal_tokens"
@@ -77,12 +77,14 @@ class Comparison:
             for name in self.plan.part(part):
                 method, share = self.plan.ways(part).get(name, (name, SHARE))
                 found = results(self.job, [name])
-                missing |= dict.fromkeys(f"{name}-{seed}" for seed in seeds if seed not in {row["seed"] for row in found})
-                if part != "matrix":
-                    rows += [{"part": part, "method": method, "share": share, **row} for row in found]
+                missing |= dict.fromkeys(
+                    f"{name}-{seed}" for seed in seeds if seed not in {row["seed"] for row in found}
+                )
+                labels = {"part": part, "method": method, "share": share, "num_frames": self.plan.num_frames(name)}
+                rows += [{**labels, **row} for row in found if part != "matrix"]
                 rows += [row for each in found for row in self._evaluations(part, name, each["seed"])]
         settings = {"data": self.job.about, "tokens": self.plan.tokens, "shares": self.plan.shares, "share": SHARE}
-        settings |= {"groups": groups_of(self.held_out.names), "missing": list(missing)}
+        settings |= {"num_frames": NUM_FRAMES, "groups": groups_of(self.held_out.names), "missing": list(missing)}
         return save(output, NAME, rows, {**settings, **self.job.settings()}, timing=load_timing(self.job, NAME))
 
     def _evaluations(self, part: str, name: str, seed: int) -> list[dict[str, Any]]:

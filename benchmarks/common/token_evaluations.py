@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from hf_rlt.data import EvalDataset, VideoList
 from hf_rlt.inference.loading import load
 
-from . import optimal_runs  # noqa: F401  registers its rules
+from . import optimal_job  # noqa: F401  registers optimal runs
 from .methods import METHODS, RLT, share_weights
 from .record import say, write_json
 
@@ -42,9 +42,13 @@ class Use:
 
 def known_evaluations(folder: Path, uses: Mapping[str, Use]) -> dict[str, dict[str, Any]]:
     """Load the results of a run's checkpoint that are there, by the name of the use."""
-    path = folder / "evaluations.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
+    known = _results(folder)
     return {name: known[name] for name, use in uses.items() if use.asked.items() <= known.get(name, {}).items()}
+
+
+def _results(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / "evaluations.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def evaluate_run(folder: Path, clips: VideoList, uses: Mapping[str, Use]) -> None:
@@ -62,7 +66,8 @@ def evaluate_run(folder: Path, clips: VideoList, uses: Mapping[str, Use]) -> Non
         base, processor = load(str(folder))
         models = {name: uses[name].model(base.eval()) for name in missing}
         found = accuracies(models, EvalDataset(clips, processor))
-        write_json(folder / "evaluations.json", known | {name: uses[name].asked | found[name] for name in missing})
+        new = {name: uses[name].asked | found[name] for name in missing}
+        write_json(folder / "evaluations.json", _results(folder) | new)
 
 
 @torch.inference_mode()

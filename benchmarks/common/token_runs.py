@@ -55,10 +55,18 @@ class Plan:
         """Shares at which one checkpoint for all budgets is evaluated."""
         return sorted({*self.shares, BEYOND})
 
+    def num_frames(self, name: str) -> int:
+        """Return the frames of a clip in a run."""
+        kind, _, number = name.rpartition("-")
+        return int(number) if kind == "frames" else NUM_FRAMES
+
     def ways(self, part: str) -> dict[str, tuple[str, float]]:
         """Name the methods and shares of a part."""
         if part in ("budgets", "frames"):
-            return {run_name("num_tokens", share): ("num_tokens", share) for share in (self.budgets if part == "budgets" else [SHARE])}
+            return {
+                run_name("num_tokens", share): ("num_tokens", share)
+                for share in (self.budgets if part == "budgets" else [SHARE])
+            }
         shares = self.shares if part == "trained" else [SHARE]
         methods = [method for method in self.methods if part == "trained" or method != "random"]
         return {DENSE: (DENSE, 1.0)} | {run_name(name, share): (name, share) for share in shares for name in methods}
