@@ -22,13 +22,14 @@ from .common.token_comparison import NAME, Comparison
 from .common.token_runs import DENSE, METHODS, NUM_FRAMES, PARTS
 from .finetune import RECIPE, SEEDS
 
+ALL_PARTS, ALL_METHODS = [*PARTS], [*METHODS]
 SHARES = [0.14, 0.15, 0.2, 0.3]
 EPOCHS = ("--num_train_epochs", "5")  # the fine-tuning job's default
 
 
 def equal_tokens(
-    part: Annotated[list[str], typer.Option(help="May be repeated.")] = [*PARTS],
-    method: Annotated[list[str], typer.Option(help="May be repeated.")] = [*METHODS],
+    part: Annotated[list[str], typer.Option(help="May be repeated.")] = ALL_PARTS,
+    method: Annotated[list[str], typer.Option(help="May be repeated.")] = ALL_METHODS,
     share: Annotated[list[float], typer.Option(help="Share of the tokens. May be repeated.")] = SHARES,
     seed: Annotated[list[int], typer.Option(help="May be repeated.")] = SEEDS,
     digits_set: Annotated[str, typer.Option(help="Built-in set: standard or hard.")] = "hard",

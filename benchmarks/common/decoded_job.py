@@ -51,8 +51,7 @@ def main(folder: Path, words: list[str]) -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         job = finetune.make_job(words)
-    except FinishedError as error:  # all results are there
-        print(error)
+    except FinishedError:  # all results are there
         return
     trainer = job.trainer
     trainer.train_dataset.cache = dict(enumerate(load_frames(folder, trainer.train_dataset, resized=False)))

@@ -19,7 +19,7 @@ from .record import say, write_json
 
 BATCH = 32
 # Every setting of the rule, so that none is left of those that a checkpoint was trained with.
-ALL_TOKENS = {"rule": "threshold", "threshold": None, "num_tokens": None, "max_tokens": None}
+ALL_TOKENS: dict[str, Any] = {"rule": "threshold", "threshold": None, "num_tokens": None, "max_tokens": None}
 ALL_TOKENS |= {"budget": "clip", "budget_groups": 1}
 
 

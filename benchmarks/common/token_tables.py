@@ -11,7 +11,7 @@ from hf_rlt.data.hard_digits import GROUPS
 from .finetune_job import PAIR
 from .plots import Series, draw
 from .record import Row, column, middle, percent, spread, table
-from .token_runs import BUDGET_RANGE, DENSE, METHODS, run_name
+from .token_runs import DENSE, METHODS, run_name
 
 # As tables and pictures call the methods.
 TITLES = {"by_difference": "by difference", "optimal": "optimal, p = 4"}
@@ -53,7 +53,7 @@ def _runs(record: Row, part: str, **wanted: Any) -> list[Row]:
     return [row for row in own if all(row.get(key) == value for key, value in wanted.items())]
 
 
-def _mean(runs: Sequence[Row], key: str) -> float | None:
+def _mean(runs: Sequence[Row], key: str) -> Any:  # a float, or None without any
     values = [run[key] for run in runs if run.get(key) is not None]
     return statistics.mean(values) if values else None
 
