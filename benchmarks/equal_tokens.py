@@ -7,20 +7,20 @@ Each run keeps its command and its result in its folder: rerun to resume. What h
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hf_rlt.data import digits_settings, render_digits
+from hf_rlt.data import RenderSettings, digits_settings
 from hf_rlt.errors import HfRltError
 
 from .common import options as opt
-from .common.finetune_job import Job, Variant, data_arguments, train
+from .common.finetune_job import Job, Variant, train
 from .common.finetune_timing import measure_timing
-from .common.record import report, say
+from .common.record import report
 from .common.token_comparison import NAME, Comparison
-from .common.token_runs import DENSE, METHODS, NUM_FRAMES, PARTS
-from .finetune import RECIPE, SEEDS
+from .common.token_runs import DENSE, METHODS, PARTS
+from .finetune import SEEDS, on_digits
 
 ALL_PARTS, ALL_METHODS = [*PARTS], [*METHODS]
 SHARES = [0.14, 0.15, 0.2, 0.3]
@@ -67,16 +67,10 @@ def equal_tokens(
         raise errors[0]
 
 
-def _job(settings: Any, folder: Path, launch: str | None, length: tuple[str, ...], jobs: int) -> Job:
-    """Make the job on a built-in set, which is rendered now unless it is there."""
-    count, held_out = settings.train_clips, settings.validation_clips
-    about = f"Built-in set {settings.set_name!r}, {count:,} training and {held_out:,} validation clips"
-    folder = folder / f"{settings.set_name}-{count}-{held_out}"
-    say(f"{about}, in {folder}")
-    clips = render_digits(folder / "digits", settings)
-    words = data_arguments(clips / "train", clips / "validation", None, None)
-    extra = (*RECIPE.split(), *length, "--frame_stride", str(settings.frames // NUM_FRAMES))
+def _job(settings: RenderSettings, folder: Path, launch: str | None, length: tuple[str, ...], jobs: int) -> Job:
+    """Make the job on a built-in set."""
+    folder = folder / f"{settings.set_name}-{settings.train_clips}-{settings.validation_clips}"
     ours = (sys.executable, "-m", "benchmarks.common.decoded_job", str(folder / "decoded"))
     dense = {DENSE: Variant(("--threshold", "none"))}
     start, threads = tuple(shlex.split(launch)) if launch else ours, 1 if jobs > 1 else None
-    return Job(start, folder, about, words, extra, dense, digits=True, threads=threads)
+    return on_digits(Job(start, folder, extra=length, variants=dense, threads=threads), settings, None)

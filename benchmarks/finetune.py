@@ -15,11 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_rlt.data import DigitsSettings, render_digits
+from hf_rlt.data import RenderSettings, digits_settings, render_digits
 from hf_rlt.errors import HfRltError
+from hf_rlt.training.model import SMALL_MODEL
 
 from .common import paper
 from .common.finetune_job import (
+    GROUPS,
     VARIANTS,
     Job,
     check_extra,
@@ -59,8 +61,11 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         ] = None,
         tome_r: Annotated[int | None, typer.Option(help="Tokens merged per block. Default: as RLT.", min=0)] = None,
         max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
+        digits_set: Annotated[str, typer.Option(help="The built-in set: standard or hard.")] = "standard",
         train_clips: Annotated[int, typer.Option(help="Training clips in the built-in set.", min=8)] = 6400,
-        validation_clips: Annotated[int, typer.Option(help="Held-out clips in the built-in set.", min=8)] = 320,
+        validation_clips: Annotated[
+            int | None, typer.Option(help="Held-out clips in the built-in set. Default: as the set.", min=8)
+        ] = None,
         time: Annotated[bool, typer.Option("--time", help="Measure seconds per step, on an idle machine.")] = False,
         time_steps: Annotated[int, typer.Option(help="Steps per timing.", min=1)] = 60,
         repeats: Annotated[int, typer.Option(help="Timings of each variant, in turn.", min=1)] = 3,
@@ -78,7 +83,8 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         if train_data is None:
             if validation or video_dir:
                 raise HfRltError("Received --validation or --video-dir without --train: add it.")
-            job = _digits(job, DigitsSettings(train_clips, validation_clips), model)
+            held = {} if validation_clips is None else {"validation_clips": validation_clips}
+            job = on_digits(job, digits_settings(digits_set, train_clips=train_clips, **held), model)
         else:
             words = data_arguments(train_data, validation, video_dir, model)
             job = replace(job, about=f"{train_data.stem}, {model or 'a small model from scratch'}", data=words)
@@ -95,13 +101,19 @@ def _command(kind: str, text: str) -> Callable[..., None]:
     return command
 
 
-def _digits(job: Job, settings: DigitsSettings, model: str | None) -> Job:
-    """Return the job on the built-in set, rendered now unless it is there."""
-    about = f"Built-in digits, {settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
-    say(f"{about}, in {job.folder / 'digits'}")
-    clips = render_digits(job.folder / "digits", settings)
+def on_digits(job: Job, settings: RenderSettings, model: str | None) -> Job:
+    """Return the job on a built-in set, rendered now unless it is there."""
+    size = f"{settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
+    about = f"Built-in {settings.title}, {size}"
+    say(f"{about}, in {job.folder / settings.title}")
+    clips = render_digits(job.folder / settings.title, settings)
     words = data_arguments(clips / "train", clips / "validation", None, model)
-    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *job.extra), digits=True)
+    extra = (*RECIPE.split(), *job.extra)
+    if (
+        model is None and settings.set_name != "standard"
+    ):  # to the job these are videos like any, of which it takes every 2nd
+        extra = ("--frame_stride", str(settings.frames // SMALL_MODEL["num_frames"]), *extra)
+    return replace(job, about=about, data=words, extra=extra, digits=settings.set_name)
 
 
 def _equal_tokens(job: Job, kind: str, threshold: float, random_ratio: float | None, tome_r: int | None) -> Job:
@@ -140,6 +152,7 @@ def markdown(record: Row) -> str:
         column("variant", "title"),
         column("top-1, mean (lowest to highest)", "accuracy"),
         column("pair that only timing separates", "pair"),
+        *(column(group, group) for group in GROUPS["hard"]),
         column("s/step, median (quartiles)", "step"),
         column("whole job", "job"),
         column(f"speed-up over {baseline}", "speedup", "{:.1f} x"),
@@ -161,7 +174,8 @@ def table_rows(record: Row) -> list[dict[str, Any]]:
     for name in known:
         runs = [run for run in record["rows"] if run["variant"] == name]
         row: dict[str, Any] = {"variant": name, "title": title(name, record["settings"])}
-        row |= {"accuracy": spread(runs, "accuracy"), "pair": spread(runs, "pair_accuracy")}
+        row |= {"accuracy": spread(runs, "accuracy")}
+        row |= {group: spread(runs, f"{group}_accuracy") for groups in GROUPS.values() for group in groups}
         row |= {"step": middle(seconds.get(name)), "job": _job(runs, speed.get(name))}
         row |= {"speedup": _ratio(speed, known[0], name), "model_step": alone.get(name)}
         rows.append(row | {"model_speedup": _ratio(alone, known[0], name)})

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_rlt.data import hard_digits
 from hf_rlt.errors import HfRltError
 
 from .record import environment, say, write_json
@@ -24,7 +25,10 @@ VARIANTS = {
     "finetune": ("dense", "ToMe", "random", "RLT"),
     "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
 }
-PAIR = ("waits_long", "waits_short")  # classes of the built-in set that differ only in how long the digit stands still
+GROUPS = {  # of the built-in sets' classes; the pair differs only in how long the digit stands still
+    "standard": {"pair": ("waits_long", "waits_short")},
+    "hard": hard_digits.GROUPS,
+}
 SET_HERE = """
     --threshold --token_keep_ratio --length_embedding --tome_r --seed --output_dir --max_steps --model_name_or_path
     --train_dir --validation_dir --train_file --validation_file --video_dir
@@ -57,7 +61,7 @@ class Job:
     extra: tuple[str, ...] = ()  # further arguments, the same for all variants
     variants: Mapping[str, Variant] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)  # what the record says of the variants
-    digits: bool = False  # whether this is a built-in set
+    digits: str = ""  # the name of the built-in set, if it is one
     threads: int | None = None  # of each run; torch's default unless given
 
     def arguments(self, name: str, seed: int) -> list[str]:
@@ -175,9 +179,7 @@ def _run(job: Job, name: str, seed: int) -> None:
     found["wall_seconds"] = None if resumed else time.perf_counter() - started
     found |= {key: measured[key] for key in ("date", "commit", "machine")}
     if job.digits:
-        found["per_class"] = _per_class(folder)
-        if set(PAIR) <= set(found["per_class"]):
-            found["pair_accuracy"] = statistics.mean(found["per_class"][name] for name in PAIR)
+        found |= _group_accuracies(folder, GROUPS[job.digits])
         if (share := job.variants[name].random_share) is not None:
             found["accuracy_masked"] = _masked_accuracy(job, folder, share)
     write_json(folder / "result.json", found)
@@ -200,10 +202,11 @@ def _environment(job: Job) -> dict[str, str]:
     return {**os.environ, **({} if job.threads is None else {"OMP_NUM_THREADS": str(job.threads)})}
 
 
-def _per_class(folder: Path) -> dict[str, float]:
-    """Return the accuracy of each class."""
+def _group_accuracies(folder: Path, groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Return the mean accuracy of each group of classes, as `GROUP_accuracy`."""
     with (folder / "per_class.csv").open() as stream:
-        return {row["class"]: float(row["accuracy"]) for row in csv.DictReader(stream)}
+        rates = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(stream)}
+    return {f"{group}_accuracy": statistics.mean(rates[name] for name in names) for group, names in groups.items()}
 
 
 def _masked_accuracy(job: Job, folder: Path, share: float) -> float:

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hf_rlt.baselines import ByDifferenceVideoMAEForVideoClassification
 from hf_rlt.data import VideoList
 
-from .finetune_job import Job, load_result, results
+from .finetune_job import GROUPS, Job, load_result, results
 from .finetune_timing import OpenedJob, load_timing
-from .methods import RLT
+from .methods import RLT, Method
 from .record import save
 from .token_evaluations import Use, evaluate_run, known_evaluations
 from .token_runs import BUDGET_RANGE, DENSE, NUM_FRAMES, SHARE, Plan, check_shares, find_thresholds, run_name
-from .token_tables import groups_of
 
 NAME = "equal_tokens"
-BY_DIFFERENCE = "by difference"  # in `methods.METHODS`
+BY_DIFFERENCE = Method("by difference", ByDifferenceVideoMAEForVideoClassification, False)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Comparison:
                 rows += [{**labels, **row} for row in found if part != "matrix"]
                 rows += [row for each in found for row in self._evaluations(part, name, each["seed"])]
         settings = {"data": self.job.about, "tokens": self.plan.tokens, "shares": self.plan.shares, "share": SHARE}
-        settings |= {"num_frames": NUM_FRAMES, "groups": groups_of(self.held_out.names), "missing": list(missing)}
+        settings |= {"num_frames": NUM_FRAMES, "groups": list(GROUPS[self.job.digits]), "missing": list(missing)}
         return save(output, NAME, rows, {**settings, **self.job.settings()}, timing=load_timing(self.job, NAME))
 
     def _evaluations(self, part: str, name: str, seed: int) -> list[dict[str, Any]]:
@@ -95,4 +95,4 @@ class Comparison:
 
 
 def _use(plan: Plan, method: str, share: float) -> Use:
-    return Use(plan.rule(method, share), BY_DIFFERENCE if method == "by_difference" else RLT.name)
+    return Use(plan.rule(method, share), BY_DIFFERENCE if method == "by_difference" else RLT)

@@ -14,7 +14,7 @@ from hf_rlt.data import EvalDataset, VideoList
 from hf_rlt.inference.loading import load
 
 from . import optimal_job  # noqa: F401  registers optimal runs
-from .methods import METHODS, RLT, share_weights
+from .methods import RLT, Method, share_weights
 from .record import say, write_json
 
 BATCH = 32
@@ -25,19 +25,19 @@ ALL_TOKENS |= {"budget": "clip", "budget_groups": 1}
 
 @dataclass(frozen=True)
 class Use:
-    """A way to choose tokens in an evaluation: settings of the rule, and the method of `METHODS` that has them."""
+    """A way to choose tokens in an evaluation: settings of the rule, and the method that has them."""
 
     settings: Mapping[str, Any]
-    method: str = RLT.name
+    method: Method = RLT
 
     def model(self, base: Any) -> Any:
         """Make the model that chooses in this way, on the weights of `base`."""
-        return share_weights(base, METHODS[self.method], **{**ALL_TOKENS, **self.settings})
+        return share_weights(base, self.method, **{**ALL_TOKENS, **self.settings})
 
     @property
     def asked(self) -> dict[str, Any]:
         """What results are kept with."""
-        return {"method": self.method, "settings": dict(self.settings)}
+        return {"method": self.method.name, "settings": dict(self.settings)}
 
 
 def known_evaluations(folder: Path, uses: Mapping[str, Use]) -> dict[str, dict[str, Any]]:

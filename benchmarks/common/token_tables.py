@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_rlt.data.hard_digits import GROUPS
-
-from .finetune_job import PAIR
 from .plots import Series, draw
 from .record import Row, column, middle, percent, spread, table
 from .token_runs import DENSE, METHODS, run_name
@@ -16,12 +13,6 @@ from .token_runs import DENSE, METHODS, run_name
 # As tables and pictures call the methods.
 TITLES = {"by_difference": "by difference", "optimal": "optimal, p = 4"}
 MASKED = "random, masked at evaluation too"
-
-
-def groups_of(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the classes of each group of a built-in set with these classes."""
-    known = {**GROUPS, "only timing": PAIR}
-    return {group: list(classes) for group, classes in known.items() if set(classes) <= set(names)}
 
 
 def markdown(record: Row) -> str:
@@ -81,17 +72,12 @@ def by_group(record: Row) -> str:
                 continue
             row = {"title": _title(method), "wanted": _share(share), "tokens": _mean(runs, "tokens_at_evaluation")}
             row |= {"accuracy": _mean(runs, "accuracy"), "step": middle(seconds.get(run_name(method, share)))}
-            row |= {group: group_accuracy(runs, classes) for group, classes in settings["groups"].items()}
+            row |= {group: _mean(runs, f"{group}_accuracy") for group in settings["groups"]}
             rows.append(row | {"minutes": _minutes(runs)})
     groups = [percent(group, group) for group in settings["groups"]]
     columns = [column("method", "title"), column("tokens wanted", "wanted"), percent("at evaluation", "tokens")]
     columns += [percent("top-1", "accuracy"), *groups, column("s/step, median (quartiles)", "step")]
     return table(rows, [*columns, column("training, min", "minutes", "{:.1f}")]) if rows else ""
-
-
-def group_accuracy(runs: Sequence[Row], classes: Sequence[str]) -> float:
-    """Compute the mean accuracy of a group of classes, each of which has as many clips."""
-    return statistics.mean(run["per_class"][name] for run in runs for name in classes)
 
 
 def _minutes(runs: Sequence[Row]) -> float | None:
@@ -101,19 +87,19 @@ def _minutes(runs: Sequence[Row]) -> float | None:
 
 def budgets(record: Row) -> str:
     """Make the table of one checkpoint at many budgets, beside one trained at each."""
-    rows, differences = [], []
+    rows, changes = [], list[float]()
     for used in dict.fromkeys(row["used"] for row in record["rows"] if row["part"] == "budgets" and "used" in row):
-        one, own = _runs(record, "budgets", used=used), _runs(record, "budgets", variant=used)
-        seeds = {row["seed"] for row in one} & {row["seed"] for row in own}
-        pairs = [
-            [_mean([row for row in runs if row["seed"] == seed], "accuracy") for runs in (one, own)] for seed in seeds
-        ]
-        change = 100 * statistics.mean(a - b for a, b in pairs) if pairs else None
-        differences += [change] if pairs else []
-        row = {"budget": _share(float(used.rpartition("-")[2])), "tokens": _mean(one, "tokens")}
-        rows.append(row | {"one": spread(one, "accuracy"), "own": spread(own, "accuracy"), "change": change})
-    if differences:
-        rows.append({"budget": "mean", "change": statistics.mean(differences)})
+        one, own = (
+            {run["seed"]: run for run in _runs(record, "budgets", **{key: used})} for key in ("used", "variant")
+        )
+        both = [100 * (one[seed]["accuracy"] - own[seed]["accuracy"]) for seed in one if seed in own]
+        change = statistics.mean(both) if both else None
+        changes += [change] if change is not None else []
+        row = {"budget": _share(float(used.rpartition("-")[2])), "tokens": _mean([*one.values()], "tokens")}
+        row |= {"one": spread([*one.values()], "accuracy"), "own": spread([*own.values()], "accuracy")}
+        rows.append(row | {"change": change})
+    if changes:
+        rows.append({"budget": "mean", "change": statistics.mean(changes)})
     columns = [column("budget", "budget"), percent("tokens computed", "tokens"), column("one for all", "one")]
     columns += [column("trained at it", "own"), column("difference, points", "change", "{:+.1f}")]
     return table(rows, columns) if rows else ""
@@ -129,8 +115,7 @@ def frames(record: Row) -> str:
         row["number"] = round(
             row["tokens"] * record["settings"]["tokens"] * row["frames"] / record["settings"]["num_frames"]
         )
-        groups = {group: group_accuracy(runs, classes) for group, classes in record["settings"]["groups"].items()}
-        rows.append(row | groups)
+        rows.append(row | {group: _mean(runs, f"{group}_accuracy") for group in record["settings"]["groups"]})
     columns = [column("frames", "frames"), column("tokens", "number"), percent("of all", "tokens")]
     columns += [column("top-1", "accuracy"), *(percent(group, group) for group in record["settings"]["groups"])]
     columns += [column("s/step, median (quartiles)", "step"), column("training, min", "minutes", "{:.1f}")]
@@ -175,27 +160,21 @@ def notes(record: Row) -> str:
 
 def pictures(record: Row, folder: Path) -> list[Path]:
     """Draw accuracy over the tokens of each method: of all classes, and of each group of classes."""
-    groups, paths = record["settings"]["groups"], []
-    dense = _runs(record, "trained", method=DENSE)
-    for group, classes in {"all classes": None, **groups}.items():
-        level = _level(dense, classes) if dense else None
-        series = [found for method in METHODS if (found := _series(record, method, classes)).x]
-        titles = (f"Trained with each method, {group}", "tokens computed, %", "top-1, %")
-        path = folder / f"{record['benchmark']}{'_' * bool(classes)}{group.replace(' ', '_') if classes else ''}.png"
+    name, dense, paths = record["benchmark"], _runs(record, "trained", method=DENSE), []
+    for group in ["", *record["settings"]["groups"]]:
+        key = f"{group}_accuracy" if group else "accuracy"
+        series = [found for method in METHODS if (found := _series(record, method, key)).x]
+        titles = (f"Trained with each method: {group or 'all classes'}", "tokens computed, %", "top-1, %")
+        path, level = folder / f"{name}{'_' * bool(group)}{group}.png", 100 * _mean(dense, key) if dense else None
         paths += [draw(path, series, titles, horizontal=level)] if series else []
     return paths
 
 
-def _series(record: Row, method: str, classes: Sequence[str] | None) -> Series:
+def _series(record: Row, method: str, key: str) -> Series:
     x, y = [], []
     for share in record["settings"]["shares"]:
         if runs := _runs(record, "trained", method=method, share=share):
-            # Random masking is off at evaluation unless it is asked for: its curve is of the tokens trained on.
+            # Random masking is off at evaluation: its curve is over the tokens of the training.
             x.append(100 * (share if method == "random" else _mean(runs, "tokens_at_evaluation")))
-            y.append(_level(runs, classes))
+            y.append(100 * _mean(runs, key))
     return Series(_title(method), x, y)
-
-
-def _level(runs: Sequence[Row], classes: Sequence[str] | None) -> float:
-    """Return the accuracy of these classes in percent, of all of them if None."""
-    return 100 * (_mean(runs, "accuracy") if classes is None else group_accuracy(runs, classes))

@@ -17,8 +17,8 @@ GROUPS = {
     "drift": (
         "creeps_left",
         "creeps_right",
-        "fades_in",
-        "fades_out",
+        "hue_falls",
+        "hue_rises",
         "stays",
         "turns_anticlockwise",
         "turns_clockwise",
@@ -28,10 +28,19 @@ GROUPS = {
 }
 CLASSES = tuple(sorted(name for names in GROUPS.values() for name in names))
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
+DRIFTS = {  # how far a ball creeps in pixels, turns in radians and fades in turns of the colour circle, before scaling
+    "creeps_left": (-6, 0, 0),
+    "creeps_right": (6, 0, 0),
+    "hue_falls": (0, 0, -0.2),
+    "hue_rises": (0, 0, 0.2),
+    "stays": (0, 0, 0),
+    "turns_anticlockwise": (0, -1, 0),
+    "turns_clockwise": (0, 1, 0),
+}
 PAN = 0.55  # fastest pan, in pixels per frame
 PATCH = 8
-QUIET = 7  # frames before anything happens, so that the first tubelet never tells
-STEP = 4.2  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
+QUIET = 5  # frames before anything happens, so that the first tubelet never tells
+STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
 
 
 @dataclass(frozen=True)
@@ -118,29 +127,29 @@ def _noise(side: int) -> np.ndarray:
 
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
-    count, time = len(pan), np.arange(len(pan))
+    time, still = np.arange(len(pan)), np.zeros(len(pan))
     hop, length = rng.uniform(5, 8), int(rng.integers(5, 13))
-    first, second = _pulses(count, length, rng)
+    first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
-    moved = {
-        "hops_left": (-once, 0), "hops_right": (once, 0), "hops_up": (0, -once), "hops_down": (0, once),
-        "hops_left_right": (second - first, 0), "hops_right_left": (first - second, 0),
-    }.get(name, (0, 0))  # fmt: skip
-    phase, half = rng.uniform(0, 2), {"flickers_fast": rng.uniform(6, 8), "flickers_slow": rng.uniform(14, 18)}
-    flash: np.ndarray | int = {"blinks_once": once, "blinks_twice": first + second}.get(name, 0)
-    if name in half:
-        flash = np.floor(time / half[name] + phase) % 2
-    alpha = 0.35 + 0.65 * ((rng.uniform(0, 1) + 0.5 * flash) % 1) + np.zeros(count)
+    right, down = {
+        "hops_down": (still, once),
+        "hops_left": (-once, still),
+        "hops_left_right": (second - first, still),
+        "hops_right": (once, still),
+        "hops_right_left": (first - second, still),
+        "hops_up": (still, -once),
+    }.get(name, (still, still))
+    phase, fast, slow = rng.uniform(0, 2), rng.uniform(6, 8), rng.uniform(14, 18)
+    flash = {
+        "blinks_once": once,
+        "blinks_twice": first + second,
+        "flickers_fast": np.floor(time / fast + phase),
+        "flickers_slow": np.floor(time / slow + phase),
+    }.get(name, still)
+    alpha = 0.35 + 0.65 * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
     size = rng.uniform(14, 18) if GROUP_OF[name] == "brief" else rng.uniform(20, 28)
-    passing = -pan if name.endswith("_passing") else np.zeros(count)
-    return Thing(
-        digit_image(split, rng),
-        _colour(rng),
-        size,
-        x + passing + hop * moved[0],
-        y + hop * moved[1] + passing * 0,
-        alpha,
-    )
+    picture, colour = digit_image(split, rng), _colour(rng)
+    return Thing(picture, colour, size, x + hop * right - pan * name.endswith("_passing"), y + hop * down, alpha)
 
 
 def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,9 +179,9 @@ def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.
         elif kind == 3:
             alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
         across = side / 2 + rng.uniform(-4, 4)
-        at = (x + across, along) if upright else (along, y + across)
+        at = (across + x + 0 * along, along) if upright else (along, across + y + 0 * along)
         colour = np.full(3, rng.uniform(150, 230), np.float32)
-        things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1] + 0 * pan, alpha))
+        things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha))
     return things
 
 
@@ -193,23 +202,19 @@ def _shape(rng: np.random.Generator) -> Image.Image:
 
 
 def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.random.Generator) -> np.ndarray:
-    """Make the light `(F, H, W, 3)` of a soft coloured ball that drifts as fast as a patch may change: `STEP`."""
-    side, angle, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(55, 105)
-    colour = 0.4 + 0.6 * _colour(rng) / 240
-    unit = {"creeps_left": (-6, 0, 0), "creeps_right": (6, 0, 0), "fades_in": (0, 0, 30), "fades_out": (0, 0, -30),
-            "turns_anticlockwise": (0, -1, 0), "turns_clockwise": (0, 1, 0)}.get(name, (0, 0, 0))  # fmt: skip
-    middle = 0.5 * abs(unit[2]) / 30
+    """Make the light `(F, H, W, 3)` of a soft ball that drifts so fast that its patches change by `STEP`."""
+    side, angle, hue, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(0, 1), rng.uniform(55, 105)
+    creep, turn, fade = DRIFTS[name]
 
     def ball(amount: float) -> np.ndarray:
-        at, turned, brighter = x + unit[0] * amount, angle + unit[1] * amount, unit[2] * (amount - middle)
-        return _ball(side, at, y, turned, strength + brighter)[..., None] * colour
+        colour = 0.3 + 0.7 * np.array(colorsys.hsv_to_rgb((hue + fade * amount) % 1, 1, 1), np.float32)
+        return _ball(side, x + creep * amount, y, angle + turn * amount, strength)[..., None] * colour
 
-    ramp = np.maximum(np.arange(settings.frames) - QUIET, 0) / max(settings.frames - QUIET, 1)
-    rate = 1.0
+    rate = 1.0 if any(DRIFTS[name]) else 0.0
+    step = STEP * (0.8 if fade else 1)  # the codec keeps colours less exactly
     for _ in range(3):
-        middle = 0.5 * rate
-        rate *= STEP / max(_largest_step(ball, rate), 1e-6) if any(unit) else 0.0
-    middle = 0.5 * rate
+        rate *= step / max(_largest_step(ball, rate), step / 4)
+    ramp = np.maximum(np.arange(settings.frames) - QUIET, 0) / max(settings.frames - QUIET, 1)
     return np.stack([ball(rate * amount) for amount in ramp])
 
 
@@ -218,8 +223,8 @@ def _ball(side: int, x: float, y: float, angle: float, strength: float) -> np.nd
     grid = np.arange(side, dtype=np.float32)
     right, down = ((grid - at + side / 2) % side - side / 2 for at in (x, y))
     away = np.hypot(right[None, :], down[:, None])
-    edge = np.clip((15 - away) / 9, 0, 1)
-    lit = 1 + 0.6 * (right[None, :] * np.cos(angle) + down[:, None] * np.sin(angle)) / 15
+    edge = np.clip((17 - away) / 15, 0, 1)
+    lit = 1 + 0.9 * (right[None, :] * np.cos(angle) + down[:, None] * np.sin(angle)) / 15
     return (strength * edge * edge * (3 - 2 * edge) * lit).astype(np.float32)
 
 

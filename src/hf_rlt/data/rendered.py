@@ -69,7 +69,8 @@ def render_set(
 ) -> Path:
     """Render `train/CLASS/*.mp4` and `validation/CLASS/*.mp4` unless they are there already; return the folder.
 
-    Without a folder, the set goes to `cache_folder()`. An interrupted run leaves nothing half done. `progress` is called with (clips written, clips in all).
+    Without a folder, the set goes to `cache_folder()`. An interrupted run leaves nothing half done. `progress` is called
+    with (clips written, clips in all).
 
     Raises:
         HfRltError: if the folder holds something else, or scikit-learn is missing.
