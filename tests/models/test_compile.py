@@ -66,3 +66,30 @@ def test_the_blocks_are_one_graph(tiny_config):
     attention = [str(graph.code).count("scaled_dot_product_attention(") for graph in graphs]
     layers = model.config.num_hidden_layers
     assert sum(attention) == max(attention) == 4 * layers  # one call for each clip in each block
+
+
+@pytest.mark.parametrize("rule", ["threshold", "anchor"])
+@pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
+def test_with_as_many_tokens_in_each_clip_the_whole_model_is_one_graph_compiled_once(tiny_config, rule, given):
+    model = randomise(RLTVideoMAEForVideoClassification(tiny_config(rule=rule, num_tokens=0.3)))
+    counter = CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    tokens = model.config.run_rule.exact_tokens(model.config.grid)
+    with torch.no_grad():
+        for seed in range(5):
+            clips = moving_clips(4, seed=seed)
+            runs = model.config.run_rule.find(clips) if given else None
+            outputs = compiled(clips, run_lengths=runs)
+            assert ((outputs.run_lengths > 0).sum(1) == tokens).all()
+            torch.testing.assert_close(outputs.logits, model(clips, run_lengths=runs).logits, atol=2e-6, rtol=0)
+        assert counter.frame_count == 1
+        with pytest.raises(RuntimeError, match=f"Expected run lengths of {tokens} computed tokens"):
+            compiled(clips, run_lengths=torch.ones_like(outputs.run_lengths))
+
+
+def test_inductor_compiles_a_budget(tiny_config):
+    model = randomise(RLTVideoMAEForVideoClassification(tiny_config(num_tokens=0.3)))
+    compiled = torch.compile(model, fullgraph=True)
+    clips = moving_clips(2)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(clips).logits, model(clips).logits, atol=2e-6, rtol=0)

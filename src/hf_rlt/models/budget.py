@@ -49,8 +49,8 @@ class Budget:
 def highest(scores: Tensor, count: int | Tensor) -> Tensor:
     """Mark the `count` highest scores of each row `(P, M)`, `count` a number or `(P, 1)`; of equal ones the first."""
     order = scores.argsort(dim=1, descending=True, stable=True)
-    places = torch.arange(scores.shape[1], device=scores.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places) < count
+    rank = torch.arange(scores.shape[1], device=scores.device).expand_as(order)
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, rank < count)
 
 
 def parse_tokens(option: str, text: str | float | None) -> float | None:

@@ -19,7 +19,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .errors import HfRltError
 from .layers_rlt_videomae import RLTVideoMAEEmbeddings, RLTVideoMAEEncoder
-from .packing import PackedLayout, mean_per_sequence, pack, packed_layout, unpack
+from .packing import PackedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
 from .pretrained_rlt_videomae import (
     RLTVideoMAEClassifierOutput,
     RLTVideoMAEModelOutput,
@@ -70,12 +70,21 @@ class RLTVideoMAEModel(RLTVideoMAEPreTrainedModel):
             return_last_hidden_state: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
             **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
         """
+        found = run_lengths is None
         run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
-        layout = packed_layout(run_lengths, max_run=self.embeddings.patch_embeddings.grid[0])
+        layout = self._layout(run_lengths, found)
         tokens = self.embeddings(pixel_values, run_lengths, layout)
         captured = any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
         states, pooled = self._encode(tokens, run_lengths, layout, captured, return_last_hidden_state)
         return RLTVideoMAEModelOutput(last_hidden_state=states, pooler_output=pooled, run_lengths=run_lengths)
+
+    def _layout(self, run_lengths: Tensor, found: bool) -> PackedLayout:
+        """Lay out the computed tokens; nothing is read from the device if the model has `found` as many in each clip."""
+        grid = self.embeddings.patch_embeddings.grid
+        tokens = self.config.run_rule.exact_tokens(grid)
+        if tokens is not None and (found or torch.compiler.is_compiling()):
+            return equal_layout(run_lengths, self.config.token_counts(tokens)[0])
+        return packed_layout(run_lengths, max_run=grid[0])
 
     def _encode(
         self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout, captured: bool, wanted: bool

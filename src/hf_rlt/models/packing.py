@@ -66,14 +66,30 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
         raise HfRltError(
             f"Expected run lengths from 0 to {max_run}, received {min(smallest)} to {max(largest)}: of another grid?"
         )
-    total = sum(lengths)
+    cu_seqlens = F.pad(keep.sum(1).cumsum(0), (1, 0)).to(torch.int32)
+    return PackedLayout(batch, positions, _positions(keep, sum(lengths)), cu_seqlens, tuple(lengths))
+
+
+def equal_layout(run_lengths: Tensor, tokens: int) -> PackedLayout:
+    """Lay out clips of `tokens` computed tokens each, without reading anything to the host.
+
+    Where compiled code is given other run lengths than its model computes, the device raises an error.
+    """
+    batch, positions = run_lengths.shape
+    keep = run_lengths > 0
+    torch._assert_async(
+        (keep.sum(1) == tokens).all(), f"Expected run lengths of {tokens} computed tokens in each clip."
+    )
+    cu_seqlens = torch.arange(batch + 1, dtype=torch.int32, device=keep.device) * tokens
+    return PackedLayout(batch, positions, _positions(keep, batch * tokens), cu_seqlens, (tokens,) * batch)
+
+
+def _positions(keep: Tensor, total: int) -> Tensor:
+    """List the positions `(total,)` that are kept, of `(B, N)` bools flattened."""
     flat = keep.flatten()
-    # Scatter instead of nonzero(): its size is known, so the device is not waited for a second time.
+    # Scatter instead of nonzero(): its size is known, so the device is not waited for.
     slot = torch.where(flat, flat.cumsum(0) - 1, total)
-    indices = slot.new_empty(total + 1).scatter_(0, slot, torch.arange(flat.numel(), device=flat.device))[:total]
-    cu_seqlens = torch.zeros(batch + 1, dtype=torch.int32, device=flat.device)
-    cu_seqlens[1:] = keep.sum(1).cumsum(0)
-    return PackedLayout(batch, positions, indices, cu_seqlens, tuple(lengths))
+    return slot.new_empty(total + 1).scatter_(0, slot, torch.arange(flat.numel(), device=flat.device))[:total]
 
 
 def layout_of_lengths(lengths: tuple[int, ...], counts: Tensor) -> PackedLayout:

@@ -69,7 +69,7 @@ class RunRule:
     def __post_init__(self) -> None:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float, type(None))):
             raise TypeError(f"Expected threshold to be a number, received {self.threshold!r}.")
-        if self.threshold is not None and math.isnan(self.threshold):
+        if self.threshold != self.threshold:  # not math.isnan, at which compiled code would break
             raise HfRltError("threshold is NaN: pass a number, such as 0.1, or None for dense.")
         for name, known in (("rule", RULES), ("budget", SCOPES)):
             if getattr(self, name) not in known:
@@ -157,14 +157,13 @@ class RunRule:
         return make_budget(name, wanted, grid, self.budget_groups, exact, clips if self.budget == "batch" else None)
 
 
-RULE_SETTINGS = tuple(field.name for field in fields(RunRule) if field.name not in ("tubelet_size", "patch_size"))
+_FIELDS = tuple(field.name for field in fields(RunRule))
+RULE_SETTINGS = tuple(name for name in _FIELDS if name not in ("tubelet_size", "patch_size"))
 
 
 def rule_of(owner: Any, **changes: Any) -> RunRule:
     """Make the rule of a configuration or processor from its settings; of `changes` those that are the rule's count."""
-    return RunRule(
-        **{f.name: changes[f.name] if f.name in changes else getattr(owner, f.name) for f in fields(RunRule)}
-    )
+    return RunRule(**{name: changes[name] if name in changes else getattr(owner, name) for name in _FIELDS})
 
 
 def find_runs(
