@@ -25,7 +25,9 @@ VARIANTS = {
     "finetune": ("dense", "ToMe", "random", "RLT"),
     "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
 }
-GROUPS = {  # of the built-in sets' classes; the pair differs only in how long the digit stands still
+GROUPS: dict[
+    str, Mapping[str, Sequence[str]]
+] = {  # of the built-in sets' classes; the pair differs only in how long the digit stands still
     "standard": {"pair": ("waits_long", "waits_short")},
     "hard": hard_digits.GROUPS,
 }
