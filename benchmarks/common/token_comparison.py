@@ -16,7 +16,7 @@ from .record import save
 from .token_evaluations import Use, evaluate_run, known_evaluations
 from .token_runs import BUDGET_RANGE, DENSE, NUM_FRAMES, SHARE, Plan, check_shares, find_thresholds, run_name
 
-NAME = "equal_tokens"
+NAME = "equal-tokens"
 BY_DIFFERENCE = Method("by difference", ByDifferenceVideoMAEForVideoClassification, False)
 
 
