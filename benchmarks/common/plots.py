@@ -13,6 +13,12 @@ from hf_rlt.errors import HfRltError
 STYLES = {
     "standard": ("black", "*"),
     "random": ("tab:gray", "s"),
+    "by difference": ("tab:olive", "<"),
+    "by difference, proportional": ("olive", ">"),
+    "anchor": ("deepskyblue", "p"),
+    "anchor, proportional": ("crimson", "p"),
+    "num_tokens": ("navy", "d"),
+    "num_tokens, proportional": ("darkred", "d"),
     "ToMe": ("tab:orange", "^"),
     "ToMe, proportional": ("tab:brown", "v"),
     "STA": ("tab:purple", "D"),

@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
 NAMES = "tokens reading processing ratios throughput augmentation balance keeps finetune speed accuracy"
 MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
-MODULES |= dict.fromkeys(("thresholds", "inference"), "accuracy") | {"equal-tokens": "common.token_tables"}
+MODULES |= dict.fromkeys(("thresholds", "budgets", "inference"), "accuracy")
+MODULES |= {"equal-tokens": "common.token_tables"}
 Row = Mapping[str, Any]
 
 

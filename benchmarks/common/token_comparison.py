@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hf_rlt.baselines import ByDifferenceVideoMAEForVideoClassification
 from hf_rlt.data import VideoList
 
 from .finetune_job import GROUPS, Job, load_result, results
 from .finetune_timing import OpenedJob, load_timing
-from .methods import RLT, Method
+from .methods import METHODS, RLT
 from .record import save
 from .token_evaluations import Use, evaluate_run, known_evaluations
 from .token_runs import BUDGET_RANGE, DENSE, NUM_FRAMES, SHARE, Plan, check_shares, find_thresholds, run_name
 
 NAME = "equal-tokens"
-BY_DIFFERENCE = Method("by difference", ByDifferenceVideoMAEForVideoClassification, False)
 
 
 @dataclass(frozen=True)
@@ -95,4 +93,4 @@ class Comparison:
 
 
 def _use(plan: Plan, method: str, share: float) -> Use:
-    return Use(plan.rule(method, share), BY_DIFFERENCE if method == "by_difference" else RLT)
+    return Use(plan.rule(method, share), METHODS["by difference"] if method == "by_difference" else RLT)

@@ -18,9 +18,6 @@ from .methods import RLT, Method, share_weights
 from .record import say, write_json
 
 BATCH = 32
-# Every setting of the rule, so that none is left of those that a checkpoint was trained with.
-ALL_TOKENS: dict[str, Any] = {"rule": "threshold", "threshold": None, "num_tokens": None, "max_tokens": None}
-ALL_TOKENS |= {"budget": "clip", "budget_groups": 1}
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Use:
 
     def model(self, base: Any) -> Any:
         """Make the model that chooses in this way, on the weights of `base`."""
-        return share_weights(base, self.method, **{**ALL_TOKENS, **self.settings})
+        return share_weights(base, self.method, **self.settings)
 
     @property
     def asked(self) -> dict[str, Any]:

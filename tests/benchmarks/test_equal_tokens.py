@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from benchmarks.common import decoded_job, record
 from benchmarks.common.finetune_job import Job, Variant, load_result, train
-from benchmarks.common.methods import RLT
-from benchmarks.common.token_comparison import BY_DIFFERENCE
+from benchmarks.common.methods import METHODS, RLT
 from benchmarks.common.token_evaluations import Use, evaluate_run, known_evaluations
 from benchmarks.common.token_runs import Plan, check_shares
 from hf_rlt.data import EvalDataset, VideoList, from_folder
@@ -172,7 +171,7 @@ def test_evaluations_agree_with_the_command_and_are_kept(checkpoint, clips, tmp_
         "dense": Use({"threshold": None}),
     }
     uses["optimal"] = Use({"rule": "optimal", "num_tokens": 0.5})
-    uses["by difference"] = Use({"num_tokens": 0.5}, BY_DIFFERENCE)
+    uses["by difference"] = Use({"num_tokens": 0.5}, METHODS["by difference"])
     evaluate_run(run, clips, uses)
     found = known_evaluations(run, uses)
     for name in ("half", "anchor", "dense"):

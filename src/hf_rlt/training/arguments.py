@@ -46,6 +46,9 @@ class ModelArguments:
     budget_groups: int = _option(1, "Spread the budget evenly over this many groups of tubelets in time.")
     length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
     proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")
+    method: str | None = _option(
+        None, "Train a baseline: tome (with --tome_r) or by_difference (with --num_tokens). Default: as the model."
+    )
     tome_r: int = _option(0, "Merge this many tokens in each block (ToMe, a baseline).")
     num_frames: int | None = _option(None, "Frames per clip. Default: the model's own, or 16 from scratch.")
     drop_path_rate: float = _option(0.0, "Stochastic depth per clip in the last block.")
