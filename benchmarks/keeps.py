@@ -17,23 +17,34 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor
 
+from hf_rlt.baselines.by_difference import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEModel
 from hf_rlt.drawing.overlays import reconstruct
 from hf_rlt.errors import HfRltError
+from hf_rlt.models.budget import make_budget
+from hf_rlt.models.rule_anchor import anchor_starts
+from hf_rlt.models.rule_threshold import threshold_starts
 from hf_rlt.models.run_rule import RunRule
 from hf_rlt.models.runs import lengths_from_starts
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import index_video
 
 from .common import options as opt
-from .common.optimal_runs import run_errors
+from .common.optimal_runs import OPTIMAL, run_errors
 from .common.plots import Series, draw
 from .common.record import Column, Row, column, report, save, say, table
 from .common.speed import repeats_frames
 
 FRAMES, STRIDES, SHARES, THRESHOLDS = [16, 64], [4, 1], [0.05, 0.1, 0.15, 0.2, 0.3, 0.4], [0.1]
-# Rules by the name in the tables; random and what has other tokens come on top.
-RULE_NAMES = {"threshold": "threshold", "anchor": "anchor", "optimal, p = 4": "optimal", "optimal, p = 1": "optimal_p1"}
-RANDOM, OWN_TOKENS = "random", "anchor, same threshold"
+# Of each method the differences it ranks or adds up, and how it chooses what starts a run.
+METHODS = {
+    "threshold": ("threshold", threshold_starts),
+    "anchor": ("anchor", anchor_starts),
+    "optimal, p = 4": ("anchor", OPTIMAL["optimal"].starts),
+    "optimal, p = 1": ("anchor", OPTIMAL["optimal_p1"].starts),
+    "by difference": ("embeddings", threshold_starts),
+    "random": ("random", threshold_starts),
+}
+OWN_TOKENS = "anchor, same threshold"
 MEASURES = ("mean", "rms", "percentile_99", "largest", "psnr")
 
 
@@ -82,21 +93,22 @@ class Clip:
         self.grid = processor.run_rule.grid(pixels)
         mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
         self.frames = (pixels[0].permute(0, 2, 3, 1) * std + mean).numpy()  # (F, H, W, 3), 0 to 1
-        pairs = RunRule(rule="anchor").differences(pixels)  # which the optimal runs need, too
-        self.differences = {**dict.fromkeys(RULE_NAMES.values(), pairs), "threshold": RunRule().differences(pixels)}
+        self.differences = {rule: RunRule(rule=rule).differences(pixels) for rule in ("threshold", "anchor")}
+        torch.manual_seed(0)
+        self.differences["random"] = torch.rand_like(self.differences["threshold"])
+        config = ByDifferenceVideoMAEConfig(num_frames=processor.num_frames, num_hidden_layers=1, intermediate_size=1)
+        self.differences["embeddings"] = ByDifferenceVideoMAEModel(config)._differences(pixels)
 
-    def lengths(self, rule: str, **settings: Any) -> Tensor:
-        """Find run lengths `(1, N)` by a rule."""
-        return RunRule(rule=rule, **settings).run_lengths(self.differences[rule])
+    def lengths(self, method: str, tokens: int) -> Tensor:
+        """Find run lengths `(1, N)` of so many tokens."""
+        differences, choose = METHODS[method]
+        budget = make_budget("num_tokens", tokens, self.grid, 1, exact=True, clips=None)
+        starts = choose(self.differences[differences], math.inf, budget)
+        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
 
-    def random_lengths(self, tokens: int) -> Tensor:
-        """Draw run lengths `(1, N)`: the first tubelet of each place starts a run, and later ones drawn at random."""
-        tubelets, rows, columns = self.grid
-        places = rows * columns
-        starts = torch.arange(tubelets * places) < places
-        order = torch.randperm((tubelets - 1) * places, generator=torch.Generator().manual_seed(0))
-        starts[places + order[: tokens - places]] = True
-        return lengths_from_starts(starts.view(1, *self.grid))
+    def lengths_at(self, rule: str, threshold: float) -> Tensor:
+        """Find run lengths `(1, N)` by a rule at a threshold."""
+        return RunRule(threshold, rule=rule).run_lengths(self.differences[rule])
 
     def errors(self, lengths: Tensor) -> dict[str, float | int | None]:
         """Measure what stands for the clip's tubelets; PSNR is None if nothing is lost."""
@@ -117,15 +129,14 @@ def measure(
     positions, least = math.prod(clip.grid), math.prod(clip.grid[1:])
     wanted = {f"share {share:.4g}": round(share * positions) for share in shares}
     for threshold in thresholds:
-        wanted[f"threshold {threshold:g}"] = int((clip.lengths("threshold", threshold=threshold) > 0).sum())
+        wanted[f"threshold {threshold:g}"] = int((clip.lengths_at("threshold", threshold) > 0).sum())
     for at, tokens in wanted.items():
         if tokens < least:  # the first tubelets alone are more
             continue
-        for name, rule in RULE_NAMES.items():
-            yield at, name, clip.errors(clip.lengths(rule, num_tokens=tokens))
-        yield at, RANDOM, clip.errors(clip.random_lengths(tokens))
+        for method in METHODS:
+            yield at, method, clip.errors(clip.lengths(method, tokens))
     for threshold in thresholds:
-        yield f"threshold {threshold:g}", OWN_TOKENS, clip.errors(clip.lengths("anchor", threshold=threshold))
+        yield f"threshold {threshold:g}", OWN_TOKENS, clip.errors(clip.lengths_at("anchor", threshold))
 
 
 def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -159,19 +170,18 @@ def markdown(record: Row) -> str:
         "Error of a tubelet: mean absolute difference of normalised pixels to the token that stands for it, over all "
         "tubelets of a clip, tokens themselves (0) among them. PSNR: of the frames in which every tubelet is shown as its "
         "token. At a share each clip has that share of its tokens; at a threshold as many as the threshold rule computes of "
-        f'it, but for "{OWN_TOKENS}". Left out: shares below one frame, and clips too short for a sampling. Random keeps '
-        "the first tubelet of each place, as the rules do, so that every tubelet has a token before it; random masking draws "
-        "these, too. Optimal: no runs of as many tokens have a lower sum of error ** p.\n"
+        f'it, but for "{OWN_TOKENS}". Left out: shares below one frame, and clips too short for a sampling.\n\n'
+        "Optimal: no runs of as many tokens have a lower sum of error ** p. By difference: by ViT-B's patch embedding, with "
+        "random weights, which nearly keep distances. Random keeps the first tubelet of each place, as the others do, so "
+        "that every tubelet has a token before it; random masking draws these, too.\n"
     )
 
 
 def pictures(record: Row, folder: Path) -> list[Path]:
     """Draw the errors over the share of the tokens, for each sampling."""
     paths = []
-    for sampling in record["settings"]["clips"]:
-        rows = [
-            row for row in averages(record["rows"]) if row["sampling"] == sampling and row["at"].startswith("share")
-        ]
+    for sampling in dict.fromkeys(row["sampling"] for row in record["rows"]):
+        rows = [row for row in averages(record["rows"]) if row["sampling"] == sampling and "share" in row["at"]]
         for key, title in (("rms", "root mean square error"), ("percentile_99", "99th percentile of the error")):
             series = []
             for method in dict.fromkeys(row["method"] for row in rows):

@@ -5,8 +5,11 @@ python -m benchmarks.common.optimal_job finetune --rule optimal --num_tokens 0.2
 """
 
 from hf_rlt.cli import main
+from hf_rlt.models.run_rule import RULES
 
-from . import optimal_runs  # noqa: F401  registers them, also in loading processes that import this anew
+from .optimal_runs import OPTIMAL
+
+RULES.update(OPTIMAL)  # also in loading processes, if they import this file anew
 
 if __name__ == "__main__":
     main()

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Runs that reconstruct a clip best at a number of tokens: the bound for every rule. Importing this registers them as rules.
+"""Runs that reconstruct a clip best at a number of tokens: the bound for every rule.
 
 At each place they minimise the sum over tubelets i of D(i, start(i)) ** p, plus a price for each token. D(i, a) is the mean
 absolute difference of tubelets i and a, as in the anchor rule, and start(i) the first tubelet of the run of i. Dynamic
@@ -20,13 +20,12 @@ from torch import Tensor
 from hf_rlt.errors import HfRltError
 from hf_rlt.models.budget import Budget, highest
 from hf_rlt.models.rule_anchor import anchor_differences
-from hf_rlt.models.run_rule import RULES, Rule
+from hf_rlt.models.run_rule import Rule
 
-POWERS = {"optimal": 4, "optimal_p1": 1}  # p by the name of the rule
 BISECTIONS = 40  # of the range of prices, to a part in 10 ** 12
 
 
-def starts(differences: Tensor, threshold: float, budget: Budget | None, power: float) -> Tensor:
+def optimal_starts(differences: Tensor, threshold: float, budget: Budget | None, power: float) -> Tensor:
     """Mark which tubelets but the first start a run, `(B, T - 1, H', W')`: as many as the budget has, in one group.
 
     As the price falls, the number of tokens may jump over the one wanted. Then the tubelets that fewer tokens reconstruct
@@ -96,5 +95,7 @@ def run_errors(differences: Tensor, marked: Tensor) -> Tensor:
     return differences.gather(2, start[:, :, None])[:, :, 0]
 
 
-for _name, _power in POWERS.items():
-    RULES[_name] = Rule(anchor_differences, partial(starts, power=_power))
+OPTIMAL = {
+    "optimal": Rule(anchor_differences, partial(optimal_starts, power=4)),
+    "optimal_p1": Rule(anchor_differences, partial(optimal_starts, power=1)),
+}

@@ -1,19 +1,30 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Optimal runs against trying every way to cut a place into runs."""
 
+import json
+import sys
 from itertools import product
 
 import pytest
 import torch
 
-from benchmarks.common.optimal_runs import POWERS, best_starts, run_errors
+from benchmarks.common.optimal_runs import OPTIMAL, best_starts, run_errors
+from helpers.paths import ROOT
+from helpers.training import finish, start, words
 from hf_rlt.errors import HfRltError
-from hf_rlt.models.run_rule import RunRule
+from hf_rlt.models.run_rule import RULES, RunRule
 
+POWERS = {"optimal": 4, "optimal_p1": 1}
 CLIPS, TUBELETS, PLACES = 2, 5, 2
 SCALES = torch.tensor([1.0, 0.6]).view(CLIPS, 1, 1, 1, 1)
 PIXELS = SCALES * torch.randn(CLIPS, 2 * TUBELETS, 3, 4, 8, generator=torch.Generator().manual_seed(1)).cumsum(1)
 WAYS = [(1, *later) for later in product((0, 1), repeat=TUBELETS - 1)]  # whether each tubelet starts a run
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    for name, optimal in OPTIMAL.items():
+        monkeypatch.setitem(RULES, name, optimal)
 
 
 def tubelet(clip, time, place):
@@ -98,6 +109,14 @@ def test_a_still_clip_is_filled_up_from_the_first_place():
     assert found.view(TUBELETS, PLACES).tolist() == [[1, 1], [1, 4], [3, 0], [0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("levels", [(0, 1, 0, 1, 0), (0, 0, 1, 1, 1), (0, 1, 3, 1, 0)])
+@pytest.mark.parametrize("name", POWERS)
+def test_numbers_of_tokens_that_no_price_gives_are_filled_up(name, levels):
+    pixels = torch.tensor(levels, dtype=torch.float32).repeat_interleave(2).view(1, -1, 1, 1, 1).expand(1, -1, 3, 4, 8)
+    for tokens in range(PLACES, TUBELETS * PLACES + 1):
+        assert (rule(name, num_tokens=tokens).find(pixels) > 0).sum() == tokens
+
+
 def test_errors_are_those_of_the_latest_start():
     marked = torch.tensor([[way, WAYS[-1 - i]] for i, way in enumerate(WAYS[3:5])]).transpose(1, 2).bool()
     found = run_errors(rule("anchor").differences(PIXELS), marked[:, 1:, None])[:, :, 0]
@@ -110,3 +129,14 @@ def test_errors_are_those_of_the_latest_start():
 def test_a_number_of_tokens_is_needed(settings):
     with pytest.raises(HfRltError, match="need num_tokens or max_tokens, and budget_groups=1"):
         rule("optimal", **settings).find(PIXELS)
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_with_them(rendered_digits, tmp_path):
+    options = ("--rule", "optimal", "--num_tokens", "0.2", "--max_steps", "1", "--dataloader_num_workers", "1")
+    command = (sys.executable, "-m", "benchmarks.common.optimal_job", "finetune")
+    finish(start(words(rendered_digits, tmp_path, *options), command, cwd=ROOT))
+    assert json.loads((tmp_path / "all_results.json").read_text())["eval_tokens_computed"] == pytest.approx(
+        0.2, abs=1e-3
+    )
+    assert json.loads((tmp_path / "config.json").read_text())["rule"] == "optimal"
