@@ -13,7 +13,7 @@ from benchmarks.common import record
 from benchmarks.common.finetune_job import Job, paper_values, paper_variants, train
 from benchmarks.common.finetune_timing import OpenedJob, time_steps
 from helpers.paths import ROOT
-from hf_rlt.data import EvalDataset, VideoList, from_folder
+from hf_rlt.data import EvalDataset, VideoList, from_folder, hard_digits, rendered
 
 STUB = """
 import json, pathlib, sys
@@ -27,6 +27,10 @@ rate = 0.5 if "none" in words else 0.75
 result = {"eval_accuracy": rate, "eval_tokens_computed": 0.3, "train_runtime": 12.0 if "none" in words else 6.0}
 (out / "all_results.json").write_text(json.dumps(result))
 (out / "trainer_state.json").write_text(json.dumps({"global_step": 600}))
+if "--frame_stride" in words:
+    classes = sorted(path.name for path in pathlib.Path(words[words.index("--validation_dir") + 1]).iterdir())
+    lines = ["class,clips,accuracy", *(f"{name},20,{0.25 if name[:5] in ('creep', 'turns') else 1}" for name in classes)]
+    (out / "per_class.csv").write_text("\\n".join(lines))
 """
 
 VARIANTS = paper_variants(paper_values(0.1, 1.0, 0))
@@ -109,6 +113,28 @@ def test_the_ablation_has_its_own_variants(stub, videos, tmp_path, run):
     assert lines[0] == "| variant | top-1, mean (lowest to highest) | whole job | paper: ViT-L, K400 |"
     assert "| RLT + length | 75.0 % (75.0 to 75.0) | 6.0 s |  |" in lines
     assert "| RLT + random 0.7 | 75.0 % (75.0 to 75.0) | 6.0 s | 84.2 % or 83.3 %, disputed |" in lines
+
+
+def test_the_hard_set_is_rendered_and_told_group_by_group(stub, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(hard_digits, "render_clip", lambda *_: None)
+    monkeypatch.setattr(rendered, "write_video", lambda path, *_: path.touch())
+    words = ["finetune", "--digits-set", "hard", "--train-clips", 42, "--variant", "dense", "--launch", launch(stub)]
+    words += ["--random-ratio", 0.2, "--tome-r", 8, "--seed", 0, "-o", tmp_path / "out"]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "out" / "finetune" / "digits-hard"
+    assert len(list(folder.glob("train/*/*.mp4"))) == 42
+    assert len(list(folder.glob("validation/*/*.mp4"))) == 420
+    (sent,) = calls(stub)
+    assert sent[sent.index("--frame_stride") + 1] == "4"
+    head, _, row = done.stdout.splitlines()[:3]
+    assert head.startswith("| variant | top-1, mean (lowest to highest) | brief | drift | flicker | pan | ")
+    drift = (4 * 0.25 + 3) / 7  # it creeps and turns in four of seven classes
+    assert f"| 100.0 % (100.0 to 100.0) | {100 * drift:.1f} % (" in row
+    assert "Built-in digits-hard, 42 training and 420 validation clips" in done.stdout
+    other = run("finetune", "--digits-set", "soft", "--launch", launch(stub), "-o", tmp_path / "out")
+    assert other.exit_code == 2
+    assert "--digits_set: expected standard or hard, received 'soft'" in other.stderr
 
 
 def test_an_interrupted_runs_clock_is_not_believed(stub, tmp_path):
