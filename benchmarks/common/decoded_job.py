@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from hf_rlt.models.run_rule import RULES
 from hf_rlt.training import finetune
 from hf_rlt.training.resume import FinishedError
 
-from . import optimal_job  # noqa: F401  registers optimal runs
+from .optimal_runs import OPTIMAL
 
 
 def load_frames(folder: Path, data: Any, resized: bool) -> np.ndarray:
@@ -48,6 +49,7 @@ def load_frames(folder: Path, data: Any, resized: bool) -> np.ndarray:
 
 def main(folder: Path, words: list[str]) -> None:
     """Run the job of a command line."""
+    RULES.update(OPTIMAL)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         job = finetune.make_job(words)

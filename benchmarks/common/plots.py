@@ -26,12 +26,9 @@ STYLES = {
     "RLT, proportional": ("tab:red", "h"),
     "RLT + random": ("tab:cyan", "P"),
     "RLT + ToMe": ("tab:green", "X"),
-    "num_tokens": ("tab:purple", "D"),
     "threshold": ("tab:blue", "o"),
-    "anchor": ("tab:red", "h"),
-    "by difference": ("tab:orange", "^"),
     "optimal, p = 4": ("tab:green", "X"),
-    "optimal, p = 1": ("tab:olive", "P"),
+    "optimal, p = 1": ("lightgreen", "P"),
 }
 
 

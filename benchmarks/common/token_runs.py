@@ -4,7 +4,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ from hf_rlt.errors import HfRltError
 
 from .finetune_job import Variant
 from .record import say, write_json
-from .shares import readable_views, threshold_for_share
+from .shares import BY_THRESHOLD, thresholds_for_shares
 
 PARTS = ("trained", "budgets", "frames", "matrix")
-BY_THRESHOLD = ("threshold", "anchor")  # rules that need the threshold that computes a share
 METHODS = (*BY_THRESHOLD, "num_tokens", "by_difference", "random", "optimal")
 DENSE = "dense"
 BUDGET_RANGE = "budget_range"
@@ -135,12 +134,8 @@ def find_thresholds(
     missing = [share for share in shares if any(f"{share:g}" not in known.get(rule, {}) for rule in BY_THRESHOLD)]
     if missing:
         say(f"Finding the thresholds for {', '.join(f'{share:g}' for share in missing)} of the tokens")
-        rules = {name: replace(processor.run_rule, rule=name, threshold=0.1) for name in BY_THRESHOLD}
-        views = readable_views(EvalDataset(clips, processor))
-        differences = [{name: rule.differences(pixels) for name, rule in rules.items()} for pixels in views]
-        for name, rule in rules.items():
-            own = [each[name] for each in differences]
-            found = {f"{share:g}": threshold_for_share(rule, own, share) for share in missing}
-            known[name] = {**known.get(name, {}), **found}
+        found = thresholds_for_shares(EvalDataset(clips, processor), missing, batch_size=32, workers=0)
+        for rule, thresholds in found.items():
+            known.setdefault(rule, {}).update({f"{share:g}": value for share, value in thresholds.items()})
         write_json(path, known)
     return {name: {share: known[name][f"{share:g}"] for share in shares} for name in BY_THRESHOLD}
