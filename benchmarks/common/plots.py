@@ -27,10 +27,8 @@ STYLES = {
     "RLT + random": ("tab:cyan", "P"),
     "RLT + ToMe": ("tab:green", "X"),
     "threshold": ("tab:blue", "o"),
-    "anchor": ("tab:red", "h"),
-    "by difference": ("tab:orange", "^"),
     "optimal, p = 4": ("tab:green", "X"),
-    "optimal, p = 1": ("tab:olive", "P"),
+    "optimal, p = 1": ("lightgreen", "P"),
 }
 
 
