@@ -26,6 +26,9 @@ STYLES = {
     "RLT, proportional": ("tab:red", "h"),
     "RLT + random": ("tab:cyan", "P"),
     "RLT + ToMe": ("tab:green", "X"),
+    "threshold": ("tab:blue", "o"),
+    "optimal, p = 4": ("tab:green", "X"),
+    "optimal, p = 1": ("lightgreen", "P"),
 }
 
 

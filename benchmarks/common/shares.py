@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from hf_rlt import RunRule
 from hf_rlt.data import EvalDataset
 from hf_rlt.errors import HfRltError
-from hf_rlt.models.run_rule import RULES
 
+BY_THRESHOLD = ("threshold", "anchor")  # rules that a threshold brings to a share
 STEPS = 30  # of the bisection: it ends within a billionth of the largest difference
 
 
@@ -86,8 +86,8 @@ def threshold_for_share(rule: RunRule, differences: Sequence[Tensor], share: flo
 def thresholds_for_shares(
     data: EvalDataset, shares: Sequence[float], batch_size: int, workers: int
 ) -> dict[str, dict[float, float]]:
-    """Find the thresholds of each rule of `RULES` for these shares: rule -> share -> threshold. The set is read once."""
-    rules = {name: plain_rule(data.processor, rule=name) for name in RULES}
+    """Find the thresholds of each rule for these shares: rule -> share -> threshold. The set is read once."""
+    rules = {name: plain_rule(data.processor, rule=name) for name in BY_THRESHOLD}
     differences: dict[str, list[Tensor]] = {name: [] for name in rules}
     for pixels in readable_views(data, batch_size, workers):
         for name, rule in rules.items():

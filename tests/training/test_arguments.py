@@ -30,6 +30,24 @@ def test_explicit_options_take_precedence_over_the_recipe_and_the_recipe_over_tr
     assert from_json.learning_rate != DIGITS["learning_rate"]
 
 
+@pytest.mark.parametrize(
+    ("options", "frames", "stride", "folder"),
+    [
+        ((), 16, 2, "digits"),
+        (("--num_frames", "32"), 32, 1, "digits"),
+        (("--digits_set", "hard"), 16, 4, "digits-hard"),
+        (("--digits_set", "hard", "--num_frames", "64"), 64, 1, "digits-hard"),
+        (("--digits_set", "hard", "--frame_stride", "3", "--threshold", "none"), 16, 3, "digits-hard-dense"),
+        (("--train_dir", "x"), 16, 2, "finetuned"),
+    ],
+)
+def test_a_clip_of_a_small_model_spans_the_videos_of_a_built_in_set(options, frames, stride, folder):
+    model, data, _, args = read_arguments(options)
+    _, processor = load_model(model, ["a", "b"], data.clip_frames)
+    assert (processor.num_frames, processor.frame_stride) == (frames, stride)
+    assert args.output_dir == f"outputs/{folder}"
+
+
 def test_the_recipe_is_videomaes(tmp_path, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     base = ["--recipe", "videomae", "--train_dir", "x", "--output_dir", str(tmp_path)]
@@ -67,6 +85,14 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--speed", "9"), "not used by the HfArgumentParser: ['--speed', '9']"),
         (("--model_name_or_path", "nowhere"), "nowhere: expected a model folder or a Hub id"),
         (("--train_file", "b"), "Expected one of --train_dir"),
+        (
+            ("--digits_set", "hard"),
+            "Expected one of --train_dir, --train_file, --dataset_name, --digits_dir or --digits_set",
+        ),
+        (
+            ("--train_dir", "", "--validation_dir", "", "--digits_set", "soft"),
+            "expected standard or hard, received 'soft'",
+        ),
         (("--train_dir", "nowhere"), "nowhere: expected a folder"),
         (("--sampling", "unifrom"), 'Expected sampling to be "clip" or "uniform", received \'unifrom\''),
         (("--threshold", "high"), "--threshold: expected a number or none, received 'high'"),

@@ -29,8 +29,10 @@ SMALL_MODEL = {
 }
 
 
-def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
+def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) -> tuple[Any, Any]:
     """Load a model, or make a small one, and a processor that fits it; `names` are the classes.
+
+    Clips of a small one span `clip_frames` frames of the video, unless `args` say otherwise.
 
     Raises:
         HfRltError, OSError: for settings out of range, a damaged model, or one of a family that is not known.
@@ -53,7 +55,7 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
     if new_head:
         with torch.no_grad():
             model.classifier.weight.mul_(args.head_init_scale)
-    return model, _processor(family, args, model.config)
+    return model, _processor(family, args, model.config, clip_frames)
 
 
 def _family(args: ModelArguments) -> Family:
@@ -90,7 +92,7 @@ def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tupl
     return model, new_head
 
 
-def _processor(family: Family, args: ModelArguments, config: Any) -> Any:
+def _processor(family: Family, args: ModelArguments, config: Any, clip_frames: int) -> Any:
     settings = _given(args, "frame_stride", "sampling")
     settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
     settings |= {name: getattr(config.run_rule, name) for name in RULE_SETTINGS}  # not all of a baseline are for pixels
@@ -98,4 +100,4 @@ def _processor(family: Family, args: ModelArguments, config: Any) -> Any:
         return family.processor.from_pretrained(args.model_name_or_path, **settings)
     _, _, height, width = config.clip_shape
     size = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
-    return family.processor(**{**size, "frame_stride": 2, **settings})
+    return family.processor(**{**size, "frame_stride": max(clip_frames // config.num_frames, 1), **settings})
