@@ -116,9 +116,9 @@ def markdown(record: Row) -> str:
         spread = f", spread over {groups} groups of tubelets" if groups > 1 else ""
         note = (
             "RLT and anchor: the threshold that computes the share on average over these videos, found without labels; "
-            f"num_tokens and by difference: so many tokens of each clip{spread}; by difference finds them within the forward "
-            "pass. ToMe and STA reach the share after the "
-            "last block only, STA in steps. Random tokens stand for themselves: proportional attention changes nothing. "
+            f"num_tokens and by difference: so many tokens of each clip{spread}, by difference found in the forward pass. "
+            "ToMe and STA reach the share after the last block only, STA in steps. Random tokens stand for themselves: "
+            "proportional attention changes nothing. "
         )
     model = settings["model"]
     return (
