@@ -8,11 +8,13 @@ import typer
 
 from hf_rlt.cli.console import user_errors
 
-from .accuracy import accuracy, inference, thresholds
+from .accuracy import accuracy, budgets, inference, thresholds
 from .augmentation import augmentation
 from .balance import balance
 from .common import record
+from .equal_tokens import equal_tokens
 from .finetune import ablation, finetune
+from .keeps import keeps
 from .processing import processing
 from .ratios import ratios
 from .reading import reading
@@ -38,8 +40,8 @@ def report(
         record.report(file, output)
 
 
-COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance)
-MODELS = (speed, frames, accuracy, thresholds, inference)
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps)
+MODELS = (speed, frames, accuracy, thresholds, budgets, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))
 for command in (finetune, ablation):

@@ -26,7 +26,7 @@ from hf_rlt.drawing import (
     write_animation,
     write_drawing,
 )
-from hf_rlt.drawing.overlays import COLORMAP, GAP, LUMA, MARGIN, colour_runs, grey_dropped, run_legend
+from hf_rlt.drawing.overlays import COLORMAP, GAP, LUMA, MARGIN, colour_runs, grey_dropped, reconstruct, run_legend
 
 SIDE = {"height": 64, "width": 64}
 MARGIN_11 = MARGIN * 11 // 15  # of letters 11 pixels high, as beside frames of 64 pixels
@@ -92,6 +92,21 @@ class TestColours:
             ValueError, match=r"Expected 12 run lengths and their frames, received 11 and 7 frames of 9x17"
         ):
             draw(self.frames, self.lengths[:-1], 2, (4, 8))
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.float32])
+    def test_dropped_tubelets_become_the_tokens_that_stand_for_them(self, kind):
+        frames, lengths = self.frames.astype(kind), self.lengths.reshape(3, 2, 2)
+        wanted = frames.copy()
+        wanted[:6, :8, :16] = 0  # where no run covers a tubelet
+        for t, y, x in np.ndindex(3, 2, 2):
+            patch = slice(4 * y, 4 * y + 4), slice(8 * x, 8 * x + 8)
+            for i in range(t, t + int(lengths[t, y, x])):
+                wanted[2 * i : 2 * i + 2, *patch] = frames[2 * t : 2 * t + 2, *patch]
+        found = reconstruct(frames, self.lengths, 2, (4, 8))
+        assert found.dtype == kind
+        assert np.array_equal(found, wanted)
+        assert np.array_equal(frames, self.frames), "the clip itself is left as it was"
+        assert np.array_equal(reconstruct(frames, torch.ones(12, dtype=torch.int64), 2, (4, 8)), frames)
 
     def test_the_legend_has_the_colours_in_their_order(self):
         legend = run_legend(4, 200)
@@ -162,12 +177,13 @@ class TestClip:
         ],
     )
     def test_consecutive_clips_cover_the_video(self, forty, settings, options, wanted):
-        clips = list(draw_video(forty, small(**settings), (0.1, 0.2), heat=True, **options))
+        clips = list(draw_video(forty, small(**settings), (0.1, 0.2), heat=True, reconstructed=True, **options))
         assert numbers(frame for drawn in clips for frame in drawn.frames) == list(wanted)
         assert all(len(drawn.frames) == 8 for drawn in clips[:-1])
         for drawn in clips:
             assert drawn.run_lengths.shape == (2, 64)
-            assert {len(rows) for rows in (*drawn.greyed, *drawn.heat)} == {len(drawn.frames)}
+            rows = (*drawn.greyed, *drawn.heat, *drawn.reconstructed)
+            assert [len(row) for row in rows] == 6 * [len(drawn.frames)]
 
     def test_each_of_them_is_what_the_model_would_see(self, clip):
         *_, last = draw_video(clip, small(), (0.1,))
@@ -262,6 +278,17 @@ class TestRows:
         assert (long[:, :GAP] == 255).all()
         assert (long[:, MARGIN - GAP : MARGIN] == 255).all()
 
+    @pytest.mark.parametrize("heat", [False, True])
+    def test_below_each_threshold_stands_what_its_tokens_say(self, clip, heat):
+        drawn = draw_clip(clip, small(), (0.05, 1.0), scale=2, heat=True, reconstructed=True)
+        pairs = zip(drawn.heat if heat else drawn.greyed, drawn.run_lengths, strict=True)
+        rows = [row for own, lengths in pairs for row in (own, reconstruct(drawn.frames, lengths, 2, 32))]
+        (first, *_) = animated_rows(drawn, heat)
+        assert len({row[-1].tobytes() for row in rows}) == 4
+        for i, row in enumerate([drawn.frames, *rows]):
+            assert np.array_equal(first[i * (128 + GAP) :, -128:][:128], row[0])
+            assert np.array_equal(np.asarray(draw_sheet(drawn, 2, heat))[i * (128 + GAP) :, -128:][:128], row[4])
+
     def test_an_animation_shows_the_rows_below_each_other(self, drawn):
         frames = np.stack(list(animated_rows(drawn)))
         for k, row in enumerate([drawn.frames, *drawn.greyed]):
@@ -313,6 +340,13 @@ class TestCommand:
         part = self.run(clip, "-o", tmp_path / "a.gif", "--whole", "--seconds", 0.8, "--start", 0.5)
         assert Image.open(tmp_path / "a.gif").n_frames == 4
         assert "Drawn: 0.8 of 1.9 seconds; --seconds 2 for all of it." in part.stdout
+
+    def test_reconstruct_adds_a_row_for_each_threshold(self, clip, tmp_path):
+        done = self.run(clip, "-o", tmp_path / "a.png", "--threshold", 0.1, "--threshold", 0.3, "--reconstruct")
+        assert done.exit_code == 0, done.output
+        assert Image.open(tmp_path / "a.png").size[1] == 5 * (64 + GAP) - GAP
+        done = self.run(clip, "-o", tmp_path / "a.gif", "--whole", "--reconstruct")
+        assert Image.open(tmp_path / "a.gif").size[1] == 3 * (64 + GAP) - GAP
 
     def test_heat_without_matplotlib_says_what_to_install(self, clip, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -1,5 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""ToMe and STA on VideoMAE, one clip at a time, written from their descriptions with loops; nothing here imports hf_rlt."""
+"""Selection by difference, ToMe and STA on VideoMAE, one clip at a time, written from their descriptions with loops.
+
+Nothing here imports hf_rlt.
+"""
 
 import math
 
@@ -127,6 +130,37 @@ def sta_stage(x: Tensor, metric: Tensor, slots: int, r: int, backward: bool) -> 
         previous_keys = [metric[own[row]] for row in stays]
         result[slot] = [own[row] for row in stays]
     return [i for slot in range(slots) for i in result[slot]]
+
+
+def by_difference(model, clip: Tensor, groups: list[tuple[list[int], int]]) -> list[int]:
+    """Return the run lengths of a `(F, C, H, W)` clip, place by place in each tubelet in time.
+
+    `groups`: tubelets in time, and how many of all their tokens are computed, those with the largest distance of the patch
+    embedding to that of the tubelet before. The first tubelets are computed, too.
+    """
+    embed = model.videomae.embeddings.patch_embeddings
+    weight, (height, width) = embed.projection.weight, embed.patch_size
+    grid = clip.shape[0] // embed.tubelet_size, clip.shape[2] // height, clip.shape[3] // width
+    vectors, distance = {}, {}
+    for t in range(grid[0]):
+        for h in range(grid[1]):
+            for w in range(grid[2]):
+                frames = clip[t * embed.tubelet_size : (t + 1) * embed.tubelet_size]
+                tubelet = frames[:, :, h * height : (h + 1) * height, w * width : (w + 1) * width].transpose(0, 1)
+                vectors[t, h, w] = (weight * tubelet).flatten(1).sum(1) + embed.projection.bias
+                if t:
+                    distance[t, h, w] = float((vectors[t, h, w] - vectors[t - 1, h, w]).square().sum().sqrt())
+    computed = {place for place in vectors if place[0] == 0}
+    for tubelets, count in groups:
+        ranked = sorted((place for place in distance if place[0] in tubelets), key=lambda place: -distance[place])
+        computed.update(ranked[:count])
+    lengths = []
+    for t, h, w in vectors:
+        length = 1
+        while (t + length, h, w) in vectors and (t + length, h, w) not in computed:
+            length += 1
+        lengths.append(length if (t, h, w) in computed else 0)
+    return lengths
 
 
 def proportional_rlt(model, tokens: Tensor, spans: list[float]) -> Tensor:

@@ -144,6 +144,13 @@ RLT_TAGS = ["rlt", "run-length-tokenization"]
         ),
         ("STA", {"r": 1}, "1 tokens leave each time slot", ["sta", "semantic-aware-temporal-accumulation"]),
         ("RandomMasking", {"token_keep_ratio": 0.7}, "70 % of the tokens are computed", ["random-masking"]),
+        (
+            "ByDifference",
+            {"num_tokens": 0.5, "budget_groups": 2},
+            "32 of 64 tokens are computed: the first of each place, and those whose patch embeddings differ most from the "
+            "one before at the same place, as many in each of 2 groups of tubelets",
+            ["token-selection"],
+        ),
     ],
 )
 def test_a_baseline_s_card_says_what_it_is(tmp_path, kind, changes, says, tags):

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from helpers.tiny import TINY, moving_clips
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, find_runs
 from hf_rlt.baselines import (
+    ByDifferenceVideoMAEForVideoClassification,
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEForVideoClassification,
@@ -33,6 +34,7 @@ METHODS = [
     (TOME, {"r": 9, "inflection": -1.0, "proportional_attention": True}),
     (TOME, {"r": 5, "threshold": 0.1}),
     (STAVideoMAEForVideoClassification, {"r": 4}),
+    (ByDifferenceVideoMAEForVideoClassification, {"num_tokens": 0.4}),
 ]
 # Wide enough that what is not a matrix product does not matter, small enough to be quick.
 SHAPE = {**TINY, "hidden_size": 96, "num_hidden_layers": 6, "intermediate_size": 192}

@@ -20,6 +20,9 @@ def draw(
     output: Annotated[Path, typer.Option("--output", "-o", help="A .gif or .mp4, or a sheet: .png or .jpg.")],
     threshold: options.Thresholds = None,
     heat: Annotated[bool, typer.Option("--heat", help="Colour runs by their length. Needs matplotlib.")] = False,
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="Also show each dropped tubelet as the token that stands for it.")
+    ] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Draw the whole video, clip by clip (GIF and MP4).")] = False,
     seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.", min=0.01)] = 10.0,
     start: Annotated[
@@ -61,7 +64,7 @@ def draw(
         **rule.changes(options.first(threshold)),
     )
     thresholds = options.compared(threshold, processor)
-    looks = {"scale": scale, "heat": heat}
+    looks = {"scale": scale, "heat": heat, "reconstructed": reconstruct}
     if whole:
         clips = draw_video(video, processor, thresholds, start or 0.0, seconds, **looks)
     else:

@@ -20,7 +20,7 @@ from ..models.video_inputs import source_of
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 from ..models.video_reader import VideoIndex, VideoReader
 from ..tokens.count import clip_rate, sample_clip
-from .overlays import colour_runs, grey_dropped
+from .overlays import colour_runs, grey_dropped, reconstruct
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,8 @@ class DrawnClip:
         rules: what each threshold drops, in words.
         greyed: for each threshold the frames with what is not computed greyed out.
         heat: for each threshold the frames coloured by the length of their runs; empty unless asked for.
+        reconstructed: for each threshold the frames with every dropped tubelet as the token that stands for it; empty unless
+            asked for.
         run_lengths: `(thresholds, N)` int64.
         grid: `(T, H', W')` of the tubelets, T * H' * W' = N.
         fps: frames per second at which the frames follow each other in the video.
@@ -41,6 +43,7 @@ class DrawnClip:
     rules: tuple[str, ...]
     greyed: list[np.ndarray]
     heat: list[np.ndarray]
+    reconstructed: list[np.ndarray]
     run_lengths: Tensor
     grid: tuple[int, int, int]
     fps: float
@@ -57,6 +60,7 @@ def draw_frames(
     thresholds: Sequence[float | None] = (0.1,),
     scale: int = 1,
     heat: bool = False,
+    reconstructed: bool = False,
     fps: float = 25.0,
 ) -> DrawnClip:
     """Draw a clip that has been read.
@@ -67,6 +71,7 @@ def draw_frames(
         thresholds: RLT thresholds; None for dense. A processor's `num_tokens` ignores them.
         scale: enlarge the drawing by this factor.
         heat: also colour runs by their length; needs matplotlib.
+        reconstructed: also show every dropped tubelet as the token that stands for it.
         fps: frames per second, passed on.
     """
     if not thresholds or scale < 1:
@@ -78,8 +83,9 @@ def draw_frames(
     tubelet, patch = rule.tubelet_size, [scale * side for side in to_2tuple(rule.patch_size)]
     greyed = [grey_dropped(shown, lengths, tubelet, patch) for lengths in runs]
     coloured = [colour_runs(shown, lengths, tubelet, patch) for lengths in runs] if heat else []
+    filled = [reconstruct(shown, lengths, tubelet, patch) for lengths in runs] if reconstructed else []
     grid = grid_size(pixels.shape, tubelet, rule.patch_size)
-    return DrawnClip(shown, tuple(each.describe() for each in rules), greyed, coloured, runs, grid, fps)
+    return DrawnClip(shown, tuple(each.describe() for each in rules), greyed, coloured, filled, runs, grid, fps)
 
 
 def draw_clip(
@@ -89,7 +95,7 @@ def draw_clip(
     start: float | None = None,
     **options: Any,
 ) -> DrawnClip:
-    """Draw one clip of a video, read as by `read_clip`; `options` are `scale` and `heat` of `draw_frames`."""
+    """Draw one clip of a video, read as by `read_clip`; `options` are those of `draw_frames` from `scale` on."""
     frames, fps = read_clip(video, processor, start)
     return draw_frames(frames, processor, thresholds, fps=fps, **options)
 
@@ -105,7 +111,7 @@ def draw_video(
     """Yield the drawings of a video's consecutive clips: of at most `seconds` of it, from the second `start` on.
 
     Each clip is drawn as the model would see it by itself. If the video ends in the middle of the last clip, only its
-    frames of the video are drawn. `options` are `scale` and `heat` of `draw_frames`.
+    frames of the video are drawn. `options` are those of `draw_frames` from `scale` on.
     """
     size = processor.num_frames or DEFAULT_NUM_FRAMES
     with VideoReader(source_of(video)) as reader:
@@ -126,8 +132,9 @@ def draw_video(
         for done in range(0, count, size):
             frames = processor.decode(reader, indices=indices[None, done : done + size])[0]
             clip, shown = draw_frames(frames, processor, thresholds, fps=fps, **options), slice(wanted - done)
-            greyed, heat = ([rows[shown] for rows in pictures] for pictures in (clip.greyed, clip.heat))
-            yield replace(clip, frames=clip.frames[shown], greyed=greyed, heat=heat)
+            rows = (clip.greyed, clip.heat, clip.reconstructed)
+            greyed, heat, filled = ([row[shown] for row in pictures] for pictures in rows)
+            yield replace(clip, frames=clip.frames[shown], greyed=greyed, heat=heat, reconstructed=filled)
 
 
 def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = None) -> tuple[np.ndarray, float]:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Draw what RLT computes: dropped patches in grey, runs coloured by their length, rows with labels."""
+"""Draw what RLT computes: dropped patches in grey, runs coloured by their length, runs filled, labels."""
 
 import math
 from collections.abc import Sequence
@@ -51,6 +51,24 @@ def colour_runs(
     tint = _to_pixels(colours[covering], tubelet_size, patch_size).astype(np.float32)
     picture = np.broadcast_to((frames.astype(np.float32) @ LUMA)[..., None], frames.shape)
     return _blend(picture, _to_pixels(covering > 0, tubelet_size, patch_size), COLOUR_STRENGTH, tint)
+
+
+def reconstruct(
+    frames: np.ndarray, run_lengths: torch.Tensor, tubelet_size: int = 2, patch_size: Size = 16
+) -> np.ndarray:
+    """Show every dropped tubelet of a clip as the token that stands for it: what the model is told of the video.
+
+    Tubelets that no run covers become 0. What is beyond the last whole tubelet stays. Arguments are those of
+    `grey_dropped`; the frames may be of any type and number of channels.
+    """
+    tubelets, rows, columns = _on_grid(frames, run_lengths, tubelet_size, patch_size).shape
+    (height, width), channels, result = to_2tuple(patch_size), frames.shape[-1], frames.copy()
+    used = result[: tubelets * tubelet_size, : rows * height, : columns * width]  # a view: written to below
+    split = used.reshape(tubelets, tubelet_size, rows, height, columns, width, channels).transpose(0, 2, 4, 1, 3, 5, 6)
+    tokens = torch.from_numpy(split.reshape(1, tubelets * rows * columns, -1))
+    filled = fill_runs(tokens, run_lengths.reshape(1, -1).cpu(), tubelets).numpy()
+    used[:] = filled.reshape(split.shape).transpose(0, 3, 1, 4, 2, 5, 6).reshape(used.shape)
+    return result
 
 
 def run_colours(tubelets: int) -> np.ndarray:

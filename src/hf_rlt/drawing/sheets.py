@@ -25,7 +25,7 @@ SHEETS: dict[str, dict[str, Any]] = {
 
 
 def draw_sheet(clip: DrawnClip, columns: int = 4, heat: bool = False) -> Image.Image:
-    """Draw `columns` frames of the clip, evenly spread, and below them a row for each threshold."""
+    """Draw `columns` frames of the clip, evenly spread, and below them the rows of each threshold."""
     if not 1 <= columns <= len(clip.frames):
         raise HfRltError(f"Expected 1 to {len(clip.frames)} columns, received {columns}.")
     return _labelled(clip, np.arange(columns) * len(clip.frames) // columns, heat, f"{len(clip.frames)} frames")
@@ -71,7 +71,11 @@ def _labelled(clip: DrawnClip, shown: np.ndarray, heat: bool, count: str = "") -
     names = [fill(rule, LETTERS) for rule in clip.rules]
     shares = [f"{100 * share:.1f} % of\ntokens computed" for share in clip.computed]
     labels = [f"{name}\n{share}" for name, share in zip(names, shares, strict=True)]
-    rows = [row[shown] for row in (clip.frames, *(clip.heat if heat else clip.greyed))]
+    rows = [clip.heat if heat else clip.greyed]
+    if clip.reconstructed:  # below each threshold's row
+        rows.append(clip.reconstructed)
+        labels = [label for own in labels for label in (own, "reconstructed\nfrom these tokens")]
+    pictures = [clip.frames, *(row for threshold in zip(*rows, strict=True) for row in threshold)]
     strip = min(len(shown) * (width + GAP) - GAP, 32 * text)
     legend = run_legend(clip.grid[0], strip, text) if heat else None
-    return label_rows(rows, [f"original\n{rate}", *labels], text, legend)
+    return label_rows([row[shown] for row in pictures], [f"original\n{rate}", *labels], text, legend)

@@ -71,8 +71,9 @@ def load_processor(name: str, **changes: Any) -> Any:
 
 
 def _processor(name: str, config: Any, **changes: Any) -> Any:
-    fields = ("num_frames", "tubelet_size", "patch_size", *RULE_SETTINGS)
-    own = {field: getattr(config, field) for field in fields if hasattr(config, field)}  # a stock one has no rule
+    own = {field: getattr(config, field) for field in ("num_frames", "tubelet_size", "patch_size")}
+    if hasattr(config, "run_rule"):  # a stock configuration has none
+        own |= {setting: getattr(config.run_rule, setting) for setting in RULE_SETTINGS}
     return family_of(config.model_type, name).processor.from_pretrained(name, **{**own, **changes})
 
 

@@ -10,25 +10,31 @@ become. Here no dropped tubelet is farther than the threshold from the token tha
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .budget import Budget, highest
 from .runs import to_2tuple
 
-CANDIDATES, ROUNDS = 64, 3  # thresholds that are tried at once, and how often: 64 ** -3 of the range is resolved
+CANDIDATES, ROUNDS = 16, 4  # thresholds that are tried at once, and how often: 1 / 16 ** 4 of the range is resolved
+ROWS = 4  # tubelets that are compared with all before them at once
 
 
 def anchor_differences(pixel_values: Tensor, grid: tuple[int, int, int], tubelet_size: int, patch_size) -> Tensor:
-    """Measure how much each tubelet but the first differs from all of its place: `(B, T - 1, T, H', W')` float32.
+    """Measure how much each tubelet but the first differs from those before it: `(B, T - 1, T, H', W')` float32.
 
     The difference of two tubelets is the mean absolute difference of their pixels, over all their frames and channels.
     """
     (tubelets, rows, columns), (height, width) = grid, to_2tuple(patch_size)
-    cut = pixel_values[:, : tubelets * tubelet_size].float().unflatten(1, (tubelets, tubelet_size))
-    cut = cut.unfold(4, height, height).unfold(5, width, width)  # (B, T, s, C, H', W', p, p)
-    places = cut.permute(0, 4, 5, 1, 2, 3, 6, 7).flatten(4).flatten(0, 2)  # (B * H' * W', T, pixels)
-    found = torch.cdist(places[:, 1:], places, p=1) / places.shape[2]
-    return found.view(len(pixel_values), rows, columns, tubelets - 1, tubelets).permute(0, 3, 4, 1, 2)
+    used = pixel_values[:, : tubelets * tubelet_size, :, : rows * height, : columns * width].float()
+    cut = used.unflatten(4, (columns, width)).unflatten(3, (rows, height)).unflatten(1, (tubelets, tubelet_size))
+    places = cut.permute(0, 4, 6, 1, 2, 3, 5, 7).flatten(4).flatten(0, 2)  # (B * H' * W', T, pixels)
+    found = [torch.zeros_like(places[:, :0, :1]).expand(-1, -1, tubelets)]
+    for first in range(1, tubelets, ROWS):
+        last = min(first + ROWS, tubelets)
+        block = torch.cdist(places[:, first:last], places[:, :last], p=1) / places.shape[2]
+        found.append(F.pad(block, (0, tubelets - last)))
+    return torch.cat(found, dim=1).view(len(used), rows, columns, tubelets - 1, tubelets).permute(0, 3, 4, 1, 2)
 
 
 def anchor_starts(differences: Tensor, threshold: float, budget: Budget | None) -> Tensor:
