@@ -8,10 +8,11 @@ import typer
 
 from hf_rlt.cli.console import user_errors
 
-from .accuracy import accuracy, inference, thresholds
+from .accuracy import accuracy, budgets, inference, thresholds
 from .augmentation import augmentation
 from .balance import balance
 from .common import record
+from .equal_tokens import equal_tokens
 from .finetune import ablation, finetune
 from .keeps import keeps
 from .processing import processing
@@ -40,7 +41,7 @@ def report(
 
 
 COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps)
-MODELS = (speed, frames, accuracy, thresholds, inference)
+MODELS = (speed, frames, accuracy, thresholds, budgets, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))
 for command in (finetune, ablation):

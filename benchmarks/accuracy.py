@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Accuracy of every method on one trained model: curves, RLT's thresholds, the paper's inference table."""
+"""Accuracy of every method on one trained model: curves, thresholds, equal tokens, the paper's inference table."""
 
 import math
 from collections.abc import Callable
@@ -14,11 +14,13 @@ from hf_rlt.hub.repo_config import read_config
 
 from .common import options as opt
 from .common import paper
-from .common.accuracy import Setting, curve, equal_token_settings, evaluate, mean_tokens, rlt_settings
+from .common.accuracy import Setting, budget_settings, curve, equal_token_settings, evaluate, rlt_settings
 from .common.methods import STANDARD
 from .common.plots import Series, draw
 from .common.record import Column, Row, column, percent, report, save, table
+from .common.shares import mean_tokens, thresholds_for_shares
 
+SHARES = [0.15, 0.2, 0.3]
 THRESHOLDS = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]
 
 
@@ -32,6 +34,10 @@ def _command(name: str, text: str) -> Callable[..., None]:
         num_crops: Annotated[int, typer.Option(help="Crops per temporal clip.", min=1)] = 1,
         threshold: opt.Threshold = 0.1,
         sweep: Annotated[list[float], typer.Option(help="Thresholds of `thresholds`. May be repeated.")] = THRESHOLDS,
+        share: Annotated[
+            list[float], typer.Option(help="Shares of the tokens, of `budgets`. May be repeated.")
+        ] = SHARES,
+        budget_groups: Annotated[int, typer.Option(help="Groups of tubelets that share a budget.", min=1)] = 1,
         video_dir: opt.VideoDir = None,
         split: Annotated[str, typer.Option(help="Split of a Hub data set.")] = "validation",
         batch_size: Annotated[int, typer.Option(help="Videos per batch.", min=1)] = 8,
@@ -53,6 +59,8 @@ def _command(name: str, text: str) -> Callable[..., None]:
             chosen = curve(base.config, tokens, threshold)
         elif name == "thresholds":
             chosen = [Setting(STANDARD, "dense"), *rlt_settings(sweep), *rlt_settings(sweep, "RLT, proportional")]
+        elif name == "budgets":
+            chosen = budget_settings(base.config, tokens, thresholds_for_shares(views, share, **options), budget_groups)
         else:
             target = round(mean_tokens(views, threshold, **options))
             chosen = equal_token_settings(base.config, tokens, target, threshold)
@@ -62,6 +70,8 @@ def _command(name: str, text: str) -> Callable[..., None]:
         settings["trained"] = "trained dense, as VideoMAE" if dense else "trained with RLT"
         settings |= {"device": base.device.type, "dtype": dtype, "attention": attention, "batch_size": batch_size}
         settings |= {"threshold": threshold, "model": {key: getattr(base.config, key) for key in fields}}
+        if name == "budgets":
+            settings["budget_groups"] = budget_groups
         report(save(output, name, rows, settings))
 
     command.__name__, command.__doc__ = name, text
@@ -70,6 +80,7 @@ def _command(name: str, text: str) -> Callable[..., None]:
 
 accuracy = _command("accuracy", "Accuracy of every method, nothing trained for it, over its tokens.")
 thresholds = _command("thresholds", "RLT's accuracy and speed over thresholds.")
+budgets = _command("budgets", "Accuracy of every method at equal tokens, nothing trained for it.")
 inference = _command("inference", "The paper's inference table: every method at RLT's number of tokens.")
 
 
@@ -100,6 +111,15 @@ def markdown(record: Row) -> str:
             column("change", "paper_change", "{:+.1f}"),
         ]
         note = f"Paper: {paper.INFERENCE_SOURCE}; what no source confirms is left out. "
+    if record["benchmark"] == "budgets":
+        groups = settings["budget_groups"]
+        spread = f", spread over {groups} groups of tubelets" if groups > 1 else ""
+        note = (
+            "RLT and anchor: the threshold that computes the share on average over these videos, found without labels; "
+            f"num_tokens and by difference: so many tokens of each clip{spread}, by difference found in the forward pass. "
+            "ToMe and STA reach the share after the last block only, STA in steps. Random tokens stand for themselves: "
+            "proportional attention changes nothing. "
+        )
     model = settings["model"]
     return (
         f"{table(rows, columns)}\n{rows[0]['videos']} videos of {settings['data']}, {settings['num_clips']} x "

@@ -15,15 +15,25 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_rlt.data import DigitsSettings, render_digits
+from hf_rlt.data import RenderSettings, digits_settings, render_digits
 from hf_rlt.errors import HfRltError
-from hf_rlt.inference.measure import quartiles
+from hf_rlt.training.model import SMALL_MODEL
 
 from .common import paper
-from .common.finetune_job import VARIANTS, Job, check_extra, data_arguments, results, train
+from .common.finetune_job import (
+    GROUPS,
+    VARIANTS,
+    Job,
+    check_extra,
+    data_arguments,
+    paper_values,
+    paper_variants,
+    results,
+    train,
+)
 from .common.finetune_timing import OpenedJob, load_timing, measure_timing
 from .common.options import OUTPUT, Output, Threshold, VideoDir
-from .common.record import Column, Row, column, report, save, say, table
+from .common.record import Column, Row, column, middle, report, save, say, spread, table
 
 LAUNCH = f"{shlex.quote(sys.executable)} -m hf_rlt.training.finetune"
 SEEDS = [0, 1, 2]
@@ -51,8 +61,11 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         ] = None,
         tome_r: Annotated[int | None, typer.Option(help="Tokens merged per block. Default: as RLT.", min=0)] = None,
         max_steps: Annotated[int | None, typer.Option(help="Instead of the epochs.", min=1)] = None,
+        digits_set: Annotated[str, typer.Option(help="The built-in set: standard or hard.")] = "standard",
         train_clips: Annotated[int, typer.Option(help="Training clips in the built-in set.", min=8)] = 6400,
-        validation_clips: Annotated[int, typer.Option(help="Held-out clips in the built-in set.", min=8)] = 320,
+        validation_clips: Annotated[
+            int | None, typer.Option(help="Held-out clips in the built-in set. Default: as the set.", min=8)
+        ] = None,
         time: Annotated[bool, typer.Option("--time", help="Measure seconds per step, on an idle machine.")] = False,
         time_steps: Annotated[int, typer.Option(help="Steps per timing.", min=1)] = 60,
         repeats: Annotated[int, typer.Option(help="Timings of each variant, in turn.", min=1)] = 3,
@@ -66,15 +79,16 @@ def _command(kind: str, text: str) -> Callable[..., None]:
         check_extra(context.args)
         steps = ("--max_steps", str(max_steps)) if max_steps is not None else ()
         extra = (*context.args, *steps)
-        job = Job(tuple(shlex.split(launch)), output / "finetune", threshold=threshold, extra=extra)
+        job = Job(tuple(shlex.split(launch)), output / "finetune", extra=extra)
         if train_data is None:
             if validation or video_dir:
                 raise HfRltError("Received --validation or --video-dir without --train: add it.")
-            job = _digits(job, DigitsSettings(train_clips, validation_clips), model)
+            held = {} if validation_clips is None else {"validation_clips": validation_clips}
+            job = on_digits(job, digits_settings(digits_set, train_clips=train_clips, **held), model)
         else:
             words = data_arguments(train_data, validation, video_dir, model)
             job = replace(job, about=f"{train_data.stem}, {model or 'a small model from scratch'}", data=words)
-        job = _equal_tokens(job, kind, random_ratio, tome_r)
+        job = _equal_tokens(job, kind, threshold, random_ratio, tome_r)
         if time:
             measure_timing(job, kind, names, time_steps, repeats)
         else:
@@ -87,25 +101,36 @@ def _command(kind: str, text: str) -> Callable[..., None]:
     return command
 
 
-def _digits(job: Job, settings: DigitsSettings, model: str | None) -> Job:
-    """Return the job on the built-in set, rendered now unless it is there."""
-    about = f"Built-in digits, {settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
-    say(f"{about}, in {job.folder / 'digits'}")
-    clips = render_digits(job.folder / "digits", settings)
+def on_digits(job: Job, settings: RenderSettings, model: str | None) -> Job:
+    """Return the job on a built-in set, rendered now unless it is there."""
+    size = f"{settings.train_clips:,} training and {settings.validation_clips:,} validation clips"
+    about = f"Built-in {settings.title}, {size}"
+    say(f"{about}, in {job.folder / settings.title}")
+    clips = render_digits(job.folder / settings.title, settings)
     words = data_arguments(clips / "train", clips / "validation", None, model)
-    return replace(job, about=about, data=words, extra=(*RECIPE.split(), *job.extra), digits=True)
+    extra = (*RECIPE.split(), *job.extra)
+    if (
+        model is None and settings.set_name != "standard"
+    ):  # to the job these are videos like any, of which it takes every 2nd
+        extra = ("--frame_stride", str(settings.frames // SMALL_MODEL["num_frames"]), *extra)
+    return replace(job, about=about, data=words, extra=extra, digits=settings.set_name)
 
 
-def _equal_tokens(job: Job, kind: str, random_ratio: float | None, tome_r: int | None) -> Job:
-    """Bring random masking and ToMe to the tokens that RLT computes, unless the user says how many."""
+def _equal_tokens(job: Job, kind: str, threshold: float, random_ratio: float | None, tome_r: int | None) -> Job:
+    """Give the job its variants, random masking and ToMe at RLT's number of tokens unless the user says how many."""
     if random_ratio is not None and not 0 < random_ratio <= 1:
         raise HfRltError(f"--random-ratio: expected a share above 0 and up to 1, received {random_ratio}.")
+
+    def filled(random_ratio: float | None, tome_r: int | None) -> Job:
+        values = paper_values(threshold, 1.0 if random_ratio is None else random_ratio, tome_r or 0)
+        return replace(job, variants=paper_variants(values), values=values)
+
     if kind == "finetune" and (random_ratio is None or tome_r is None):
         say("Counting the tokens that RLT computes, as many as random masking and ToMe are to leave")
-        share, r = OpenedJob(job).share_and_tome_r(job.folder / "counts")
+        share, r = OpenedJob(filled(random_ratio, tome_r)).share_and_tome_r(job.folder / "counts")
         random_ratio = round(share, 3) if random_ratio is None else random_ratio
         tome_r = r if tome_r is None else tome_r
-    return replace(job, random_ratio=1.0 if random_ratio is None else random_ratio, tome_r=tome_r or 0)
+    return filled(random_ratio, tome_r)
 
 
 finetune = _command("finetune", "Fine-tune dense, with ToMe, random masking and RLT: accuracy and time.")
@@ -127,6 +152,7 @@ def markdown(record: Row) -> str:
         column("variant", "title"),
         column("top-1, mean (lowest to highest)", "accuracy"),
         column("pair that only timing separates", "pair"),
+        *(column(group, group) for group in GROUPS["hard"]),
         column("s/step, median (quartiles)", "step"),
         column("whole job", "job"),
         column(f"speed-up over {baseline}", "speedup", "{:.1f} x"),
@@ -148,7 +174,8 @@ def table_rows(record: Row) -> list[dict[str, Any]]:
     for name in known:
         runs = [run for run in record["rows"] if run["variant"] == name]
         row: dict[str, Any] = {"variant": name, "title": title(name, record["settings"])}
-        row |= {"accuracy": spread(runs, "accuracy"), "pair": spread(runs, "pair_accuracy")}
+        row |= {"accuracy": spread(runs, "accuracy")}
+        row |= {group: spread(runs, f"{group}_accuracy") for groups in GROUPS.values() for group in groups}
         row |= {"step": middle(seconds.get(name)), "job": _job(runs, speed.get(name))}
         row |= {"speedup": _ratio(speed, known[0], name), "model_step": alone.get(name)}
         rows.append(row | {"model_speedup": _ratio(alone, known[0], name)})
@@ -164,20 +191,6 @@ def title(name: str, settings: Row) -> str:
     if name == "ToMe":
         return f"ToMe, r = {settings['tome_r']}"
     return name.replace("+random", f" + random {settings['keep_of_runs']:g}").replace("+length", " + length")
-
-
-def spread(runs: Sequence[Row], key: str) -> str | None:
-    """Format mean, lowest and highest of a share over the seeds; None without any."""
-    values = [100 * run[key] for run in runs if run.get(key) is not None]
-    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})" if values else None
-
-
-def middle(values: list[float] | None) -> str | None:
-    """Format median and quartiles of seconds; None without any."""
-    if not values:
-        return None
-    low, median, high = quartiles(values)
-    return f"{median:.3f} ({low:.3f} to {high:.3f})" if len(values) > 1 else f"{median:.3f}"
 
 
 def _ratio(measured: Row, baseline: str, name: str) -> float | None:

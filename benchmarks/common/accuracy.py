@@ -2,8 +2,8 @@
 """Accuracy of every method on one trained model, nothing fine-tuned, over the tokens it leaves."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,9 @@ from hf_rlt.data import EvalDataset
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import timed
 
-from .methods import METHODS, STANDARD, Method, cost, forward, share_weights
+from .methods import METHODS, OTHER_RUNS, STANDARD, Method, cost, forward, share_weights
 from .record import Row, say
+from .shares import plain_rule
 
 THRESHOLDS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
@@ -32,7 +33,7 @@ class Setting:
     method: Method
     level: str  # what is varied, as tables write it
     values: dict[str, Any] = field(default_factory=dict)  # the model's settings
-    threshold: float | None = None  # RLT's, for methods on runs
+    rule: dict[str, Any] = field(default_factory=dict)  # settings of the rule, for methods on runs
     model: PreTrainedModel | None = None
     hits: int = 0
     hits_5: int = 0
@@ -43,13 +44,13 @@ class Setting:
 def rlt_settings(thresholds: Sequence[float], name: str = "RLT") -> list[Setting]:
     """Make a setting of RLT, or of RLT with other attention, at each threshold."""
     method = METHODS[name]
-    return [Setting(method, f"threshold {t:g}", method.fit(None, 0, 0), threshold=t) for t in thresholds]
+    return [Setting(method, f"threshold {t:g}", method.fit(None, 0, 0), {"threshold": t}) for t in thresholds]
 
 
 def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
     """Make settings that draw every method's curve of accuracy over tokens; `tokens` are those of a dense clip."""
     found = [Setting(STANDARD, "dense"), *rlt_settings(THRESHOLDS), *rlt_settings(THRESHOLDS, "RLT, proportional")]
-    for name in ("random", "ToMe", "ToMe, proportional", "STA"):
+    for name in ("random", "by difference", "by difference, proportional", "ToMe", "ToMe, proportional", "STA"):
         reached: set[str] = set()
         for share in SHARES:
             values = METHODS[name].fit_to(config, tokens, round(share * tokens))
@@ -58,10 +59,10 @@ def curve(config: Any, tokens: int, threshold: float) -> list[Setting]:
                 found.append(Setting(METHODS[name], f"{share:.0%} wanted", values))
     for share in FURTHER_SHARES:
         values = {"token_keep_ratio": share}
-        found.append(Setting(METHODS["RLT + random"], f"{share:.0%} of RLT's", values, threshold))
+        found.append(Setting(METHODS["RLT + random"], f"{share:.0%} of RLT's", values, {"threshold": threshold}))
     for share in FURTHER_MERGES:
         r = max(round(share * tokens / config.num_hidden_layers), 1)
-        found.append(Setting(METHODS["RLT + ToMe"], f"r = {r}", {"r": r}, threshold))
+        found.append(Setting(METHODS["RLT + ToMe"], f"r = {r}", {"r": r}, {"threshold": threshold}))
     return found
 
 
@@ -76,12 +77,43 @@ def equal_token_settings(config: Any, tokens: int, target: int, threshold: float
     return [*found, *rlt_settings([threshold]), *rlt_settings([threshold], "RLT, proportional")]
 
 
+def budget_settings(
+    config: Any, tokens: int, thresholds: Mapping[str, Mapping[float, float]], groups: int = 1
+) -> list[Setting]:
+    """Make a setting of every method at each share of a clip's `tokens`, with and without proportional attention.
+
+    Args:
+        config: of the model.
+        tokens: of a dense clip.
+        thresholds: rule -> share -> the threshold that computes it on average, see `thresholds_for_shares`.
+        groups: of tubelets, over which exact budgets are spread.
+    """
+    found, methods = [Setting(STANDARD, "dense")], METHODS | OTHER_RUNS
+    for share in thresholds["threshold"]:
+        target, at = round(share * tokens), f"{100 * share:g} %"
+        rules = {
+            "RLT" if name == "threshold" else name: {"rule": name, "threshold": by_share[share]}
+            for name, by_share in thresholds.items()
+        }
+        rules["num_tokens"] = {"num_tokens": target, "budget_groups": groups}
+        for name, rule in rules.items():
+            level = f"{at}, threshold {rule['threshold']:.3g}" if "threshold" in rule else at
+            for method in (methods[name], methods[f"{name}, proportional"]):
+                found.append(Setting(method, level, method.fit(config, tokens, target), rule))
+        for name in ("by difference", "by difference, proportional", "random", "ToMe", "ToMe, proportional", "STA"):
+            values = methods[name].fit_to(config, tokens, target)
+            if "num_tokens" in values:
+                values["budget_groups"] = groups
+            found.append(Setting(methods[name], at, values))
+    return found
+
+
 def evaluate(
     base: Any, data: EvalDataset, settings: Sequence[Setting], batch_size: int, workers: int, seed: int = 0
 ) -> list[Row]:
     """Evaluate each setting; every video is read once, and the settings take turns on it.
 
-    Runs are found at each setting's threshold. Speed-ups are relative to the first setting. Random masking draws anew for
+    Runs are found by each setting's rule. Speed-ups are relative to the first setting. Random masking draws anew for
     each batch, the same in each run with this seed.
     """
     for setting in settings:
@@ -105,11 +137,11 @@ def evaluate(
 
 @torch.inference_mode()
 def _turn(base: Any, settings: Sequence[Setting], pixels: Tensor, labels: Tensor, seed: int, warm: bool) -> None:
-    rules = {setting.threshold: replace(base.config.run_rule, threshold=setting.threshold) for setting in settings}
-    runs = {threshold: rule.find(pixels).to(base.device) for threshold, rule in rules.items()}
+    rules = {str(setting.rule): plain_rule(base.config, **setting.rule) for setting in settings}
+    runs = {name: rule.find(pixels).to(base.device) for name, rule in rules.items()}
     placed, targets = pixels.to(base.device, base.dtype), labels.to(base.device)
     for setting in settings:
-        lengths = runs[setting.threshold]
+        lengths = runs[str(setting.rule)]
         if warm:
             forward(setting.method, setting.model, placed, lengths)
         torch.manual_seed(seed)
@@ -126,20 +158,10 @@ def _turn(base: Any, settings: Sequence[Setting], pixels: Tensor, labels: Tensor
 
 def _row(setting: Setting, videos: int, views: int, dense_tokens: int, labels: int) -> dict[str, Any]:
     accuracy, means = setting.hits / videos, {name: total / views for name, total in setting.sums.items()}
-    row: dict[str, Any] = {"method": setting.method.name, "level": setting.level, "threshold": setting.threshold}
-    row |= {"settings": setting.values, "videos": videos, "accuracy": accuracy}
+    row: dict[str, Any] = {"method": setting.method.name, "level": setting.level}
+    row |= {"threshold": setting.rule.get("threshold"), "rule": setting.rule, "settings": setting.values}
+    row |= {"videos": videos, "accuracy": accuracy}
     row |= {"accuracy_error": math.sqrt(accuracy * (1 - accuracy) / videos), **means}
     row |= {"share": means["tokens_left"] / dense_tokens, "seconds": setting.seconds}
     row["views_per_second"] = views / setting.seconds
     return row | ({"top_5_accuracy": setting.hits_5 / videos} if labels > 5 else {})
-
-
-def mean_tokens(data: EvalDataset, threshold: float, batch_size: int, workers: int) -> float:
-    """Compute the mean number of tokens that RLT computes of a view."""
-    rule, counts = replace(data.processor.run_rule, threshold=threshold), list[int]()
-    for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):
-        pixels = batch["pixel_values"][batch["labels"] >= 0].flatten(0, -5)
-        counts += (rule.find(pixels) > 0).sum(1).tolist() if len(pixels) else []
-    if not counts:
-        raise HfRltError(f"None of the {len(data)} videos to evaluate on can be read.")
-    return sum(counts) / len(counts)

@@ -32,7 +32,7 @@ class OpenedJob:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        _, data, _, args = self.arguments("RLT")
+        _, data, _, args = self.arguments(next(iter(job.variants)))
         clips: Any = finetune.load_clips(data, args)
         self.train, self.validation, _ = clips
 
@@ -40,10 +40,14 @@ class OpenedJob:
         """Return the groups of arguments of a variant."""
         return finetune.read_arguments([*self.job.arguments(name, 0), "--output_dir", str(self.job.folder / "timing")])
 
+    def model(self, name: str) -> Any:
+        """Make a variant's model, and the processor that fits it."""
+        return finetune.load_model(self.arguments(name)[0], self.train.names)
+
     def share_and_tome_r(self, cache_dir: Path) -> tuple[float, int]:
         """Count the share of tokens that RLT computes in up to 2,000 clips, and find the r with which ToMe leaves it."""
-        model_args, data, _, args = self.arguments("RLT")
-        model, processor = finetune.load_model(model_args, self.train.names)
+        _, data, _, args = self.arguments("RLT")
+        model, processor = self.model("RLT")
         sources = [self.train.sources[i] for i in _spread(len(self.train), COUNTED)]
         clips = VideoList(sources, [0] * len(sources), ["video"])
         counts = count_tokens(clips, processor, args.dataloader_num_workers, data.on_bad_video, cache_dir)
@@ -55,9 +59,9 @@ class OpenedJob:
         return interleaved_seconds({name: self._step(name) for name in names}, repeats, warmup=2)
 
     def _step(self, name: str) -> Callable[[], None]:
-        model_args, _, recipe, args = self.arguments(name)
+        _, _, recipe, args = self.arguments(name)
         torch.manual_seed(0)
-        model, processor = finetune.load_model(model_args, self.train.names)
+        model, processor = self.model(name)
         model.to(args.device).train()
         items = TrainDataset(self.train, processor)
         collate = finetune.make_collator(recipe, processor, len(self.train.names), 0.0)
@@ -75,11 +79,15 @@ class OpenedJob:
         return step
 
 
-def measure_timing(job: Job, kind: str, names: Sequence[str], steps: int, rounds: int) -> None:
-    """Time the variants and keep what is found in the job's folder."""
+def measure_timing(job: Job, kind: str, names: Sequence[str], steps: int, rounds: int, alone: bool = True) -> None:
+    """Time the variants and keep what is found in the job's folder; `alone`: the model by itself, too."""
     opened = OpenedJob(job)
     seconds = time_steps(job, names, (opened.train, opened.validation), steps, rounds)
-    timing = {"seconds_per_step": seconds, "model_seconds": opened.model_seconds(names), "steps": steps}
+    timing = {
+        "seconds_per_step": seconds,
+        "model_seconds": opened.model_seconds(names) if alone else {},
+        "steps": steps,
+    }
     write_json(job.folder / f"timing-{kind}.json", {**timing, "environment": environment(), "settings": job.settings()})
 
 
@@ -106,9 +114,9 @@ def time_steps(
     model = job.data[job.data.index("--model_name_or_path") :][:2] if "--model_name_or_path" in job.data else ()
     for _ in range(rounds):
         for name in names:
-            more = [*job.extra, *QUICK, "--max_steps", str(steps), *job.variant(name)]
+            more = [*job.extra, *QUICK, "--max_steps", str(steps), *job.variants[name].arguments]
             shutil.rmtree(folder / name, ignore_errors=True)
-            metrics = start(job, [*words, *model, *more], folder / name)
+            metrics = start(job, name, [*words, *model, *more], folder / name)
             shutil.rmtree(folder / name)
             seconds[name].append(metrics["train_runtime"] / steps)
             say(f"{name}: {seconds[name][-1]:.4f} s/step")

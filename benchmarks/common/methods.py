@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, VideoMAEConfig, VideoMAEForVideoClassification
 
 from hf_rlt.baselines import (
+    ByDifferenceVideoMAEForVideoClassification,
     RandomMaskingVideoMAEForVideoClassification,
     STAVideoMAEConfig,
     STAVideoMAEForVideoClassification,
@@ -22,6 +23,7 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops, block_tokens, tokens_by_block
 from hf_rlt.models.configuration_rlt_videomae import RLTVideoMAEConfig
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
+from hf_rlt.models.run_rule import RULE_SETTINGS, RunRule
 
 # VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
 SHAPES = {
@@ -95,12 +97,19 @@ def _tome(config: Any, tokens: int, target: int) -> dict[str, Any]:
     return {"r": tome_schedule_for(config, tokens, target)}
 
 
+def _by_difference(config: Any, tokens: int, target: int) -> dict[str, Any]:
+    return {"num_tokens": max(target, tokens // config.grid[0])}  # the first tubelets stay
+
+
 TOME, RANDOM = ToMeVideoMAEForVideoClassification, RandomMaskingVideoMAEForVideoClassification
+BY_DIFFERENCE = ByDifferenceVideoMAEForVideoClassification
 STANDARD = Method("standard", VideoMAEForVideoClassification, False)
 RLT = Method("RLT", RLTVideoMAEForVideoClassification, True)
 _ALL = (
     STANDARD,
     Method("random", RANDOM, False, lambda config, n, target: {"token_keep_ratio": target / n}),
+    Method("by difference", BY_DIFFERENCE, False, _by_difference),
+    Method("by difference, proportional", BY_DIFFERENCE, False, lambda *given: _by_difference(*given) | PROPORTIONAL),
     Method("ToMe", TOME, False, _tome),
     Method("ToMe, proportional", TOME, False, lambda *given: _tome(*given) | PROPORTIONAL),
     Method("STA", STAVideoMAEForVideoClassification, False, lambda *given: {"r": sta_r_for(*given)}),
@@ -110,6 +119,12 @@ _ALL = (
     Method("RLT + ToMe", TOME, True, lambda config, n, target: _tome(config, target, round(FURTHER * target))),
 )
 METHODS = {method.name: method for method in _ALL}
+# RLT on the runs of other rules, in which it takes as long at as many tokens.
+OTHER_RUNS = {
+    name + more: Method(name + more, RLT.kind, True, lambda *given, values=values: values)
+    for name in ("anchor", "num_tokens")
+    for more, values in {"": {}, ", proportional": PROPORTIONAL}.items()
+}
 
 
 def select_methods(names: Sequence[str] | None) -> list[Method]:
@@ -123,7 +138,8 @@ def select_methods(names: Sequence[str] | None) -> list[Method]:
 def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
     """Return the settings of a dense model with ordinary attention, for the configuration of any method."""
     own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
-    return {**own, "threshold": None, "proportional_attention": False}
+    rule = {name: getattr(RunRule(threshold=None), name) for name in RULE_SETTINGS}
+    return {**own, **rule, "proportional_attention": False}
 
 
 def make_base(shape: str, attention: str = "sdpa", **settings: Any) -> RLTVideoMAEForVideoClassification:

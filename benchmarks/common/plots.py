@@ -13,6 +13,12 @@ from hf_rlt.errors import HfRltError
 STYLES = {
     "standard": ("black", "*"),
     "random": ("tab:gray", "s"),
+    "by difference": ("tab:olive", "<"),
+    "by difference, proportional": ("olive", ">"),
+    "anchor": ("deepskyblue", "p"),
+    "anchor, proportional": ("crimson", "p"),
+    "num_tokens": ("navy", "d"),
+    "num_tokens, proportional": ("darkred", "d"),
     "ToMe": ("tab:orange", "^"),
     "ToMe, proportional": ("tab:brown", "v"),
     "STA": ("tab:purple", "D"),
@@ -21,10 +27,8 @@ STYLES = {
     "RLT + random": ("tab:cyan", "P"),
     "RLT + ToMe": ("tab:green", "X"),
     "threshold": ("tab:blue", "o"),
-    "anchor": ("tab:red", "h"),
-    "by difference": ("tab:orange", "^"),
     "optimal, p = 4": ("tab:green", "X"),
-    "optimal, p = 1": ("tab:olive", "P"),
+    "optimal, p = 1": ("lightgreen", "P"),
 }
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ import torch
 import typer
 
 from hf_rlt.errors import HfRltError
+from hf_rlt.inference.measure import quartiles
 from hf_rlt.jobs.atomic import write_text_atomic
 
 PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av", "torchcodec", "decord2")
@@ -28,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
 NAMES = "tokens reading processing ratios throughput augmentation balance keeps finetune speed accuracy"
 MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
-MODULES |= dict.fromkeys(("thresholds", "inference"), "accuracy")
+MODULES |= dict.fromkeys(("thresholds", "budgets", "inference"), "accuracy")
+MODULES |= {"equal-tokens": "common.token_tables"}
 Row = Mapping[str, Any]
 
 
@@ -155,3 +158,17 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     used = [i for i in range(len(columns)) if any(row[i] for row in cells)]
     lines = ["| " + " | ".join(columns[i].title for i in used) + " |", "|" + "---|" * len(used)]
     return "\n".join(lines + ["| " + " | ".join(row[i] for i in used) + " |" for row in cells]) + "\n"
+
+
+def spread(runs: Sequence[Row], key: str) -> str | None:
+    """Format mean, lowest and highest of a share over the seeds; None without any."""
+    values = [100 * run[key] for run in runs if run.get(key) is not None]
+    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})" if values else None
+
+
+def middle(values: list[float] | None) -> str | None:
+    """Format median and quartiles of seconds; None without any."""
+    if not values:
+        return None
+    low, median, high = quartiles(values)
+    return f"{median:.3f} ({low:.3f} to {high:.3f})" if len(values) > 1 else f"{median:.3f}"

@@ -149,3 +149,11 @@ def test_run_lengths_that_contradict_the_selection_are_refused(stock):
 def test_a_clip_of_one_tubelet_in_time_is_whole():
     model = randomise(SELECTING(ByDifferenceVideoMAEConfig(**{**TINY, "num_frames": 2, "num_tokens": 16})))
     assert (model(NOISE[:, :2]).run_lengths == 1).all()
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_whole_model_compiles_as_one_graph(stock):
+    ours = SELECTING.from_pretrained(stock[1], num_tokens=0.4)
+    found = torch.compile(ours, backend="aot_eager", fullgraph=True)(NOISE).logits
+    torch.testing.assert_close(found, ours(NOISE).logits, rtol=1e-4, atol=1e-5)

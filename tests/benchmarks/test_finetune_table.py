@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.common import record
-from benchmarks.common.finetune_job import Job, train
+from benchmarks.common.finetune_job import Job, paper_values, paper_variants, train
 from benchmarks.common.finetune_timing import OpenedJob, time_steps
 from helpers.paths import ROOT
-from hf_rlt.data import EvalDataset, VideoList, from_folder
+from hf_rlt.data import EvalDataset, VideoList, from_folder, hard_digits, rendered
 
 STUB = """
 import json, pathlib, sys
@@ -27,7 +27,13 @@ rate = 0.5 if "none" in words else 0.75
 result = {"eval_accuracy": rate, "eval_tokens_computed": 0.3, "train_runtime": 12.0 if "none" in words else 6.0}
 (out / "all_results.json").write_text(json.dumps(result))
 (out / "trainer_state.json").write_text(json.dumps({"global_step": 600}))
+if "--frame_stride" in words:
+    classes = sorted(path.name for path in pathlib.Path(words[words.index("--validation_dir") + 1]).iterdir())
+    lines = ["class,clips,accuracy", *(f"{name},20,{0.25 if name[:5] in ('creep', 'turns') else 1}" for name in classes)]
+    (out / "per_class.csv").write_text("\\n".join(lines))
 """
+
+VARIANTS = paper_variants(paper_values(0.1, 1.0, 0))
 
 
 @pytest.fixture
@@ -109,8 +115,30 @@ def test_the_ablation_has_its_own_variants(stub, videos, tmp_path, run):
     assert "| RLT + random 0.7 | 75.0 % (75.0 to 75.0) | 6.0 s | 84.2 % or 83.3 %, disputed |" in lines
 
 
+def test_the_hard_set_is_rendered_and_told_group_by_group(stub, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(hard_digits, "render_clip", lambda *_: None)
+    monkeypatch.setattr(rendered, "write_video", lambda path, *_: path.touch())
+    words = ["finetune", "--digits-set", "hard", "--train-clips", 42, "--variant", "dense", "--launch", launch(stub)]
+    words += ["--random-ratio", 0.2, "--tome-r", 8, "--seed", 0, "-o", tmp_path / "out"]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "out" / "finetune" / "digits-hard"
+    assert len(list(folder.glob("train/*/*.mp4"))) == 42
+    assert len(list(folder.glob("validation/*/*.mp4"))) == 420
+    (sent,) = calls(stub)
+    assert sent[sent.index("--frame_stride") + 1] == "4"
+    head, _, row = done.stdout.splitlines()[:3]
+    assert head.startswith("| variant | top-1, mean (lowest to highest) | brief | drift | flicker | pan | ")
+    drift = (4 * 0.25 + 3) / 7  # it creeps and turns in four of seven classes
+    assert f"| 100.0 % (100.0 to 100.0) | {100 * drift:.1f} % (" in row
+    assert "Built-in digits-hard, 42 training and 420 validation clips" in done.stdout
+    other = run("finetune", "--digits-set", "soft", "--launch", launch(stub), "-o", tmp_path / "out")
+    assert other.exit_code == 2
+    assert "--digits_set: expected standard or hard, received 'soft'" in other.stderr
+
+
 def test_an_interrupted_runs_clock_is_not_believed(stub, tmp_path):
-    job = Job((sys.executable, str(stub)), tmp_path / "jobs", data=("--data", "x"))
+    job = Job((sys.executable, str(stub)), tmp_path / "jobs", data=("--data", "x"), variants=VARIANTS)
     (job.run_folder("RLT", 0) / "checkpoint-5").mkdir(parents=True)
     train(job, ["RLT"], [0])
     assert json.loads((job.run_folder("RLT", 0) / "result.json").read_text())["train_seconds"] is None
@@ -128,9 +156,8 @@ def test_a_script_that_fails_is_quoted_and_its_run_is_done_again(stub, videos, t
 def test_steps_are_timed_in_turn_with_every_training_clip_and_few_others(stub, tmp_path):
     clips = VideoList([tmp_path / f"{i}.mp4" for i in range(6)], [0, 0, 1, 1, 1, 0], ["no", "yes"])
     data = ("--train_dir", "x", "--model_name_or_path", "m")
-    job = Job(
-        (sys.executable, str(stub)), tmp_path / "jobs", data=data, extra=("--bf16", "True", "--eval_strategy", "epoch")
-    )
+    extra = ("--bf16", "True", "--eval_strategy", "epoch")
+    job = Job((sys.executable, str(stub)), tmp_path / "jobs", data=data, extra=extra, variants=VARIANTS)
     seconds = time_steps(job, ["dense", "RLT"], (clips, clips), steps=3, rounds=2)
     assert seconds == {"dense": [4.0, 4.0], "RLT": [2.0, 2.0]}
     assert [words[words.index("--threshold") + 1] for words in calls(stub)] == ["none", "0.1", "none", "0.1"]
@@ -147,7 +174,8 @@ def test_steps_are_timed_in_turn_with_every_training_clip_and_few_others(stub, t
 
 def test_the_real_script_tells_share_of_tokens_and_seconds_of_a_step(rendered_digits, digits_processor, tmp_path):
     data = ("--train_dir", str(rendered_digits / "train"), "--validation_dir", str(rendered_digits / "validation"))
-    script = OpenedJob(Job((), tmp_path, data=data, extra=("--per_device_train_batch_size", "2")))
+    extra = ("--per_device_train_batch_size", "2")
+    script = OpenedJob(Job((), tmp_path, data=data, extra=extra, variants=VARIANTS))
     items = EvalDataset(from_folder(rendered_digits / "train"), digits_processor)
     shares = [float((items[i]["run_lengths"] > 0).float().mean()) for i in range(len(items))]
     assert script.share_and_tome_r(tmp_path)[0] == pytest.approx(np.mean(shares))

@@ -9,9 +9,17 @@ import torch
 
 from benchmarks import speed as speed_command
 from benchmarks.common import accuracy, methods, speed
-from benchmarks.common.accuracy import Setting, curve, equal_token_settings, evaluate, rlt_settings
-from helpers.tiny import FRAMES, SIDE, moving_clips
-from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor, find_runs
+from benchmarks.common.accuracy import (
+    Setting,
+    budget_settings,
+    curve,
+    equal_token_settings,
+    evaluate,
+    rlt_settings,
+)
+from benchmarks.common.shares import thresholds_for_shares
+from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor, find_runs
 from hf_rlt.baselines import STAVideoMAEConfig, ToMeVideoMAEConfig
 from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.tokens import count_tokens
@@ -147,7 +155,7 @@ def test_curves_and_matched_settings():
     assert at["STA"].values == {"r": 64}
     assert at["random"].values["token_keep_ratio"] * 1568 == pytest.approx(672)
     assert sum(at["ToMe"].values["r"]) == 1568 - 672
-    assert at["RLT"].threshold == 0.1
+    assert at["RLT"].rule == {"threshold": 0.1}
     assert next(iter(at)) == "standard"
 
 
@@ -182,15 +190,51 @@ def test_frames_command_interpolates_positions(checkpoint, files, measured):
     assert [row["tokens_left"] for row in rows if row["method"] == "standard"] == [64, 128]
 
 
-@pytest.mark.parametrize("command", ["thresholds", "inference", pytest.param("accuracy", marks=pytest.mark.slow)])
+def test_every_method_is_brought_to_a_share(base, labelled, processor):
+    data = EvalDataset(from_folder(*labelled), processor, on_bad_video="skip")
+    found = thresholds_for_shares(data, [0.3, 0.5], batch_size=4, workers=0)
+    settings = budget_settings(base.config, 64, found, groups=3)
+    assert len({(setting.method.name, setting.level) for setting in settings}) == len(settings) == 1 + 2 * 12
+    rows = evaluate(base, data, settings, batch_size=4, workers=0)
+    exact = {"num_tokens", "by difference", "random", "ToMe"}
+    for row in rows[1:]:
+        target = 19 if row["level"].startswith("30 %") else 32
+        name = row["method"].removesuffix(", proportional")
+        tolerance = 0 if name in exact else 3.5 if name == "STA" else 1.5  # of 5 clips, tubelet by tubelet
+        assert row["tokens_left"] == pytest.approx(target, abs=tolerance), row
+        assert row["settings"].get("proportional_attention", False) == row["method"].endswith("proportional")
+    by_name = {row["method"]: row for row in rows if row["level"].startswith("30 %")}
+    assert by_name["anchor"]["rule"] == {"rule": "anchor", "threshold": found["anchor"][0.3]}
+    assert by_name["RLT"]["rule"] == {"rule": "threshold", "threshold": found["threshold"][0.3]}
+    assert by_name["num_tokens"]["rule"] == {"num_tokens": 19, "budget_groups": 3}
+    assert by_name["by difference"]["settings"] == {"num_tokens": 19, "budget_groups": 3}
+
+
+def test_a_model_is_compared_without_the_rule_that_it_was_trained_with(labelled, processor):
+    config = RLTVideoMAEConfig(**TINY, num_tokens=20, rule="anchor", budget_groups=2)
+    own = randomise(RLTVideoMAEForVideoClassification(config))
+    data = EvalDataset(from_folder(*labelled), processor, on_bad_video="skip")
+    settings = [Setting(methods.STANDARD, "dense"), *rlt_settings([0.1])]
+    settings += [Setting(methods.METHODS["by difference"], "", {"num_tokens": 16})]
+    rows = evaluate(own, data, settings, batch_size=8, workers=0)
+    runs = [find_runs(data[i]["pixel_values"][None], 0.1, 2, 8) for i in range(5)]
+    assert [row["tokens_left"] for row in rows] == [64, float(np.mean([(run > 0).sum() for run in runs])), 16]
+
+
+@pytest.mark.parametrize(
+    "command", ["thresholds", "inference", "budgets", pytest.param("accuracy", marks=pytest.mark.slow)]
+)
 def test_accuracy_commands(command, checkpoint, labelled, measured, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    words = ["--sweep", 0, "--sweep", 0.1] if command == "thresholds" else []
+    words = {"thresholds": ["--sweep", 0, "--sweep", 0.1], "budgets": ["--share", 0.3, "--share", 0.5]}.get(command, [])
     options = ["--on-bad-video", "skip", "--num-workers", 0]
     record, text = measured(command, labelled[0], "--model", checkpoint, *options, *words)
-    rows = {(row["method"], row["level"]): row for row in record["rows"]}
+    rows = {(row["method"], row["level"].split(", ")[0]): row for row in record["rows"]}
     assert rows["standard", "dense"]["videos"] == 5
-    assert rows["RLT", "threshold 0.1"]["share"] < 1
+    if command == "budgets":
+        assert rows["anchor", "30 %"]["share"] == pytest.approx(0.3, abs=0.03)
+    else:
+        assert rows["RLT", "threshold 0.1"]["share"] < 1
     if command != "inference":
         assert len(list((tmp_path / "out").glob("*.png"))) == 2
         return

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_rlt.data import DigitsSettings, EvalDataset, digits, from_folder, render_digits
+from hf_rlt.data import DigitsSettings, EvalDataset, digits, from_folder, render_digits, rendered
 
 SMALL = DigitsSettings(train_clips=16, validation_clips=8)
 
@@ -14,7 +14,7 @@ def test_same_settings_give_same_bytes_and_other_seeds_other_pixels(rendered_dig
     assert len(list(rendered_digits.rglob("*.mp4"))) == 24
     for split, name, index in (("train", "turns", 13), ("validation", "grows", 0)):
         frames = digits.render_clip(name, split, index)
-        digits.write_video(tmp_path / "again.mp4", frames)
+        rendered.write_video(tmp_path / "again.mp4", frames)
         file = rendered_digits / split / name / f"{index:05d}.mp4"
         assert (tmp_path / "again.mp4").read_bytes() == file.read_bytes()
         assert not np.array_equal(frames, digits.render_clip(name, split, index, DigitsSettings(seed=1)))
@@ -45,13 +45,13 @@ def test_a_set_is_complete_and_reused_with_the_same_settings_only_and_foreign_fi
     written = []
     monkeypatch.setattr(digits, "render_clip", lambda *_: None)
 
-    def write(path, frames):
+    def write(path, frames, rate):
         written.append(path.name)
         if len(written) == 5:
             raise KeyboardInterrupt
         path.touch()
 
-    monkeypatch.setattr(digits, "write_video", write)
+    monkeypatch.setattr(rendered, "write_video", write)
     folder = tmp_path / "digits"
     with pytest.raises(KeyboardInterrupt):
         render_digits(folder, SMALL)

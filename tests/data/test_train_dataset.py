@@ -32,7 +32,7 @@ def test_items_are_what_the_processor_makes_of_the_file_with_and_without_cache(t
         assert torch.equal(view["pixel_values"], expected["pixel_values"][0])
         assert torch.equal(view["run_lengths"], expected["run_lengths"][0])
     evaluation[4]
-    assert list(evaluation._cache) == [3]
+    assert list(evaluation.cache) == [3]
 
 
 def test_everything_random_depends_on_seed_epoch_and_clip_only(train, digits_processor, augmentation):

@@ -28,6 +28,10 @@ def starts_of(rule: RunRule, clips: torch.Tensor) -> np.ndarray:
     return (lengths > 0).view(len(clips), *grid).numpy()
 
 
+def sizes(rule: RunRule) -> tuple:
+    return rule.tubelet_size, rule.patch_size
+
+
 @st.composite
 def budgets(draw):
     """Clips, the sizes of tubelets, and a number of tokens, groups and a scope that fit."""
@@ -111,6 +115,15 @@ def test_anchor_groups_have_their_shares(sample):
         own = starts[clip : clip + pool, 1:]
         found = [sum(own[:, i].sum() for i, of in enumerate(groups) if of == g) for g in range(rule.budget_groups)]
         assert found == expected
+    plenty = replace(rule, num_tokens=None, max_tokens=1.0)
+    np.testing.assert_array_equal(starts_of(plenty, clips), starts_of(RunRule(0.1, *sizes(rule), rule="anchor"), clips))
+
+
+def test_an_exact_budget_is_filled_up_from_the_ends_of_runs():
+    """With 2 tokens for 0, 4, -3.9 the one in the middle may not be split off: it would stand for -3.9."""
+    levels = torch.tensor([0.0, 0, 4, 4, -3.9, -3.9]).view(1, 6, 1, 1, 1).expand(1, 6, 3, 16, 16)
+    starts = starts_of(RunRule(rule="anchor", num_tokens=2), levels)
+    assert starts[0, :, 0, 0].tolist() == [True, False, True]
 
 
 def test_slow_drift_is_seen_from_the_anchor_only():

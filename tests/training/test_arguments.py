@@ -12,7 +12,7 @@ from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEImagePr
 
 from helpers.tiny import TINY, make_model, randomise
 from helpers.training import words
-from hf_rlt import HfRltError, RLTVideoMAEForVideoClassification
+from hf_rlt import HfRltError, RLTVideoMAEForVideoClassification, RunRule
 from hf_rlt.training import finetune
 from hf_rlt.training.arguments import ModelArguments, read_arguments, resolve_training_args
 from hf_rlt.training.model import load_model
@@ -28,6 +28,24 @@ def test_explicit_options_take_precedence_over_the_recipe_and_the_recipe_over_tr
     _, data, _, from_json = read_arguments([str(tmp_path / "job.json")])
     assert (from_json.num_train_epochs, from_json.output_dir, data.train_dir) == (5, "outputs/finetuned", "videos")
     assert from_json.learning_rate != DIGITS["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("options", "frames", "stride", "folder"),
+    [
+        ((), 16, 2, "digits"),
+        (("--num_frames", "32"), 32, 1, "digits"),
+        (("--digits_set", "hard"), 16, 4, "digits-hard"),
+        (("--digits_set", "hard", "--num_frames", "64"), 64, 1, "digits-hard"),
+        (("--digits_set", "hard", "--frame_stride", "3", "--threshold", "none"), 16, 3, "digits-hard-dense"),
+        (("--train_dir", "x"), 16, 2, "finetuned"),
+    ],
+)
+def test_a_clip_of_a_small_model_spans_the_videos_of_a_built_in_set(options, frames, stride, folder):
+    model, data, _, args = read_arguments(options)
+    _, processor = load_model(model, ["a", "b"], data.clip_frames)
+    assert (processor.num_frames, processor.frame_stride) == (frames, stride)
+    assert args.output_dir == f"outputs/{folder}"
 
 
 def test_the_recipe_is_videomaes(tmp_path, monkeypatch):
@@ -55,6 +73,7 @@ def test_the_recipe_is_videomaes(tmp_path, monkeypatch):
 
 BUDGET = ("--max_tokens_per_batch", "300")
 STREAM = ("--train_dir", "", "--validation_dir", "", "--dataset_name", "a", "--streaming", "True")
+BY_DIFFERENCE = ("--method", "by_difference", "--num_tokens", "0.2")
 BALANCED = ("--train_sampling_strategy", "batch_rebalance")
 
 
@@ -66,6 +85,14 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--speed", "9"), "not used by the HfArgumentParser: ['--speed', '9']"),
         (("--model_name_or_path", "nowhere"), "nowhere: expected a model folder or a Hub id"),
         (("--train_file", "b"), "Expected one of --train_dir"),
+        (
+            ("--digits_set", "hard"),
+            "Expected one of --train_dir, --train_file, --dataset_name, --digits_dir or --digits_set",
+        ),
+        (
+            ("--train_dir", "", "--validation_dir", "", "--digits_set", "soft"),
+            "expected standard or hard, received 'soft'",
+        ),
         (("--train_dir", "nowhere"), "nowhere: expected a folder"),
         (("--sampling", "unifrom"), 'Expected sampling to be "clip" or "uniform", received \'unifrom\''),
         (("--threshold", "high"), "--threshold: expected a number or none, received 'high'"),
@@ -75,6 +102,12 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--output_dir", "/proc/nowhere"), "expected a folder that can be written"),
         (("--resume_from_checkpoint", "nowhere"), "Cannot resume from nowhere: there is no such folder"),
         (("--mixup", "-1"), "Expected mixup and cutmix >= 0"),
+        (("--method", "magic"), "--method: expected one of tome, by_difference, received 'magic'"),
+        (("--method", "tome"), "--method tome needs --tome_r: add it"),
+        (("--method", "by_difference"), "--method by_difference needs --num_tokens: add it"),
+        ((*BY_DIFFERENCE, "--tome_r", "3"), "--tome_r is for ToMe: leave out that, or --method by_difference"),
+        ((*BY_DIFFERENCE, "--rule", "anchor"), "Expected rule='threshold' with selection by difference"),
+        ((*BY_DIFFERENCE, "--token_keep_ratio", "0.5"), "chooses from all tokens of a clip"),
         (("--token_keep_ratio", "0"), "Expected token_keep_ratio in [0.001, 1]"),
         (("--layer_decay", "2", "--max_steps", "1"), "Expected layer_decay in (0, 1], received 2"),
         ((*BALANCED, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
@@ -187,6 +220,14 @@ def test_each_family_is_loaded_as_what_it_is(tmp_path):
         assert load_model(arguments, ["a", "b"])[0].config.model_type == model_type
     merged = load_model(ModelArguments(model_name_or_path=str(tmp_path / "videomae"), tome_r=3), ["a", "b"])[0].config
     assert (merged.model_type, merged.r) == ("tome_videomae", 3)
+    arguments = ModelArguments(model_name_or_path=str(tmp_path / "videomae"), method="by_difference", num_tokens="0.3")
+    for _ in range(2):  # from a stock model, and from itself
+        model, processor = load_model(arguments, ["a", "b"])
+        assert (model.config.model_type, model.config.num_tokens) == ("by_difference_videomae", 0.3)
+        assert processor.run_rule == RunRule(None, 2, 8)  # the model needs every token to choose from
+        arguments.method, arguments.model_name_or_path = None, str(tmp_path / "own")
+        model.save_pretrained(tmp_path / "own")
+        processor.save_pretrained(tmp_path / "own")
     (tmp_path / "sta" / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(HfRltError):
         load_model(ModelArguments(model_name_or_path=str(tmp_path / "sta")), ["a", "b"])

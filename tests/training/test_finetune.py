@@ -25,6 +25,11 @@ from helpers.training import (
     words,
 )
 from hf_rlt import HfRltError
+from hf_rlt.baselines import ByDifferenceVideoMAEForVideoClassification
+from hf_rlt.data import from_folder
+from hf_rlt.inference.decoder import Options
+from hf_rlt.inference.evaluate import evaluate_model
+from hf_rlt.inference.loading import load
 from hf_rlt.training import finetune
 from hf_rlt.training.checkpoints import RECORD, CheckpointError, checkpoint_folders, checkpoint_problem, read_record
 from hf_rlt.training.resume import FinishedError, begin
@@ -219,3 +224,22 @@ def test_the_final_evaluation_takes_all_views_with_persistent_loading_processes(
     finetune.run(job)
     assert shapes[-1] == 6
     assert 5 in shapes
+
+
+@pytest.mark.slow
+def test_selection_by_difference_trains_from_scratch_and_from_a_model(rendered_digits, tmp_path):
+    options = ("--method", "by_difference", "--max_steps", "1", "--per_device_train_batch_size", "4")
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(words(rendered_digits, first, *options, "--num_tokens", "0.2"))
+    train(words(rendered_digits, second, *options, "--num_tokens", "112", "--model_name_or_path", first))
+    for folder, tokens in ((first, 102), (second, 112)):
+        results = json.loads((folder / "all_results.json").read_text())
+        assert results["eval_tokens_computed"] == pytest.approx(tokens / 512, abs=1e-4)
+        assert history(folder, "tokens_computed") == [round(tokens / 512, 4)]
+        model, processor = load(str(folder))
+        assert (type(model), processor.run_rule.drops) == (ByDifferenceVideoMAEForVideoClassification, False)
+        assert model.config.token_counts(512)[0] == tokens
+        clips = from_folder(rendered_digits / "validation", list(model.config.id2label.values()))
+        found = evaluate_model(model, processor, clips, Options(num_workers=0))
+        assert found["accuracy"] == results["eval_accuracy"]
+        assert found["tokens_computed"] == pytest.approx(tokens / 512)

@@ -77,13 +77,17 @@ def blank_clip(processor: Any) -> Tensor:
 
 
 class VideoDataset(Dataset):
-    """Base of `TrainDataset` and `EvalDataset`: decodes videos and records, across processes, which are unreadable."""
+    """Base of `TrainDataset` and `EvalDataset`: decodes videos and records, across processes, which are unreadable.
+
+    Attributes:
+        cache: decoded frames of videos by index, which are used instead of reading them again.
+    """
 
     def __init__(self, clips: VideoList, processor: Any, on_bad_video: str, cache_bytes: int) -> None:
         check_on_bad_video(on_bad_video)
         self.clips, self.processor, self.on_bad_video = clips, processor, on_bad_video
         self._cache_left = cache_bytes
-        self._cache: dict[int, np.ndarray] = {}
+        self.cache: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -113,10 +117,10 @@ class VideoDataset(Dataset):
 
     def _decode(self, index: int, positions: Sequence[Any], *, resized: bool, use_cache: bool) -> np.ndarray:
         """Decode `(len(positions), F, H, W, 3)` frames, or take them from the cache."""
-        if index in self._cache:
-            return self._cache[index]
+        if index in self.cache:
+            return self.cache[index]
         frames = self.processor.decode(fetch_remote(self.clips.sources[index]), positions, resized)
         if use_cache and frames.nbytes <= self._cache_left:
             self._cache_left -= frames.nbytes
-            self._cache[index] = frames
+            self.cache[index] = frames
         return frames

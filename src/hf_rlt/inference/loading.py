@@ -60,7 +60,7 @@ def load(
     if missing and head:
         found = ", ".join(missing)
         raise HfRltError(f"{name}: expected a classifier, found weights without {found}: fine-tune it first.")
-    own_rule = {setting: getattr(model.config, setting) for setting in RULE_SETTINGS}
+    own_rule = {setting: getattr(model.config.run_rule, setting) for setting in RULE_SETTINGS}
     processor = _processor(name, model.config, **(sampling or {}), **own_rule)
     return model.base_model if missing else model, processor
 

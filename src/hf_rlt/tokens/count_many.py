@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.digits import default_folder
+from ..data.rendered import cache_folder
 from ..data.text_files import json_name
 from ..data.video_dataset import check_on_bad_video, fetch_remote, report_unreadable, source_name
 from ..data.video_list import VideoList, walk_videos
@@ -142,7 +142,7 @@ def count_tokens(
     """
     check_on_bad_video(on_bad_video)
     config, counts = CountConfig(processor, thresholds=(processor.threshold,)), np.zeros(len(clips), np.int64)
-    folder = Path(cache_dir) if cache_dir is not None else default_folder().parent / "tokens"
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "tokens"
     folder.mkdir(parents=True, exist_ok=True)
     with (
         CountFile(folder / f"{config.digest}.jsonl", config, wait=True) as store,

@@ -15,6 +15,7 @@ import torch
 from transformers import AutoConfig, HfArgumentParser, TrainingArguments
 
 from .. import baselines  # noqa: F401  registers their model families
+from ..data import RenderSettings, digits_settings
 from ..errors import HfRltError
 from ..hub.repo_config import read_config
 from ..models.budget import parse_tokens
@@ -45,11 +46,16 @@ class ModelArguments:
     budget_groups: int = _option(1, "Spread the budget evenly over this many groups of tubelets in time.")
     length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
     proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")
+    method: str | None = _option(
+        None, "Train a baseline: tome (with --tome_r) or by_difference (with --num_tokens). Default: as the model."
+    )
     tome_r: int = _option(0, "Merge this many tokens in each block (ToMe, a baseline).")
     num_frames: int | None = _option(None, "Frames per clip. Default: the model's own, or 16 from scratch.")
     drop_path_rate: float = _option(0.0, "Stochastic depth per clip in the last block.")
     head_init_scale: float = _option(1.0, "Factor on the initial weights of a new head.")
-    frame_stride: int | None = _option(None, "Take every Nth frame. Default: the model's own, or 2 from scratch.")
+    frame_stride: int | None = _option(
+        None, "Take every Nth frame. Default: the model's own, or 2 from scratch (hard: 4)."
+    )
     sampling: str | None = _option(None, "clip (every Nth frame) or uniform (whole video). Default: the model's own.")
 
     @property
@@ -82,6 +88,7 @@ class DataArguments:
     streaming: bool = _option(False, "Stream the training split; needs --max_steps.")
     validation_fraction: float = _option(0.15, "Share of training videos to hold out if no others are given.")
     on_bad_video: str = _option("raise", "raise: stop at an unreadable video. skip: report it and go on.")
+    digits_set: str = _option("standard", "Built-in set: standard (8 classes) or hard (21, on which methods differ).")
     digits_dir: str | None = _option(None, "Folder for the built-in set.")
     max_tokens_per_batch: int | None = _option(None, "Computed tokens per training batch and process, at most.")
     cache_megabytes: int = _option(512, "Decoded frames to keep in memory per loading process.")
@@ -93,11 +100,22 @@ class DataArguments:
         """Which of the four ways to get videos was chosen."""
         given = {"folder": self.train_dir, "file": self.train_file, "hub": self.dataset_name}
         chosen = [name for name, value in given.items() if value]
-        if len(chosen) > 1 or (chosen and self.digits_dir):
-            raise HfRltError("Expected one of --train_dir, --train_file, --dataset_name, --digits_dir: leave one.")
+        if len(chosen) > 1 or (chosen and (self.digits_dir or self.digits_set != "standard")):
+            names = "--train_dir, --train_file, --dataset_name, --digits_dir or --digits_set"
+            raise HfRltError(f"Expected one of {names}: leave one.")
         if not chosen and (self.validation_dir or self.validation_file):
             raise HfRltError("Received validation videos only: add --train_dir or --train_file.")
         return chosen[0] if chosen else "digits"
+
+    @property
+    def rendered(self) -> RenderSettings:
+        """What the built-in set is rendered from."""
+        return digits_settings(self.digits_set)
+
+    @property
+    def clip_frames(self) -> int:
+        """How many frames of a video a clip spans in a model from scratch."""
+        return self.rendered.frames if self.source == "digits" else 32
 
 
 @dataclass
@@ -200,7 +218,8 @@ def _defaults(asked: dict[str, Any], given: set[str]) -> dict[str, Any]:
     if model or any(map(asked.get, ("train_dir", "train_file", "dataset_name"))):
         return {"output_dir": "outputs/finetuned", **settings}
     dense = str(asked.get("threshold") or "").lower() == "none"
-    return {"output_dir": "outputs/digits-dense" if dense else "outputs/digits", **DIGITS, **settings}
+    title = digits_settings(asked.get("digits_set") or "standard").title
+    return {"output_dir": f"outputs/{title}{'-dense' if dense else ''}", **DIGITS, **settings}
 
 
 def _check_together(data: DataArguments, recipe: RecipeArguments, args: TrainingArguments, given: set[str]) -> None:

@@ -2,6 +2,7 @@
 """Fine-tune (or train from scratch) a video classifier with `Trainer`.
 
 hf-rlt finetune                                                               # a small set, rendered offline
+hf-rlt finetune --digits_set hard                                             # a harder one
 hf-rlt finetune --train_dir a --validation_dir b --model_name_or_path MCG-NJU/videomae-base
 hf-rlt finetune --train_file train.csv --validation_file validation.csv      # path,label
 hf-rlt finetune --dataset_name user/videos
@@ -68,7 +69,7 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
         return settings, None if found is None else str(found)
 
     settings, checkpoint = from_first_process(args, find)
-    model, processor = load_model(model_args, train.names)
+    model, processor = load_model(model_args, train.names, data_args.clip_frames)
     check_output_dir(args.output_dir, model.num_parameters())
     train_data, eval_data, final_data = make_datasets(groups, processor, train, validation)
     tokens = clip_tokens(train, processor, groups)

@@ -16,6 +16,7 @@ from .arguments import ModelArguments
 
 logger = logging.getLogger("finetune")
 
+BASELINES = {"tome": "tome_r", "by_difference": "num_tokens"}  # that can be trained, and the option that each needs
 SMALL_MODEL = {
     "image_size": 64,
     "patch_size": 8,
@@ -28,8 +29,10 @@ SMALL_MODEL = {
 }
 
 
-def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
+def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) -> tuple[Any, Any]:
     """Load a model, or make a small one, and a processor that fits it; `names` are the classes.
+
+    Clips of a small one span `clip_frames` frames of the video, unless `args` say otherwise.
 
     Raises:
         HfRltError, OSError: for settings out of range, a damaged model, or one of a family that is not known.
@@ -38,11 +41,10 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
     changes = _given(args, "length_embedding", "proportional_attention")
     changes |= _given(args, "num_frames") | args.rule_settings | {"drop_path_rate": args.drop_path_rate}
     changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    if args.tome_r:
-        changes["r"], model_type = args.tome_r, "tome_videomae"
-    else:
-        model_type = AutoConfig.from_pretrained(path).model_type if path else "rlt_videomae"
-    family = family_of(model_type, path or model_type)
+    changes |= {"r": args.tome_r} if args.tome_r else {}
+    family = _family(args)
+    if family.config.model_type == "by_difference_videomae":
+        changes["threshold"] = None  # the option has a default, which RLT does not use with --num_tokens either
     try:
         if path:
             model, new_head = _from_checkpoint(family, path, changes)
@@ -53,7 +55,22 @@ def load_model(args: ModelArguments, names: list[str]) -> tuple[Any, Any]:
     if new_head:
         with torch.no_grad():
             model.classifier.weight.mul_(args.head_init_scale)
-    return model, _processor(family, args, model.config)
+    return model, _processor(family, args, model.config, clip_frames)
+
+
+def _family(args: ModelArguments) -> Family:
+    """Return the family to train: a baseline if one is asked for, else that of the model to start from."""
+    path, method = args.model_name_or_path, args.method or ("tome" if args.tome_r else None)
+    if method is None:
+        model_type = AutoConfig.from_pretrained(path).model_type if path else "rlt_videomae"
+        return family_of(model_type, path or model_type)
+    if method not in BASELINES:
+        raise HfRltError(f"--method: expected one of {', '.join(BASELINES)}, received {method!r}.")
+    if not getattr(args, BASELINES[method]):
+        raise HfRltError(f"--method {method} needs --{BASELINES[method]}: add it.")
+    if args.tome_r and method != "tome":
+        raise HfRltError(f"--tome_r is for ToMe: leave out that, or --method {method}.")
+    return family_of(f"{method}_videomae", method)
 
 
 def _given(args: ModelArguments, *names: str) -> dict[str, Any]:
@@ -75,11 +92,12 @@ def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tupl
     return model, new_head
 
 
-def _processor(family: Family, args: ModelArguments, config: Any) -> Any:
+def _processor(family: Family, args: ModelArguments, config: Any, clip_frames: int) -> Any:
     settings = _given(args, "frame_stride", "sampling")
-    settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size", *RULE_SETTINGS)}
+    settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
+    settings |= {name: getattr(config.run_rule, name) for name in RULE_SETTINGS}  # not all of a baseline are for pixels
     if args.model_name_or_path:
         return family.processor.from_pretrained(args.model_name_or_path, **settings)
     _, _, height, width = config.clip_shape
     size = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
-    return family.processor(**{**size, "frame_stride": 2, **settings})
+    return family.processor(**{**size, "frame_stride": max(clip_frames // config.num_frames, 1), **settings})

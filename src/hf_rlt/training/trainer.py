@@ -145,11 +145,12 @@ class RLTTrainer(Trainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
-    def compute_loss(self, model: nn.Module, inputs: dict, *args, **kwargs) -> Any:
-        """Return the loss; count the tokens on the device, without waiting for it."""
-        if model.training and "run_lengths" in inputs:
-            self._tally.add(self.state.global_step, inputs["run_lengths"])
-        return super().compute_loss(model, inputs, *args, **kwargs)
+    def compute_loss(self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs) -> Any:
+        """Return the loss; count the tokens that were used on the device, without waiting for it."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if model.training:
+            self._tally.add(self.state.global_step, outputs["run_lengths"])
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         """Log, adding the share of tokens since the last time."""

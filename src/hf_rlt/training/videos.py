@@ -50,8 +50,8 @@ def load_clips(data: DataArguments, args: TrainingArguments) -> tuple[VideoList 
     else:
         folder, held, load = data.train_dir, data.validation_dir, from_folder
         if data.source == "digits":
-            folder, held = _render(data.digits_dir, args)
-        name = "digits" if data.source == "digits" else set_name(str(folder))
+            folder, held = _render(data, args)
+        name = data.rendered.title if data.source == "digits" else set_name(str(folder))
         train = load(str(folder))
     if held:
         return train, load(held, names=train.names), name
@@ -65,10 +65,10 @@ def set_name(source: str) -> str:
     return path.parent.name if path.stem.lower() in ("train", "training") and path.parent.name else path.stem
 
 
-def _render(folder: str | None, args: TrainingArguments) -> tuple[str, str]:
+def _render(data: DataArguments, args: TrainingArguments) -> tuple[str, str]:
     """Return the training and validation folders of the built-in set, rendered once."""
     with args.main_process_first(desc="rendering the digits"), progress_bar("Rendering the digits", args) as show:
-        path = render_digits(folder, progress=show)
+        path = render_digits(data.digits_dir, data.rendered, show)
     return str(path / "train"), str(path / "validation")
 
 
