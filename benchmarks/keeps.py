@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
@@ -92,7 +93,8 @@ class Clip:
         pixels = processor.pixels(processor.decode(file))
         self.grid = processor.run_rule.grid(pixels)
         mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
-        self.frames = (pixels[0].permute(0, 2, 3, 1) * std + mean).numpy()  # (F, H, W, 3), 0 to 1
+        frames = (pixels[0].permute(0, 2, 3, 1) * std + mean) * 255  # whole numbers but for rounding
+        self.frames = frames.round_().to(torch.uint8).numpy()  # (F, H, W, 3)
         self.differences = {rule: RunRule(rule=rule).differences(pixels) for rule in ("threshold", "anchor")}
         torch.manual_seed(0)
         self.differences["random"] = torch.rand_like(self.differences["threshold"])
@@ -114,10 +116,10 @@ class Clip:
         """Measure what stands for the clip's tubelets; PSNR is None if nothing is lost."""
         marked = (lengths > 0).view(1, *self.grid)[:, 1:]
         errors = F.pad(run_errors(self.differences["anchor"], marked), (0, 0, 0, 0, 1, 0)).flatten().double()
-        lost = float(((reconstruct(self.frames, lengths) - self.frames) ** 2).mean(dtype=float))
+        lost = float(np.square(np.subtract(self.frames, reconstruct(self.frames, lengths), dtype=np.float32)).mean())
         found = {"mean": errors.mean(), "rms": errors.square().mean().sqrt(), "percentile_99": errors.quantile(0.99)}
         values = {name: float(value) for name, value in found.items()} | {"largest": float(errors.max())}
-        values |= {"psnr": -10 * math.log10(lost)} if lost else {}
+        values |= {"psnr": 10 * math.log10(255**2 / lost)} if lost else {}
         rounded = {name: float(f"{value:.5g}") for name, value in values.items()}
         return {"psnr": None, **rounded, "tokens": int((lengths > 0).sum()), "positions": lengths.numel()}
 

@@ -26,18 +26,19 @@ def test_errors_are_those_of_the_frames_with_tokens_in_place_of_tubelets(clip, m
     assert marked[0].all()
     assert found["tokens"] == marked.sum() == tokens
     processor = RLTVideoProcessor()
-    shown, errors = clip.frames.copy(), np.zeros((3, 14, 14))
+    frames, errors = clip.frames.astype(float), np.zeros((3, 14, 14))
+    shown = frames.copy()
     for t, y, x in np.ndindex(3, 14, 14):
         patch = slice(16 * y, 16 * y + 16), slice(16 * x, 16 * x + 16)
         start = max(i for i in range(t + 1) if marked[i, y, x])
-        difference = clip.frames[2 * t : 2 * t + 2, *patch] - clip.frames[2 * start : 2 * start + 2, *patch]
-        errors[t, y, x] = np.abs(difference / processor.image_std).mean()
-        shown[2 * t : 2 * t + 2, *patch] = clip.frames[2 * start : 2 * start + 2, *patch]
+        difference = frames[2 * t : 2 * t + 2, *patch] - frames[2 * start : 2 * start + 2, *patch]
+        errors[t, y, x] = np.abs(difference / 255 / processor.image_std).mean()
+        shown[2 * t : 2 * t + 2, *patch] = frames[2 * start : 2 * start + 2, *patch]
     wanted = {"mean": errors.mean(), "rms": np.sqrt((errors**2).mean()), "percentile_99": np.quantile(errors, 0.99)}
     wanted["largest"] = errors.max()
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1e-3, abs=1e-6)
-    lost = ((shown.astype(float) - clip.frames) ** 2).mean()
-    assert found["psnr"] == (None if tokens == 3 * PLACES else pytest.approx(10 * math.log10(1 / lost), rel=1e-3))
+    lost = ((shown - frames) ** 2).mean()
+    assert found["psnr"] == (None if tokens == 3 * PLACES else pytest.approx(10 * math.log10(255**2 / lost), rel=1e-3))
 
 
 def test_methods_differ_and_optimal_runs_have_the_least_error(files, measured):

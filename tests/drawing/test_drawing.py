@@ -186,7 +186,8 @@ class TestClip:
             assert [len(row) for row in rows] == 6 * [len(drawn.frames)]
 
     def test_each_of_them_is_what_the_model_would_see(self, clip):
-        *_, last = draw_video(clip, small(), (0.1,))
+        *_, last = draw_video(clip, small(), (0.1,), reconstructed=True)
+        assert np.array_equal(last.reconstructed[0], reconstruct(last.frames, last.run_lengths[0]))
         assert torch.equal(last.run_lengths, small().run_rule.find(small().pixels(read_back(clip)[None, 16:24])))
 
 
