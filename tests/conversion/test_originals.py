@@ -121,14 +121,15 @@ class TestClassifiers:
 
     @pytest.mark.parametrize("threshold", [0.25, None])
     def test_the_processor_agrees_with_the_model_and_normalises_as_the_originals(self, tmp_path, threshold):
-        changes = {"threshold": threshold, "frame_stride": 2, "sampling": "uniform"}
-        convert_original({"module": WEIGHTS}, tmp_path / "out", **changes)
+        changes = {"frame_stride": 2, "sampling": "uniform"}
+        convert_original({"module": WEIGHTS}, tmp_path / "out", rule={"threshold": threshold}, **changes)
         processor = RLTVideoProcessor.from_pretrained(tmp_path / "out")
         config = RLTVideoMAEConfig.from_pretrained(tmp_path / "out")
         assert (list(processor.image_mean), list(processor.image_std)) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         assert processor.num_frames == config.num_frames == FRAMES
         assert processor.crop_size["height"] == processor.crop_size["width"] == config.image_size == SIDE
         assert processor.run_rule == config.run_rule
+        assert processor.threshold == threshold
         assert {name: getattr(processor, name) for name in changes} == changes
 
     def test_positions_are_accepted_if_they_are_the_fixed_table(self, tmp_path):
@@ -200,7 +201,7 @@ class TestPretrained:
     def test_the_encoder_is_kept_and_the_rest_is_named(self, tmp_path):
         clips = moving_clips(2)
         content = {"model": self.weights, "epoch": 799}
-        done = convert_original(content, tmp_path / "out", pooling="first", threshold=None)
+        done = convert_original(content, tmp_path / "out", pooling="first", rule={"threshold": None})
         assert (done.architecture, done.num_labels) == ("RLTVideoMAEModel", None)
         dropped = [name for name in self.weights if not name.startswith("encoder.")]
         assert any(f"Dropped {len(dropped)} weights of pre-training alone: decoder." in note for note in done.notes)

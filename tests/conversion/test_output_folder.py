@@ -170,7 +170,7 @@ def test_the_command_prints_what_was_done(tmp_path, source):
     said = " ".join(done.stdout.split())
     for text in (
         "3 blocks of width 24, 4 heads; 8 frames of 32 pixels",
-        "none (dense)",
+        "Tokens dense",
         "LABEL_0 to LABEL_4",
         "own code cannot be run here",
     ):
