@@ -37,7 +37,7 @@ DRIFTS = {  # how far a ball creeps in pixels, turns in radians and fades in tur
     "turns_anticlockwise": (0, -1, 0),
     "turns_clockwise": (0, 1, 0),
 }
-PAN = 0.55  # fastest pan, in pixels per frame
+PAN = 0.7  # fastest pan, in pixels per frame
 PATCH = 8
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
 STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
@@ -98,7 +98,7 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
     if light is None:
         things.append(_digit(name, split, x, y, pan, side, rng))
     room = int(np.ceil(settings.frames * PAN)) + 1
-    scene = background(split, side, rng, side + room).mean(2, keepdims=True)
+    scene = 60 + 0.55 * background(split, side, rng, side + room).mean(2, keepdims=True)
     offset = pan - pan.min()
     frames = np.empty((settings.frames, side, side, 3), np.uint8)
     before: tuple | None = None
@@ -128,7 +128,7 @@ def _noise(side: int) -> np.ndarray:
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
     time, still = np.arange(len(pan)), np.zeros(len(pan))
-    hop, length = rng.uniform(5, 8), int(rng.integers(5, 13))
+    hop, length = rng.uniform(8, 12), int(rng.integers(5, 13))
     first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
     right, down = {
@@ -146,8 +146,8 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
         "flickers_fast": np.floor(time / fast + phase),
         "flickers_slow": np.floor(time / slow + phase),
     }.get(name, still)
-    alpha = 0.35 + 0.65 * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
-    size = rng.uniform(14, 18) if GROUP_OF[name] == "brief" else rng.uniform(20, 28)
+    darkest, size = (0.2, rng.uniform(20, 28)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(18, 24))
+    alpha = darkest + (1 - darkest) * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
     picture, colour = digit_image(split, rng), _colour(rng)
     return Thing(picture, colour, size, x + hop * right - pan * name.endswith("_passing"), y + hop * down, alpha)
 
@@ -180,7 +180,7 @@ def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.
             alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
         across = side / 2 + rng.uniform(-4, 4)
         at = (across + x + 0 * along, along) if upright else (along, across + y + 0 * along)
-        colour = np.full(3, rng.uniform(150, 230), np.float32)
+        colour = np.full(3, rng.choice([20, 200]) + rng.uniform(-20, 20), np.float32)
         things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha))
     return things
 
