@@ -37,7 +37,7 @@ DRIFTS = {  # how far a ball creeps in pixels, turns in radians and fades in tur
     "turns_anticlockwise": (0, -1, 0),
     "turns_clockwise": (0, 1, 0),
 }
-PAN = 0.55  # fastest pan, in pixels per frame
+PAN = 0.7  # fastest pan, in pixels per frame
 PATCH = 8
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
 STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
@@ -92,6 +92,8 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
     side, group, time = settings.side, GROUP_OF[name], np.arange(settings.frames)
     x, y = rng.uniform(0, side, 2)
+    if group in ("brief", "flicker"):  # in the middle of a patch, to which a hop leads as well: easier, and tells nothing
+        x, y = x // PATCH * PATCH + PATCH / 2, y // PATCH * PATCH + PATCH / 2
     pan = time * (rng.uniform(0.6, 1) * PAN * {"pans_l": -1, "pans_r": 1}.get(name[:6], 0))
     things = _distractors(x, y, pan, side, rng)
     light = _drift(name, x, y, settings, rng) if group == "drift" else None
@@ -99,6 +101,7 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
         things.append(_digit(name, split, x, y, pan, side, rng))
     room = int(np.ceil(settings.frames * PAN)) + 1
     scene = background(split, side, rng, side + room).mean(2, keepdims=True)
+    scene = 60 + 0.55 * scene if light is None else 75 + 0.2 * scene
     offset = pan - pan.min()
     frames = np.empty((settings.frames, side, side, 3), np.uint8)
     before: tuple | None = None
@@ -128,7 +131,7 @@ def _noise(side: int) -> np.ndarray:
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
     time, still = np.arange(len(pan)), np.zeros(len(pan))
-    hop, length = rng.uniform(5, 8), int(rng.integers(5, 13))
+    length = int(rng.integers(8, 14))
     first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
     right, down = {
@@ -146,10 +149,10 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
         "flickers_fast": np.floor(time / fast + phase),
         "flickers_slow": np.floor(time / slow + phase),
     }.get(name, still)
-    alpha = 0.35 + 0.65 * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
-    size = rng.uniform(14, 18) if GROUP_OF[name] == "brief" else rng.uniform(20, 28)
+    darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(15, 19))
+    alpha = darkest + (1 - darkest) * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
     picture, colour = digit_image(split, rng), _colour(rng)
-    return Thing(picture, colour, size, x + hop * right - pan * name.endswith("_passing"), y + hop * down, alpha)
+    return Thing(picture, colour, size, x + PATCH * right - pan * name.endswith("_passing"), y + PATCH * down, alpha)
 
 
 def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -162,7 +165,7 @@ def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
     """Draw a colour that is not grey."""
-    return np.array(colorsys.hsv_to_rgb(rng.uniform(0, 1), rng.uniform(0.75, 1), 1), np.float32) * 240
+    return np.array(colorsys.hsv_to_rgb(rng.uniform(0, 0.15), rng.uniform(0.8, 1), 1), np.float32) * 240
 
 
 def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> list[Thing]:
@@ -178,9 +181,9 @@ def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.
             along += rng.uniform(5, 8) * rng.choice([-1, 1]) * _pulses(count, int(rng.integers(5, 13)), rng)[0]
         elif kind == 3:
             alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
-        across = side / 2 + rng.uniform(-4, 4)
+        across = side / 2 + rng.uniform(-2, 2)
         at = (across + x + 0 * along, along) if upright else (along, across + y + 0 * along)
-        colour = np.full(3, rng.uniform(150, 230), np.float32)
+        colour = np.full(3, rng.choice([20, 200]) + rng.uniform(-20, 20), np.float32)
         things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha))
     return things
 
@@ -203,7 +206,7 @@ def _shape(rng: np.random.Generator) -> Image.Image:
 
 def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.random.Generator) -> np.ndarray:
     """Make the light `(F, H, W, 3)` of a soft ball that drifts so fast that its patches change by `STEP`."""
-    side, angle, hue, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(0, 1), rng.uniform(55, 105)
+    side, angle, hue, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(0, 1), rng.uniform(35, 55)
     creep, turn, fade = DRIFTS[name]
 
     def ball(amount: float) -> np.ndarray:
@@ -213,7 +216,7 @@ def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.
     rate = 1.0 if any(DRIFTS[name]) else 0.0
     step = STEP * (0.8 if fade else 1)  # the codec keeps colours less exactly
     for _ in range(3):
-        rate *= step / max(_largest_step(ball, rate), step / 4)
+        rate = min(rate * step / max(_largest_step(ball, rate), step / 4), 2.6)
     ramp = np.maximum(np.arange(settings.frames) - QUIET, 0) / max(settings.frames - QUIET, 1)
     return np.stack([ball(rate * amount) for amount in ramp])
 
@@ -223,8 +226,8 @@ def _ball(side: int, x: float, y: float, angle: float, strength: float) -> np.nd
     grid = np.arange(side, dtype=np.float32)
     right, down = ((grid - at + side / 2) % side - side / 2 for at in (x, y))
     away = np.hypot(right[None, :], down[:, None])
-    edge = np.clip((17 - away) / 15, 0, 1)
-    lit = 1 + 0.9 * (right[None, :] * np.cos(angle) + down[:, None] * np.sin(angle)) / 15
+    edge = np.clip((23 - away) / 21, 0, 1)
+    lit = 1 + 0.9 * (right[None, :] * np.cos(angle) + down[:, None] * np.sin(angle)) / 16
     return (strength * edge * edge * (3 - 2 * edge) * lit).astype(np.float32)
 
 
