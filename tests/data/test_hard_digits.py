@@ -11,7 +11,7 @@ from hf_rlt.data import DigitsSettings, HardDigitsSettings, hard_digits, render_
 from hf_rlt.data.hard_digits import CLASSES, DRIFTS, GROUPS
 from hf_rlt.models.run_rule import RunRule
 
-SHORT = HardDigitsSettings(train_clips=42, validation_clips=21, frames=16)
+SHORT = HardDigitsSettings(train_clips=40, validation_clips=20, frames=16)
 FULL = HardDigitsSettings()
 
 
@@ -21,12 +21,12 @@ def folder(tmp_path_factory):
 
 
 def test_classes_are_balanced_and_the_same_settings_give_the_same_bytes(folder, tmp_path):
-    assert len(CLASSES) == len(set(CLASSES)) == 21
+    assert len(CLASSES) == len(set(CLASSES)) == 20
     for split, wanted in (("train", 2), ("validation", 1)):
         counts = {path.name: len(list(path.glob("*.mp4"))) for path in (folder / split).iterdir()}
         assert counts == dict.fromkeys(CLASSES, wanted)
-    for split, index in (("train", 41), ("validation", 3)):
-        name = CLASSES[index % 21]
+    for split, index in (("train", 39), ("validation", 3)):
+        name = CLASSES[index % 20]
         frames = hard_digits.render_clip(name, split, index, SHORT)
         rendered.write_video(tmp_path / "again.mp4", frames, 50)
         assert (tmp_path / "again.mp4").read_bytes() == (folder / split / name / f"{index:05d}.mp4").read_bytes()
@@ -46,9 +46,9 @@ def test_the_sets_do_not_take_each_others_folder(folder, tmp_path, monkeypatch):
     assert (folder / "settings.json").read_text() == before
 
 
-@pytest.mark.parametrize("changes", [{"train_clips": 20}, {"validation_clips": 20}, {"frames": 1}, {"side": 33}])
+@pytest.mark.parametrize("changes", [{"train_clips": 19}, {"validation_clips": 19}, {"frames": 1}, {"side": 33}])
 def test_settings_out_of_range_are_refused(changes):
-    with pytest.raises(ValueError, match="Expected at least 21 clips, 2 frames and an even side from 32 on, received"):
+    with pytest.raises(ValueError, match="Expected at least 20 clips, 2 frames and an even side from 32 on, received"):
         HardDigitsSettings(**changes)
 
 

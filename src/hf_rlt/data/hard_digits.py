@@ -13,31 +13,22 @@ from PIL import Image, ImageDraw
 from .rendered import NOISE, SPLITS, RenderSettings, background, digit_image, place
 
 GROUPS = {
-    "brief": ("hops_down", "hops_left", "hops_left_right", "hops_right", "hops_right_left", "hops_up"),
-    "drift": (
-        "creeps_left",
-        "creeps_right",
-        "hue_falls",
-        "hue_rises",
-        "stays",
-        "turns_anticlockwise",
-        "turns_clockwise",
-    ),
+    "brief": ("bounces", "hops_down", "hops_left", "hops_right", "hops_up", "shakes"),
+    "drift": ("brightens", "creeps_left", "creeps_right", "darkens", "stays", "turns"),
     "flicker": ("blinks_once", "blinks_twice", "flickers_fast", "flickers_slow"),
     "pan": ("pans_left_following", "pans_left_passing", "pans_right_following", "pans_right_passing"),
 }
 CLASSES = tuple(sorted(name for names in GROUPS.values() for name in names))
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
-DRIFTS = {  # how far a ball creeps in pixels, turns in radians and fades in turns of the colour circle, before scaling
-    "creeps_left": (-6, 0, 0),
-    "creeps_right": (6, 0, 0),
-    "hue_falls": (0, 0, -0.2),
-    "hue_rises": (0, 0, 0.2),
+DRIFTS = {  # how far a ball creeps in pixels, turns in radians and brightens in grey levels, before scaling
+    "brightens": (0, 0, 20),
+    "creeps_left": (-8, 0, 0),
+    "creeps_right": (8, 0, 0),
+    "darkens": (0, 0, -20),
     "stays": (0, 0, 0),
-    "turns_anticlockwise": (0, -1, 0),
-    "turns_clockwise": (0, 1, 0),
+    "turns": (0, 1, 0),
 }
-PAN = 0.7  # fastest pan, in pixels per frame
+PAN = 0.9  # fastest pan, in pixels per frame
 PATCH = 8
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
 STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
@@ -45,10 +36,10 @@ STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7
 
 @dataclass(frozen=True)
 class HardDigitsSettings(RenderSettings):
-    """The hard set: 21 classes at 50 frames per second."""
+    """The hard set: 20 classes at 50 frames per second."""
 
-    train_clips: int = 3150
-    validation_clips: int = 420
+    train_clips: int = 3000
+    validation_clips: int = 400
     frames: int = 64
 
     set_name, classes, format, rate = "hard", CLASSES, 1, 50
@@ -92,7 +83,10 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
     side, group, time = settings.side, GROUP_OF[name], np.arange(settings.frames)
     x, y = rng.uniform(0, side, 2)
-    if group in ("brief", "flicker"):  # in the middle of a patch, to which a hop leads as well: easier, and tells nothing
+    if group in (
+        "brief",
+        "flicker",
+    ):  # in the middle of a patch, to which a hop leads as well: easier, and tells nothing
         x, y = x // PATCH * PATCH + PATCH / 2, y // PATCH * PATCH + PATCH / 2
     pan = time * (rng.uniform(0.6, 1) * PAN * {"pans_l": -1, "pans_r": 1}.get(name[:6], 0))
     things = _distractors(x, y, pan, side, rng)
@@ -101,7 +95,7 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
         things.append(_digit(name, split, x, y, pan, side, rng))
     room = int(np.ceil(settings.frames * PAN)) + 1
     scene = background(split, side, rng, side + room).mean(2, keepdims=True)
-    scene = 60 + 0.55 * scene if light is None else 75 + 0.2 * scene
+    scene = 70 + 0.4 * scene if light is None else 75 + 0.2 * scene
     offset = pan - pan.min()
     frames = np.empty((settings.frames, side, side, 3), np.uint8)
     before: tuple | None = None
@@ -131,16 +125,17 @@ def _noise(side: int) -> np.ndarray:
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
     time, still = np.arange(len(pan)), np.zeros(len(pan))
-    length = int(rng.integers(8, 14))
+    length = int(rng.integers(12, 19))
     first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
+    there_and_back = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
     right, down = {
+        "bounces": (still, there_and_back),
         "hops_down": (still, once),
         "hops_left": (-once, still),
-        "hops_left_right": (second - first, still),
         "hops_right": (once, still),
-        "hops_right_left": (first - second, still),
         "hops_up": (still, -once),
+        "shakes": (there_and_back, still),
     }.get(name, (still, still))
     phase, fast, slow = rng.uniform(0, 2), rng.uniform(6, 8), rng.uniform(14, 18)
     flash = {
@@ -149,10 +144,12 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
         "flickers_fast": np.floor(time / fast + phase),
         "flickers_slow": np.floor(time / slow + phase),
     }.get(name, still)
-    darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(15, 19))
+    darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(20, 26))
     alpha = darkest + (1 - darkest) * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
     picture, colour = digit_image(split, rng), _colour(rng)
-    return Thing(picture, colour, size, x + PATCH * right - pan * name.endswith("_passing"), y + PATCH * down, alpha)
+    return Thing(
+        picture, colour, size, x + 2 * PATCH * right - pan * name.endswith("_passing"), y + 2 * PATCH * down, alpha
+    )
 
 
 def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -181,7 +178,7 @@ def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.
             along += rng.uniform(5, 8) * rng.choice([-1, 1]) * _pulses(count, int(rng.integers(5, 13)), rng)[0]
         elif kind == 3:
             alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
-        across = side / 2 + rng.uniform(-2, 2)
+        across = side / 2 + rng.uniform(-4, 4)
         at = (across + x + 0 * along, along) if upright else (along, across + y + 0 * along)
         colour = np.full(3, rng.choice([20, 200]) + rng.uniform(-20, 20), np.float32)
         things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha))
@@ -205,18 +202,17 @@ def _shape(rng: np.random.Generator) -> Image.Image:
 
 
 def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.random.Generator) -> np.ndarray:
-    """Make the light `(F, H, W, 3)` of a soft ball that drifts so fast that its patches change by `STEP`."""
-    side, angle, hue, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(0, 1), rng.uniform(35, 55)
+    """Make the light `(F, H, W, 1)` of a soft ball that drifts so fast that its patches change by `STEP`."""
+    side, angle, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(30, 120)
     creep, turn, fade = DRIFTS[name]
+    turn *= rng.choice([-1, 1])
 
     def ball(amount: float) -> np.ndarray:
-        colour = 0.3 + 0.7 * np.array(colorsys.hsv_to_rgb((hue + fade * amount) % 1, 1, 1), np.float32)
-        return _ball(side, x + creep * amount, y, angle + turn * amount, strength)[..., None] * colour
+        return _ball(side, x + creep * amount, y, angle + turn * amount, strength + fade * amount)[..., None]
 
     rate = 1.0 if any(DRIFTS[name]) else 0.0
-    step = STEP * (0.8 if fade else 1)  # the codec keeps colours less exactly
     for _ in range(3):
-        rate = min(rate * step / max(_largest_step(ball, rate), step / 4), 2.6)
+        rate = min(rate * STEP / max(_largest_step(ball, rate), STEP / 4), 3.0)
     ramp = np.maximum(np.arange(settings.frames) - QUIET, 0) / max(settings.frames - QUIET, 1)
     return np.stack([ball(rate * amount) for amount in ramp])
 

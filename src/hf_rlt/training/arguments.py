@@ -88,7 +88,7 @@ class DataArguments:
     streaming: bool = _option(False, "Stream the training split; needs --max_steps.")
     validation_fraction: float = _option(0.15, "Share of training videos to hold out if no others are given.")
     on_bad_video: str = _option("raise", "raise: stop at an unreadable video. skip: report it and go on.")
-    digits_set: str = _option("standard", "Built-in set: standard (8 classes) or hard (21, on which methods differ).")
+    digits_set: str = _option("standard", "Built-in set: standard (8 classes) or hard (20, on which methods differ).")
     digits_dir: str | None = _option(None, "Folder for the built-in set.")
     max_tokens_per_batch: int | None = _option(None, "Computed tokens per training batch and process, at most.")
     cache_megabytes: int = _option(512, "Decoded frames to keep in memory per loading process.")
