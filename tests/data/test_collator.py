@@ -66,6 +66,19 @@ def test_random_thresholds_and_random_masking_are_drawn_for_each_clip(items, dig
     assert torch.equal(both(items)["run_lengths"][2:3], both(items[2:3])["run_lengths"])  # whatever the batch
 
 
+def test_each_clip_draws_its_own_budget_whatever_the_batch_and_the_processors_own(items, digits_processor):
+    items = items[:4]
+    tokens = items[0]["pixel_values"].shape[1] // 2 * 64
+    for own in ({}, {"max_tokens": 0.2}):
+        collate = ClipCollator(
+            type(digits_processor)(**{**digits_processor.to_dict(), **own}), ranges={"num_tokens": (0.2, 0.6)}
+        )
+        drawn = count(collate(items)["run_lengths"])
+        assert all(0.2 * tokens - 1 <= n <= 0.6 * tokens + 1 for n in drawn)
+        assert len(set(drawn)) > 1
+        assert count(collate(items[2:3])["run_lengths"]) == drawn[2:3]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -2,7 +2,6 @@
 """From items to a batch: mixing, targets, and then, on the final pixels, the runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,7 +49,7 @@ class ClipCollator:
             if len(ends) != 2 or not ends[0] <= ends[1]:
                 raise HfRltError(f"Expected the range of {name} to be (lowest, highest), received {ends}.")
             for end in ends:
-                replace(processor.run_rule, **{name: end})  # raises for a value that makes no rule
+                processor.run_rule.changed(**{name: end})  # raises for a value that makes no rule
         if token_keep_ratio is not None:
             check_range("token_keep_ratio", token_keep_ratio, 0.001, 1)
         self.processor, self.mix = processor, mix
@@ -93,7 +92,7 @@ class ClipCollator:
             lengths = rule.find(clips)
         else:
             pairs = zip(clips, generators, strict=True)
-            lengths = torch.cat([replace(rule, **self._draw(generator)).find(clip[None]) for clip, generator in pairs])
+            lengths = torch.cat([rule.changed(**self._draw(generator)).find(clip[None]) for clip, generator in pairs])
         return lengths if self.token_keep_ratio is None else drop_random(lengths, self.token_keep_ratio, generators)
 
     def _draw(self, generator: torch.Generator) -> dict[str, float]:

@@ -248,6 +248,8 @@ def _check_together(data: DataArguments, recipe: RecipeArguments, args: Training
             raise HfRltError(f"--max_tokens_per_batch makes up its own batches: leave out that, or {names}.")
     if by_tokens and streaming:
         raise HfRltError(f"{by_tokens} needs the tokens of each clip, which a stream does not tell: leave one out.")
+    if recipe.threshold_range is not None and recipe.budget_range is not None:
+        raise HfRltError("Expected --threshold_range or --budget_range, received both: leave one out.")
     for name, drawn in (("threshold_range", "threshold"), ("budget_range", "budget")):
         if by_tokens and getattr(recipe, name) is not None:
             raise HfRltError(
