@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from .rendered import NOISE, SPLITS, RenderSettings, background, digit_image, place
 
 GROUPS = {
-    "brief": ("bounces", "hops_down", "hops_left", "hops_right", "hops_up", "shakes"),
+    "brief": ("bounces", "darts_down", "darts_left", "darts_right", "darts_up", "shakes"),
     "drift": ("brightens", "creeps_left", "creeps_right", "darkens", "stays", "turns"),
     "flicker": ("blinks_once", "blinks_twice", "flickers_fast", "flickers_slow"),
     "pan": ("pans_left_following", "pans_left_passing", "pans_right_following", "pans_right_passing"),
@@ -30,6 +30,7 @@ DRIFTS = {  # how far a ball creeps in pixels, turns in radians and brightens in
 }
 PAN = 0.9  # fastest pan, in pixels per frame
 PATCH = 8
+HOP, DART = 2 * PATCH, 3 * PATCH  # how far a digit shakes to each side, and darts, in pixels
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
 STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
 
@@ -86,7 +87,7 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
     if group in (
         "brief",
         "flicker",
-    ):  # in the middle of a patch, to which a hop leads as well: easier, and tells nothing
+    ):  # in the middle of a patch, to which its moves lead as well: easier, and tells nothing
         x, y = x // PATCH * PATCH + PATCH / 2, y // PATCH * PATCH + PATCH / 2
     pan = time * (rng.uniform(0.6, 1) * PAN * {"pans_l": -1, "pans_r": 1}.get(name[:6], 0))
     things = _distractors(x, y, pan, side, rng)
@@ -125,17 +126,18 @@ def _noise(side: int) -> np.ndarray:
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
     time, still = np.arange(len(pan)), np.zeros(len(pan))
-    length = int(rng.integers(12, 19))
+    length = int(rng.integers(12, 19) if GROUP_OF[name] == "brief" else rng.integers(6, 11))
     first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
-    there_and_back = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
+    shake = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
+    dart = once.cumsum() / length
     right, down = {
-        "bounces": (still, there_and_back),
-        "hops_down": (still, once),
-        "hops_left": (-once, still),
-        "hops_right": (once, still),
-        "hops_up": (still, -once),
-        "shakes": (there_and_back, still),
+        "bounces": (still, HOP * shake),
+        "darts_down": (still, DART * dart),
+        "darts_left": (-DART * dart, still),
+        "darts_right": (DART * dart, still),
+        "darts_up": (still, -DART * dart),
+        "shakes": (HOP * shake, still),
     }.get(name, (still, still))
     phase, fast, slow = rng.uniform(0, 2), rng.uniform(6, 8), rng.uniform(14, 18)
     flash = {
@@ -147,9 +149,7 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
     darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(20, 26))
     alpha = darkest + (1 - darkest) * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
     picture, colour = digit_image(split, rng), _colour(rng)
-    return Thing(
-        picture, colour, size, x + 2 * PATCH * right - pan * name.endswith("_passing"), y + 2 * PATCH * down, alpha
-    )
+    return Thing(picture, colour, size, x + right - pan * name.endswith("_passing"), y + down, alpha)
 
 
 def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
