@@ -124,14 +124,14 @@ def test_the_hard_set_is_rendered_and_told_group_by_group(stub, tmp_path, run, m
     assert done.exit_code == 0, done.output
     folder = tmp_path / "out" / "finetune" / "digits-hard"
     assert len(list(folder.glob("train/*/*.mp4"))) == 42
-    assert len(list(folder.glob("validation/*/*.mp4"))) == 420
+    assert len(list(folder.glob("validation/*/*.mp4"))) == 400
     (sent,) = calls(stub)
     assert sent[sent.index("--frame_stride") + 1] == "4"
     head, _, row = done.stdout.splitlines()[:3]
     assert head.startswith("| variant | top-1, mean (lowest to highest) | brief | drift | flicker | pan | ")
     drift = (4 * 0.25 + 3) / 7  # it creeps and turns in four of seven classes
     assert f"| 100.0 % (100.0 to 100.0) | {100 * drift:.1f} % (" in row
-    assert "Built-in digits-hard, 42 training and 420 validation clips" in done.stdout
+    assert "Built-in digits-hard, 42 training and 400 validation clips" in done.stdout
     other = run("finetune", "--digits-set", "soft", "--launch", launch(stub), "-o", tmp_path / "out")
     assert other.exit_code == 2
     assert "--digits_set: expected standard or hard, received 'soft'" in other.stderr
