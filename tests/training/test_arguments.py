@@ -14,8 +14,9 @@ from helpers.tiny import TINY, make_model, randomise
 from helpers.training import words
 from hf_rlt import HfRltError, RLTVideoMAEForVideoClassification, RunRule
 from hf_rlt.training import finetune
-from hf_rlt.training.arguments import ModelArguments, read_arguments, resolve_training_args
+from hf_rlt.training.arguments import ModelArguments
 from hf_rlt.training.model import load_model
+from hf_rlt.training.parsing import read_arguments, resolve_training_args
 from hf_rlt.training.recipes import DIGITS, recipe, scaled_learning_rate
 
 

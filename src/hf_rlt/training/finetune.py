@@ -30,9 +30,10 @@ from ..data import ClipStream, EvalDataset, TrainStream, VideoList
 from ..errors import HfRltError, join_limited, one_line, printable, traceback_wanted
 from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..tokens import count_tokens
-from .arguments import TOKEN_BALANCED_STRATEGIES, Groups, library_refusals, read_arguments, resolve_training_args
+from .arguments import Groups
 from .checkpoints import check_output_dir, saving
 from .model import load_model
+from .parsing import TOKEN_BALANCED_STRATEGIES, library_refusals, read_arguments, resolve_training_args
 from .recipes import scaled_learning_rate
 from .resume import FinishedError, begin, find_start
 from .save import save_evaluation, save_training

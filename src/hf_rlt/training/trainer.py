@@ -16,8 +16,8 @@ from ..data import VideoList
 from ..data.token_budget import TokenBudgetSampler
 from ..data.token_samplers import TokenGroupedSampler, TokenRebalanceSampler, TokenTally, quadratic_cost
 from ..errors import HfRltError
-from .arguments import TOKEN_BALANCED_STRATEGIES, library_refusals
 from .checkpoints import complete_checkpoint, delete_old_checkpoints, saving
+from .parsing import TOKEN_BALANCED_STRATEGIES, library_refusals
 
 
 def parameter_groups(
