@@ -18,6 +18,7 @@ import hf_rlt.inference.metrics
 from helpers.paths import ROOT
 from helpers.tiny import TINY, randomise
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification
+from hf_rlt.baselines import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.data import EvalDataset, VideoList, from_folder
 from hf_rlt.inference import Options, Rank
@@ -107,6 +108,16 @@ def test_views_are_averaged_as_probabilities_and_each_clip_counts_once(model, cl
     assert result["accuracy"] == pytest.approx(np.mean(hits))
     assert result["tokens_computed"] == pytest.approx(np.mean(shares), abs=1e-6)
     assert (result["clips"], result["unreadable"], result["num_clips"]) == (8, 0, views)
+
+
+def test_the_result_says_how_a_method_that_chooses_by_itself_spent_its_tokens(model, clips, digits_processor):
+    config = ByDifferenceVideoMAEConfig(**{**model.config.to_diff_dict(), "threshold": None, "num_tokens": 0.25})
+    chooses = ByDifferenceVideoMAEForVideoClassification(config)
+    dense = type(digits_processor)(**{**digits_processor.to_dict(), "threshold": None})
+    result = evaluate_model(chooses, dense, clips, HERE)
+    assert (result["num_tokens"], result["threshold"], result["tokens_computed"]) == (0.25, None, 0.25)
+    result = evaluate_model(model, digits_processor, clips, HERE)
+    assert (result["num_tokens"], result["threshold"]) == (None, 0.1)
 
 
 def test_each_of_two_ranks_gets_the_result_of_one(model, clips, digits_processor):

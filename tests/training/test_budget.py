@@ -13,7 +13,11 @@ import torch.nn.functional as F
 
 from helpers.tiny import randomise
 from helpers.training import AUGMENTED, MIXED, QUIET, TWO_PROCESSES, difference, finish, history, start, train, words
-from hf_rlt.data import ClipCollator
+from hf_rlt import RLTVideoMAEConfig
+from hf_rlt.baselines import ByDifferenceVideoMAEConfig, RandomMaskingVideoMAEConfig
+from hf_rlt.data import ClipCollator, VideoList
+from hf_rlt.training import finetune
+from hf_rlt.training.parsing import read_arguments
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])
@@ -121,3 +125,19 @@ def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupte
         assert resumed._initial_global_step == step
         assert difference(whole, cut) == 0
         assert history(whole) == history(cut)
+
+
+def test_tokens_are_counted_as_the_method_computes_them(digits_processor, monkeypatch, tmp_path):
+    folders = ["--train_dir", str(tmp_path), "--validation_dir", str(tmp_path)]
+    groups = read_arguments([*folders, "--max_tokens_per_batch", "300"])
+        ["--train_dir", str(tmp_path), "--validation_dir", str(tmp_path), "--max_tokens_per_batch", "300"]
+    )
+    monkeypatch.setattr(finetune, "count_tokens", lambda *_, **__: np.array([512, 0, 40]))
+    for config, wanted in (
+        (RLTVideoMAEConfig(), [512, 0, 40]),
+        (RandomMaskingVideoMAEConfig(token_keep_ratio=0.5), [256, 0, 20]),
+        (ByDifferenceVideoMAEConfig(num_tokens=0.25), [392, 0, 392]),
+    ):
+        clips = VideoList(["a", "b", "c"], [0, 0, 0], ["name"])
+        assert finetune.clip_tokens(clips, digits_processor, config, groups) == wanted
+        assert clips.unreadable_mask.tolist() == [False, True, False]

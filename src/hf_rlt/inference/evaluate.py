@@ -122,7 +122,9 @@ def evaluate_model(
     result: dict[str, Any] = metrics(EvalPrediction((scores, shares), labels))
     result["clips_per_second"] = len(clips) / (time.perf_counter() - start)
     result |= {name: getattr(options, name) for name in ("num_clips", "num_crops", "token_keep_ratio")}
-    result |= {name: getattr(processor, name) for name in (*RULE_SETTINGS, "num_frames")}
+    # A configuration may say more: a processor's rule does not know of tokens that the model itself chooses.
+    owner = model.config if model.config.run_rule == processor.run_rule else processor
+    result |= {name: getattr(owner, name) for name in RULE_SETTINGS} | {"num_frames": processor.num_frames}
     result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
     return result
 

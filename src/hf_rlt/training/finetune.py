@@ -73,7 +73,7 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
     model, processor = load_model(model_args, train.names, data_args.clip_frames)
     check_output_dir(args.output_dir, model.num_parameters())
     train_data, eval_data, final_data = make_datasets(groups, processor, train, validation)
-    tokens = clip_tokens(train, processor, groups)
+    tokens = clip_tokens(train, processor, model.config, groups)
     collator = make_collator(recipe_args, processor, len(train.names), given_args.label_smoothing_factor)
     with library_refusals():
         trainer = RLTTrainer(
@@ -113,7 +113,7 @@ def from_first_process(args: TrainingArguments, find: Callable[[], Any]) -> Any:
     return box[0]
 
 
-def clip_tokens(clips: VideoList | ClipStream, processor: Any, groups: Groups) -> Sequence[int] | None:
+def clip_tokens(clips: VideoList | ClipStream, processor: Any, config: Any, groups: Groups) -> Sequence[int] | None:
     """Return the tokens that each training clip adds to a batch, 0 for an unreadable one; None if nobody asks."""
     _, data, recipe, args = groups
     budget = data.max_tokens_per_batch is not None
@@ -123,7 +123,8 @@ def clip_tokens(clips: VideoList | ClipStream, processor: Any, groups: Groups) -
 
     def find() -> np.ndarray:
         with progress_bar("Counting tokens", args) as show:
-            return count_tokens(clips, processor, workers, data.on_bad_video, progress=show)
+            found = count_tokens(clips, processor, workers, data.on_bad_video, progress=show)
+        return np.array([config.token_counts(count)[0] if count else 0 for count in found.tolist()])
 
     tokens = from_first_process(args, find)
     clips.unreadable_mask.copy_(torch.from_numpy(tokens == 0))
