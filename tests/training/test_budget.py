@@ -130,8 +130,6 @@ def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupte
 def test_tokens_are_counted_as_the_method_computes_them(digits_processor, monkeypatch, tmp_path):
     folders = ["--train_dir", str(tmp_path), "--validation_dir", str(tmp_path)]
     groups = read_arguments([*folders, "--max_tokens_per_batch", "300"])
-        ["--train_dir", str(tmp_path), "--validation_dir", str(tmp_path), "--max_tokens_per_batch", "300"]
-    )
     monkeypatch.setattr(finetune, "count_tokens", lambda *_, **__: np.array([512, 0, 40]))
     for config, wanted in (
         (RLTVideoMAEConfig(), [512, 0, 40]),
