@@ -5,12 +5,13 @@ import copy
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
 from helpers.family_tests import FamilyTests
 from helpers.reference_baselines import by_difference, embedded, proportional_rlt
 from helpers.tiny import TINY, moving_clips, randomise
-from hf_rlt import RLTVideoMAEForVideoClassification, fill_runs
+from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, fill_runs
 from hf_rlt.baselines import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEForVideoClassification
 
 SELECTING = ByDifferenceVideoMAEForVideoClassification
@@ -131,8 +132,8 @@ def test_what_is_kept_is_not_decided_by_the_rounding_of_products(stock):
         ({"rule": "anchor"}, "Expected rule='threshold'"),
         ({"max_tokens": 0.5}, "Expected max_tokens=None"),
         ({"num_tokens": 0.5, "budget": "batch"}, "Expected budget='clip'"),
-        ({"num_tokens": 100}, "num_tokens of at least 196 tokens"),
-        ({"num_tokens": 0.5, "budget_groups": 8}, "budget_groups up to 7"),
+        ({"num_tokens": 100}, "num_tokens to be at least 196"),
+        ({"num_tokens": 0.5, "budget_groups": 8}, "budget_groups to be at most 7"),
     ],
 )
 def test_settings_that_do_not_fit(settings, words):
@@ -157,3 +158,13 @@ def test_the_whole_model_compiles_as_one_graph(stock):
     ours = SELECTING.from_pretrained(stock[1], num_tokens=0.4)
     found = torch.compile(ours, backend="aot_eager", fullgraph=True)(NOISE).logits
     torch.testing.assert_close(found, ours(NOISE).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_rlt_checkpoint_is_opened_without_its_rule(tmp_path):
+    RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY, rule="anchor", max_tokens=0.5)).save_pretrained(
+        tmp_path
+    )
+    config = ByDifferenceVideoMAEForVideoClassification.from_pretrained(tmp_path, num_tokens=0.3).config
+    assert (config.threshold, config.rule, config.max_tokens, config.num_tokens) == (None, "threshold", None, 0.3)
+    with pytest.raises(StrictDataclassError, match="Expected threshold=None"):
+        ByDifferenceVideoMAEForVideoClassification.from_pretrained(tmp_path, num_tokens=0.3, threshold=0.1)

@@ -215,7 +215,7 @@ def test_a_request_takes_the_place_of_the_models_own_budget(handler, clip, monke
     assert (lengths(num_tokens=20) > 0).sum() == 20
     for given, limit in ((0.1, 0.1), ("0.5", 0.5), (None, None)):
         assert torch.equal(lengths(threshold=given), wanted[limit])
-    with pytest.raises(ValueError, match=r"^Expected num_tokens of at least 16 tokens, .* Received 15, "):
+    with pytest.raises(ValueError, match=r"^Expected num_tokens to be at least 16 .* received 15, "):
         lengths(num_tokens=15)
     monkeypatch.setattr(processor, "num_tokens", None)
     monkeypatch.setattr(processor, "max_tokens", 20)

@@ -159,8 +159,8 @@ def test_with_no_threshold_a_budget_alone_decides():
     [
         ({"rule": "nearest"}, "Expected rule to be one of threshold, anchor, received 'nearest'"),
         ({"budget": "video"}, "Expected budget to be one of clip, batch"),
-        ({"num_tokens": 0}, "Expected num_tokens to be a whole number"),
-        ({"num_tokens": 1.5}, "Expected num_tokens to be a whole number"),
+        ({"num_tokens": 0}, "Expected num_tokens to be a number of tokens"),
+        ({"num_tokens": 1.5}, "Expected num_tokens to be a number of tokens"),
         ({"max_tokens": 0.2, "num_tokens": 0.2}, "leave one out"),
         ({"budget_groups": 0}, "Expected budget_groups to be 1 or more"),
     ],
@@ -174,10 +174,13 @@ def test_settings_that_make_no_rule(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_tokens": 3}, r"at least 4 tokens, a share of 0.25: .* Received 3, 3 of 16 tokens"),
-        ({"max_tokens": 0.1}, r"Expected max_tokens of at least 4 tokens.* Received 0.1, 2 of 16 tokens"),
-        ({"num_tokens": 17}, "up to the 16 tokens of a clip, received 17"),
-        ({"num_tokens": 8, "budget_groups": 4}, "Expected budget_groups up to 3 for 4 tubelets in time, received 4"),
+        ({"num_tokens": 3}, r"at least 4 \(0.25 of a clip's 16 tokens\), .* received 3, 3 tokens"),
+        ({"max_tokens": 0.1}, r"Expected max_tokens to be at least 4 .* received 0.1, 2 tokens"),
+        ({"num_tokens": 17}, "at most 16, the tokens of a clip; received 17"),
+        (
+            {"num_tokens": 8, "budget_groups": 4},
+            "Expected budget_groups to be at most 3, since a clip has 4 tubelets in time; received 4",
+        ),
     ],
 )
 def test_budgets_that_no_clip_can_have(changes, message):

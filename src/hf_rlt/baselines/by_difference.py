@@ -37,6 +37,11 @@ class ByDifferenceVideoMAEConfig(RLTVideoMAEConfig):
 
     threshold: float | int | None = None
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
+        """Make a configuration of `config_dict` changed by `kwargs`, without the rule on pixels that an RLT model has."""
+        return super().from_dict({**config_dict, **UNUSED}, **kwargs)
+
     def validate_selection(self) -> None:
         """Raise HfRltError if there is a rule on pixels, or the number of tokens does not fit the clips."""
         for name, value in UNUSED.items():

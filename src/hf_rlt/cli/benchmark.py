@@ -68,6 +68,7 @@ def benchmark(
         head=False,
         **rule.changes(threshold),
     )
+    processor.run_rule.make_budget(network.config.grid)  # raises now rather than at each video
     network.to(device, getattr(torch, dtype)).eval()
     rows = [row for size in batch_size for row in _measure(network, processor, videos, size, repeats)]
     result = {"model": model, "device": str(device), "dtype": dtype, "rows": rows}

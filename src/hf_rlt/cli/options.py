@@ -168,6 +168,7 @@ class ModelOptions(RuleOptions):
             head=head,
             **self.changes(self.threshold),
         )
+        processor.run_rule.make_budget(network.config.grid)  # raises now rather than at each video
         return network.to(device, torch.bfloat16 if self.bf16 else None), processor, rank
 
 
@@ -235,7 +236,7 @@ def make_processor(
         raise HfRltError("Expected --model or --image-size, --patch-size and --tubelet-size, received both.")
     else:
         processor = load_processor(model, **changes)
-    grid_size(
-        processor.clip_shape, processor.tubelet_size, processor.patch_size
-    )  # raises now rather than at each video
+    # Raises now rather than at each video.
+    grid = grid_size(processor.clip_shape, processor.tubelet_size, processor.patch_size)
+    processor.run_rule.make_budget(grid)
     return processor

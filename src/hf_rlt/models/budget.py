@@ -91,15 +91,16 @@ def make_budget(
     tokens = token_number(wanted, positions)
     if tokens < places:
         raise HfRltError(
-            f"Expected {name} of at least {places} tokens, a share of {places / positions:.4g}: the first tubelet of each "
-            f"place is always computed. Received {wanted}, {tokens} of {positions} tokens."
+            f"Expected {name} to be at least {places} ({places / positions:.4g} of a clip's {positions} tokens), since the "
+            f"first tubelet of each place is always computed; received {wanted}, {tokens} tokens."
         )
     if exact and tokens > positions:
-        raise HfRltError(f"Expected {name} up to the {positions} tokens of a clip, received {wanted}.")
+        raise HfRltError(f"Expected {name} to be at most {positions}, the tokens of a clip; received {wanted}.")
     later = tubelets - 1
-    if groups > max(later, 1):
+    most = max(later, 1)
+    if groups > most:
         raise HfRltError(
-            f"Expected budget_groups up to {max(later, 1)} for {tubelets} tubelets in time, received {groups}."
+            f"Expected budget_groups to be at most {most}, since a clip has {tubelets} tubelets in time; received {groups}."
         )
     pool = clips or 1
     bounds = [1 + group * later // groups for group in range(groups + 1)]

@@ -79,8 +79,8 @@ class RunRule:
             share = isinstance(tokens, float) and 0 < tokens <= 1
             if tokens is not None and not (share or (type(tokens) is int and tokens >= 1)):
                 raise HfRltError(
-                    f"Expected {name} to be a whole number of tokens, or a share of a clip's as a decimal above 0 and up to "
-                    f"1.0, or None, received {tokens!r}."
+                    f"Expected {name} to be a number of tokens such as 512, or a share such as 0.2 (1.0: all), received "
+                    f"{tokens!r}."
                 )
         if self.max_tokens is not None and self.num_tokens is not None:
             raise HfRltError(
@@ -117,7 +117,8 @@ class RunRule:
             if tokens is not None:
                 share = f"{100 * tokens:g} % of the tokens" if isinstance(tokens, float) else f"{tokens} tokens"
                 parts.append(f"{words}{share}{' of a batch' * (self.budget == 'batch')}")
-        return ", ".join(parts) + (f", in {self.budget_groups} groups" if self.budget_groups > 1 else "")
+        budget = self.max_tokens is not None or self.num_tokens is not None
+        return ", ".join(parts) + (f", in {self.budget_groups} groups" if budget and self.budget_groups > 1 else "")
 
     def exact_tokens(self, grid: tuple[int, int, int]) -> int | None:
         """Return how many tokens every clip with this grid has, None if that depends on what it shows."""
@@ -134,7 +135,7 @@ class RunRule:
         """Find `run_lengths` `(B, N)` int64 from the differences of tubelets."""
         threshold = -math.inf if self.threshold is None else self.threshold
         clips, later, *_, rows, columns = differences.shape
-        budget = self._budget((later + 1, rows, columns), clips)
+        budget = self.make_budget((later + 1, rows, columns), clips)
         if not later:
             return torch.ones((clips, rows * columns), dtype=torch.int64, device=differences.device)
         starts = RULES[self.rule].starts(differences, threshold, budget)
@@ -152,7 +153,8 @@ class RunRule:
         """Whether any tubelet can be dropped."""
         return (self.threshold, self.max_tokens, self.num_tokens) != (None, None, None)
 
-    def _budget(self, grid: tuple[int, int, int], clips: int) -> Budget | None:
+    def make_budget(self, grid: tuple[int, int, int], clips: int = 1) -> Budget | None:
+        """Make the budget of clips with this grid, None without one; raise HfRltError for one that they cannot have."""
         exact = self.num_tokens is not None
         wanted = self.num_tokens if exact else self.max_tokens
         if wanted is None:

@@ -43,8 +43,8 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
     changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     changes |= {"r": args.tome_r} if args.tome_r else {}
     family = _family(args)
-    if family.config.model_type == "by_difference_videomae":
-        changes["threshold"] = None  # the option has a default, which RLT does not use with --num_tokens either
+    if family.config.model_type in ("by_difference_videomae", "sta_videomae"):
+        changes["threshold"] = None  # they need every token, and the option has a default
     try:
         if path:
             model, new_head = _from_checkpoint(family, path, changes)
