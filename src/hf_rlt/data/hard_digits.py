@@ -126,7 +126,7 @@ def _noise(side: int) -> np.ndarray:
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
     time, still = np.arange(len(pan)), np.zeros(len(pan))
-    length = int(rng.integers(12, 19) if GROUP_OF[name] == "brief" else rng.integers(6, 11))
+    length = int(rng.integers(16, 23) if GROUP_OF[name] == "brief" else rng.integers(6, 11))
     first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
     shake = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
@@ -147,7 +147,8 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
         "flickers_slow": np.floor(time / slow + phase),
     }.get(name, still)
     darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(20, 26))
-    alpha = darkest + (1 - darkest) * ((rng.uniform(0, 1) + 0.5 * (flash % 2)) % 1)
+    level = (rng.integers(0, 2) + flash) % 2 if GROUP_OF[name] == "flicker" else rng.uniform(0, 1)
+    alpha = darkest + (1 - darkest) * level + still
     picture, colour = digit_image(split, rng), _colour(rng)
     return Thing(picture, colour, size, x + right - pan * name.endswith("_passing"), y + down, alpha)
 
