@@ -25,7 +25,7 @@ PAGES = sorted(
     ]
 )
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+SMALL = {"hidden_size": 48, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 64}
 PROGRAMS = {("hf-rlt",): app, ("python", "-m", "benchmarks"): benchmarks}
 LEFT_OPEN = ("...", "[", "<", "NAME")
 

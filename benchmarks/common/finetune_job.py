@@ -25,9 +25,8 @@ VARIANTS = {
     "finetune": ("dense", "ToMe", "random", "RLT"),
     "ablation": ("RLT", "RLT+length", "RLT+random", "RLT+random+length"),
 }
-GROUPS: dict[
-    str, Mapping[str, Sequence[str]]
-] = {  # of the built-in sets' classes; the pair differs only in how long the digit stands still
+# Of the built-in sets' classes; the pair differs only in how long the digit stands still.
+GROUPS: dict[str, Mapping[str, Sequence[str]]] = {
     "standard": {"pair": ("waits_long", "waits_short")},
     "hard": hard_digits.GROUPS,
 }

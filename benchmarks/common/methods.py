@@ -23,7 +23,7 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops, block_tokens, tokens_by_block
 from hf_rlt.models.configuration_rlt_videomae import RLTVideoMAEConfig
 from hf_rlt.models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification
-from hf_rlt.models.run_rule import RULE_SETTINGS, RunRule
+from hf_rlt.models.run_rule import RunRule, rule_settings
 
 # VideoMAE's, and MCG-NJU/videomae-{base,large,huge}-finetuned-kinetics.
 SHAPES = {
@@ -138,8 +138,7 @@ def select_methods(names: Sequence[str] | None) -> list[Method]:
 def plain_settings(config: VideoMAEConfig) -> dict[str, Any]:
     """Return the settings of a dense model with ordinary attention, for the configuration of any method."""
     own = {name: value for name, value in config.to_diff_dict().items() if name != "model_type"}
-    rule = {name: getattr(RunRule(threshold=None), name) for name in RULE_SETTINGS}
-    return {**own, **rule, "proportional_attention": False}
+    return {**own, **rule_settings(RunRule(threshold=None)), "proportional_attention": False}
 
 
 def make_base(shape: str, attention: str = "sdpa", **settings: Any) -> RLTVideoMAEForVideoClassification:

@@ -13,7 +13,7 @@ fine-tuning, cards) finds it by its `model_type` and asks its classes for what t
 * The classifier: `forward(pixel_values, labels=None, run_lengths=None, **kwargs)` takes several views of each clip, too,
   `(B, V, F, C, H, W)`. It returns `loss`, scaled by `num_items_in_batch` if that is given, `logits` and `run_lengths`.
   `classify_pooled(pooled, views=None)` makes logits of the model's pool.
-* The processor is `RLTVideoProcessor`, or one with its `clip_shape` and its steps `decode`, `pixels` and `rule.find`.
+* The processor is `RLTVideoProcessor`, or one with its `clip_shape` and its steps `decode`, `pixels` and `run_rule.find`.
 
 `models/` holds the families that come with the package, `tests/helpers/toy_family` the smallest one.
 """

@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Methods compared at equal tokens: arguments of the runs, resuming, evaluations, tables, and one whole comparison."""
 
-import json
 import shlex
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from benchmarks.common.finetune_job import Job, Variant, load_result, train
 from benchmarks.common.methods import METHODS, RLT
 from benchmarks.common.token_evaluations import Use, evaluate_run, known_evaluations
 from benchmarks.common.token_runs import Plan, check_shares
+from helpers.stub_job import calls, write_stub
 from hf_rlt.data import EvalDataset, VideoList, from_folder
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference import Options
@@ -24,11 +24,6 @@ from hf_rlt.inference.loading import load
 
 THRESHOLDS = {"threshold": {0.2: 0.0912345678, 0.3: 0.05}, "anchor": {0.2: 0.07, 0.3: 0.04}}
 STUB = """
-import json, pathlib, sys
-words = sys.argv[1:]
-out = pathlib.Path(words[words.index("--output_dir") + 1])
-with open(pathlib.Path(__file__).with_name("calls.jsonl"), "a") as stream:
-    stream.write(json.dumps(words) + "\\n")
 if "--fail" in words or out.with_name("fail").exists() and "--num_frames" in words:
     sys.exit("it failed")
 result = {"eval_accuracy": 0.5, "eval_tokens_computed": 0.25, "train_runtime": 120.0}
@@ -40,13 +35,7 @@ result = {"eval_accuracy": 0.5, "eval_tokens_computed": 0.25, "train_runtime": 1
 
 @pytest.fixture
 def stub(tmp_path):
-    path = tmp_path / "stub.py"
-    path.write_text(STUB)
-    return path
-
-
-def calls(stub):
-    return [json.loads(line) for line in stub.with_name("calls.jsonl").read_text().splitlines()]
+    return write_stub(tmp_path, STUB)
 
 
 def ran(stub):

@@ -13,14 +13,10 @@ from benchmarks.common import record
 from benchmarks.common.finetune_job import Job, paper_values, paper_variants, train
 from benchmarks.common.finetune_timing import OpenedJob, time_steps
 from helpers.paths import ROOT
+from helpers.stub_job import calls, write_stub
 from hf_rlt.data import EvalDataset, VideoList, from_folder, hard_digits, rendered
 
 STUB = """
-import json, pathlib, sys
-words = sys.argv[1:]
-out = pathlib.Path(words[words.index("--output_dir") + 1])
-with open(pathlib.Path(__file__).with_name("calls.jsonl"), "a") as stream:
-    stream.write(json.dumps(words) + "\\n")
 if "--fail" in words:
     sys.exit("first line\\nthe last line")
 rate = 0.5 if "none" in words else 0.75
@@ -44,14 +40,7 @@ def videos(tmp_path):
 
 @pytest.fixture
 def stub(tmp_path):
-    path = tmp_path / "stub.py"
-    path.write_text(STUB)
-    return path
-
-
-def calls(stub):
-    path = stub.with_name("calls.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return write_stub(tmp_path, STUB)
 
 
 def launch(stub):

@@ -14,7 +14,7 @@ from ..models.budget import Budget, make_budget, token_number
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
 from ..models.run_rule import RunRule
-from ..models.runs import lengths_from_starts, to_2tuple
+from ..models.runs import lengths_from_later_starts, to_2tuple
 from .token_reduction import baseline_sentence
 
 # Settings of the rule on pixels, whose place this method takes.
@@ -112,7 +112,7 @@ class ByDifferenceVideoMAEModel(RLTVideoMAEModel):
         if selection is None or self.config.grid[0] == 1:
             return run_lengths
         starts = selection.highest(self._differences(pixel_values))
-        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
+        return lengths_from_later_starts(starts)
 
     @torch.no_grad()
     def _differences(self, pixel_values: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def benchmark(
     from ..inference.pipeline import launched_rank
     from ..inference.predict import video_paths
     from ..jobs.atomic import write_text_atomic
-    from ..models.run_rule import RULE_SETTINGS
+    from ..models.run_rule import rule_settings
 
     check_dtype(dtype)
     videos = list(video_paths(map(str, clips)))
@@ -68,11 +68,9 @@ def benchmark(
         head=False,
         **rule.changes(threshold),
     )
-    processor.run_rule.make_budget(network.config.grid)  # raises now rather than at each video
     network.to(device, getattr(torch, dtype)).eval()
     rows = [row for size in batch_size for row in _measure(network, processor, videos, size, repeats)]
-    result = {"model": model, "device": str(device), "dtype": dtype, "rows": rows}
-    result |= {setting: getattr(processor, setting) for setting in RULE_SETTINGS}
+    result = {"model": model, "device": str(device), "dtype": dtype, "rows": rows, **rule_settings(processor)}
     text = json.dumps(result, indent=2)
     if output is not None:
         write_text_atomic(output, text + "\n")

@@ -168,7 +168,6 @@ class ModelOptions(RuleOptions):
             head=head,
             **self.changes(self.threshold),
         )
-        processor.run_rule.make_budget(network.config.grid)  # raises now rather than at each video
         return network.to(device, torch.bfloat16 if self.bf16 else None), processor, rank
 
 

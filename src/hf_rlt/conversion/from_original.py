@@ -14,7 +14,7 @@ from ..models.modeling_rlt_videomae import (
     RLTVideoMAEModel,
     RLTVideoMAEPreTrainedModel,
 )
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import rule_settings
 from ..models.video_processing_rlt import RLTVideoProcessor
 from .infer_config import infer_config
 from .key_names import NamedWeights, plain_names, translate
@@ -78,7 +78,7 @@ def _processor(named: NamedWeights, config: RLTVideoMAEConfig, settings: Convers
         num_frames=config.num_frames,
         tubelet_size=config.tubelet_size,
         patch_size=config.patch_size,
-        **{name: getattr(config, name) for name in RULE_SETTINGS},
+        **rule_settings(config),
         **{**told, **settings.given("frame_stride", "sampling")},
     )
 

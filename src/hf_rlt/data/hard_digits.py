@@ -84,10 +84,8 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
     side, group, time = settings.side, GROUP_OF[name], np.arange(settings.frames)
     x, y = rng.uniform(0, side, 2)
-    if group in (
-        "brief",
-        "flicker",
-    ):  # in the middle of a patch, to which its moves lead as well: easier, and tells nothing
+    if group in ("brief", "flicker"):
+        # In the middle of a patch, to which its moves lead as well: easier, and tells nothing.
         x, y = x // PATCH * PATCH + PATCH / 2, y // PATCH * PATCH + PATCH / 2
     pan = time * (rng.uniform(0.6, 1) * PAN * {"pans_l": -1, "pans_r": 1}.get(name[:6], 0))
     things = _distractors(x, y, pan, side, rng)

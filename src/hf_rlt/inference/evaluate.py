@@ -18,7 +18,7 @@ from ..data.eval_dataset import warn_of_equal_crops
 from ..data.video_dataset import IGNORED, check_on_bad_video, report_unreadable, source_name
 from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import rule_settings
 from .decoder import Options, VideoJob
 from .metrics import VideoAccuracy
 from .pipeline import ALONE, Rank, run
@@ -124,7 +124,7 @@ def evaluate_model(
     result |= {name: getattr(options, name) for name in ("num_clips", "num_crops", "token_keep_ratio")}
     # A configuration may say more: a processor's rule does not know of tokens that the model itself chooses.
     owner = model.config if model.config.run_rule == processor.run_rule else processor
-    result |= {name: getattr(owner, name) for name in RULE_SETTINGS} | {"num_frames": processor.num_frames}
+    result |= rule_settings(owner) | {"num_frames": processor.num_frames}
     result["per_class"] = [{"class": name, "clips": n, "accuracy": hit} for name, n, hit in metrics.per_class]
     return result
 

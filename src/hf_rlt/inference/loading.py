@@ -12,7 +12,7 @@ from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
 from ..families import family_of
 from ..hub.repo_config import read_config
-from ..models.run_rule import RULE_SETTINGS, complete_changes
+from ..models.run_rule import complete_changes, rule_settings
 
 
 def load(
@@ -61,6 +61,7 @@ def load(
         found = ", ".join(missing)
         raise HfRltError(f"{name}: expected a classifier, found weights without {found}: fine-tune it first.")
     processor = _processor(name, model.config, **(sampling or {}))
+    processor.run_rule.make_budget(model.config.grid)  # raises now rather than at each video
     return model.base_model if missing else model, processor
 
 
@@ -73,7 +74,7 @@ def load_processor(name: str, **changes: Any) -> Any:
 def _processor(name: str, config: Any, **changes: Any) -> Any:
     own = {field: getattr(config, field) for field in ("num_frames", "tubelet_size", "patch_size")}
     if hasattr(config, "run_rule"):  # a stock configuration has none
-        own |= {setting: getattr(config.run_rule, setting) for setting in RULE_SETTINGS}
+        own |= rule_settings(config.run_rule)
     return family_of(config.model_type, name).processor.from_pretrained(name, **{**own, **changes})
 
 

@@ -67,8 +67,7 @@ class RLTConfigMixin:
     @property
     def budget_tokens(self) -> int | None:
         """The tokens of a clip, on average if a batch shares them, in the rule's budget; None without one."""
-        rule, tokens = self.run_rule, math.prod(self.grid)
-        wanted = rule.max_tokens if rule.num_tokens is None else rule.num_tokens
+        wanted, tokens = self.run_rule.wanted_tokens, math.prod(self.grid)
         return None if wanted is None else min(token_number(wanted, tokens), tokens)
 
     @property

@@ -7,14 +7,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .budget import SCOPES, Budget, make_budget, token_number
 from .errors import HfRltError
 from .rule_anchor import anchor_differences, anchor_starts
 from .rule_threshold import threshold_differences, threshold_starts
-from .runs import grid_size, lengths_from_starts
+from .runs import grid_size, lengths_from_later_starts
 
 
 class Rule(NamedTuple):
@@ -117,8 +116,8 @@ class RunRule:
             if tokens is not None:
                 share = f"{100 * tokens:g} % of the tokens" if isinstance(tokens, float) else f"{tokens} tokens"
                 parts.append(f"{words}{share}{' of a batch' * (self.budget == 'batch')}")
-        budget = self.max_tokens is not None or self.num_tokens is not None
-        return ", ".join(parts) + (f", in {self.budget_groups} groups" if budget and self.budget_groups > 1 else "")
+        grouped = self.wanted_tokens is not None and self.budget_groups > 1
+        return ", ".join(parts) + (f", in {self.budget_groups} groups" if grouped else "")
 
     def exact_tokens(self, grid: tuple[int, int, int]) -> int | None:
         """Return how many tokens every clip with this grid has, None if that depends on what it shows."""
@@ -139,7 +138,7 @@ class RunRule:
         if not later:
             return torch.ones((clips, rows * columns), dtype=torch.int64, device=differences.device)
         starts = RULES[self.rule].starts(differences, threshold, budget)
-        return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
+        return lengths_from_later_starts(starts)
 
     def find(self, pixel_values: Tensor) -> Tensor:
         """Find `run_lengths` `(B, N)` int64 of normalised clips `(B, F, C, H, W)`; all ones if nothing is dropped."""
@@ -149,22 +148,31 @@ class RunRule:
         return self.run_lengths(self.differences(pixel_values))
 
     @property
+    def wanted_tokens(self) -> float | None:
+        """The budget, exact or at most: a number of tokens, or a share as a float; None without one."""
+        return self.max_tokens if self.num_tokens is None else self.num_tokens
+
+    @property
     def drops(self) -> bool:
         """Whether any tubelet can be dropped."""
-        return (self.threshold, self.max_tokens, self.num_tokens) != (None, None, None)
+        return self.threshold is not None or self.wanted_tokens is not None
 
     def make_budget(self, grid: tuple[int, int, int], clips: int = 1) -> Budget | None:
         """Make the budget of clips with this grid, None without one; raise HfRltError for one that they cannot have."""
-        exact = self.num_tokens is not None
-        wanted = self.num_tokens if exact else self.max_tokens
-        if wanted is None:
+        if self.wanted_tokens is None:
             return None
+        exact, sharing = self.num_tokens is not None, clips if self.budget == "batch" else None
         name = "num_tokens" if exact else "max_tokens"
-        return make_budget(name, wanted, grid, self.budget_groups, exact, clips if self.budget == "batch" else None)
+        return make_budget(name, self.wanted_tokens, grid, self.budget_groups, exact, sharing)
 
 
 _FIELDS = tuple(field.name for field in fields(RunRule))
 RULE_SETTINGS = tuple(name for name in _FIELDS if name not in ("tubelet_size", "patch_size"))
+
+
+def rule_settings(owner: Any) -> dict[str, Any]:
+    """Return the settings of the rule that a configuration, a processor or a rule has."""
+    return {name: getattr(owner, name) for name in RULE_SETTINGS}
 
 
 def rule_of(owner: Any, **changes: Any) -> RunRule:

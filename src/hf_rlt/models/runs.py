@@ -52,6 +52,11 @@ def lengths_from_starts(starts: Tensor) -> Tensor:
     return ((next_start - time) * starts).flatten(1)
 
 
+def lengths_from_later_starts(starts: Tensor) -> Tensor:
+    """Turn the starts `(B, T - 1, H', W')` of all tubelets but the first, which always starts a run, into run lengths."""
+    return lengths_from_starts(F.pad(starts, (0, 0, 0, 0, 1, 0), value=True))
+
+
 def fill_runs(tokens: Tensor, run_lengths: Tensor, tubelets: int) -> Tensor:
     """Give every position of the grid the value of the token that stands for it; zero where no run covers it.
 

@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from ..data import RenderSettings, digits_settings
 from ..errors import HfRltError
 from ..models.budget import parse_tokens
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import rule_settings
 
 
 def _option(default: Any, text: str) -> Any:
@@ -48,7 +48,7 @@ class ModelArguments:
     @property
     def rule_settings(self) -> dict[str, Any]:
         """The settings of the rule, numbers as numbers."""
-        found: dict[str, Any] = {name: getattr(self, name) for name in RULE_SETTINGS}
+        found = rule_settings(self)
         for name in ("max_tokens", "num_tokens"):
             found[name] = parse_tokens(f"--{name}", found[name])
         try:

@@ -72,8 +72,9 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
     settings, checkpoint = from_first_process(args, find)
     model, processor = load_model(model_args, train.names, data_args.clip_frames)
     check_output_dir(args.output_dir, model.num_parameters())
-    for share in (None, *(recipe_args.budget_range or [])):  # raises now rather than at the first batch
-        processor.run_rule.changed(**({} if share is None else {"num_tokens": share})).make_budget(model.config.grid)
+    rule = processor.run_rule
+    for each in (rule, *(rule.changed(num_tokens=share) for share in recipe_args.budget_range or ())):
+        each.make_budget(model.config.grid)  # raises now rather than at the first batch
     train_data, eval_data, final_data = make_datasets(groups, processor, train, validation)
     tokens = clip_tokens(train, processor, model.config, groups)
     collator = make_collator(recipe_args, processor, len(train.names), given_args.label_smoothing_factor)

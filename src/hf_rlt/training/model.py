@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from ..errors import HfRltError
 from ..families import Family, family_of
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import rule_settings
 from .arguments import ModelArguments
 
 logger = logging.getLogger("finetune")
@@ -95,7 +95,7 @@ def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tupl
 def _processor(family: Family, args: ModelArguments, config: Any, clip_frames: int) -> Any:
     settings = _given(args, "frame_stride", "sampling")
     settings |= {name: getattr(config, name) for name in ("num_frames", "tubelet_size", "patch_size")}
-    settings |= {name: getattr(config.run_rule, name) for name in RULE_SETTINGS}  # not all of a baseline are for pixels
+    settings |= rule_settings(config.run_rule)  # not all of a baseline are for pixels
     if args.model_name_or_path:
         return family.processor.from_pretrained(args.model_name_or_path, **settings)
     _, _, height, width = config.clip_shape

@@ -8,7 +8,7 @@ from ..data import EvalDataset
 from ..errors import HfRltError, one_line
 from ..hub import write_card
 from ..inference.evaluate import write_per_class
-from ..models.run_rule import RULE_SETTINGS
+from ..models.run_rule import rule_settings
 from .checkpoints import saving
 from .resume import finish
 from .trainer import RLTTrainer
@@ -48,8 +48,7 @@ def save_card(trainer: Any, data: Any, metrics: dict[str, float], dataset: str, 
     """Write the model's card, unless there is one that we did not write."""
     args = trainer.args
     views = {"num_clips": len(data.positions), "num_crops": data.num_crops}
-    rule = {name: getattr(trainer.model.config, name) for name in RULE_SETTINGS}
-    result = {**metrics, **views, **rule, "split": "validation"}
+    result = {**metrics, **views, **rule_settings(trainer.model.config), "split": "validation"}
     repo_id = args.hub_model_id if args.push_to_hub else None
     try:
         write_card(args.output_dir, repo_id=repo_id, base_model=base_model, dataset=dataset, evaluations=[result])
