@@ -14,7 +14,7 @@ ROOT = Path(hf_rlt.__file__).parent
 LAYERS = [
     ["models"],
     ["errors", "families"],
-    ["baselines", "jobs"],
+    ["baselines", "jobs", "rule_options"],
     ["data"],
     ["tokens", "hub"],
     ["inference", "drawing", "conversion"],

@@ -130,7 +130,14 @@ def test_a_narrow_terminal_gets_every_number(tmp_path, monkeypatch):
         ({"tubelet_size": 0}, "expected tubelet_size .* found 0"),
         ({"num_frames": "8"}, "expected num_frames .* found '8'"),
         ({"image_size": [64]}, r"expected image_size .* found \[64\]"),
-        ({"threshold": "0.1"}, "expected threshold .* found '0.1'"),
+        ({"threshold": "0.1"}, ".* Expected threshold .* received '0.1'"),
+        ({"threshold": True}, ".* Expected threshold .* received True"),
+        ({"rule": "second"}, ".* Expected rule to be one of threshold, anchor, received 'second'"),
+        ({"rule": ["anchor"]}, r".* Expected rule .* received \['anchor'\]"),
+        ({"max_tokens": "0.2"}, ".* Expected max_tokens .* received '0.2'"),
+        ({"num_tokens": 0}, ".* Expected num_tokens .* received 0"),
+        ({"budget": None}, ".* Expected budget .* received None"),
+        ({"budget_groups": 1.5}, ".* Expected budget_groups .* received 1.5"),
     ],
 )
 def test_an_edited_config_is_one_line(tmp_path, changes, message):

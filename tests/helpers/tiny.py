@@ -69,9 +69,9 @@ KINDS = {
 }
 
 
-def make_model(folder: Path, kind: str = "rlt") -> Path:
+def make_model(folder: Path, kind: str = "rlt", **changes) -> Path:
     config, model, settings = KINDS[kind]
-    randomise(model(config(**{**SETTINGS, **settings}))).save_pretrained(folder)
+    randomise(model(config(**{**SETTINGS, **settings, **changes}))).save_pretrained(folder)
     processor = RLTVideoProcessor(num_frames=16, frame_stride=2, patch_size=8, size=SIZE, crop_size=SIZE)
     processor.save_pretrained(folder)
     return folder

@@ -12,6 +12,7 @@ from helpers.tiny import SIDE, TINY, randomise
 from helpers.toy_family import ToyConfig, ToyForVideoClassification
 from helpers.videos import noise, write_video
 from hf_rlt import RLTVideoProcessor
+from hf_rlt.baselines import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.errors import HfRltError
 from hf_rlt.families import family_of
@@ -24,6 +25,16 @@ class TestRLTVideoMAE(FamilyTests):
     family = "rlt_videomae"
     settings = TINY
     stock = VideoMAEForVideoClassification
+
+
+def test_a_processor_alone_does_not_speak_for_a_model_that_chooses_within(tmp_path):
+    config = ByDifferenceVideoMAEConfig(**TINY, num_tokens=0.5)
+    ByDifferenceVideoMAEForVideoClassification(config).save_pretrained(tmp_path)
+    RLTVideoProcessor().save_pretrained(tmp_path)
+    with pytest.raises(HfRltError, match="chooses tokens by their pixels, found one that chooses by difference"):
+        load_processor(str(tmp_path))
+    with pytest.raises(HfRltError, match="Expected max_tokens=None with selection by difference"):
+        load_processor(str(tmp_path), max_tokens=0.5)
 
 
 class TestRLTVideoMAEThatPoolsTheFirstToken(TestRLTVideoMAE):

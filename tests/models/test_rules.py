@@ -2,6 +2,7 @@
 """The anchor rule and budgets against literal references, over generated clips."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from helpers import reference
 from helpers import reference_rules as slow
 from helpers.generated import clips_and_sizes
-from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor
+from hf_rlt import HfRltError, RLTVideoMAEConfig, RLTVideoProcessor
 from hf_rlt.models.run_rule import RULES, RunRule
 
 thresholds = st.sampled_from([-1, 0, 0.1, 0.37, 1.01, 2.3, math.inf])
@@ -239,5 +240,34 @@ def test_a_rule_describes_itself(changes, words):
         ({"threshold": None}, {"num_tokens": 0.2}, "20 % of the tokens"),
     ],
 )
-def test_a_change_takes_the_place_of_a_budget_that_would_overrule_it(own, changes, words):
-    assert RunRule(**own).changed(**changes).describe() == words
+def test_a_change_takes_the_place_of_a_budget_that_would_overrule_it(tmp_path, own, changes, words):
+    wanted = RunRule(**own).changed(**changes)
+    assert wanted.describe() == words
+    for kind in (RLTVideoMAEConfig, RLTVideoProcessor):
+        kind(**own).save_pretrained(tmp_path)
+        assert kind.from_pretrained(tmp_path, **changes).run_rule == wanted
+    clip = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
+    size = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
+    inputs = RLTVideoProcessor(**size, **own)(clip, return_tensors="pt", **changes)
+    assert torch.equal(inputs["run_lengths"], wanted.find(inputs["pixel_values"]))
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "message"),
+    [
+        ({}, {"budget": "batch"}, 'max_tokens or num_tokens with budget="batch"'),
+        ({"num_tokens": 0.2}, {"threshold": 0.1, "budget_groups": 2}, "max_tokens or num_tokens with budget_groups=2"),
+        ({"num_tokens": 0.2}, {"threshold": None, "rule": "anchor"}, 'a threshold or num_tokens with rule="anchor"'),
+        ({"num_tokens": 0.2, "budget_groups": 2, "rule": "anchor"}, {"threshold": None}, None),
+        ({"num_tokens": 0.2}, {"budget": "batch", "budget_groups": 2, "rule": "anchor"}, None),
+    ],
+)
+def test_what_was_asked_for_has_an_effect(tmp_path, own, asked, message):
+    RLTVideoMAEConfig(**own).save_pretrained(tmp_path)
+    with pytest.raises(HfRltError, match=message) if message else nullcontext():
+        RLTVideoMAEConfig.from_pretrained(tmp_path, **asked)
+
+
+def test_no_clips_have_no_runs():
+    for changes in ({}, {"rule": "anchor"}, {"rule": "anchor", "max_tokens": 0.5, "budget": "batch"}):
+        assert RunRule(patch_size=8, **changes).find(torch.zeros(0, 4, 3, 16, 16)).shape == (0, 8)

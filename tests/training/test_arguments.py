@@ -96,7 +96,7 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         ),
         (("--train_dir", "nowhere"), "nowhere: expected a folder"),
         (("--sampling", "unifrom"), 'Expected sampling to be "clip" or "uniform", received \'unifrom\''),
-        (("--threshold", "high"), "--threshold: expected a number or none, received 'high'"),
+        (("--threshold", "high"), "--threshold: expected a number, none or model, received 'high'"),
         (("--drop_path_rate", "2"), "Expected drop_path_rate in [0, 1), received 2"),
         (("--dataloader_drop_last", "True", "--per_device_train_batch_size", "17"), "at least 17 training clips"),
         (("--on_bad_video", "ignore"), "Expected on_bad_video to be one of"),
@@ -115,6 +115,16 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--budget_range", "0.2", "0.5", "--threshold_range", "0", "0.2"), "received both: leave one out"),
         ((*BUDGET, "--budget_range", "0.2", "0.5"), "--budget_range draws another for each clip: leave one out"),
         (("--budget_range", "0.2", "1.5"), "Expected num_tokens to be"),
+        (
+            ("--budget_range", "0.2", "0.5", "--num_tokens", "0.3", "--budget", "batch"),
+            'own num_tokens: expected budget="clip", received "batch"',
+        ),
+        (("--threshold_range", "0", "0.2", "--num_tokens", "0.3"), "which num_tokens=0.3 would ignore in evaluation"),
+        (("--threshold", "0.2", "--num_tokens", "0.3"), "Expected --threshold or --num_tokens, which ignores it"),
+        (("--num_tokens", "1_00"), "--num_tokens: expected a number of tokens such as 512, or a share such as 0.2"),
+        (("--budget", "batch"), 'Expected max_tokens or num_tokens with budget="batch", which divides them: add one'),
+        (("--budget_groups", "2", "--threshold", "0.2"), "with budget_groups=2, which divides them: add one"),
+        (("--rule", "anchor", "--threshold", "none"), 'a threshold or num_tokens with rule="anchor", received none'),
         ((*BUDGET, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
         ((*BUDGET, "--per_device_train_batch_size", "4"), "leave out that, or --per_device_train_batch_size"),
         ((*BUDGET, *BALANCED), "leave out that, or --train_sampling_strategy batch_rebalance"),
@@ -216,6 +226,22 @@ def test_a_new_head_starts_small_and_an_old_one_is_kept(tmp_path):
     replaced, _ = load_model(arguments, names[:3])
     assert replaced.classifier.weight.shape[0] == 3
     assert float(replaced.classifier.weight.detach().abs().max()) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, {"num_tokens": 0.5, "budget_groups": 2, "rule": "anchor"}),
+        ({"num_tokens": "20"}, {"num_tokens": 20, "budget_groups": 2, "rule": "anchor"}),
+        ({"max_tokens": "0.4"}, {"max_tokens": 0.4, "budget_groups": 2, "rule": "anchor"}),
+        ({"threshold": "0.2"}, {"threshold": 0.2, "budget_groups": 2, "rule": "anchor"}),
+        ({"threshold": "0.2", "rule": "threshold", "budget_groups": 1}, {"threshold": 0.2}),
+    ],
+)
+def test_fine_tuning_keeps_a_models_own_rule_but_for_what_is_asked(tmp_path, given, wanted):
+    make_model(tmp_path, num_tokens=0.5, budget_groups=2, rule="anchor")
+    model, processor = load_model(ModelArguments(model_name_or_path=str(tmp_path), **given), ["a", "b"])
+    assert model.config.run_rule == processor.run_rule == RunRule(**{"patch_size": 8, **wanted})
 
 
 def test_each_family_is_loaded_as_what_it_is(tmp_path):

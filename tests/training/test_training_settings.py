@@ -102,3 +102,10 @@ def test_a_setting_of_another_version_of_transformers_does_not_count(make_settin
     settings = make_settings()
     assert changes({**settings, "gone": 1}, {**settings, "new": 2}) == []
     assert length_change(settings, settings) == (None, False)
+
+
+def test_a_setting_that_is_newer_than_a_record_had_its_default_there(make_settings):
+    old = {name: value for name, value in make_settings().items() if name not in ("rule", "budget_range")}
+    assert changes(old, make_settings()) == []
+    assert changes(old, make_settings(rule="anchor")) == ["rule was None, is 'anchor'"]
+    assert changes(old, make_settings(budget_range=[0.1, 0.6])) == ["budget_range was None, is [0.1, 0.6]"]

@@ -82,7 +82,6 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
     import torch
 
     from ..inference.measure import analytic_flops, interleaved_seconds, peak_bytes
-    from ..models.run_rule import complete_changes
 
     chosen = [videos[i % len(videos)] for i in range(size)]
     inputs = processor(chosen, return_tensors="pt").to(network.device, network.dtype)
@@ -94,7 +93,7 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
 
     @torch.inference_mode()
     def from_file(method: str) -> None:
-        dense = complete_changes({"threshold": None}) if method == "dense" else {}
+        dense = {"threshold": None} if method == "dense" else {}
         network(**processor(chosen, **dense, return_tensors="pt").to(network.device, network.dtype))
 
     seconds = interleaved_seconds({method: partial(forward, method) for method in METHODS}, repeats)

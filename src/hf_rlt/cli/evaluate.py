@@ -59,16 +59,18 @@ def evaluate(
     if rank.rank == 0:
         if output is not None:
             write_report(result, output)
-        typer.echo(json.dumps(result, indent=2)) if as_json else _show(result, processor.run_rule.describe(), output)
+        typer.echo(json.dumps(result, indent=2)) if as_json else _show(result, network.config, output)
 
 
-def _show(result: dict[str, Any], rule: str, output: str | None) -> None:
+def _show(result: dict[str, Any], config: Any, output: str | None) -> None:
+    from ..models.run_rule import rule_of
+
     rows = {
         "Top-1 accuracy": f"{result['accuracy']:.2%}",
         "Top-5 accuracy": f"{result['top_5_accuracy']:.2%}" if "top_5_accuracy" in result else None,
         "Mean-class accuracy": f"{result['mean_class_accuracy']:.2%}",
         "Tokens computed": f"{result['tokens_computed']:.1%}",
-        "RLT": rule,
+        "Method": f"{config.method}, {rule_of(config).describe()}",
         "Videos": f"{result['clips']}, {result['num_clips']} clips x {result['num_crops']} crops each",
         "Skipped, unreadable": str(result["unreadable"] or ""),
         "Videos per second": f"{result['clips_per_second']:.2f}, from file to score",

@@ -2,11 +2,10 @@
 """Options that several commands share, and what they mean."""
 
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +17,9 @@ OptionalModel = Annotated[
 ]
 Threshold = Annotated[
     str,
-    typer.Option(help='RLT threshold: a number, "none" (dense), or "model" (its own rule). Clears its --num-tokens.'),
+    typer.Option(
+        help='RLT threshold: a number, "none" (dense), or "model". Takes the place of the model\'s own num_tokens.'
+    ),
 ]
 Thresholds = Annotated[
     list[float] | None,
@@ -26,7 +27,7 @@ Thresholds = Annotated[
 ]
 Rule = Annotated[
     str | None,
-    typer.Option(help="What a tubelet is compared with: threshold (the one before it) or anchor (the run's first)."),
+    typer.Option(help="Compare a tubelet with the one before it (threshold) or with the first of its run (anchor)."),
 ]
 MaxTokens = Annotated[
     str | None, typer.Option(help="Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
@@ -62,16 +63,6 @@ Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def parse_threshold(text: str) -> float | Literal["model"] | None:
-    """Return the value of `--threshold`: a number, None for "none" (dense), or "model"."""
-    if text.lower() in ("model", "none"):
-        return "model" if text.lower() == "model" else None
-    try:
-        return finite(float(text))
-    except ValueError:
-        raise HfRltError(f"--threshold: expected a number, none or model, received {text!r}.") from None
-
-
 @dataclass(kw_only=True)
 class RuleOptions:
     """The settings of the rule beside the threshold; None where they are the model's own."""
@@ -83,25 +74,12 @@ class RuleOptions:
     budget_groups: BudgetGroups = None
 
     def changes(self, threshold: str = "model") -> dict[str, Any]:
-        """Return the settings that were given, with `--threshold` if it is not "model", and what they clear.
+        """Return the settings that were given, and what they clear, see `hf_rlt.rule_options`."""
+        from ..rule_options import rule_changes
 
-        Raises:
-            HfRltError: for both a threshold and an exact number of tokens, which would ignore it.
-        """
-        from ..models.budget import parse_tokens
-        from ..models.run_rule import RULE_SETTINGS, complete_changes
-
-        limit = parse_threshold(threshold)
-        if limit != "model" and self.num_tokens is not None:
-            raise HfRltError(
-                f"Expected --threshold or --num-tokens, which ignores it, received {threshold} and {self.num_tokens}: "
-                "leave one out."
-            )
-        found: dict[str, Any] = {name: getattr(self, name, None) for name in RULE_SETTINGS if name != "threshold"}
-        found = {name: value for name, value in found.items() if value is not None}
-        for name in {"max_tokens", "num_tokens"} & set(found):
-            found[name] = parse_tokens(f"--{name.replace('_', '-')}", found[name])
-        return complete_changes(found if limit == "model" else {**found, "threshold": limit})
+        return rule_changes(
+            {**{field.name: getattr(self, field.name) for field in fields(RuleOptions)}, "threshold": threshold}, "-"
+        )
 
 
 def first(thresholds: list[float] | None) -> str:
@@ -111,9 +89,11 @@ def first(thresholds: list[float] | None) -> str:
 
 def compared(thresholds: list[float] | None, processor: Any) -> tuple[float | None, ...]:
     """Return the thresholds to compare: those given, each once; else the processor's own, or 0.1 if it drops nothing."""
+    from ..rule_options import parse_threshold
+
     rule = processor.run_rule
     if thresholds:
-        return tuple(dict.fromkeys(map(finite, thresholds)))
+        return tuple(dict.fromkeys(parse_threshold(str(threshold)) for threshold in thresholds))
     return (None if rule.num_tokens is not None else rule.threshold if rule.drops else 0.1,)
 
 
@@ -121,13 +101,6 @@ def check_dtype(dtype: str) -> None:
     """Raise HfRltError unless `--dtype` names one that models compute in."""
     if dtype not in ("float32", "bfloat16", "float16"):
         raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
-
-
-def finite(threshold: float) -> float:
-    """Return a threshold; raise HfRltError unless it is a finite number."""
-    if not math.isfinite(threshold):
-        raise HfRltError(f"--threshold: expected a number, received {threshold}.")
-    return threshold
 
 
 def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
@@ -220,6 +193,7 @@ def make_processor(
         HfRltError, OSError: if there is no such model, options contradict each other, or no tubelet fits into a clip.
     """
     from ..inference.loading import load_processor
+    from ..models.run_rule import check_effect
     from ..models.runs import grid_size
     from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
 
@@ -231,6 +205,7 @@ def make_processor(
         changes |= {"patch_size": patch_size or 16, "tubelet_size": tubelet_size or 2}
         changes |= {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
         processor = RLTVideoProcessor(**{"num_frames": DEFAULT_NUM_FRAMES, **changes})
+        check_effect(rule, processor.run_rule)
     elif image_size or patch_size or tubelet_size:
         raise HfRltError("Expected --model or --image-size, --patch-size and --tubelet-size, received both.")
     else:

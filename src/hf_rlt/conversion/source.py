@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import HfRltError, check_range, join_limited
 from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
-from ..models.run_rule import RunRule
+from ..models.run_rule import RunRule, check_effect
 from ..models.video_processing_rlt import RLTVideoProcessor
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -59,7 +59,7 @@ class ConversionSettings:
         for name in ("num_frames", "image_size", "num_attention_heads", "frame_stride"):
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), 1)
-        RunRule(**self.rule)  # raises for settings that make no rule
+        check_effect(self.rule, RunRule(**self.rule))  # making it raises for settings that make no rule
 
     def check_same(self, source: object, told: dict[str, Any]) -> None:
         """Raise HfRltError if a setting contradicts what a source tells of itself."""

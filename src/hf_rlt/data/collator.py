@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from ..errors import HfRltError, check_range
+from ..models.run_rule import RunRule
 from ..models.runs import drop_random
 from .augmentation import ClipMix
 from .video_dataset import IGNORED
@@ -48,6 +49,7 @@ class ClipCollator:
         for name, ends in (ranges or {}).items():
             if len(ends) != 2 or not ends[0] <= ends[1]:
                 raise HfRltError(f"Expected the range of {name} to be (lowest, highest), received {ends}.")
+            _check_drawn(name, processor.run_rule)
             for end in ends:
                 processor.run_rule.changed(**{name: end})  # raises for a value that makes no rule
         if token_keep_ratio is not None:
@@ -101,3 +103,14 @@ class ClipCollator:
             name: low + (high - low) * float(torch.rand((), generator=generator))
             for name, (low, high) in self.ranges.items()
         }
+
+
+def _check_drawn(name: str, rule: RunRule) -> None:
+    """Raise HfRltError if the processor's own rule would overrule, or share, a setting that each clip draws."""
+    if rule.budget == "batch":
+        raise HfRltError(f'Each clip draws its own {name}: expected budget="clip", received "batch".')
+    if name == "threshold" and rule.num_tokens is not None:
+        raise HfRltError(
+            f"Each clip draws its own threshold, which num_tokens={rule.num_tokens} would ignore in evaluation: pass a "
+            "threshold to evaluate at."
+        )

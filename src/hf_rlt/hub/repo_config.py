@@ -14,6 +14,7 @@ from ..data.text_files import is_text
 from ..errors import HfRltError, truncate
 from ..families import FAMILIES
 from ..models.configuration_rlt_videomae import RLTVideoMAEConfig, check_sizes
+from ..models.run_rule import RULE_SETTINGS, RunRule
 
 CONNECT_SECONDS = 2.5
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -80,14 +81,16 @@ def read_config(name: str) -> dict[str, Any]:
 
 
 def check_config(name: object, raw: Mapping[str, Any]) -> None:
-    """Raise HfRltError, naming the model, unless sizes, threshold, labels and dtype in a config.json make sense."""
+    """Raise HfRltError, naming the model, unless sizes, rule, labels and dtype in a config.json make sense."""
     kind = str(raw.get("model_type"))
     known = [family.config for family in FAMILIES.values() if kind in (family.config.model_type, family.stock)]
     if not known or issubclass(known[0], RLTVideoMAEConfig):  # other families have fields of their own
         check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
-    threshold, dtype = raw.get("threshold"), raw.get("dtype", raw.get("torch_dtype"))
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))) or threshold != threshold:
-        raise HfRltError(f"{name}: expected threshold in its config.json to be a number or null, found {threshold!r}.")
+    try:
+        RunRule(**{setting: raw[setting] for setting in RULE_SETTINGS if setting in raw})
+    except HfRltError as error:
+        raise HfRltError(f"{name}: its config.json says of the rule: {error}") from error
+    dtype = raw.get("dtype", raw.get("torch_dtype"))
     if dtype not in (None, *DTYPES):
         raise HfRltError(f"{name}: expected dtype in its config.json to be among {', '.join(DTYPES)}, found {dtype!r}.")
     labels = raw.get("id2label")

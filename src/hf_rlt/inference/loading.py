@@ -2,6 +2,8 @@
 """Load a model with a processor that fits it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -12,7 +14,9 @@ from .. import baselines  # noqa: F401  registers their model families
 from ..errors import HfRltError
 from ..families import family_of
 from ..hub.repo_config import read_config
-from ..models.run_rule import complete_changes, rule_settings
+from ..models.run_rule import RULE_SETTINGS, rule_of, rule_settings
+
+OF_MODEL = {"num_frames", *RULE_SETTINGS}  # settings of the processor that follow the model's configuration
 
 
 def load(
@@ -40,14 +44,13 @@ def load(
         OSError: if there is no such model.
     """
     read_config(name)
-    changes = complete_changes(rule) if num_frames is None else {**complete_changes(rule), "num_frames": num_frames}
+    changes = rule if num_frames is None else {**rule, "num_frames": num_frames}
     if attn_implementation is not None:
         changes["attn_implementation"] = attn_implementation
     family = family_of(AutoConfig.from_pretrained(name).model_type, name)
     try:
-        model, loading = family.classifier.from_pretrained(name, output_loading_info=True, **changes)
-    except (StrictDataclassError, SafetensorError) as error:
-        raise HfRltError(f"{name}: {error}") from error
+        with _refusals_of(name):
+            model, loading = family.classifier.from_pretrained(name, output_loading_info=True, **changes)
     except (ValueError, ImportError) as error:  # transformers refuses a backend that is unknown or not installed
         if attn_implementation is None or not re.search("attn|attention", str(error), re.IGNORECASE):
             raise
@@ -66,15 +69,35 @@ def load(
 
 
 def load_processor(name: str, **changes: Any) -> Any:
-    """Load the processor that fits a model, with some settings changed, without its weights; raise as `load` does."""
+    """Load the processor that fits a model, with some settings changed, without its weights; raise as `load` does.
+
+    Raises:
+        HfRltError: also for a model that chooses tokens by itself, of which a processor knows nothing.
+    """
     read_config(name)
-    return _processor(name, AutoConfig.from_pretrained(name), **changes)
+    family = family_of(AutoConfig.from_pretrained(name).model_type, name)
+    with _refusals_of(name):
+        config = family.config.from_pretrained(name, **{key: changes.pop(key) for key in OF_MODEL & set(changes)})
+    if rule_of(config) != config.run_rule:
+        raise HfRltError(
+            f"{name}: expected a model that chooses tokens by their pixels, found one that chooses {config.method}, "
+            "within the network."
+        )
+    return _processor(name, config, **changes)
+
+
+@contextmanager
+def _refusals_of(name: str) -> Iterator[None]:
+    """Context that turns what is refused in a model's files into an `HfRltError` that names the model."""
+    try:
+        yield
+    except (StrictDataclassError, SafetensorError) as error:
+        raise HfRltError(f"{name}: {error}") from error
 
 
 def _processor(name: str, config: Any, **changes: Any) -> Any:
     own = {field: getattr(config, field) for field in ("num_frames", "tubelet_size", "patch_size")}
-    if hasattr(config, "run_rule"):  # a stock configuration has none
-        own |= rule_settings(config.run_rule)
+    own |= rule_settings(config.run_rule)
     return family_of(config.model_type, name).processor.from_pretrained(name, **{**own, **changes})
 
 

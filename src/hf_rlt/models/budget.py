@@ -53,18 +53,6 @@ def highest(scores: Tensor, count: int | Tensor) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, rank < count)
 
 
-def parse_tokens(option: str, text: str | float | None) -> float | None:
-    """Return what an option says of tokens: a whole number, a share if it has a decimal point, or None."""
-    if text is None:
-        return None
-    try:
-        return float(text) if "." in str(text) else int(text)
-    except ValueError:
-        raise HfRltError(
-            f"{option}: expected a number of tokens such as 512, or a share such as 0.2, received {text!r}."
-        ) from None
-
-
 def token_number(wanted: float, positions: int) -> int:
     """Turn a number of tokens, or a share of a clip's `positions` if it is a float, into a number of tokens."""
     return round(wanted * positions) if isinstance(wanted, float) else wanted

@@ -11,7 +11,7 @@ from transformers import VideoMAEConfig
 
 from .errors import HfRltError
 from .rlt_config import RLTConfigMixin
-from .run_rule import RULE_SETTINGS, complete_changes, rule_of
+from .run_rule import check_effect, complete_changes, rule_of
 from .runs import grid_size, to_2tuple
 
 GRID_FIELDS = ("num_frames", "image_size", "tubelet_size", "patch_size")
@@ -148,10 +148,9 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
         check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")
         check_sizes({**config_dict, **kwargs}, f"{name}: " if name else "")
         given, both = "position_grid" in kwargs, kwargs.pop("return_unused_kwargs", False)
-        if changes := {setting: kwargs[setting] for setting in RULE_SETTINGS if setting in kwargs}:
-            kwargs |= complete_changes(changes)
-        config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **kwargs)
+        config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **complete_changes(kwargs))
         config.validate()  # what kwargs changed, too
+        check_effect(kwargs, rule_of(config))
         if not given and config.position_grid is None:
             frames, image, *tubelet = (config_dict.get(name, getattr(cls, name)) for name in GRID_FIELDS)
             trained = grid_size((frames, 1, *to_2tuple(image)), *tubelet)

@@ -67,11 +67,11 @@ class RunRule:
 
     def __post_init__(self) -> None:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float, type(None))):
-            raise TypeError(f"Expected threshold to be a number, received {self.threshold!r}.")
+            raise HfRltError(f"Expected threshold to be a number, or None for dense, received {self.threshold!r}.")
         if self.threshold != self.threshold:  # not math.isnan, at which compiled code would break
             raise HfRltError("threshold is NaN: pass a number, such as 0.1, or None for dense.")
         for name, known in (("rule", RULES), ("budget", SCOPES)):
-            if getattr(self, name) not in known:
+            if getattr(self, name) not in tuple(known):  # a list, which a file may hold, has no hash
                 raise HfRltError(f"Expected {name} to be one of {', '.join(known)}, received {getattr(self, name)!r}.")
         for name in ("max_tokens", "num_tokens"):
             tokens = getattr(self, name)
@@ -135,8 +135,9 @@ class RunRule:
         threshold = -math.inf if self.threshold is None else self.threshold
         clips, later, *_, rows, columns = differences.shape
         budget = self.make_budget((later + 1, rows, columns), clips)
-        if not later:
-            return torch.ones((clips, rows * columns), dtype=torch.int64, device=differences.device)
+        if not (later and clips):
+            shape = (clips, (later + 1) * rows * columns)
+            return torch.ones(shape, dtype=torch.int64, device=differences.device)
         starts = RULES[self.rule].starts(differences, threshold, budget)
         return lengths_from_later_starts(starts)
 
@@ -184,7 +185,7 @@ def complete_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Complete changes to a rule's settings: what is asked for takes the place of a budget that would overrule it.
 
     A threshold or `max_tokens` clears `num_tokens`, which would ignore them; `num_tokens` clears `max_tokens`; None as the
-    only threshold, which is dense, clears both.
+    only threshold, which is dense, clears both. Changes of other settings stay as they are.
     """
     changes = dict(changes)
     exact, most = (changes.get(name) is not None for name in ("num_tokens", "max_tokens"))
@@ -193,6 +194,16 @@ def complete_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not most and (exact or changes.get("threshold", 0) is None):
         changes["max_tokens"] = None
     return changes
+
+
+def check_effect(asked: Mapping[str, Any], rule: RunRule) -> None:
+    """Raise HfRltError for settings that were asked for and change nothing in the rule that they led to."""
+    groups, shared = asked.get("budget_groups") or 1, asked.get("budget") == "batch"
+    if rule.wanted_tokens is None and (groups > 1 or shared):
+        name = 'budget="batch"' if shared else f"budget_groups={groups}"
+        raise HfRltError(f"Expected max_tokens or num_tokens with {name}, which divides them: add one.")
+    if not rule.drops and asked.get("rule") not in (None, "threshold"):
+        raise HfRltError(f'Expected a threshold or num_tokens with rule="{asked["rule"]}", received none: add one.')
 
 
 def find_runs(

@@ -16,7 +16,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_utils import VideoMetadata
 
 from .errors import HfRltError
-from .run_rule import RunRule, rule_of
+from .run_rule import RunRule, complete_changes, rule_of
 from .sampling import array_indices, clip_indices
 from .video_inputs import as_metadata, as_videos, is_array, numbered, source_of, warn_of_ignored_rate
 from .video_pixels import PIXEL_SETTINGS, PixelProcessor, stacked
@@ -83,6 +83,11 @@ class RLTVideoProcessor(PixelProcessor):
             raise HfRltError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
         rule_of(self)  # raises for settings that make none
 
+    @classmethod
+    def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs) -> Any:
+        """Make a processor of a file's settings changed by `kwargs`; those of the rule replace each other."""
+        return super().from_dict(video_processor_dict, **complete_changes(kwargs))
+
     def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Process videos, see `preprocess`."""
         warn_of_ignored_rate(sys._getframe(1), self.frame_stride)
@@ -110,7 +115,7 @@ class RLTVideoProcessor(PixelProcessor):
             kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
         features = super().preprocess(videos, **kwargs)
         clips = stacked(features["pixel_values"]) if return_tensors == "pt" else features["pixel_values"]
-        rule = rule_of(self, **kwargs)
+        rule = rule_of(self, **complete_changes(kwargs))
         if rule.budget == "batch":
             run_lengths = list(rule.find(stacked(clips)))
         else:

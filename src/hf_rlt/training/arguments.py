@@ -8,8 +8,7 @@ from transformers import TrainingArguments
 
 from ..data import RenderSettings, digits_settings
 from ..errors import HfRltError
-from ..models.budget import parse_tokens
-from ..models.run_rule import rule_settings
+from ..rule_options import rule_changes
 
 
 def _option(default: Any, text: str) -> Any:
@@ -23,14 +22,16 @@ class ModelArguments:
     model_name_or_path: str | None = _option(
         None, "Folder or Hub id to start from. Default: a small model, from scratch."
     )
-    threshold: str = _option("0.1", "RLT threshold, or none (dense).")
-    rule: str = _option(
-        "threshold", "What a tubelet is compared with: threshold (the one before it) or anchor (the run's first)."
+    threshold: str = _option("model", "RLT threshold, none (dense), or model (its own rule; 0.1 from scratch).")
+    rule: str | None = _option(
+        None, "Compare a tubelet with the one before it (threshold) or with the first of its run (anchor)."
     )
     max_tokens: str | None = _option(None, "Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
-    num_tokens: str | None = _option(None, "Tokens per clip, exactly: a number or a share. The threshold is not used.")
-    budget: str = _option("clip", "clip: each clip has its own budget. batch: the clips of a batch share.")
-    budget_groups: int = _option(1, "Spread the budget evenly over this many groups of tubelets in time.")
+    num_tokens: str | None = _option(
+        None, "Tokens per clip, exactly: a number or a share. Takes the place of --threshold."
+    )
+    budget: str | None = _option(None, "clip: each clip has its own budget. batch: the clips of a batch share.")
+    budget_groups: int | None = _option(None, "Spread the budget evenly over this many groups of tubelets in time.")
     length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
     proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")
     method: str | None = _option(
@@ -46,16 +47,9 @@ class ModelArguments:
     sampling: str | None = _option(None, "clip (every Nth frame) or uniform (whole video). Default: the model's own.")
 
     @property
-    def rule_settings(self) -> dict[str, Any]:
-        """The settings of the rule, numbers as numbers."""
-        found = rule_settings(self)
-        for name in ("max_tokens", "num_tokens"):
-            found[name] = parse_tokens(f"--{name}", found[name])
-        try:
-            found["threshold"] = None if str(self.threshold).lower() == "none" else float(self.threshold)
-        except ValueError as error:
-            raise HfRltError(f"--threshold: expected a number or none, received {self.threshold!r}.") from error
-        return found
+    def rule_changes(self) -> dict[str, Any]:
+        """The settings of the rule that are not to be the model's own."""
+        return rule_changes(vars(self))
 
 
 @dataclass

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from ..errors import HfRltError
 from ..families import Family, family_of
-from ..models.run_rule import rule_settings
+from ..models.run_rule import check_effect, rule_of, rule_settings
 from .arguments import ModelArguments
 
 logger = logging.getLogger("finetune")
@@ -39,17 +39,16 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
     """
     path = args.model_name_or_path
     changes = _given(args, "length_embedding", "proportional_attention")
-    changes |= _given(args, "num_frames") | args.rule_settings | {"drop_path_rate": args.drop_path_rate}
+    changes |= _given(args, "num_frames") | args.rule_changes | {"drop_path_rate": args.drop_path_rate}
     changes |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     changes |= {"r": args.tome_r} if args.tome_r else {}
     family = _family(args)
-    if family.config.model_type in ("by_difference_videomae", "sta_videomae"):
-        changes["threshold"] = None  # they need every token, and the option has a default
     try:
         if path:
             model, new_head = _from_checkpoint(family, path, changes)
         else:
             model, new_head = family.classifier(family.config(**{**SMALL_MODEL, **changes})), True
+            check_effect(changes, rule_of(model.config))
     except (StrictDataclassError, SafetensorError) as error:
         raise HfRltError(str(error)) from error
     if new_head:

@@ -3,13 +3,13 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ..data import ClipStream, VideoList
 from ..errors import truncate
-from .arguments import Groups
+from .arguments import DataArguments, Groups, ModelArguments, RecipeArguments
 from .checkpoints import file_digest, json_digest
 
 Settings = dict[str, Any]
@@ -43,6 +43,7 @@ PLACES = {
     "validation_videos": (*VALIDATION, "dataset_name", "dataset_config_name", "video_dir", "label_file", "digits_dir"),
     "starting_weights": ("model_name_or_path",),
 }
+OURS = {f.name: f.default for group in (ModelArguments, DataArguments, RecipeArguments) for f in fields(group)}
 SPLIT = ("per_device_train_batch_size", "processes", "gradient_accumulation_steps")
 
 
@@ -54,7 +55,7 @@ def training_settings(groups: Groups, train: VideoList | ClipStream, validation:
     model, data, recipe, args = groups
     given = {**asdict(model), **asdict(data), **asdict(recipe), **args.to_dict()}
     found = {name: value for name, value in given.items() if name not in FREE}
-    found |= model.rule_settings
+    found |= model.rule_changes  # numbers, however they were written
     if recipe.base_learning_rate is not None:
         del found["learning_rate"]
     if data.streaming:  # loading processes divide the stream's files among themselves
@@ -85,10 +86,10 @@ def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[s
     left_out = {"split", "length", *places, *(() if finished else LATE)}
     differing: list[str] = []
     for name in wanted:
-        # A setting that only one of them has comes from another version of transformers.
-        if name in found and name not in left_out and found[name] != wanted[name]:
+        # A setting that only one of them has is new: its default is what was before, or it is from another transformers.
+        if name not in left_out and found.get(name, OURS.get(name, wanted[name])) != wanted[name]:
             differing += [place for place in PLACES.get(name, ()) if found.get(place) != wanted.get(place)] + [name]
-    return [_change(name, found.get(name), wanted.get(name)) for name in dict.fromkeys(differing)]
+    return [_change(name, found.get(name, OURS.get(name)), wanted.get(name)) for name in dict.fromkeys(differing)]
 
 
 def _change(name: str, was: Any, now: Any) -> str:
