@@ -22,7 +22,7 @@ BUDGET_RANGE = "budget_range"
 NUM_FRAMES = 16
 MORE_FRAMES = (32, 64)
 SHARE = 0.2  # of the parts that have only one
-BEYOND = 0.4  # budget beside the shares at which one checkpoint for all budgets is evaluated
+BEYOND = (0.25, 0.4)  # budgets beside the shares at which one checkpoint for all budgets is evaluated
 HIGHEST = 0.6  # of the budgets that it is trained at
 
 
@@ -52,7 +52,7 @@ class Plan:
     @property
     def budgets(self) -> list[float]:
         """Shares at which one checkpoint for all budgets is evaluated."""
-        return sorted({*self.shares, BEYOND})
+        return sorted({*self.shares, *BEYOND})
 
     def num_frames(self, name: str) -> int:
         """Return the frames of a clip in a run."""

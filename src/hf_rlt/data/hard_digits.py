@@ -13,24 +13,23 @@ from PIL import Image, ImageDraw
 from .rendered import NOISE, SPLITS, RenderSettings, background, digit_image, place
 
 GROUPS = {
-    "brief": ("bounces", "darts_down", "darts_left", "darts_right", "darts_up", "shakes"),
-    "drift": ("brightens", "creeps_left", "creeps_right", "darkens", "stays", "turns"),
-    "flicker": ("blinks_once", "blinks_twice", "flickers_fast", "flickers_slow"),
+    "brief": ("bounces", "darts_down", "darts_left", "darts_right", "darts_up", "shakes", "waits"),
+    "drift": ("brightens", "creeps", "darkens", "stays", "turns"),
+    "flicker": ("blinks_once", "blinks_twice", "flickers", "switches"),
     "pan": ("pans_left_following", "pans_left_passing", "pans_right_following", "pans_right_passing"),
 }
 CLASSES = tuple(sorted(name for names in GROUPS.values() for name in names))
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 DRIFTS = {  # how far a ball creeps in pixels, turns in radians and brightens in grey levels, before scaling
     "brightens": (0, 0, 20),
-    "creeps_left": (-8, 0, 0),
-    "creeps_right": (8, 0, 0),
+    "creeps": (8, 0, 0),
     "darkens": (0, 0, -20),
     "stays": (0, 0, 0),
     "turns": (0, 1, 0),
 }
 PAN = 0.9  # fastest pan, in pixels per frame
 PATCH = 8
-HOP, DART = 2 * PATCH, 3 * PATCH  # how far a digit shakes to each side, and darts, in pixels
+WAY = 3 * PATCH  # how far a digit darts, and shakes or bounces to each side, in pixels
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
 STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
 
@@ -130,19 +129,18 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
     shake = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
     dart = once.cumsum() / length
     right, down = {
-        "bounces": (still, HOP * shake),
-        "darts_down": (still, DART * dart),
-        "darts_left": (-DART * dart, still),
-        "darts_right": (DART * dart, still),
-        "darts_up": (still, -DART * dart),
-        "shakes": (HOP * shake, still),
+        "bounces": (still, WAY * shake),
+        "darts_down": (still, WAY * dart),
+        "darts_left": (-WAY * dart, still),
+        "darts_right": (WAY * dart, still),
+        "darts_up": (still, -WAY * dart),
+        "shakes": (WAY * shake, still),
     }.get(name, (still, still))
-    phase, fast, slow = rng.uniform(0, 2), rng.uniform(6, 8), rng.uniform(14, 18)
     flash = {
         "blinks_once": once,
         "blinks_twice": first + second,
-        "flickers_fast": np.floor(time / fast + phase),
-        "flickers_slow": np.floor(time / slow + phase),
+        "flickers": np.floor(time / rng.uniform(6, 8) + rng.uniform(0, 2)),
+        "switches": (once.cumsum() > 0).astype(float),
     }.get(name, still)
     darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(20, 26))
     level = (rng.integers(0, 2) + flash) % 2 if GROUP_OF[name] == "flicker" else rng.uniform(0, 1)
@@ -204,7 +202,7 @@ def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.
     """Make the light `(F, H, W, 1)` of a soft ball that drifts so fast that its patches change by `STEP`."""
     side, angle, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(30, 120)
     creep, turn, fade = DRIFTS[name]
-    turn *= rng.choice([-1, 1])
+    creep, turn = creep * rng.choice([-1, 1]), turn * rng.choice([-1, 1])
 
     def ball(amount: float) -> np.ndarray:
         return _ball(side, x + creep * amount, y, angle + turn * amount, strength + fade * amount)[..., None]
