@@ -64,6 +64,7 @@ def test_the_arguments_of_each_run():
     budgets = {name: " ".join(variant.arguments) for name, variant in plan.part("budgets").items()}
     assert budgets == {
         "num_tokens-0.2": "--num_tokens 0.2",
+        "num_tokens-0.25": "--num_tokens 0.25",
         "num_tokens-0.3": "--num_tokens 0.3",
         "num_tokens-0.4": "--num_tokens 0.4",
         "budget_range": "--budget_range 0.2 0.6",
@@ -339,5 +340,5 @@ def test_a_whole_comparison_of_two_steps(measured):
     names = ["dense", "by_difference-0.2", "optimal-0.2"]
     assert used == [(trained_with, way) for trained_with in names for way in names]
     budgets = {row["used"]: row["tokens"] for row in found["rows"] if row["part"] == "budgets" and "used" in row}
-    assert budgets == {"num_tokens-0.2": pytest.approx(0.2, abs=2e-3), "num_tokens-0.4": pytest.approx(0.4, abs=2e-3)}
+    assert budgets == {f"num_tokens-{share}": pytest.approx(share, abs=2e-3) for share in (0.2, 0.25, 0.4)}
     assert "| 64 | 102 | 5.0 % |" in text
