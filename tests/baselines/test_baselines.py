@@ -20,7 +20,7 @@ from hf_rlt.baselines import (
     ToMeVideoMAEConfig,
     ToMeVideoMAEForVideoClassification,
 )
-from hf_rlt.models.attention_rlt_videomae import with_key_bias
+from hf_rlt.models.packed_attention import with_key_bias
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="flex_attention on the CPU needs a C++ compiler."

@@ -13,6 +13,7 @@ from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAEEncoder, RLTVideoMAELayer
 from ..models.modeling_rlt_videomae import RLTVideoMAEModel
 from ..models.packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack
+from ..models.rlt_model import Pool
 
 
 def baseline_sentence(name: str, detail: str) -> str:
@@ -119,7 +120,7 @@ class TokenReductionVideoMAEModel(RLTVideoMAEModel):
     _encoder_class = TokenReductionEncoder
 
     def _encode(
-        self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout, captured: bool, wanted: bool
+        self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout, captured: bool, wanted: bool, pool: Pool
     ) -> tuple[Tensor | None, Tensor]:
         layouts = self._layouts(layout, run_lengths.device)
         if captured and not all(each.is_uniform for each in layouts):

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from ..data.text_files import is_text
 from ..errors import HfRltError, truncate
 from ..families import FAMILIES
-from ..models.configuration_rlt_videomae import RLTVideoMAEConfig, check_sizes
+from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.run_rule import RULE_SETTINGS, RunRule
 
 CONNECT_SECONDS = 2.5
@@ -84,8 +84,8 @@ def check_config(name: object, raw: Mapping[str, Any]) -> None:
     """Raise HfRltError, naming the model, unless sizes, rule, labels and dtype in a config.json make sense."""
     kind = str(raw.get("model_type"))
     known = [family.config for family in FAMILIES.values() if kind in (family.config.model_type, family.stock)]
-    if not known or issubclass(known[0], RLTVideoMAEConfig):  # other families have fields of their own
-        check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
+    for config in known[:1] or [RLTVideoMAEConfig]:
+        config.check_sizes({**raw, "num_labels": raw.get("num_labels")}, f"{name}: ", " in its config.json")
     try:
         RunRule(**{setting: raw[setting] for setting in RULE_SETTINGS if setting in raw})
     except HfRltError as error:

@@ -20,6 +20,8 @@ from transformers.models.videomae.modeling_videomae import (
 from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .packing import PackedLayout, pack
+from .rlt_model import drop_clips
+from .tubelets import TubeletProjection, cut_tubelets
 
 
 def sinusoid_table(positions: int, width: int) -> Tensor:
@@ -40,17 +42,6 @@ def position_table(grid: tuple[int, ...], trained: tuple[int, ...], width: int) 
     return F.interpolate(table, size=grid, mode="trilinear", align_corners=False).flatten(2).mT.contiguous()
 
 
-class RLTVideoMAETubeletProjection(nn.Conv3d):
-    """VideoMAE's Conv3d, which also takes already cut tubelets `(L, C * s * p * p)` and returns `(L, D)`."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Project clips `(B, C, F, H, W)` or cut tubelets."""
-        inputs = inputs.to(self.weight.dtype)  # processors give float32, in which runs are found
-        if inputs.ndim == 2:
-            return F.linear(inputs, self.weight.flatten(1), self.bias)
-        return super().forward(inputs)
-
-
 class RLTVideoMAERunLengthEmbedding(nn.Embedding):
     """Table of `(T, D)`, T of the trained grid. A class of its own, so that `_init_weights` sets it to zero."""
 
@@ -63,21 +54,14 @@ class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
     def __init__(self, config: RLTVideoMAEConfig) -> None:
         super().__init__(config)
         kernel, channels, width = (self.tubelet_size, *self.patch_size), config.num_channels, config.hidden_size
-        self.projection = RLTVideoMAETubeletProjection(channels, width, kernel_size=kernel, stride=kernel)
+        self.projection = TubeletProjection(channels, width, kernel_size=kernel, stride=kernel)
         self.grid = config.grid
 
     def forward(self, pixel_values: Tensor, layout: PackedLayout | None = None) -> Tensor:
         """Embed all tubelets `(B, N, D)`, or the layout's `(1, L, D)`: dropped tubelets are never read."""
         if layout is None or layout.is_dense:
             return super().forward(pixel_values)
-        (tubelets, rows, columns), (height, width) = self.grid, self.patch_size
-        place = layout.indices % layout.positions
-        in_frame = place % (rows * columns)
-        time, row, column = place // (rows * columns), in_frame // columns, in_frame % columns
-        cut = pixel_values[:, : tubelets * self.tubelet_size].unflatten(1, (tubelets, self.tubelet_size))
-        cut = cut.unfold(4, height, height).unfold(5, width, width)  # a view: (B, T, s, C, H', W', p, p)
-        chosen = cut[layout.clip_ids, time, :, :, row, column]  # (L, s, C, p, p)
-        return self.projection(chosen.transpose(1, 2).flatten(1))[None]
+        return self.projection(cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size))[None]
 
 
 class RLTVideoMAEEmbeddings(nn.Module):
@@ -162,12 +146,7 @@ class RLTVideoMAELayer(VideoMAELayer):
         return self._drop_clips(self.output.dropout(branch), clip_ids, clips) + hidden_states
 
     def _drop_clips(self, branch: Tensor, clip_ids: Tensor | None, clips: int | None) -> Tensor:
-        """Stochastic depth: drop the branch of whole clips, which a pack holds many of."""
-        if not self.training or self.drop_path == 0:
-            return branch
-        keep = 1 - self.drop_path
-        scale = branch.new_empty(clips or branch.shape[0]).bernoulli_(keep).div_(keep)
-        return branch * (scale[:, None, None] if clip_ids is None else scale[clip_ids][None, :, None])
+        return drop_clips(branch, self.drop_path if self.training else 0, clip_ids, clips)
 
 
 class RLTVideoMAEEncoder(VideoMAEEncoder):

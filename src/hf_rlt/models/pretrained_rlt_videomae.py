@@ -1,13 +1,10 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What the RLT-VideoMAE models share: their outputs, and how they are initialised, loaded and saved."""
-
-from dataclasses import dataclass
+"""What the RLT-VideoMAE models share: how they are initialised, loaded and saved."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import initialization as init
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.videomae.modeling_videomae import VideoMAEPreTrainedModel
 
 from .attention_rlt_videomae import RLTVideoMAESelfAttention
@@ -21,26 +18,6 @@ def read_old_keys(class_name: str) -> None:
     """Let a class read the keys of published checkpoints, whose q_bias and v_bias would be lost silently."""
     mapping = get_checkpoint_conversion_mapping("videomae")
     register_checkpoint_conversion_mapping(class_name, mapping, overwrite=True)
-
-
-@dataclass
-class RLTVideoMAEModelOutput(BaseModelOutputWithPooling):
-    """Output of `RLTVideoMAEModel`.
-
-    Attributes:
-        last_hidden_state: `(B, N, D)`, runs filled back to the grid.
-        pooler_output: `(B, D)`, mean over the computed tokens (first token with `use_mean_pooling=False`).
-        run_lengths: `(B, N)` int64, those that were used.
-    """
-
-    run_lengths: Tensor | None = None
-
-
-@dataclass
-class RLTVideoMAEClassifierOutput(ImageClassifierOutput):
-    """Output of `RLTVideoMAEForVideoClassification`: `ImageClassifierOutput` and the `run_lengths` that were used."""
-
-    run_lengths: Tensor | None = None
 
 
 class RLTVideoMAEPreTrainedModel(VideoMAEPreTrainedModel):

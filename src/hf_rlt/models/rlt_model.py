@@ -1,0 +1,235 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What the models of all families share: from clips to packed tokens and back, heads, and losses."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.masking_utils import create_bidirectional_mask, packed_sequence_mask_function
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from transformers.utils.generic import is_flash_attention_requested
+
+from .errors import HfRltError
+from .packing import PackedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
+from .runs import check_run_lengths, fill_runs
+
+CAPTURABLE = ("hidden_states", "attentions")
+Pool = Callable[[Tensor, PackedLayout, dict[str, Any]], Tensor]
+
+
+@dataclass
+class RLTModelOutput(BaseModelOutputWithPooling):
+    """Output of an encoder.
+
+    Attributes:
+        last_hidden_state: `(B, N, D)`, runs filled back to the grid.
+        pooler_output: `(B, D)`, the pool of the computed tokens.
+        run_lengths: `(B, N)` int64, those that were used.
+    """
+
+    run_lengths: Tensor | None = None
+
+
+@dataclass
+class RLTClassifierOutput(ImageClassifierOutput):
+    """Output of a classifier: `ImageClassifierOutput` and the `run_lengths` that were used."""
+
+    run_lengths: Tensor | None = None
+
+
+def drop_clips(branch: Tensor, rate: float, clip_ids: Tensor | None, clips: int | None) -> Tensor:
+    """Stochastic depth: drop the branch of whole clips, which a pack holds many of.
+
+    Args:
+        branch: `(B, n, D)`, or a pack `(1, L, D)`.
+        rate: probability, 0 outside of training.
+        clip_ids: `(L,)`, the clip of each packed token; None for a batch.
+        clips: number of clips in a pack.
+    """
+    if rate == 0:
+        return branch
+    keep = 1 - rate
+    scale = branch.new_empty(clips or branch.shape[0]).bernoulli_(keep).div_(keep)
+    return branch * (scale[:, None, None] if clip_ids is None else scale[clip_ids][None, :, None])
+
+
+class RLTModelMixin:
+    """From clips to the computed tokens of each, packed without padding, and back to the grid.
+
+    A model has `config` and defines `clip_grid`, which tubelets a clip has, and `blocks`, the encoder itself.
+    """
+
+    config: Any
+    training: bool
+
+    def clip_grid(self, pixel_values: Tensor) -> tuple[int, int, int]:
+        """Return the grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for clips that do not fit the model."""
+        raise NotImplementedError
+
+    def blocks(self, tokens: Tensor, layout: PackedLayout | None, options: dict[str, Any]) -> Tensor:
+        """Compute the blocks on tokens of a layout, or on all of the grid (None); `options` are the attention's."""
+        raise NotImplementedError
+
+    def pool(self, tokens: Tensor, layout: PackedLayout, options: dict[str, Any]) -> Tensor:
+        """Pool the computed tokens of each clip: `(B, D)`."""
+        return mean_per_sequence(tokens, layout)
+
+    def encode(
+        self,
+        tokens: Tensor,
+        run_lengths: Tensor,
+        layout: PackedLayout,
+        kwargs: dict[str, Any],
+        wanted: bool,
+        pool: Pool | None = None,
+    ) -> RLTModelOutput:
+        """Compute the blocks on embedded tokens.
+
+        What is captured (`kwargs` ask for it) must be batch-first: a dropped position repeats its run's token then, and is
+        masked as a key.
+
+        Args:
+            tokens: of the layout.
+            run_lengths: `(B, N)`.
+            layout: of the computed tokens.
+            kwargs: of the model's forward.
+            wanted: whether to return `last_hidden_state`.
+            pool: instead of the model's own.
+        """
+        captured = any(kwargs.get(f"output_{k}", getattr(self.config, f"output_{k}", False)) for k in CAPTURABLE)
+        states, pooled = self._encode(tokens, run_lengths, layout, captured, wanted, pool or self.pool)
+        return RLTModelOutput(last_hidden_state=states, pooler_output=pooled, run_lengths=run_lengths)
+
+    def _encode(
+        self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout, captured: bool, wanted: bool, pool: Pool
+    ) -> tuple[Tensor | None, Tensor]:
+        options = self._packed_arguments(tokens, layout)
+        if not layout.is_dense:
+            options["key_bias"] = self._key_bias(pack(run_lengths, layout).view(len(tokens), -1))
+        if captured and not layout.is_dense:
+            tokens = self._on_grid(tokens, run_lengths, layout)
+            mask = create_bidirectional_mask(self.config, tokens, (run_lengths > 0).long())
+            bias = self._key_bias(run_lengths.clamp(min=1))
+            packed = pack(self.blocks(tokens, None, {"attention_mask": mask, "key_bias": bias}), layout)
+            tokens = packed.view(layout.batch, layout.max_length, -1) if layout.is_uniform else packed
+        else:
+            tokens = self.blocks(tokens, layout, options)
+        return self._on_grid(tokens, run_lengths, layout) if wanted else None, pool(tokens, layout, options)
+
+    def _layout(self, run_lengths: Tensor, grid: tuple[int, int, int], found: bool) -> PackedLayout:
+        """Lay out the computed tokens; nothing is read from the device if the model has `found` as many in each clip."""
+        tokens = self.config.run_rule.exact_tokens(grid)
+        if tokens is not None and (found or torch.compiler.is_compiling()):
+            return equal_layout(run_lengths, self.config.token_counts(tokens)[0])
+        return packed_layout(run_lengths, max_run=grid[0])
+
+    def _checked_run_lengths(self, pixel_values: Tensor, run_lengths: Tensor | None, kwargs: dict) -> Tensor:
+        """Check what the model was given; find the runs if it was given none."""
+        if pixel_values is None or pixel_values.ndim != 5:
+            received = None if pixel_values is None else tuple(pixel_values.shape)
+            raise HfRltError(
+                f"Expected pixel_values of shape (batch, frames, channels, height, width), received {received}."
+            )
+        grid = self.clip_grid(pixel_values)
+        if run_lengths is None:
+            with torch.no_grad():
+                return self.config.run_rule.find(pixel_values)
+        check_run_lengths(run_lengths, pixel_values.shape[0], grid)
+        return run_lengths.to(device=pixel_values.device, dtype=torch.int64)
+
+    def _packed_arguments(self, tokens: Tensor, layout: PackedLayout) -> dict:
+        """Say how the blocks keep clips apart; made once per forward."""
+        if layout.is_uniform:
+            return {}
+        drops = self.training and self.config.drop_path_rate > 0
+        options: dict = {"clip_ids": layout.clip_ids, "clips": layout.batch} if drops else {}
+        if is_flash_attention_requested(self.config):
+            for side in "qk":
+                options |= {f"cu_seq_lens_{side}": layout.cu_seqlens, f"max_length_{side}": layout.max_length}
+            return options
+        if self.config._attn_implementation == "flex_attention":
+            same_clip = packed_sequence_mask_function(layout.clip_ids[None])
+            mask = create_bidirectional_mask(self.config, tokens, None, and_mask_function=same_clip)
+            return {**options, "attention_mask": mask}
+        return {**options, "sequence_lengths": layout.lengths}
+
+    def _key_bias(self, lengths: Tensor) -> Tensor | None:
+        """Make the bias `(B, 1, 1, n)` that counts a token of k tubelets k times as a key."""
+        return lengths.float().log()[:, None, None] if self.config.proportional_attention else None
+
+    def _on_grid(self, tokens: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
+        if layout.is_dense:
+            return tokens
+        grid = unpack(tokens.reshape(1, layout.total, -1), layout)
+        return fill_runs(grid, run_lengths, layout.positions // math.prod(self.config.grid[1:]))
+
+
+class RLTClassifierMixin:
+    """Views, logits and losses of a classifier, which has `num_labels`, `base_model` and `head`."""
+
+    config: Any
+    num_labels: int
+    base_model: Any
+    loss_function: Any
+
+    def head(self, pooled: Tensor) -> Tensor:
+        """Compute logits of a pool."""
+        raise NotImplementedError
+
+    def encode(self, pixel_values: Tensor, run_lengths: Tensor | None = None, **kwargs) -> RLTModelOutput:
+        """Run the encoder; `pooler_output` is what `classify_pooled` takes."""
+        return self.base_model(pixel_values, run_lengths=run_lengths, **kwargs)
+
+    def classify(
+        self, pixel_values: Tensor, labels: Tensor | None, run_lengths: Tensor | None, kwargs: dict[str, Any]
+    ) -> RLTClassifierOutput:
+        """Compute what the forward of a classifier returns."""
+        views = pixel_values.shape[1] if pixel_values is not None and pixel_values.ndim == 6 else None
+        if views is not None:
+            pixel_values = pixel_values.flatten(0, 1)
+            run_lengths = None if run_lengths is None else run_lengths.flatten(0, 1)
+        kwargs.setdefault("return_last_hidden_state", False)
+        outputs = self.encode(pixel_values, run_lengths=run_lengths, **kwargs)
+        pooled: Any = outputs.pooler_output
+        logits = self.classify_pooled(pooled, views)
+        used, states, attentions = outputs.run_lengths, outputs.hidden_states, outputs.attentions
+        if views is not None and used is not None:
+            used = used.unflatten(0, (-1, views))
+            states = states and tuple(each.unflatten(0, (-1, views)) for each in states)
+            attentions = attentions and tuple(each.unflatten(0, (-1, views)) for each in attentions)
+        loss = None if labels is None else self._loss(labels, logits, **kwargs)
+        return RLTClassifierOutput(
+            loss=loss, logits=logits, hidden_states=states, attentions=attentions, run_lengths=used
+        )
+
+    def classify_pooled(self, pooled: Tensor, views: int | None = None) -> Tensor:
+        """Compute logits `(B, K)` of the base model's pool: `(B, D)`, or `(B * views, D)` for several views per clip."""
+        logits = self.head(pooled)
+        if views is None:
+            return logits
+        logits = logits.unflatten(0, (-1, views))
+        return logits.log_softmax(-1).logsumexp(1) - math.log(views) if self._one_class else logits.mean(1)
+
+    @property
+    def _one_class(self) -> bool:
+        """Whether a clip has one class, and its logits are those of a softmax."""
+        return self.num_labels > 1 and self.config.problem_type not in ("regression", "multi_label_classification")
+
+    def _loss(self, labels: Tensor, logits: Tensor, num_items_in_batch: Tensor | int | None = None, **kwargs) -> Tensor:
+        if not self._one_class:
+            return self.loss_function(labels, logits, self.config)
+        soft = labels.is_floating_point()
+        if soft and labels.shape != logits.shape:
+            expected = f"Expected float labels of shape {tuple(logits.shape)}, or integer class indices"
+            raise HfRltError(f"{expected}, received {tuple(labels.shape)}.")
+        # Rows of -100, clips to leave out, weigh nothing: integers are ignored by cross_entropy, targets become zeros.
+        targets = labels.to(logits.device).float().clamp(min=0) if soft else labels.to(logits.device).view(-1)
+        total = F.cross_entropy(logits.float(), targets, reduction="sum")
+        counted = labels.ne(-100).sum() if num_items_in_batch is None else num_items_in_batch
+        items = torch.as_tensor(counted, device=total.device)
+        # Trainer counts every element of a float label as an item: num_labels per clip.
+        return total / (items / self.num_labels if soft else items).clamp(min=1).to(total)
