@@ -10,15 +10,22 @@ if TYPE_CHECKING:
     from . import baselines
     from .families import register
     from .models.configuration_rlt_videomae import RLTVideoMAEConfig
+    from .models.configuration_rlt_vjepa2 import RLTVJEPA2Config
     from .models.errors import HfRltError
     from .models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+    from .models.modeling_rlt_vjepa2 import RLTVJEPA2ForVideoClassification, RLTVJEPA2Model
     from .models.run_rule import RunRule, find_runs
     from .models.runs import fill_runs
     from .models.video_processing_rlt import RLTVideoProcessor
+    from .models.video_processing_rlt_vjepa2 import RLTVJEPA2VideoProcessor
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "RLTVJEPA2Config": "models.configuration_rlt_vjepa2",
+    "RLTVJEPA2ForVideoClassification": "models.modeling_rlt_vjepa2",
+    "RLTVJEPA2Model": "models.modeling_rlt_vjepa2",
+    "RLTVJEPA2VideoProcessor": "models.video_processing_rlt_vjepa2",
     "RLTVideoMAEConfig": "models.configuration_rlt_videomae",
     "RLTVideoMAEForVideoClassification": "models.modeling_rlt_videomae",
     "RLTVideoMAEModel": "models.modeling_rlt_videomae",
@@ -32,6 +39,10 @@ _MODULES = {
 
 __all__ = [
     "HfRltError",
+    "RLTVJEPA2Config",
+    "RLTVJEPA2ForVideoClassification",
+    "RLTVJEPA2Model",
+    "RLTVJEPA2VideoProcessor",
     "RLTVideoMAEConfig",
     "RLTVideoMAEForVideoClassification",
     "RLTVideoMAEModel",

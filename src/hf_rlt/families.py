@@ -12,7 +12,8 @@ fine-tuning, cards) finds it by its `model_type` and asks its classes for what t
   `base_model_prefix` names the attribute that holds the model in the classifier.
 * The classifier: `forward(pixel_values, labels=None, run_lengths=None, **kwargs)` takes several views of each clip, too,
   `(B, V, F, C, H, W)`. It returns `loss`, scaled by `num_items_in_batch` if that is given, `logits` and `run_lengths`.
-  `classify_pooled(pooled, views=None)` makes logits of the model's pool.
+  `encode(pixel_values, run_lengths=None, **kwargs)` is the model's forward with the head's own pool as `pooler_output`, of
+  which `classify_pooled(pooled, views=None)` makes logits.
 * The processor is `RLTVideoProcessor`, or one with its `clip_shape` and its steps `decode`, `pixels` and `run_rule.find`.
 
 `models/` holds the families that come with the package, `tests/helpers/toy_family` the smallest one.
@@ -24,9 +25,12 @@ from typing import Any
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
 
 from .models.configuration_rlt_videomae import RLTVideoMAEConfig
+from .models.configuration_rlt_vjepa2 import RLTVJEPA2Config
 from .models.errors import HfRltError
 from .models.modeling_rlt_videomae import RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+from .models.modeling_rlt_vjepa2 import RLTVJEPA2ForVideoClassification, RLTVJEPA2Model
 from .models.video_processing_rlt import RLTVideoProcessor
+from .models.video_processing_rlt_vjepa2 import RLTVJEPA2VideoProcessor
 
 
 @dataclass(frozen=True)
@@ -100,4 +104,11 @@ def register(carry_code: bool = True) -> None:
 
 register_family(
     Family(RLTVideoMAEConfig, RLTVideoMAEModel, RLTVideoMAEForVideoClassification, stock="videomae", carries_code=True)
+)
+register_family(
+    Family(
+        *(RLTVJEPA2Config, RLTVJEPA2Model, RLTVJEPA2ForVideoClassification, RLTVJEPA2VideoProcessor),
+        stock="vjepa2",
+        carries_code=True,
+    )
 )

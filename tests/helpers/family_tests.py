@@ -27,7 +27,7 @@ with torch.no_grad():
 
 
 def gradients(model):
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 class FamilyTests:
@@ -77,7 +77,7 @@ class FamilyTests:
         assert torch.equal(output.logits, model(clips, run_lengths=runs).logits)
         assert base.last_hidden_state.shape[:2] == base.run_lengths.shape
         assert model.base_model(clips, return_last_hidden_state=False).last_hidden_state is None
-        assert torch.equal(model.classify_pooled(base.pooler_output), output.logits)
+        assert torch.equal(model.classify_pooled(model.encode(clips).pooler_output), output.logits)
 
     @torch.no_grad()
     def test_views_are_averaged(self):
@@ -86,7 +86,7 @@ class FamilyTests:
         output = model(views)
         torch.testing.assert_close(output.logits.exp(), each, rtol=1e-4, atol=1e-5)
         assert output.run_lengths.shape[:2] == (2, 2)
-        pooled = model.base_model(views.flatten(0, 1)).pooler_output
+        pooled = model.encode(views.flatten(0, 1)).pooler_output
         torch.testing.assert_close(model.classify_pooled(pooled, 2), output.logits, rtol=1e-4, atol=1e-5)
 
     @torch.no_grad()
@@ -110,7 +110,6 @@ class FamilyTests:
             assert torch.equal(model(clips, run_lengths=ones).logits, expected.logits)
             assert not torch.equal(model(clips).logits, expected.logits)
 
-    @torch.no_grad()
     def test_saved_and_opened_by_the_auto_classes(self, tmp_path):
         model, classes = self.make(), FAMILIES[self.family]
         model.save_pretrained(tmp_path)
@@ -119,6 +118,8 @@ class FamilyTests:
         again = AutoModelForVideoClassification.from_pretrained(tmp_path)
         assert type(again) is classes.classifier
         torch.testing.assert_close(again(self.clips).logits, model(self.clips).logits, atol=1e-6, rtol=0)
+        again(self.clips, labels=torch.arange(4)).loss.backward()
+        assert all(each.requires_grad == (each.grad is not None) for each in again.parameters())
         assert family_of(json.loads((tmp_path / "config.json").read_text())["model_type"], "it") is classes
 
     def test_the_configuration_answers_what_is_asked_of_it(self):

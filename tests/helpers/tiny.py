@@ -33,6 +33,20 @@ TINY = {
     "decoder_num_attention_heads": 2,
     "decoder_intermediate_size": 32,
 }
+TINY_VJEPA2 = {
+    "crop_size": SIDE,
+    "patch_size": 8,
+    "frames_per_clip": FRAMES,
+    "tubelet_size": 2,
+    "hidden_size": 64,  # heads of 32: 3 x 10 channels are rotated, 2 are not
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_pooler_layers": 2,
+    "num_labels": 5,
+    "pred_hidden_size": 24,
+    "pred_num_attention_heads": 2,
+    "pred_num_hidden_layers": 2,
+}
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:

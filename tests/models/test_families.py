@@ -4,11 +4,11 @@
 import json
 
 import pytest
-from transformers import VideoMAEForVideoClassification
+from transformers import VideoMAEForVideoClassification, VJEPA2ForVideoClassification
 from typer.testing import CliRunner
 
 from helpers.family_tests import FamilyTests
-from helpers.tiny import SIDE, TINY, randomise
+from helpers.tiny import SIDE, TINY, TINY_VJEPA2, randomise
 from helpers.toy_family import ToyConfig, ToyForVideoClassification
 from helpers.videos import noise, write_video
 from hf_rlt import RLTVideoProcessor
@@ -37,6 +37,12 @@ def test_a_processor_alone_does_not_speak_for_a_model_that_chooses_within(tmp_pa
         load_processor(str(tmp_path), max_tokens=0.5)
 
 
+class TestRLTVJEPA2(FamilyTests):
+    family = "rlt_vjepa2"
+    settings = TINY_VJEPA2
+    stock = VJEPA2ForVideoClassification
+
+
 class TestRLTVideoMAEThatPoolsTheFirstToken(TestRLTVideoMAE):
     settings = {**TINY, "use_mean_pooling": False}  # noqa: RUF012
 
@@ -52,7 +58,7 @@ class TestToy(FamilyTests):
 
 
 def test_a_family_that_nobody_registered_is_refused():
-    with pytest.raises(HfRltError, match=r"here: expected a model with RLT.*ToMe, .*, or of type videomae, found vit"):
+    with pytest.raises(HfRltError, match=r"here: expected a model with RLT.*ToMe, .*, or of type videomae, vjepa2, found vit"):
         family_of("vit", "here")
 
 

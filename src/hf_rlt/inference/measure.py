@@ -44,8 +44,10 @@ def analytic_flops(config: Any, tokens: int) -> int:
     width, hidden = config.hidden_size, config.intermediate_size
     rows, columns = to_2tuple(config.patch_size)
     pixels = config.num_channels * config.tubelet_size * rows * columns
+    counts = tokens_by_block(config, tokens)
     choice = config.choice_flops(tokens) if hasattr(config, "choice_flops") else 0
-    total = 2 * tokens_by_block(config, tokens)[0] * pixels * width + 2 * width * config.num_labels + choice
+    pool = config.pool_flops(counts[-1]) if hasattr(config, "pool_flops") else 0
+    total = 2 * counts[0] * pixels * width + pool + 2 * width * config.num_labels + choice
     for attended, processed in block_tokens(config, tokens):
         total += 8 * attended * width * width + 4 * attended * attended * width + 4 * processed * width * hidden
     return total

@@ -102,7 +102,8 @@ class Runner:
         (batch, views), features = runs.shape[:2], self.options.features
         pixels = crop_pixels(self.processor, frames.flatten(0, 1)).to(self.dtype)
         runs, whole = runs.flatten(0, 1), features == "tokens"
-        outputs = self.network.base_model(pixels, run_lengths=runs, return_last_hidden_state=whole)
+        encode = self.network.encode if self.classifies else self.network
+        outputs = encode(pixels, run_lengths=runs, return_last_hidden_state=whole)
         tensors = {"computed": (outputs.run_lengths > 0).view(batch, -1).sum(1)}
         if self.classifies:
             pooled = outputs.pooler_output

@@ -2,32 +2,16 @@
 """A tiny video transformer: torch's own encoder layers on the computed tokens of each clip."""
 
 import math
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 
 from hf_rlt.models.packing import mean_per_sequence, pack, packed_layout, unpack
+from hf_rlt.models.rlt_model import RLTClassifierMixin, RLTModelOutput
 from hf_rlt.models.runs import check_run_lengths, fill_runs
 
 from .configuration_toy import ToyConfig
-
-
-@dataclass
-class ToyOutput(BaseModelOutputWithPooling):
-    """Tokens on the grid, their mean, and the run lengths that were used."""
-
-    run_lengths: Tensor | None = None
-
-
-@dataclass
-class ToyClassifierOutput(ImageClassifierOutput):
-    """Logits, loss, and the run lengths that were used."""
-
-    run_lengths: Tensor | None = None
 
 
 class ToyModel(PreTrainedModel):
@@ -48,7 +32,7 @@ class ToyModel(PreTrainedModel):
         self.blocks = nn.ModuleList([nn.TransformerEncoderLayer(width, heads, wide, **options) for _ in blocks])
         self.post_init()
 
-    def forward(self, pixel_values, run_lengths=None, return_last_hidden_state=True, **kwargs) -> ToyOutput:
+    def forward(self, pixel_values, run_lengths=None, return_last_hidden_state=True, **kwargs) -> RLTModelOutput:
         """Compute each clip's tokens; `run_lengths` are found if they are not given."""
         grid, size, side = self.config.grid, self.config.tubelet_size, self.config.patch_size
         run_lengths = self.config.run_rule.find(pixel_values) if run_lengths is None else run_lengths
@@ -62,10 +46,10 @@ class ToyModel(PreTrainedModel):
         states = fill_runs(unpack(tokens, layout), run_lengths, grid[0]) if return_last_hidden_state else None
         uniform = tokens.view(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens
         pooled = mean_per_sequence(uniform, layout)
-        return ToyOutput(last_hidden_state=states, pooler_output=pooled, run_lengths=run_lengths)
+        return RLTModelOutput(last_hidden_state=states, pooler_output=pooled, run_lengths=run_lengths)
 
 
-class ToyForVideoClassification(PreTrainedModel):
+class ToyForVideoClassification(RLTClassifierMixin, PreTrainedModel):
     """The toy with a linear head."""
 
     config_class = ToyConfig
@@ -79,20 +63,10 @@ class ToyForVideoClassification(PreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
-    def forward(self, pixel_values, labels=None, run_lengths=None, num_items_in_batch=None, **kwargs):
+    def forward(self, pixel_values, labels=None, run_lengths=None, **kwargs):
         """Compute logits, and the loss if labels are given."""
-        views = pixel_values.shape[1] if pixel_values.ndim == 6 else None
-        if views is not None:
-            pixel_values = pixel_values.flatten(0, 1)
-            run_lengths = None if run_lengths is None else run_lengths.flatten(0, 1)
-        outputs = self.toy(pixel_values, run_lengths, return_last_hidden_state=False)
-        logits, loss, used = self.classify_pooled(outputs.pooler_output, views), None, outputs.run_lengths
-        if labels is not None:
-            loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (num_items_in_batch or len(labels))
-        used = used if views is None else used.unflatten(0, (-1, views))
-        return ToyClassifierOutput(loss=loss, logits=logits, run_lengths=used)
+        return self.classify(pixel_values, labels, run_lengths, kwargs)
 
-    def classify_pooled(self, pooled: Tensor, views: int | None = None) -> Tensor:
-        """Compute logits `(B, K)`; those of several views are averaged."""
-        logits = self.classifier(pooled)
-        return logits if views is None else logits.unflatten(0, (-1, views)).log_softmax(-1).exp().mean(1).log()
+    def head(self, pooled: Tensor) -> Tensor:
+        """Compute logits `(B, K)`."""
+        return self.classifier(pooled)

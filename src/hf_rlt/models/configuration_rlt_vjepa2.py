@@ -1,0 +1,68 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""Configuration of RLT-V-JEPA 2: V-JEPA 2's, and what RLT adds."""
+
+from typing import ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import VJEPA2Config
+
+from .errors import HfRltError
+from .rlt_config import RLTConfigMixin
+
+
+@strict
+class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
+    """Configuration of an RLT-V-JEPA 2 model: every field of `VJEPA2Config`, and these.
+
+    `num_frames`, `image_size` and `num_channels` are other names of frames_per_clip, crop_size and in_chans.
+
+    Args:
+        threshold: a tubelet is dropped if its pixels differ from the previous tubelet's by at most this much (mean
+            absolute difference of *normalised* pixels). Used when the model is called without `run_lengths`. None
+            computes every token: V-JEPA 2 bit for bit.
+        rule: "threshold", the paper's, or "anchor", which compares with a run's first tubelet.
+        max_tokens: tokens of a clip, at most: a whole number, or a share of all as a float.
+        num_tokens: tokens of a clip, exactly, whatever the threshold.
+        budget: "clip", or "batch": the clips of one call share their tokens.
+        budget_groups: number of groups of consecutive tubelets over which a budget is spread evenly.
+        proportional_attention: whether a token that stands for k tubelets counts k times as a key, in encoder and pooler,
+            which brings a model trained without RLT nearer to what it computes of all tokens.
+    """
+
+    model_type = "rlt_vjepa2"
+    attribute_map: ClassVar[dict[str, str]] = {
+        "num_frames": "frames_per_clip",
+        "image_size": "crop_size",
+        "num_channels": "in_chans",
+    }
+    network: ClassVar[str] = "[V-JEPA 2](https://arxiv.org/abs/2506.09985)"
+
+    threshold: float | int | None = 0.1
+    rule: str = "threshold"
+    max_tokens: float | int | None = None
+    num_tokens: float | int | None = None
+    budget: str = "clip"
+    budget_groups: int = 1
+    proportional_attention: bool = False
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width of the MLP of a block."""
+        return int(self.hidden_size * self.mlp_ratio)
+
+    def validate_rotary(self) -> None:
+        """Raise HfRltError for what rotary positions do not bear: patches that are not square, a length embedding."""
+        if not isinstance(self.patch_size, int):
+            raise HfRltError(f"Expected patch_size to be one number, for square patches, received {self.patch_size}.")
+        if self.length_embedding:
+            raise HfRltError("RLT-V-JEPA 2 has no length embedding: leave length_embedding out.")
+
+    def pool_flops(self, computed: int) -> int:
+        """Count the operations of the matrix products of the attentive pooler on one clip of `computed` tokens."""
+        width, hidden = self.hidden_size, self.intermediate_size
+        block = 8 * computed * width * width + 4 * computed * computed * width + 4 * computed * width * hidden
+        crossing = 4 * computed * width * width + 2 * width * width + 4 * computed * width + 4 * width * hidden
+        return self.num_pooler_layers * block + crossing
+
+
+__all__ = ["RLTVJEPA2Config"]

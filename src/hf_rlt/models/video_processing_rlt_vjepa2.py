@@ -1,0 +1,31 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""RLTVJEPA2VideoProcessor: RLTVideoProcessor with V-JEPA 2's sizes and sampling."""
+
+from transformers.image_utils import PILImageResampling
+from transformers.processing_utils import Unpack
+
+from .video_processing_rlt import RLTVideoProcessor, RLTVideoProcessorKwargs
+
+SPAN = 64  # frames of a video that a clip covers
+
+
+class RLTVJEPA2VideoProcessor(RLTVideoProcessor):
+    """`RLTVideoProcessor` whose frames are resized to 256/224 of `crop_size`, and whose clips span 64 frames unless told.
+
+    Source: V-JEPA 2's evaluations take 16 frames at a stride of 4, or 32 at 2 (facebookresearch/vjepa2, commit c2963a4,
+    configs/eval); its cards on the Hub 64 at 1.
+    """
+
+    num_frames = 64
+    resample = PILImageResampling.BILINEAR
+    crop_size = 256  # type: ignore[assignment]
+
+    def __init__(self, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> None:
+        crop = kwargs.get("crop_size") or self.crop_size
+        side = crop if isinstance(crop, int) else crop["height"]
+        kwargs["size"] = {"shortest_edge": int(side * 256 / 224)}
+        kwargs.setdefault("frame_stride", max(SPAN // (kwargs.get("num_frames") or self.num_frames), 1))
+        super().__init__(**kwargs)
+
+
+__all__ = ["RLTVJEPA2VideoProcessor"]
