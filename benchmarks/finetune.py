@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hf_rlt import RLTVideoMAEConfig
 from hf_rlt.data import RenderSettings, digits_settings, render_digits
 from hf_rlt.errors import HfRltError
-from hf_rlt.training.model import SMALL_MODEL
 
 from .common import paper
 from .common.finetune_job import (
@@ -109,10 +109,9 @@ def on_digits(job: Job, settings: RenderSettings, model: str | None) -> Job:
     clips = render_digits(job.folder / settings.title, settings)
     words = data_arguments(clips / "train", clips / "validation", None, model)
     extra = (*RECIPE.split(), *job.extra)
-    if (
-        model is None and settings.set_name != "standard"
-    ):  # to the job these are videos like any, of which it takes every 2nd
-        extra = ("--frame_stride", str(settings.frames // SMALL_MODEL["num_frames"]), *extra)
+    if model is None and settings.set_name != "standard":
+        # To the job these are videos like any, of which it takes every 2nd.
+        extra = ("--frame_stride", str(settings.frames // RLTVideoMAEConfig.small_model["num_frames"]), *extra)
     return replace(job, about=about, data=words, extra=extra, digits=settings.set_name)
 
 

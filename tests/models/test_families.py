@@ -58,7 +58,9 @@ class TestToy(FamilyTests):
 
 
 def test_a_family_that_nobody_registered_is_refused():
-    with pytest.raises(HfRltError, match=r"here: expected a model with RLT.*ToMe, .*, or of type videomae, vjepa2, found vit"):
+    with pytest.raises(
+        HfRltError, match=r"here: expected a model with RLT.*ToMe, .*, or of type videomae, vjepa2, found vit"
+    ):
         family_of("vit", "here")
 
 

@@ -43,6 +43,11 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
 
     model_type = "rlt_videomae"
     network: ClassVar[str] = "[VideoMAE](https://arxiv.org/abs/2203.12602)"
+    small_model: ClassVar[dict[str, Any]] = {
+        **{"image_size": 64, "patch_size": 8, "num_frames": 16},
+        **{"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 256},
+        "initializer_range": 0.06,  # narrow layers: with VideoMAE's 0.02 the first epochs learn nothing
+    }
 
     threshold: float | int | None = 0.1
     rule: str = "threshold"

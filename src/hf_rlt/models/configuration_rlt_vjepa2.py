@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Configuration of RLT-V-JEPA 2: V-JEPA 2's, and what RLT adds."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import VJEPA2Config
@@ -36,6 +36,12 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
         "num_channels": "in_chans",
     }
     network: ClassVar[str] = "[V-JEPA 2](https://arxiv.org/abs/2506.09985)"
+    small_model: ClassVar[dict[str, Any]] = {
+        **{"crop_size": 64, "patch_size": 8, "frames_per_clip": 16},
+        **{"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "mlp_ratio": 2},
+        **{"num_pooler_layers": 1, "pred_hidden_size": 32, "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2},
+        "initializer_range": 0.06,  # as for VideoMAE
+    }
 
     threshold: float | int | None = 0.1
     rule: str = "threshold"

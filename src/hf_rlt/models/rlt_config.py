@@ -41,11 +41,13 @@ class RLTConfigMixin(PreTrainedConfig if TYPE_CHECKING else object):  # type: ig
         num_hidden_layers: number of blocks.
         length_embedding, proportional_attention, position_grid: see `RLTVideoMAEConfig`.
         network: on model cards, what RLT is built into, in Markdown.
+        small_model: fields of a model to train from scratch on the built-in sets.
         drop_path_rate: stochastic depth per clip in the last block.
         method, card_tags: name of the way in which tokens are saved, and tags of model cards.
     """
 
     network: ClassVar[str]
+    small_model: ClassVar[dict[str, Any]] = {}
     method: ClassVar[str] = "RLT"
     card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions", "run_lengths"]

@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """RLTVJEPA2VideoProcessor: RLTVideoProcessor with V-JEPA 2's sizes and sampling."""
 
+from typing import Any
+
 from transformers.image_utils import PILImageResampling
 from transformers.processing_utils import Unpack
 
@@ -10,7 +12,7 @@ SPAN = 64  # frames of a video that a clip covers
 
 
 class RLTVJEPA2VideoProcessor(RLTVideoProcessor):
-    """`RLTVideoProcessor` whose frames are resized to 256/224 of `crop_size`, and whose clips span 64 frames unless told.
+    """`RLTVideoProcessor` that resizes frames to 256/224 of `crop_size`, and whose clips span 64 frames, unless told.
 
     Source: V-JEPA 2's evaluations take 16 frames at a stride of 4, or 32 at 2 (facebookresearch/vjepa2, commit c2963a4,
     configs/eval); its cards on the Hub 64 at 1.
@@ -21,11 +23,19 @@ class RLTVJEPA2VideoProcessor(RLTVideoProcessor):
     crop_size = 256  # type: ignore[assignment]
 
     def __init__(self, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> None:
-        crop = kwargs.get("crop_size") or self.crop_size
-        side = crop if isinstance(crop, int) else crop["height"]
-        kwargs["size"] = {"shortest_edge": int(side * 256 / 224)}
+        if kwargs.get("size") is None:
+            crop = kwargs.get("crop_size") or self.crop_size
+            side = crop if isinstance(crop, int) else crop["height"]
+            kwargs["size"] = {"shortest_edge": int(side * 256 / 224)}
         kwargs.setdefault("frame_stride", max(SPAN // (kwargs.get("num_frames") or self.num_frames), 1))
         super().__init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs) -> Any:
+        """Make a processor of a file's settings changed by `kwargs`; `size` follows a changed `crop_size`."""
+        changed = {"size"} if kwargs.get("crop_size") is not None and kwargs.get("size") is None else set()
+        kept = {name: value for name, value in video_processor_dict.items() if name not in changed}
+        return super().from_dict(kept, **kwargs)
 
 
 __all__ = ["RLTVJEPA2VideoProcessor"]

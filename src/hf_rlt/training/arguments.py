@@ -22,6 +22,8 @@ class ModelArguments:
     model_name_or_path: str | None = _option(
         None, "Folder or Hub id to start from. Default: a small model, from scratch."
     )
+    model_type: str | None = _option(None, "Network of a model from scratch: rlt_videomae (default) or rlt_vjepa2.")
+    train_only: str = _option("all", "all, or head: everything behind the encoder, which is frozen (a probe).")
     threshold: str = _option("model", "RLT threshold, none (dense), or model (its own rule; 0.1 from scratch).")
     rule: str | None = _option(
         None, "Compare a tubelet with the one before it (threshold) or with the first of its run (anchor)."

@@ -17,16 +17,7 @@ from .arguments import ModelArguments
 logger = logging.getLogger("finetune")
 
 BASELINES = {"tome": "tome_r", "by_difference": "num_tokens"}  # that can be trained, and the option that each needs
-SMALL_MODEL = {
-    "image_size": 64,
-    "patch_size": 8,
-    "num_frames": 16,
-    "hidden_size": 128,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 256,
-    "initializer_range": 0.06,  # narrow layers: with VideoMAE's 0.02 the first epochs learn nothing
-}
+TRAINABLE = ("all", "head")
 
 
 def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) -> tuple[Any, Any]:
@@ -47,29 +38,35 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
         if path:
             model, new_head = _from_checkpoint(family, path, changes)
         else:
-            model, new_head = family.classifier(family.config(**{**SMALL_MODEL, **changes})), True
+            model, new_head = family.classifier(family.config(**{**family.config.small_model, **changes})), True
             check_effect(changes, rule_of(model.config))
     except (StrictDataclassError, SafetensorError) as error:
         raise HfRltError(str(error)) from error
     if new_head:
         with torch.no_grad():
             model.classifier.weight.mul_(args.head_init_scale)
+    if args.train_only not in TRAINABLE:
+        raise HfRltError(f"--train_only: expected one of {', '.join(TRAINABLE)}, received {args.train_only!r}.")
+    if args.train_only == "head":
+        model.base_model.requires_grad_(False)
     return model, _processor(family, args, model.config, clip_frames)
 
 
 def _family(args: ModelArguments) -> Family:
     """Return the family to train: a baseline if one is asked for, else that of the model to start from."""
     path, method = args.model_name_or_path, args.method or ("tome" if args.tome_r else None)
+    if path and args.model_type:
+        raise HfRltError(f"--model_type is for a model from scratch: leave out that, or --model_name_or_path {path}.")
+    model_type = AutoConfig.from_pretrained(path).model_type if path else args.model_type or "rlt_videomae"
     if method is None:
-        model_type = AutoConfig.from_pretrained(path).model_type if path else "rlt_videomae"
-        return family_of(model_type, path or model_type)
+        return family_of(model_type, path or "--model_type")
     if method not in BASELINES:
         raise HfRltError(f"--method: expected one of {', '.join(BASELINES)}, received {method!r}.")
     if not getattr(args, BASELINES[method]):
         raise HfRltError(f"--method {method} needs --{BASELINES[method]}: add it.")
     if args.tome_r and method != "tome":
         raise HfRltError(f"--tome_r is for ToMe: leave out that, or --method {method}.")
-    return family_of(f"{method}_videomae", method)
+    return family_of(f"{method}_{model_type.split('_')[-1]}", method)
 
 
 def _given(args: ModelArguments, *names: str) -> dict[str, Any]:
