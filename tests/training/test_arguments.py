@@ -110,6 +110,8 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         ((*BY_DIFFERENCE, "--rule", "anchor"), "Expected rule='threshold' with selection by difference"),
         ((*BY_DIFFERENCE, "--token_keep_ratio", "0.5"), "chooses from all tokens of a clip"),
         (("--token_keep_ratio", "0"), "Expected token_keep_ratio in [0.001, 1]"),
+        (("--model_type", "vit"), "expected a model with RLT"),
+        (("--train_only", "tail"), "--train_only: expected one of all, head, received 'tail'"),
         (("--layer_decay", "2", "--max_steps", "1"), "Expected layer_decay in (0, 1], received 2"),
         ((*BALANCED, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
         (("--budget_range", "0.2", "0.5", "--threshold_range", "0", "0.2"), "received both: leave one out"),
@@ -261,6 +263,24 @@ def test_each_family_is_loaded_as_what_it_is(tmp_path):
     (tmp_path / "sta" / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(HfRltError):
         load_model(ModelArguments(model_name_or_path=str(tmp_path / "sta")), ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", ["rlt_videomae", "rlt_vjepa2"])
+def test_a_small_model_of_each_family_from_scratch_and_its_head_alone(tmp_path, kind):
+    arguments = ModelArguments(model_type=kind, num_frames=8)
+    model, processor = load_model(arguments, ["a", "b"], clip_frames=32)
+    assert (model.config.model_type, model.config.grid, processor.frame_stride) == (kind, (4, 8, 8), 4)
+    assert (processor.clip_shape, model.num_parameters() < 1.1e6) == ((8, 3, 64, 64), True)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    arguments = ModelArguments(model_name_or_path=str(tmp_path), train_only="head")
+    probe, _ = load_model(arguments, ["a", "b", "c"])
+    probe(torch.rand(2, 8, 3, 64, 64), labels=torch.tensor([0, 1])).loss.backward()
+    trained = {name.split(".")[0] for name, each in probe.named_parameters() if each.grad is not None}
+    assert trained == {"rlt_videomae": {"fc_norm", "classifier"}, "rlt_vjepa2": {"pooler", "classifier"}}[kind]
+    arguments.model_type = kind
+    with pytest.raises(HfRltError, match="--model_type is for a model from scratch"):
+        load_model(arguments, ["a", "b"])
 
 
 def test_a_pre_trained_checkpoint_is_fine_tuned_on_the_mean_of_its_tokens(tmp_path):
