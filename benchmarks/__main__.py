@@ -21,6 +21,7 @@ from .reading import reading
 from .speed import frames, speed
 from .throughput import throughput
 from .tokens import tokens
+from .vjepa2 import vjepa2
 
 app = typer.Typer(help="Measure, and write JSON, Markdown and pictures.", no_args_is_help=True, add_completion=False)
 
@@ -40,7 +41,7 @@ def report(
         record.report(file, output)
 
 
-COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps)
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps, vjepa2)
 MODELS = (speed, frames, accuracy, thresholds, budgets, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))

@@ -28,7 +28,7 @@ from hf_rlt.jobs.atomic import write_text_atomic
 PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av", "torchcodec", "decord2")
 ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
-NAMES = "tokens reading processing ratios throughput augmentation balance keeps finetune speed accuracy"
+NAMES = "tokens reading processing ratios throughput augmentation balance keeps vjepa2 finetune speed accuracy"
 MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
 MODULES |= dict.fromkeys(("thresholds", "budgets", "inference"), "accuracy")
 MODULES |= {"equal-tokens": "common.token_tables"}

@@ -8,9 +8,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from transformers import VJEPA2Config, VJEPA2ForVideoClassification
 
-from benchmarks import processing, ratios, reading, throughput
+from benchmarks import processing, ratios, reading, throughput, vjepa2
+from helpers.tiny import TINY_VJEPA2, randomise
 from helpers.videos import decode_all, ramp, write, write_video
+from hf_rlt import RLTVJEPA2Config, RLTVJEPA2ForVideoClassification
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops
 
@@ -34,6 +37,25 @@ def test_achieved_is_speed_up_over_flop_ratio(checkpoint, base, files, measured,
     for row in rows:
         assert row["achieved"] == pytest.approx(row["dense_seconds"] / row["seconds"] / row["flop_ratio"])
     assert "| 2 | mixed |" in text
+
+
+def test_v_jepa_2_beside_transformers_own(tmp_path, files, measured, monkeypatch):
+    config = RLTVJEPA2Config(**TINY_VJEPA2)
+    randomise(RLTVJEPA2ForVideoClassification(config)).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(vjepa2, "SPAN", 8)
+    record, text = measured("vjepa2", *files[:2], "--model", tmp_path / "model", "--num-frames", 8, "--repeats", 2)
+    rows = {(row["file"], row["method"]): row for row in record["rows"]}
+    lively, still = (rows[file.name, "RLT"] for file in files[:2])
+    assert rows[files[0].name, "V-JEPA 2"]["tokens"] == rows[files[0].name, "dense"]["tokens"] == 64
+    assert (lively["tokens"] > 16, still["tokens"]) == (True, 16)
+    assert still["flop_ratio"] == pytest.approx(analytic_flops(config, 64) / analytic_flops(config, 16))
+    assert still["peak_bytes"] < rows[files[1].name, "dense"]["peak_bytes"]
+    assert f"| 8 | {files[1].name} | RLT | 16 |" in text
+    monkeypatch.setattr(
+        vjepa2, "_stock", lambda ours: randomise(VJEPA2ForVideoClassification(VJEPA2Config(**TINY_VJEPA2)), 1)
+    )
+    with pytest.raises(HfRltError, match="expected the logits of V-JEPA 2 bit for bit"):
+        vjepa2.vjepa2([files[0]], str(tmp_path / "model"), num_frames=[8], output=tmp_path)
 
 
 def test_processing_refuses_other_pixels(tmp_path, measured, monkeypatch):
