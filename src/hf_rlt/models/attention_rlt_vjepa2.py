@@ -16,7 +16,14 @@ from .tubelets import unravel
 Rotary = tuple[Tensor, Tensor]
 
 
-def rotary_tables(places: Tensor, side: int, head_size: int, dtype: torch.dtype) -> Rotary:
+def rotary_tables(
+    places: Tensor,
+    side: int,
+    head_size: int,
+    dtype: torch.dtype,
+    interleave: bool = False,
+    trained_side: int | None = None,
+) -> Rotary:
     """Make the cosines and sines `(..., n, head size)` by which V-JEPA 2 rotates tokens at `places` `(..., n)` of the grid.
 
     The original computes them in each layer, for queries and keys; here once per forward, by the same operations in the same
@@ -31,14 +38,22 @@ def rotary_tables(places: Tensor, side: int, head_size: int, dtype: torch.dtype)
         side: patches in a row of the grid.
         head_size: channels of a head.
         dtype: in which attention computes.
+        interleave: V-JEPA 2.1's order, w0 w0 w1 w1 ..., which fits the pairs.
+        trained_side: rows and columns are scaled to this side of the grid, as V-JEPA 2.1 does; None: as they are.
     """
     part = 2 * (head_size // 3 // 2)
     omega = torch.arange(part // 2, dtype=dtype, device=places.device)
     omega /= part / 2.0
     omega = 1.0 / 10000**omega
-    angles = [position.unsqueeze(-1) * omega for position in unravel(places, side, side)]
-    cosines = [angle.cos().repeat(*[1] * places.ndim, 2) for angle in angles]
-    sines = [angle.sin().repeat(*[1] * places.ndim, 2) for angle in angles]
+    time, row, column = unravel(places, side, side)
+    if trained_side is not None:
+        row, column = (each.to(dtype) * (trained_side - 1) / max(side - 1, 1) for each in (row, column))
+
+    def spread(values: Tensor) -> Tensor:
+        return values.repeat_interleave(2, -1) if interleave else values.repeat(*[1] * places.ndim, 2)
+
+    angles = [position.unsqueeze(-1) * omega for position in (time, row, column)]
+    cosines, sines = ([spread(of(angle)) for angle in angles] for of in (torch.cos, torch.sin))
     rest = (*places.shape, head_size - 3 * part)
     return (
         torch.cat([*cosines, cosines[0].new_ones(rest)], dim=-1),

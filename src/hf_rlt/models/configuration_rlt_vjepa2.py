@@ -8,6 +8,7 @@ from transformers import VJEPA2Config
 
 from .errors import HfRltError
 from .rlt_config import RLTConfigMixin
+from .runs import to_2tuple
 
 
 @strict
@@ -27,6 +28,8 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
         budget_groups: number of groups of consecutive tubelets over which a budget is spread evenly.
         proportional_attention: whether a token that stands for k tubelets counts k times as a key, in encoder and pooler,
             which brings a model trained without RLT nearer to what it computes of all tokens.
+        interleave: V-JEPA 2.1's rotary positions, which rotate each pair of channels by one angle. V-JEPA 2 does not.
+        interpolate_rope: V-JEPA 2.1's scaling of rows and columns to those of 256 pixels.
     """
 
     model_type = "rlt_vjepa2"
@@ -50,6 +53,13 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
     budget: str = "clip"
     budget_groups: int = 1
     proportional_attention: bool = False
+    interleave: bool = False
+    interpolate_rope: bool = False
+
+    @property
+    def trained_side(self) -> int | None:
+        """Side of the grid to which rows and columns are scaled; None: they are not."""
+        return 256 // to_2tuple(self.patch_size)[0] if self.interpolate_rope else None
 
     @property
     def intermediate_size(self) -> int:

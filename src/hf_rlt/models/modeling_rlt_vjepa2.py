@@ -110,6 +110,8 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
             context_mask, target_mask = context_mask or everything, target_mask or everything
             output.masked_hidden_state = apply_masks(output.last_hidden_state, context_mask)
         if not skip_predictor:
+            if self.config.interleave or self.config.interpolate_rope:
+                raise HfRltError("The predictor has V-JEPA 2's positions only: leave skip_predictor=True.")
             states = output.last_hidden_state
             predicted = self.predictor(states, context_mask, target_mask, **kwargs).last_hidden_state
             output.predictor_output = VJEPA2WithMaskedInputPredictorOutput(
@@ -140,7 +142,7 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
         config, device = self.config, tokens.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tokens.dtype
         size = config.hidden_size // config.num_attention_heads
-        rotary = rotary_tables(places[:, None], config.grid[2], size, dtype)
+        rotary = rotary_tables(places[:, None], config.grid[2], size, dtype, config.interleave, config.trained_side)
         return self.encoder(tokens, rotary, **options)
 
 
