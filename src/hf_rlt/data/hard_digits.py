@@ -13,19 +13,18 @@ from PIL import Image, ImageDraw
 from .rendered import NOISE, SPLITS, RenderSettings, background, digit_image, place
 
 GROUPS = {
-    "brief": ("bounces", "darts_down", "darts_left", "darts_right", "darts_up", "shakes", "waits"),
-    "drift": ("brightens", "creeps", "darkens", "stays", "turns"),
+    "brief": ("bounces", "darts_down", "darts_left", "darts_right", "darts_up", "shakes", "waits", "wanders"),
+    "drift": ("brightens", "creeps", "darkens", "stays"),
     "flicker": ("blinks_once", "blinks_twice", "flickers", "switches"),
     "pan": ("pans_left_following", "pans_left_passing", "pans_right_following", "pans_right_passing"),
 }
 CLASSES = tuple(sorted(name for names in GROUPS.values() for name in names))
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
-DRIFTS = {  # how far a ball creeps in pixels, turns in radians and brightens in grey levels, before scaling
-    "brightens": (0, 0, 20),
-    "creeps": (8, 0, 0),
-    "darkens": (0, 0, -20),
-    "stays": (0, 0, 0),
-    "turns": (0, 1, 0),
+DRIFTS = {  # how far a ball creeps in pixels and brightens in grey levels, before scaling
+    "brightens": (0, 20),
+    "creeps": (8, 0),
+    "darkens": (0, -20),
+    "stays": (0, 0),
 }
 PAN = 0.9  # fastest pan, in pixels per frame
 PATCH = 8
@@ -123,11 +122,11 @@ def _noise(side: int) -> np.ndarray:
 def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
     """Make the coloured digit of a class that does not drift."""
     time, still = np.arange(len(pan)), np.zeros(len(pan))
-    length = int(rng.integers(16, 23) if GROUP_OF[name] == "brief" else rng.integers(6, 11))
+    length = int(rng.integers(16, 23) if GROUP_OF[name] == "brief" else rng.integers(12, 17))
     first, second = _pulses(len(pan), length, rng)
     once = first if rng.integers(0, 2) else second
     shake = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
-    dart = once.cumsum() / length
+    dart, wander = once.cumsum() / length, 2 * WAY * time / len(pan) * np.exp(1j * rng.uniform(0, 2 * np.pi))
     right, down = {
         "bounces": (still, WAY * shake),
         "darts_down": (still, WAY * dart),
@@ -135,6 +134,7 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
         "darts_right": (WAY * dart, still),
         "darts_up": (still, -WAY * dart),
         "shakes": (WAY * shake, still),
+        "wanders": (wander.real, wander.imag),
     }.get(name, (still, still))
     flash = {
         "blinks_once": once,
@@ -150,7 +150,7 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
 
 
 def _pulses(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw two pulses `(2, F)` of 0 and 1, one in each half of the clip, with `length` frames or more between them."""
+    """Draw two pulses `(2, F)` of 0 and 1, one in each half of the clip, with 7 frames or more between them."""
     time, half = np.arange(count), count // 2
     latest = max(half - length - 3, QUIET + 1)
     starts = rng.integers(QUIET, latest), half + rng.integers(3, max(half - length - 2, 4))
@@ -201,11 +201,11 @@ def _shape(rng: np.random.Generator) -> Image.Image:
 def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.random.Generator) -> np.ndarray:
     """Make the light `(F, H, W, 1)` of a soft ball that drifts so fast that its patches change by `STEP`."""
     side, angle, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(30, 120)
-    creep, turn, fade = DRIFTS[name]
-    creep, turn = creep * rng.choice([-1, 1]), turn * rng.choice([-1, 1])
+    creep, fade = DRIFTS[name]
+    creep *= rng.choice([-1, 1])
 
     def ball(amount: float) -> np.ndarray:
-        return _ball(side, x + creep * amount, y, angle + turn * amount, strength + fade * amount)[..., None]
+        return _ball(side, x + creep * amount, y, angle, strength + fade * amount)[..., None]
 
     rate = 1.0 if any(DRIFTS[name]) else 0.0
     for _ in range(3):
