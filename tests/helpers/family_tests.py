@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
 
 from helpers.paths import ROOT
@@ -24,6 +25,13 @@ assert type(model).__module__.startswith("transformers_modules"), type(model)
 with torch.no_grad():
     torch.save(model(torch.load(clips)).logits, out)
 """
+
+
+LABELS = torch.tensor([0, 3, 2, 2])
+
+
+def label_tensor(soft):
+    return F.one_hot(LABELS, 5).float() if soft else LABELS
 
 
 def gradients(model):
@@ -78,6 +86,65 @@ class FamilyTests:
         assert base.last_hidden_state.shape[:2] == base.run_lengths.shape
         assert model.base_model(clips, return_last_hidden_state=False).last_hidden_state is None
         assert torch.equal(model.classify_pooled(model.encode(clips).pooler_output), output.logits)
+
+    @torch.no_grad()
+    def test_pixels_of_dropped_tubelets_are_never_read(self):
+        model, clips = self.make(), self.clips
+        lengths = model(clips, run_lengths=self.runs).run_lengths
+        dropped = (lengths == 0).view(4, 4, 4, 4)
+        if not dropped.any():
+            pytest.skip("reads every tubelet")
+        dropped = dropped.repeat_interleave(2, 1).repeat_interleave(8, 2).repeat_interleave(8, 3)
+        changed = torch.where(dropped[:, :, None], torch.full_like(clips, float("nan")), clips)
+        for batch in (slice(None), slice(0, 1)):
+            expected = model(clips[batch], run_lengths=lengths[batch]).logits
+            assert torch.equal(model(changed[batch], run_lengths=lengths[batch]).logits, expected)
+
+    @torch.no_grad()
+    def test_order_of_clips_changes_nothing_but_the_order_of_results(self):
+        model, clips, order = self.make(), self.clips, torch.tensor([2, 0, 3, 1])
+        runs = model.config.run_rule.find(clips) if self.runs is None else self.runs
+        output, permuted = (model(clips[each], run_lengths=runs[each]) for each in (slice(None), order))
+        torch.testing.assert_close(permuted.logits, output.logits[order], atol=1e-5, rtol=1e-5)
+        assert torch.equal(permuted.run_lengths, output.run_lengths[order])
+        assert not torch.allclose(permuted.logits, output.logits, atol=1e-3)
+        states = [model.base_model(clips[e], run_lengths=runs[e]).last_hidden_state for e in (order, slice(None))]
+        torch.testing.assert_close(states[0], states[1][order], atol=1e-5, rtol=1e-5)
+
+    def test_soft_labels_equal_hard_labels_and_problem_type_stays(self):
+        model, clips = self.make(), self.clips
+        hard, soft = model(clips, labels=LABELS).loss, model(clips, labels=label_tensor(True)).loss
+        torch.testing.assert_close(soft, hard)
+        torch.testing.assert_close(hard, F.cross_entropy(model(clips).logits, LABELS))
+        mixed = torch.softmax(torch.randn(4, 5), -1)
+        expected = F.cross_entropy(model(clips).logits, mixed)
+        torch.testing.assert_close(model(clips, labels=mixed).loss, expected, atol=1e-6, rtol=1e-6)
+        assert model.config.problem_type is None
+
+    @pytest.mark.parametrize("soft", [False, True])
+    @pytest.mark.parametrize("as_tensor", [False, True])
+    def test_micro_batches_add_up_to_one_batch(self, soft, as_tensor):
+        model, clips, labels = self.make(), self.clips, label_tensor(soft)
+        runs = model.config.run_rule.find(clips) if self.runs is None else self.runs
+        whole = model(clips, run_lengths=runs, labels=labels).loss
+        whole.backward()
+        expected = gradients(model)
+        model.zero_grad()
+        items = labels.numel()  # what Trainer counts
+        items = torch.tensor(items) if as_tensor else items
+        parts = []
+        for part in (slice(0, 1), slice(1, 4)):
+            given = {"run_lengths": runs[part], "labels": labels[part], "num_items_in_batch": items}
+            parts.append(model(clips[part], **given).loss)
+            parts[-1].backward()
+        torch.testing.assert_close(sum(parts), whole)
+        for name, gradient in gradients(model).items():
+            torch.testing.assert_close(gradient, expected[name], atol=1e-4, rtol=1e-4, msg=name)
+
+    def test_multi_label_stays_binary_cross_entropy(self):
+        model, targets = self.make(problem_type="multi_label_classification"), torch.eye(4, 5)
+        output = model(self.clips, labels=targets)
+        torch.testing.assert_close(output.loss, F.binary_cross_entropy_with_logits(output.logits, targets))
 
     @torch.no_grad()
     def test_views_are_averaged(self):

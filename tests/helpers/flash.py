@@ -15,12 +15,20 @@ def use_flash(monkeypatch, model) -> list[dict[str, Any]]:
 
     def flash(module, query, key, value, attention_mask, scaling=None, **kwargs):
         assert attention_mask is None
-        bounds = kwargs.get("cu_seq_lens_q", torch.tensor([0, query.shape[2]])).tolist()
-        calls.append({"shape": tuple(query.shape), "bounds": bounds, **kwargs})
+        packed = [f"{name}_{side}" for name in ("cu_seq_lens", "max_length") for side in "qk"]
+        assert sum(name in kwargs for name in packed) in (0, 4)
+        bounds = {}
+        for side, states in (("q", query), ("k", key)):
+            whole = torch.tensor([0, states.shape[2]])
+            bounds[side] = kwargs.get(f"cu_seq_lens_{side}", whole).tolist()
+            assert max(end - start for start, end in pairwise(bounds[side])) <= kwargs.get(
+                f"max_length_{side}", whole[1]
+            )
+            assert bounds[side][-1] == whole[1]
+        calls.append({"shape": tuple(query.shape), **kwargs})
         pieces = []
-        for start, end in pairwise(bounds):
-            assert end - start <= kwargs.get("max_length_q", end)
-            q, k, v = (each[:, :, start:end] for each in (query, key, value))
+        for (start, end), (first, last) in zip(pairwise(bounds["q"]), pairwise(bounds["k"]), strict=True):
+            q, k, v = query[:, :, start:end], key[:, :, first:last], value[:, :, first:last]
             pieces.append(F.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2))
         return torch.cat(pieces, dim=1), None
 

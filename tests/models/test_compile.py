@@ -6,12 +6,21 @@ import torch
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
-from helpers.tiny import moving_clips, randomise
-from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
+from helpers.tiny import TINY, TINY_VJEPA2, moving_clips, randomise
+from hf_rlt import find_runs
+from hf_rlt.families import FAMILIES
 from hf_rlt.models.runs import drop_random
 
 BATCHES = 50
-pytestmark = pytest.mark.slow
+# The settings of a family, and its calls of attention in a forward.
+SETTINGS = {"rlt_videomae": (TINY, 3), "rlt_vjepa2": (TINY_VJEPA2, 3 + 2 + 1)}
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("family", SETTINGS)]
+
+
+def make(family, backend="sdpa", **changes):
+    config = FAMILIES[family].config(**{**SETTINGS[family][0], **changes})
+    config._attn_implementation = backend
+    return randomise(FAMILIES[family].classifier(config))
 
 
 def batches():
@@ -33,8 +42,8 @@ def fresh():
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
-def test_batches_of_any_lengths_share_the_compiled_blocks(tiny_config, backend):
-    model = randomise(RLTVideoMAEForVideoClassification(tiny_config(attn_implementation=backend)))
+def test_batches_of_any_lengths_share_the_compiled_blocks(family, backend):
+    model = make(family, backend)
     counter = CompileCounter()
     compiled = torch.compile(model, dynamic=True, backend=counter)
     shapes, first = set(), 0
@@ -51,8 +60,8 @@ def test_batches_of_any_lengths_share_the_compiled_blocks(tiny_config, backend):
     assert not reasons
 
 
-def test_the_blocks_are_one_graph(tiny_config):
-    model = randomise(RLTVideoMAEForVideoClassification(tiny_config()))
+def test_the_blocks_are_one_graph(family):
+    model = make(family)
     graphs = []
 
     def keep(graph, inputs):
@@ -64,14 +73,13 @@ def test_the_blocks_are_one_graph(tiny_config):
     with torch.no_grad():
         compiled(clips, run_lengths=find_runs(clips, 0.1, 2, 8))
     attention = [str(graph.code).count("scaled_dot_product_attention(") for graph in graphs]
-    layers = model.config.num_hidden_layers
-    assert sum(attention) == max(attention) == 4 * layers  # one call for each clip in each block
+    assert sum(attention) == max(attention) == 4 * SETTINGS[family][1]  # one call for each clip in each block
 
 
 @pytest.mark.parametrize("rule", ["threshold", "anchor"])
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
-def test_with_as_many_tokens_in_each_clip_the_whole_model_is_one_graph_compiled_once(tiny_config, rule, given):
-    model = randomise(RLTVideoMAEForVideoClassification(tiny_config(rule=rule, num_tokens=0.3)))
+def test_with_as_many_tokens_in_each_clip_the_whole_model_is_one_graph_compiled_once(family, rule, given):
+    model = make(family, rule=rule, num_tokens=0.3)
     counter = CompileCounter()
     compiled = torch.compile(model, fullgraph=True, backend=counter)
     tokens = model.config.run_rule.exact_tokens(model.config.grid)
@@ -87,8 +95,8 @@ def test_with_as_many_tokens_in_each_clip_the_whole_model_is_one_graph_compiled_
             compiled(clips, run_lengths=torch.ones_like(outputs.run_lengths))
 
 
-def test_inductor_compiles_a_budget(tiny_config):
-    model = randomise(RLTVideoMAEForVideoClassification(tiny_config(num_tokens=0.3)))
+def test_inductor_compiles_a_budget(family):
+    model = make(family, num_tokens=0.3)
     compiled = torch.compile(model, fullgraph=True)
     clips = moving_clips(2)
     with torch.no_grad():

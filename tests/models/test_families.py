@@ -8,6 +8,7 @@ from transformers import VideoMAEForVideoClassification, VJEPA2ForVideoClassific
 from typer.testing import CliRunner
 
 from helpers.family_tests import FamilyTests
+from helpers.packed_family_tests import PackedFamilyTests
 from helpers.tiny import SIDE, TINY, TINY_VJEPA2, randomise
 from helpers.toy_family import ToyConfig, ToyForVideoClassification
 from helpers.videos import noise, write_video
@@ -21,7 +22,7 @@ from hf_rlt.inference.loading import load, load_processor
 NAMES = ["falls", "grows", "hops"]
 
 
-class TestRLTVideoMAE(FamilyTests):
+class TestRLTVideoMAE(PackedFamilyTests):
     family = "rlt_videomae"
     settings = TINY
     stock = VideoMAEForVideoClassification
@@ -37,17 +38,23 @@ def test_a_processor_alone_does_not_speak_for_a_model_that_chooses_within(tmp_pa
         load_processor(str(tmp_path), max_tokens=0.5)
 
 
-class TestRLTVJEPA2(FamilyTests):
+class TestRLTVJEPA2(PackedFamilyTests):
     family = "rlt_vjepa2"
     settings = TINY_VJEPA2
     stock = VJEPA2ForVideoClassification
+    lora = {"target_modules": r".*\.encoder\..*\.(query|value)"}  # noqa: RUF012
+    poolers, poolings = TINY_VJEPA2["num_pooler_layers"], 1
+
+
+class TestRLTVJEPA2ThatUsesRunLengths(TestRLTVJEPA2):
+    settings = {**TINY_VJEPA2, "proportional_attention": True}  # noqa: RUF012
 
 
 class TestRLTVideoMAEThatPoolsTheFirstToken(TestRLTVideoMAE):
     settings = {**TINY, "use_mean_pooling": False}  # noqa: RUF012
 
 
-class TestRLTVideoMAEThatUsesRunLengths(FamilyTests):
+class TestRLTVideoMAEThatUsesRunLengths(PackedFamilyTests):
     family = "rlt_videomae"
     settings = {**TINY, "length_embedding": True, "proportional_attention": True}  # noqa: RUF012
 

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from helpers.flash import use_flash
 from helpers.reference_baselines import embedded, proportional_rlt
 from helpers.tiny import TINY, moving_clips, randomise
 from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
@@ -39,28 +38,6 @@ def test_is_the_literal_one(batch, backend):
             tokens = embedded(stock, clips[clip].double())[kept]
             wanted = proportional_rlt(stock, tokens, runs[clip][kept].tolist())
             torch.testing.assert_close(logits[clip], wanted)
-
-
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
-def test_captured_states_change_nothing(batch, backend):
-    clips, runs = batch
-    model = make(backend)
-    plain, captured = (model(clips, run_lengths=runs, output_hidden_states=on).logits for on in (False, True))
-    torch.testing.assert_close(captured, plain, rtol=1e-4, atol=1e-5)
-
-
-def test_dense_is_bit_equal_with_it(batch):
-    clips, _ = batch
-    with_it, without = make(threshold=None), make(threshold=None, proportional_attention=False)
-    assert torch.equal(with_it(clips).logits, without(clips).logits)
-
-
-def test_variable_length_kernels_get_it_through_wider_heads(batch, monkeypatch):
-    clips, runs = batch
-    model = make()
-    wanted = model(clips, run_lengths=runs).logits
-    assert use_flash(monkeypatch, model) == []
-    torch.testing.assert_close(model(clips, run_lengths=runs).logits, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("biased", [False, True])

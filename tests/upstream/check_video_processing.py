@@ -1,12 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""transformers' common video processor tests, for VideoMAE's processor (the stock case) and RLT's. See `run.py`."""
+"""transformers' common video processor tests, for VideoMAE's and V-JEPA 2's (the stock cases) and RLT's. See `run.py`."""
 
 import unittest
 
 from tests.test_video_processing_common import VideoProcessingTestMixin, prepare_video_inputs
-from transformers import VideoMAEVideoProcessor
+from transformers import VideoMAEVideoProcessor, VJEPA2VideoProcessor
 
 from hf_rlt import RLTVideoProcessor
+from hf_rlt.models.video_processing_rlt_vjepa2 import RLTVJEPA2VideoProcessor
 
 
 class ProcessorTester:
@@ -55,13 +56,27 @@ class CommonTests(VideoProcessingTestMixin):
     def video_processor_dict(self) -> dict:
         return dict(self.video_processor_tester.settings)
 
-    def test_pixel_values_is_an_input_name(self) -> None:
-        assert "pixel_values" in self.fast_video_processing_class().model_input_names
+    def test_its_input_name_is_known(self) -> None:
+        assert self.input_name in self.fast_video_processing_class().model_input_names
 
 
-class StockTest(CommonTests, unittest.TestCase):
+class StockVideoMAETest(CommonTests, unittest.TestCase):
     fast_video_processing_class = VideoMAEVideoProcessor
 
 
-class RLTTest(CommonTests, unittest.TestCase):
+class RLTVideoMAETest(CommonTests, unittest.TestCase):
     fast_video_processing_class = RLTVideoProcessor
+
+
+class StockVJEPA2Test(CommonTests, unittest.TestCase):
+    fast_video_processing_class = VJEPA2VideoProcessor
+    input_name = "pixel_values_videos"
+
+
+class RLTVJEPA2Test(CommonTests, unittest.TestCase):
+    fast_video_processing_class = RLTVJEPA2VideoProcessor
+
+    def test_call_sample_frames(self) -> None:
+        """Our clips have 64 frames unless told otherwise, stock's as many as `fps` gives: tell it how many that are."""
+        self.video_processor_tester.settings = {**ProcessorTester.settings, "num_frames": 6}
+        super().test_call_sample_frames()

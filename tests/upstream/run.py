@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Runs transformers' own common tests on VideoMAE and on RLT-VideoMAE and compares: what VideoMAE passes, we must pass.
+"""Runs transformers' own common tests on VideoMAE, V-JEPA 2 and RLT's of both: what the stock model passes, we must pass.
 
     python tests/upstream/run.py [--sdist DIR] [-k EXPRESSION] [-n PROCESSES] [-v]
 
@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 NEEDED = {"pytest": "pytest", "parameterized": "parameterized", "accelerate": "accelerate", "peft": "peft"}
 CHECKS = ("check_modeling.py", "check_video_processing.py", "check_pipeline.py")
 MIXINS = ("test_modeling_common.py", "test_configuration_common.py", "test_video_processing_common.py")
+FAMILIES = ("VideoMAE", "VJEPA2")
 RANK = {"skipped": 0, "passed": 1, "failed": 2}
 
 # The source distribution leaves out these folders, which the mixins import. None of what stands in holds a test, except
@@ -136,19 +137,24 @@ def run_checks(work: Path, expression: str | None, processes: int, verbose: bool
     return recorder
 
 
+def stock_of(family: str) -> str:
+    """Name the class of the stock case: StockVJEPA2Test of RLTVJEPA2Test and of RLTVJEPA2ProportionalTest."""
+    return next(f"Stock{name}Test" for name in FAMILIES if name in family)
+
+
 def compare(recorder: Recorder) -> list[str]:
     """Prints the table, and returns a line for each test that stock passes and ours does not."""
-    print(f"\n{'tests':18}{'class':26}{'passed':>8}{'failed':>8}{'skipped':>9}")
+    print(f"\n{'tests':18}{'class':32}{'passed':>8}{'failed':>8}{'skipped':>9}")
     worse = []
     for (kind, family), outcomes in sorted(recorder.outcomes.items()):
         count = Counter(outcomes.values())
-        print(f"{kind:18}{family:26}{count['passed']:8}{count['failed']:8}{count['skipped']:9}")
-        stock = recorder.outcomes.get((kind, "StockTest"), {})
+        print(f"{kind:18}{family:32}{count['passed']:8}{count['failed']:8}{count['skipped']:9}")
+        stock = recorder.outcomes.get((kind, stock_of(family)), {})
         for test, outcome in sorted(outcomes.items()):
             alone = test not in stock and outcome == "failed"
             if (stock.get(test) == "passed" and outcome != "passed") or alone:
                 worse.append(f"{kind} {family} {test}: {outcome}: {recorder.reasons.get((kind, family, test), '')}")
-        if family != "StockTest":
+        if family != stock_of(family):
             worse += [f"{kind} {family} {test}: did not run" for test in sorted(stock.keys() - outcomes.keys())]
     return worse
 
@@ -177,9 +183,9 @@ def main() -> int:
         print(f"upstream tests not run: {error}", file=sys.stderr)
         return 2
     worse = compare(recorder)
-    for kind, family, test in sorted(key for key in recorder.reasons if key[1] == "StockTest"):
+    for kind, family, test in sorted(key for key in recorder.reasons if key[1] == stock_of(key[1])):
         if recorder.outcomes[kind, family][test] == "failed":
-            print(f"stock fails too: {kind} {test}: {recorder.reasons[kind, family, test]}")
+            print(f"stock fails too: {kind} {family} {test}: {recorder.reasons[kind, family, test]}")
     print(f"\nstock passes and ours does not: {len(worse) or 'nothing'}")
     print("".join(f"  {line}\n" for line in worse), end="")
     return 1 if worse else 0

@@ -107,7 +107,8 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
         output = RLTVJEPA2ModelOutput(**self.encode(tokens, run_lengths, layout, kwargs, wanted, pool))
         if not skip_predictor or context_mask is not None:
             everything = [torch.arange(layout.positions, device=tokens.device).expand(layout.batch, -1)]
-            context_mask, target_mask = context_mask or everything, target_mask or everything
+            context_mask = everything if context_mask is None else context_mask
+            target_mask = everything if target_mask is None else target_mask
             output.masked_hidden_state = apply_masks(output.last_hidden_state, context_mask)
         if not skip_predictor:
             if self.config.interleave or self.config.interpolate_rope:

@@ -173,7 +173,7 @@ class RLTConfigMixin(PreTrainedConfig if TYPE_CHECKING else object):  # type: ig
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> Any:
         """Load the configuration of a model; `from_dict` gets the model's name, for its messages."""
-        kwargs.setdefault("name_or_path", str(pretrained_model_name_or_path))
+        kwargs.setdefault("read_from", str(pretrained_model_name_or_path))
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
@@ -187,10 +187,8 @@ class RLTConfigMixin(PreTrainedConfig if TYPE_CHECKING else object):  # type: ig
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> Any:
         """Make a configuration of `config_dict` changed by `kwargs`; settings of the rule replace each other."""
-        name, both = (
-            kwargs.get("name_or_path") or config_dict.get("_name_or_path"),
-            kwargs.pop("return_unused_kwargs", False),
-        )
+        name = kwargs.pop("read_from", None) or kwargs.get("name_or_path") or config_dict.get("_name_or_path")
+        both = kwargs.pop("return_unused_kwargs", False)
         own = {cls.attribute_map.get(field, field): value for field, value in kwargs.items()}
         cls.check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")
         cls.check_sizes({**config_dict, **own}, f"{name}: " if name else "")

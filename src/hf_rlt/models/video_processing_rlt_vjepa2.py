@@ -8,6 +8,7 @@ from transformers.processing_utils import Unpack
 
 from .video_processing_rlt import RLTVideoProcessor, RLTVideoProcessorKwargs
 
+RLTVJEPA2VideoProcessorKwargs = RLTVideoProcessorKwargs  # transformers looks for this name
 SPAN = 64  # frames of a video that a clip covers
 
 
