@@ -25,7 +25,7 @@ def use_flash(monkeypatch, model) -> list[dict[str, Any]]:
                 f"max_length_{side}", whole[1]
             )
             assert bounds[side][-1] == whole[1]
-        calls.append({"shape": tuple(query.shape), **kwargs})
+        calls.append({"shape": tuple(query.shape), "bounds": bounds["q"], **kwargs})
         pieces = []
         for (start, end), (first, last) in zip(pairwise(bounds["q"]), pairwise(bounds["k"]), strict=True):
             q, k, v = query[:, :, start:end], key[:, :, first:last], value[:, :, first:last]
