@@ -214,13 +214,14 @@ class RLTVJEPA2ForVideoClassification(RLTClassifierMixin, RLTVJEPA2PreTrainedMod
             return {"query_lengths": (1,) * layout.batch}
         if options.get("attention_mask") is None:
             return {}
-        clip_ids = layout.clip_ids
+        # Looked up by query: looked up by key, the CPU's kernel (torch 2.14) checks against the number of queries.
+        starts, ends = layout.cu_seqlens[:-1], layout.cu_seqlens[1:]
         mask = create_bidirectional_mask(
             self.config,
             tokens[:, : layout.batch],
             None,
             encoder_hidden_states=tokens,
-            and_mask_function=lambda batch, head, query, key: clip_ids[key] == query,
+            and_mask_function=lambda batch, head, query, key: (starts[query] <= key) & (key < ends[query]),
         )
         return {"attention_mask": mask}
 
