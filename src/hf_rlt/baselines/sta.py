@@ -60,7 +60,7 @@ class STAVideoMAEConfig(RLTVideoMAEConfig):
     def card_sentence(self) -> str:
         """What a model card says about the model's method, in Markdown."""
         detail = f"{self.r} tokens leave each time slot in each of three stages."
-        return baseline_sentence("Semantic-aware Temporal Accumulation (STA)", detail)
+        return baseline_sentence(self, "Semantic-aware Temporal Accumulation (STA)", detail)
 
     def stages(self) -> dict[int, int]:
         """Map each block after which tokens leave to the number of its time slots."""

@@ -13,15 +13,16 @@ from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 from ..models.layers_rlt_videomae import RLTVideoMAEAttention, RLTVideoMAEEncoder, RLTVideoMAELayer
 from ..models.modeling_rlt_videomae import RLTVideoMAEModel
 from ..models.packing import PackedLayout, layout_of_lengths, mean_per_sequence, pack
+from ..models.rlt_config import RLTConfigMixin
 from ..models.rlt_model import Pool
 
 
-def baseline_sentence(name: str, detail: str) -> str:
+def baseline_sentence(config: RLTConfigMixin, name: str, detail: str) -> str:
     """Write a baseline's `card_sentence`."""
-    return f"{RLTVideoMAEConfig.network} with {name}, a baseline that RLT is compared with, not an RLT model. {detail}"
+    return f"{config.network} with {name}, a baseline that RLT is compared with, not an RLT model. {detail}"
 
 
-def after_rlt(config: RLTVideoMAEConfig) -> str:
+def after_rlt(config: RLTConfigMixin) -> str:
     """Say on a card that a method starts from the tokens that RLT computes, if it does."""
     rule = config.run_rule
     return f", of those that RLT computes ({rule.describe()})" if rule.drops else ""

@@ -62,7 +62,9 @@ class ToMeVideoMAEConfig(RLTVideoMAEConfig):
         merged = ", ".join(map(str, self.r)) if isinstance(self.r, list) else f"{self.r} each"
         if self.inflection:
             merged += f" (on average, inflection {self.inflection:g})"
-        return baseline_sentence("Token Merging (ToMe)", f"Its blocks merge so many tokens: {merged}{after_rlt(self)}.")
+        return baseline_sentence(
+            self, "Token Merging (ToMe)", f"Its blocks merge so many tokens: {merged}{after_rlt(self)}."
+        )
 
     def schedule(self) -> list[int]:
         """List how many tokens each block is to merge, before the limit of half of them."""

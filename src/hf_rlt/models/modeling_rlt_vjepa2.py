@@ -2,7 +2,7 @@
 """RLT-V-JEPA 2: V-JEPA 2 over the computed tokens of each clip, packed without padding."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from .configuration_rlt_vjepa2 import RLTVJEPA2Config
 from .errors import HfRltError
 from .layers_rlt_vjepa2 import RLTVJEPA2AttentivePooler, RLTVJEPA2Encoder, RLTVJEPA2Layer
 from .packing import PackedLayout
+from .pretrained_rlt import RLTPreTrainedMixin
 from .rlt_model import Pool, RLTClassifierMixin, RLTClassifierOutput, RLTModelMixin, RLTModelOutput
 from .runs import grid_size
 
@@ -39,11 +40,15 @@ class RLTVJEPA2ModelOutput(RLTModelOutput):
     predictor_output: VJEPA2WithMaskedInputPredictorOutput | None = None
 
 
-class RLTVJEPA2PreTrainedModel(VJEPA2PreTrainedModel):
+class RLTVJEPA2PreTrainedModel(RLTPreTrainedMixin, VJEPA2PreTrainedModel):
     """Weights, loading and saving. Parameter names are V-JEPA 2's."""
 
     config: RLTVJEPA2Config
     config_class = RLTVJEPA2Config
+    auto_classes: ClassVar[dict[str, str]] = {
+        "AutoModel": "RLTVJEPA2Model",
+        "AutoModelForVideoClassification": "RLTVJEPA2ForVideoClassification",
+    }
     main_input_name = "pixel_values"
     _no_split_modules = [  # noqa: RUF012
         *("RLTVJEPA2Embeddings", "RLTVJEPA2Layer", "RLTVJEPA2PoolerSelfAttentionLayer"),
@@ -150,10 +155,12 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
 class RLTVJEPA2ForVideoClassification(RLTClassifierMixin, RLTVJEPA2PreTrainedModel):
     """RLT-V-JEPA 2 with its attentive pooler on each clip's computed tokens, and a linear classifier."""
 
+    _base_model_class: type[RLTVJEPA2Model] = RLTVJEPA2Model
+
     def __init__(self, config: RLTVJEPA2Config) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.vjepa2 = RLTVJEPA2Model(config)
+        self.vjepa2 = self._base_model_class(config)
         self.pooler = RLTVJEPA2AttentivePooler(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels, bias=True)
         self.post_init()

@@ -1,0 +1,30 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""How the models of all families are saved."""
+
+from typing import Any, ClassVar
+
+
+class RLTPreTrainedMixin:
+    """Saves a model with the code that opens it, if `hf_rlt.register` asked for it.
+
+    Attributes:
+        auto_classes: the family's models, by the names of the Auto classes that open them.
+    """
+
+    auto_classes: ClassVar[dict[str, str]]
+    _auto_class: ClassVar[str | None]
+    config: Any
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Write config and weights under transformers' current key names, and the code."""
+        kwargs.setdefault("save_original_format", False)
+        # All of them: transformers itself names the saved class only, and keeps names of the folder that was loaded.
+        module = self.__module__.split(".")[-1]
+        self.config.auto_map = (
+            {name: f"{module}.{of}" for name, of in self.auto_classes.items()} if self._auto_class else {}
+        )
+        super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
