@@ -11,10 +11,11 @@ from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from helpers.family_tests import FamilyTests
 from helpers.flash import use_flash
 from helpers.reference_baselines import embedded, sta, tome
-from helpers.tiny import TINY, moving_clips, randomise
-from hf_rlt import RLTVideoMAEForVideoClassification, find_runs
+from helpers.tiny import TINY, TINY_VJEPA2, moving_clips, randomise
+from hf_rlt import RLTVideoMAEForVideoClassification, RLTVJEPA2ForVideoClassification, find_runs
 from hf_rlt.baselines import (
     RandomMaskingVideoMAEForVideoClassification,
+    RandomMaskingVJEPA2ForVideoClassification,
     STAVideoMAEConfig,
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEConfig,
@@ -59,6 +60,11 @@ def noise():
 class TestRandomMasking(FamilyTests):
     family = "random_masking_videomae"
     settings = {**TINY, "threshold": 0.1, "token_keep_ratio": 1.0}  # noqa: RUF012
+
+
+class TestRandomMaskingVJEPA2(FamilyTests):
+    family = "random_masking_vjepa2"
+    settings = {**TINY_VJEPA2, "threshold": 0.1, "token_keep_ratio": 1.0}  # noqa: RUF012
 
 
 class TestToMe(FamilyTests):
@@ -137,17 +143,24 @@ def test_sta_is_the_literal_one(stock, wide, noise, r):
 
 
 @pytest.mark.parametrize("threshold", [None, 0.1])
-def test_random_masking_is_rlt_on_the_kept_tokens(stock, clips, threshold):
-    _, folder = stock
-    settings = {"token_keep_ratio": 0.3, "threshold": threshold}
-    ours = RandomMaskingVideoMAEForVideoClassification.from_pretrained(folder, **settings)
+@pytest.mark.parametrize(
+    ("masked", "whole", "shape"),
+    [
+        (RandomMaskingVideoMAEForVideoClassification, RLTVideoMAEForVideoClassification, TINY),
+        (RandomMaskingVJEPA2ForVideoClassification, RLTVJEPA2ForVideoClassification, TINY_VJEPA2),
+    ],
+    ids=["VideoMAE", "V-JEPA 2"],
+)
+def test_random_masking_is_rlt_on_the_kept_tokens(clips, threshold, masked, whole, shape):
+    rlt = randomise(whole(whole.config_class(**shape)))
+    ours = masked(masked.config_class(**shape, token_keep_ratio=0.3, threshold=threshold)).eval()
+    ours.load_state_dict(rlt.state_dict())
     torch.manual_seed(1)
     output = ours(clips)
     runs = find_runs(clips, threshold, 2, 8)
     computed, kept = (runs > 0).sum(1), output.run_lengths > 0
     assert kept.sum(1).tolist() == [round(0.3 * n) for n in computed.tolist()]
     assert (output.run_lengths[kept] == runs[kept]).all()
-    rlt = RLTVideoMAEForVideoClassification.from_pretrained(folder)
     assert torch.equal(output.logits, rlt(clips, run_lengths=output.run_lengths).logits)
     torch.manual_seed(1)
     assert torch.equal(ours(clips).logits, output.logits)

@@ -6,13 +6,22 @@ import copy
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VJEPA2Config, VJEPA2ForVideoClassification
 
 from helpers.family_tests import FamilyTests
 from helpers.reference_baselines import by_difference, embedded, proportional_rlt
-from helpers.tiny import TINY, moving_clips, randomise
-from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, fill_runs
-from hf_rlt.baselines import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEForVideoClassification
+from helpers.tiny import TINY, TINY_VJEPA2, moving_clips, randomise
+from hf_rlt import (
+    RLTVideoMAEConfig,
+    RLTVideoMAEForVideoClassification,
+    RLTVJEPA2ForVideoClassification,
+    fill_runs,
+)
+from hf_rlt.baselines import (
+    ByDifferenceVideoMAEConfig,
+    ByDifferenceVideoMAEForVideoClassification,
+    ByDifferenceVJEPA2ForVideoClassification,
+)
 
 SELECTING = ByDifferenceVideoMAEForVideoClassification
 NOISE = torch.randn(3, 8, 3, 32, 32, generator=torch.Generator().manual_seed(5))  # no two differences are equal
@@ -33,6 +42,11 @@ class TestByDifference(FamilyTests):
         assert torch.equal(again.logits, output.logits)
         assert torch.equal(again.run_lengths, base.run_lengths)
         assert model.base_model(self.clips, return_last_hidden_state=False).last_hidden_state is None
+
+
+class TestByDifferenceVJEPA2(TestByDifference):
+    family = "by_difference_vjepa2"
+    settings = {**TINY_VJEPA2, "num_tokens": 25, "budget_groups": 3}  # noqa: RUF012
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +73,28 @@ def test_tokens_are_the_literal_ones(stock, tokens, groups, counts):
     model, folder = stock
     ours = SELECTING.from_pretrained(folder, num_tokens=tokens, budget_groups=groups)
     found = ours.videomae(NOISE).run_lengths
-    assert found.tolist() == [by_difference(model, clip, counts) for clip in NOISE]
+    projection = model.videomae.embeddings.patch_embeddings.projection
+    assert found.tolist() == [by_difference(projection, clip, counts) for clip in NOISE]
     rlt = RLTVideoMAEForVideoClassification.from_pretrained(folder)
     assert torch.equal(ours(NOISE).logits, rlt(NOISE, run_lengths=found).logits)
+
+
+@pytest.mark.parametrize(("frames", "tokens"), [(8, 0.4375), (6, 28), (4, 0.75)])
+@torch.no_grad()
+def test_tokens_of_vjepa2_are_the_literal_ones_whatever_the_number_of_frames(tmp_path, frames, tokens):
+    model = randomise(VJEPA2ForVideoClassification(VJEPA2Config(**TINY_VJEPA2)))
+    model.save_pretrained(tmp_path)
+    ours = ByDifferenceVJEPA2ForVideoClassification.from_pretrained(tmp_path, num_tokens=tokens)
+    clips, total, later = NOISE[:, :frames], 8 * frames, list(range(1, frames // 2))
+    count = (tokens if isinstance(tokens, int) else round(tokens * total)) - 16
+    found = ours(clips)
+    projection = model.vjepa2.encoder.embeddings.patch_embeddings.proj
+    assert found.run_lengths.tolist() == [by_difference(projection, clip, [(later, count)]) for clip in clips]
+    assert ours.config.token_counts(total)[0] == 16 + count
+    rlt = RLTVJEPA2ForVideoClassification.from_pretrained(tmp_path)
+    assert torch.equal(found.logits, rlt(clips, run_lengths=found.run_lengths).logits)
+    whole = ByDifferenceVJEPA2ForVideoClassification.from_pretrained(tmp_path)
+    assert torch.equal(whole(clips).logits, model(clips).logits)
 
 
 @torch.no_grad()

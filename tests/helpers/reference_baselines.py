@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Selection by difference, ToMe and STA on VideoMAE, one clip at a time, written from their descriptions with loops.
+"""Selection by difference, and ToMe and STA on VideoMAE, one clip at a time, written from their descriptions with loops.
 
 Nothing here imports hf_rlt.
 """
@@ -132,22 +132,22 @@ def sta_stage(x: Tensor, metric: Tensor, slots: int, r: int, backward: bool) -> 
     return [i for slot in range(slots) for i in result[slot]]
 
 
-def by_difference(model, clip: Tensor, groups: list[tuple[list[int], int]]) -> list[int]:
+def by_difference(projection, clip: Tensor, groups: list[tuple[list[int], int]]) -> list[int]:
     """Return the run lengths of a `(F, C, H, W)` clip, place by place in each tubelet in time.
 
+    `projection`: the Conv3d of a stock model's patch embeddings.
     `groups`: tubelets in time, and how many of all their tokens are computed, those with the largest distance of the patch
     embedding to that of the tubelet before. The first tubelets are computed, too.
     """
-    embed = model.videomae.embeddings.patch_embeddings
-    weight, (height, width) = embed.projection.weight, embed.patch_size
-    grid = clip.shape[0] // embed.tubelet_size, clip.shape[2] // height, clip.shape[3] // width
+    size, height, width = projection.kernel_size
+    grid = clip.shape[0] // size, clip.shape[2] // height, clip.shape[3] // width
     vectors, distance = {}, {}
     for t in range(grid[0]):
         for h in range(grid[1]):
             for w in range(grid[2]):
-                frames = clip[t * embed.tubelet_size : (t + 1) * embed.tubelet_size]
+                frames = clip[t * size : (t + 1) * size]
                 tubelet = frames[:, :, h * height : (h + 1) * height, w * width : (w + 1) * width].transpose(0, 1)
-                vectors[t, h, w] = (weight * tubelet).flatten(1).sum(1) + embed.projection.bias
+                vectors[t, h, w] = (projection.weight * tubelet).flatten(1).sum(1) + projection.bias
                 if t:
                     distance[t, h, w] = float((vectors[t, h, w] - vectors[t - 1, h, w]).square().sum().sqrt())
     computed = {place for place in vectors if place[0] == 0}
