@@ -8,10 +8,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from helpers.tiny import TINY, moving_clips
-from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, find_runs
+from hf_rlt import (
+    RLTVideoMAEConfig,
+    RLTVideoMAEForVideoClassification,
+    RLTVJEPA2Config,
+    RLTVJEPA2ForVideoClassification,
+    find_runs,
+)
 from hf_rlt.baselines import (
     ByDifferenceVideoMAEForVideoClassification,
+    ByDifferenceVJEPA2ForVideoClassification,
     RandomMaskingVideoMAEForVideoClassification,
+    RandomMaskingVJEPA2ForVideoClassification,
     STAVideoMAEForVideoClassification,
     ToMeVideoMAEForVideoClassification,
 )
@@ -58,6 +66,41 @@ def test_operations_are_what_the_counter_sees(kind, settings):
     with FlopCounterMode(display=False, custom_mapping=FUSED) as counter, torch.no_grad():
         model(clip)
     assert analytic_flops(config, tokens) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+VIT_L = {"hidden_size": 1024, "num_attention_heads": 16, "crop_size": 256, "num_labels": 174}
+VJEPA2_METHODS = [
+    (RLTVJEPA2ForVideoClassification, {"threshold": None}, 2048),
+    (RLTVJEPA2ForVideoClassification, {"num_tokens": 0.3}, 614),
+    (RandomMaskingVJEPA2ForVideoClassification, {"token_keep_ratio": 0.37}, 2048),
+    (ByDifferenceVJEPA2ForVideoClassification, {"num_tokens": 0.4, "crop_size": 32, "hidden_size": 256}, 32),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "tokens"), VJEPA2_METHODS)
+def test_operations_of_vjepa2_are_exactly_what_the_counter_sees_with_its_pooler(kind, settings, tokens):
+    config = kind.config_class(**{**VIT_L, "num_hidden_layers": 2, "frames_per_clip": 16, **settings})
+    # Selection by difference switches autocast off, which the meta device does not know.
+    with torch.device("cpu" if kind is ByDifferenceVJEPA2ForVideoClassification else "meta"):
+        model, clip = kind(config).eval(), torch.empty(1, *config.clip_shape)
+    with FlopCounterMode(display=False, custom_mapping=FUSED) as counter, torch.no_grad():
+        model(clip)
+    assert analytic_flops(config, tokens) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("frames", "ratios"), [(16, (1.54, 2.29, 2.94, 4.04, 6.25)), (64, (1.72, 2.80, 3.80, 5.56, 9.21))]
+)
+def test_what_a_vit_l_of_vjepa2_gains(frames, ratios):
+    """Against 24 n D^2 + 4 n^2 D of each block alone, of which embedding, pooler and head take 0.5 % at most."""
+    config = RLTVJEPA2Config(**VIT_L, num_hidden_layers=24, frames_per_clip=frames)
+    tokens = 128 * frames
+    for share, ratio in zip((0.7, 0.5, 0.4, 0.3, 0.2), ratios, strict=True):
+        less = share * tokens
+        found = analytic_flops(config, tokens) / analytic_flops(config, round(less))
+        blocks = (24 * 1024 + 4 * tokens) * tokens / ((24 * 1024 + 4 * less) * less)
+        assert blocks == pytest.approx(ratio, abs=0.006)
+        assert found == pytest.approx(ratio, rel=0.005)
 
 
 def test_tokens_by_block():

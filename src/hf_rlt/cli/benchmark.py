@@ -96,6 +96,7 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
         dense = {"threshold": None} if method == "dense" else {}
         network(**processor(chosen, **dense, return_tensors="pt").to(network.device, network.dtype))
 
+    flops = partial(analytic_flops, network.config, head=network.base_model is not network)
     seconds = interleaved_seconds({method: partial(forward, method) for method in METHODS}, repeats)
     whole = interleaved_seconds({method: partial(from_file, method) for method in METHODS}, repeats)
     return [
@@ -103,7 +104,7 @@ def _measure(network: Any, processor: Any, videos: list[str], size: int, repeats
             "batch_size": size,
             "method": method,
             "tokens": int((lengths[method] > 0).sum()),
-            "gflops": sum(analytic_flops(network.config, n) for n in (lengths[method] > 0).sum(1).tolist()) / 1e9,
+            "gflops": sum(flops(n) for n in (lengths[method] > 0).sum(1).tolist()) / 1e9,
             "forward_seconds": seconds[method],
             "file_to_logits_seconds": whole[method],
             "peak_bytes": peak_bytes(partial(forward, method), network.device),

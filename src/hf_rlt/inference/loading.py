@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from .. import baselines  # noqa: F401  registers their model families
-from ..errors import HfRltError
+from ..errors import HfRltError, join_limited
 from ..families import family_of
 from ..hub.repo_config import read_config
 from ..models.run_rule import RULE_SETTINGS, rule_of, rule_settings
@@ -61,7 +61,7 @@ def load(
         raise HfRltError(f"{name}: the weights have other shapes than config.json says: was it edited?") from error
     missing = _missing_head(name, model, loading)
     if missing and head:
-        found = ", ".join(missing)
+        found = join_limited(missing, 4)
         raise HfRltError(f"{name}: expected a classifier, found weights without {found}: fine-tune it first.")
     processor = _processor(name, model.config, **(sampling or {}))
     processor.run_rule.make_budget(model.config.grid)  # raises now rather than at each video

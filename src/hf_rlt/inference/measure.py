@@ -31,23 +31,26 @@ def block_tokens(config: Any, tokens: int) -> list[tuple[int, int]]:
     return config.block_tokens(tokens)
 
 
-def analytic_flops(config: Any, tokens: int) -> int:
+def analytic_flops(config: Any, tokens: int, head: bool = True) -> int:
     """Return the floating-point operations of one clip's forward pass.
 
     Matrix products only, a multiply-add counted as two: patch embedding, query/key/value/output projections, the two
-    attention products, MLP, classifier, and what ToMe and STA compute to find similar tokens.
+    attention products, MLP, an attentive pooler, classifier, and what ToMe and STA compute to find similar tokens.
 
     Args:
         config: of VideoMAE, RLT or a baseline.
         tokens: of the clip: all of them, or those that RLT computes; a baseline takes its share of these.
+        head: whether the model has its classifier, and with it the pooler, or is the encoder alone.
     """
     width, hidden = config.hidden_size, config.intermediate_size
     rows, columns = to_2tuple(config.patch_size)
     pixels = config.num_channels * config.tubelet_size * rows * columns
     counts = tokens_by_block(config, tokens)
     choice = config.choice_flops(tokens) if hasattr(config, "choice_flops") else 0
-    pool = config.pool_flops(counts[-1]) if hasattr(config, "pool_flops") else 0
-    total = 2 * counts[0] * pixels * width + pool + 2 * width * config.num_labels + choice
+    total = 2 * counts[0] * pixels * width + choice
+    if head:
+        total += 2 * width * config.num_labels
+        total += config.pool_flops(counts[-1]) if hasattr(config, "pool_flops") else 0
     for attended, processed in block_tokens(config, tokens):
         total += 8 * attended * width * width + 4 * attended * attended * width + 4 * processed * width * hidden
     return total

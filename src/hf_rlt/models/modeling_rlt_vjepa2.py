@@ -146,7 +146,8 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
         else:
             places = (layout.indices % layout.positions).view(len(tokens), -1)
         config, device = self.config, tokens.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tokens.dtype
+        cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if cast else tokens.dtype
         size = config.hidden_size // config.num_attention_heads
         rotary = rotary_tables(places[:, None], config.grid[2], size, dtype, config.interleave, config.trained_side)
         return self.encoder(tokens, rotary, **options)

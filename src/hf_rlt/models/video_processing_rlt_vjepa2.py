@@ -12,6 +12,11 @@ RLTVJEPA2VideoProcessorKwargs = RLTVideoProcessorKwargs  # transformers looks fo
 SPAN = 64  # frames of a video that a clip covers
 
 
+def stride_of(num_frames: int) -> int:
+    """Return the distance of the frames of a clip that covers `SPAN` frames."""
+    return max(SPAN // num_frames, 1)
+
+
 class RLTVJEPA2VideoProcessor(RLTVideoProcessor):
     """`RLTVideoProcessor` that resizes frames to 256/224 of `crop_size`, and whose clips span 64 frames, unless told.
 
@@ -28,15 +33,21 @@ class RLTVJEPA2VideoProcessor(RLTVideoProcessor):
             crop = kwargs.get("crop_size") or self.crop_size
             side = crop if isinstance(crop, int) else crop["height"]
             kwargs["size"] = {"shortest_edge": int(side * 256 / 224)}
-        kwargs.setdefault("frame_stride", max(SPAN // (kwargs.get("num_frames") or self.num_frames), 1))
+        kwargs.setdefault("frame_stride", stride_of(kwargs.get("num_frames") or self.num_frames))
         super().__init__(**kwargs)
 
     @classmethod
     def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs) -> Any:
-        """Make a processor of a file's settings changed by `kwargs`; `size` follows a changed `crop_size`."""
-        changed = {"size"} if kwargs.get("crop_size") is not None and kwargs.get("size") is None else set()
-        kept = {name: value for name, value in video_processor_dict.items() if name not in changed}
-        return super().from_dict(kept, **kwargs)
+        """Make a processor of a file's settings changed by `kwargs`.
+
+        `size` follows a changed `crop_size`; a stride that was not chosen follows `num_frames`, so that the span is kept.
+        """
+        settings = dict(video_processor_dict)
+        if kwargs.get("crop_size") is not None and kwargs.get("size") is None:
+            settings.pop("size", None)
+        if settings.get("frame_stride") == stride_of(settings.get("num_frames") or cls.num_frames):
+            del settings["frame_stride"]
+        return super().from_dict(settings, **kwargs)
 
 
 __all__ = ["RLTVJEPA2VideoProcessor"]
