@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 import typer
-from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
+from transformers import (
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEImageProcessor,
+    VJEPA2Config,
+    VJEPA2ForVideoClassification,
+    VJEPA2VideoProcessor,
+)
 
 from benchmarks.__main__ import app as benchmarks
 from helpers.tiny import randomise
@@ -26,6 +33,15 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SMALL = {"hidden_size": 48, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 64}
+VJEPA2_SMALL = {
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_pooler_layers": 1,
+    "pred_hidden_size": 24,
+    "pred_num_hidden_layers": 1,
+    "pred_num_attention_heads": 2,
+}
 PROGRAMS = {("hf-rlt",): app, ("python", "-m", "benchmarks"): benchmarks}
 LEFT_OPEN = ("...", "[", "<", "NAME")
 
@@ -55,6 +71,11 @@ def desk(tmp_path_factory) -> Path:
         stock = folder / "MCG-NJU" / name
         randomise(VideoMAEForVideoClassification(VideoMAEConfig(**SMALL))).save_pretrained(stock)
         VideoMAEImageProcessor().save_pretrained(stock)
+    shape = {**VJEPA2_SMALL, "frames_per_clip": 16}
+    classifier = randomise(VJEPA2ForVideoClassification(VJEPA2Config(**shape)))
+    for model, name in ((classifier, "vjepa2-vitl-fpc16-256-ssv2"), (classifier.vjepa2, "vjepa2-vitl-fpc64-256")):
+        model.save_pretrained(folder / "facebook" / name)
+        VJEPA2VideoProcessor().save_pretrained(folder / "facebook" / name)
     return folder
 
 

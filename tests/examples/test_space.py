@@ -13,7 +13,9 @@ import av
 import pytest
 from transformers import pipeline
 
+from helpers.model_folders import save_family
 from helpers.paths import ROOT
+from helpers.tiny import TINY_VJEPA2
 from hf_rlt.inference.loading import load
 
 pytest.importorskip("gradio", reason="the Space needs gradio")
@@ -52,6 +54,15 @@ def test_the_analysis_agrees_with_processor_and_pipeline(analyse, tmp_path, thre
     processor.threshold = None
     assert found.dense_label == classify(str(CITY), top_k=1)[0]["label"]
     assert min(found.seconds.values()) > 0
+
+
+def test_a_model_of_another_family_is_analysed(tmp_path):
+    folder = save_family(tmp_path / "model", "rlt_vjepa2", TINY_VJEPA2, ["falls", "grows"])
+    found = analysis.Analyser(folder)(CITY, 0.05, tmp_path)
+    classify = pipeline("video-classification", model=str(folder), video_processor=load(str(folder), threshold=0.05)[1])
+    assert found.scores == pytest.approx({each["label"]: each["score"] for each in classify(str(CITY))}, abs=1e-5)
+    assert (found.total, found.tubelets) == (64, 4)
+    assert found.picture.stat().st_size > 1000
 
 
 @pytest.mark.usefixtures("without_picture")

@@ -1,25 +1,21 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What holds for every model family; and that a new one needs nothing but its own files."""
 
-import json
-
 import pytest
 from transformers import VideoMAEForVideoClassification, VJEPA2ForVideoClassification
 from typer.testing import CliRunner
 
+from helpers.command_tests import CommandTests
 from helpers.family_tests import FamilyTests
 from helpers.packed_family_tests import PackedFamilyTests
-from helpers.tiny import SIDE, TINY, TINY_VJEPA2, randomise
-from helpers.toy_family import ToyConfig, ToyForVideoClassification
-from helpers.videos import noise, write_video
+from helpers.tiny import TINY, TINY_VJEPA2
+from helpers.toy_family import ToyConfig
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.baselines import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.errors import HfRltError
 from hf_rlt.families import family_of
-from hf_rlt.inference.loading import load, load_processor
-
-NAMES = ["falls", "grows", "hops"]
+from hf_rlt.inference.loading import load_processor
 
 
 class TestRLTVideoMAE(PackedFamilyTests):
@@ -60,7 +56,7 @@ class TestRLTVideoMAEThatUsesRunLengths(PackedFamilyTests):
 
 
 class TestToy(FamilyTests):
-    family = "toy_rlt"
+    family = ToyConfig.model_type
     backends = (None,)
 
 
@@ -71,66 +67,19 @@ def test_a_family_that_nobody_registered_is_refused():
         family_of("vit", "here")
 
 
-class TestANewFamilyInThePackage:
+class TestRLTVJEPA2InThePackage(CommandTests):
+    family = "rlt_vjepa2"
+    settings = TINY_VJEPA2
+    sentence = "[V-JEPA 2](https://arxiv.org/abs/2506.09985) with Run-Length Tokenization"
+
+
+class TestANewFamilyInThePackage(CommandTests):
     """The toy goes wherever RLT-VideoMAE goes; only its own files know it."""
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def folder(cls, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("toy") / "model"
-        config = ToyConfig(id2label=dict(enumerate(NAMES)), label2id={name: i for i, name in enumerate(NAMES)})
-        randomise(ToyForVideoClassification(config)).save_pretrained(folder)
-        size = {"height": SIDE, "width": SIDE}
-        RLTVideoProcessor(num_frames=8, frame_stride=1, patch_size=8, size=size, crop_size=size).save_pretrained(folder)
-        return folder
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def videos(cls, tmp_path_factory):
-        root = tmp_path_factory.mktemp("videos")
-        for split in ("train", "validation"):
-            for seed, name in enumerate(NAMES):
-                (root / split / name).mkdir(parents=True)
-                write_video(root / split / name / f"{name}.mp4", noise(12, seed))
-        return root
-
-    @staticmethod
-    def run(*words):
-        done = CliRunner().invoke(app, [str(word) for word in words])
-        assert done.exit_code == 0, done.output + done.stderr
-        return done
-
-    def test_load(self, folder):
-        model, processor = load(str(folder), threshold=0.2)
-        assert type(model) is ToyForVideoClassification
-        assert (model.config.threshold, processor.threshold, processor.num_frames) == (0.2, 0.2, 8)
-        assert load_processor(str(folder)).patch_size == 8
-
-    def test_predict(self, folder, videos, tmp_path):
-        self.run("predict", videos / "validation", "--model", folder, "--output", tmp_path, "--num-workers", 1)
-        lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-        assert len(lines) == len(NAMES)
-
-    def test_evaluate(self, folder, videos):
-        done = self.run(
-            "evaluate", videos / "validation", "--model", folder, "--num-workers", 0, "--batch-size", 2, "--json"
-        )
-        assert json.loads(done.stdout)["tokens_computed"] < 1
-
-    @pytest.mark.slow
-    def test_finetune(self, folder, videos, tmp_path):
-        data = ["--train_dir", videos / "train", "--validation_dir", videos / "validation"]
-        options = ["--output_dir", tmp_path / "out", "--max_steps", 1, "--use_cpu", "--report_to", "none"]
-        self.run("finetune", "--model_name_or_path", folder, *data, *options)
-        assert type(load(str(tmp_path / "out"))[0]) is ToyForVideoClassification
+    family = ToyConfig.model_type
+    sentence = "A toy with Run-Length Tokenization"
 
     def test_convert_refuses_it(self, folder, tmp_path):
         done = CliRunner().invoke(app, ["convert", str(folder), "--output", str(tmp_path / "out")])
         assert done.exit_code == 2
         assert len(done.stderr.strip().splitlines()) == 1
-
-    def test_card(self, folder):
-        self.run("card", "--model", folder)
-        text = (folder / "README.md").read_text()
-        assert "A toy with Run-Length Tokenization" in text
-        assert "- run-length-tokenization" in text
