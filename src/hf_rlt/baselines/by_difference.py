@@ -116,18 +116,18 @@ class ByDifferenceModelMixin(RLTModelMixin):
         selection = self.config.selection(grid)
         if selection is None or grid[0] == 1:
             return run_lengths
-        starts = selection.highest(self._differences(pixel_values, grid[0]))
+        starts = selection.highest(self._differences(pixel_values))
         return lengths_from_later_starts(starts)
 
     @torch.no_grad()
-    def _differences(self, pixel_values: Tensor, tubelets: int) -> Tensor:
+    def _differences(self, pixel_values: Tensor) -> Tensor:
         """Measure how far each embedding but the first is from the one before it: `(B, T - 1, H', W')` float32.
 
         The projection is linear, so the difference of two embeddings is that of their pixels, projected: exactly zero where
         nothing changes.
         """
         (projection,), size = self.get_input_embeddings().children(), self.config.tubelet_size
-        frames = pixel_values[:, : tubelets * size].float()
+        frames = pixel_values[:, : self.clip_grid(pixel_values)[0] * size].float()
         changes = (frames[:, size:] - frames[:, :-size]).transpose(1, 2)  # (B, C, F - s, H, W)
         weight = projection.weight.float()
         with torch.autocast(changes.device.type, enabled=False):  # what is kept is not decided by rounding
