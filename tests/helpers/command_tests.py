@@ -13,6 +13,7 @@ from helpers.model_folders import save_family
 from helpers.paths import ROOT
 from helpers.videos import noise, write_video
 from hf_rlt.cli import app
+from hf_rlt.errors import HfRltError
 from hf_rlt.families import FAMILIES
 from hf_rlt.hub.handler import EndpointHandler
 from hf_rlt.inference.loading import load, load_processor
@@ -73,6 +74,16 @@ class CommandTests:
         assert type(model) is FAMILIES[self.family].classifier
         assert (model.config.threshold, processor.threshold, processor.num_frames) == (0.2, 0.2, 8)
         assert load_processor(str(folder)).patch_size == 8
+
+    def test_an_encoder_alone_gives_features_only(self, folder, tmp_path):
+        AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+        AutoVideoProcessor.from_pretrained(folder).save_pretrained(tmp_path)
+        assert type(load(str(tmp_path), head=False)[0]) is FAMILIES[self.family].model
+        with pytest.raises(
+            HfRltError, match=r"expected a classifier, found weights without .*: fine-tune it"
+        ) as refused:
+            load(str(tmp_path))
+        assert len(str(refused.value)) < 400
 
     def test_auto_classes_and_pipeline(self, folder, scores):
         classes = FAMILIES[self.family]

@@ -83,9 +83,10 @@ def test_operations_of_vjepa2_are_exactly_what_the_counter_sees_with_its_pooler(
     # Selection by difference switches autocast off, which the meta device does not know.
     with torch.device("cpu" if kind is ByDifferenceVJEPA2ForVideoClassification else "meta"):
         model, clip = kind(config).eval(), torch.empty(1, *config.clip_shape)
-    with FlopCounterMode(display=False, custom_mapping=FUSED) as counter, torch.no_grad():
-        model(clip)
-    assert analytic_flops(config, tokens) == counter.get_total_flops()
+    for network, head in ((model, True), (model.base_model, False)):
+        with FlopCounterMode(display=False, custom_mapping=FUSED) as counter, torch.no_grad():
+            network(clip)
+        assert analytic_flops(config, tokens, head) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize(
