@@ -19,6 +19,7 @@ fine-tuning, cards) finds it by its `model_type` and asks its classes for what t
 `models/` holds the families that come with the package, `tests/helpers/toy_family` the smallest one.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,11 @@ class Family:
     processor: Any = RLTVideoProcessor
     stock: str | None = None
     carries_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its network is called, without RLT: the text of the configuration's link."""
+        return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", self.config.network)
 
 
 FAMILIES: dict[str, Family] = {}

@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+from transformers import (
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VJEPA2Config,
+    VJEPA2ForVideoClassification,
+    VJEPA2VideoProcessor,
+)
 
 from hf_rlt import RLTVideoMAEForVideoClassification
 from hf_rlt.conversion import Conversion, ConversionSettings, convert
 
 from .reference_layouts import HEADS
-from .tiny import FRAMES, SIDE, TINY, randomise
+from .tiny import FRAMES, SIDE, TINY, TINY_VJEPA2, randomise
 
 ROUNDING = 3e-6  # of float32, on logits of size 1 to 2
 
@@ -69,3 +75,13 @@ def write_preprocessor(folder: Path, **changes: Any) -> None:
         "do_center_crop": True,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(content | changes))
+
+
+def save_stock_vjepa2(folder: Path, kind: type = VJEPA2ForVideoClassification, **changes: Any) -> Any:
+    """Write a V-JEPA 2 folder with labels and a normalisation of its own, as those on the Hub are laid out."""
+    labels = {"id2label": {i: f"class {i}" for i in range(5)}, "label2id": {f"class {i}": i for i in range(5)}}
+    stock = randomise(kind(VJEPA2Config(**{**{k: v for k, v in TINY_VJEPA2.items() if k != "num_labels"}, **labels})))
+    stock.save_pretrained(folder)
+    own = {"crop_size": SIDE, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.25, 0.3, 0.35]}
+    VJEPA2VideoProcessor(**{**own, **changes}).save_pretrained(folder)
+    return stock

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import ClassVar
 from types import SimpleNamespace
 
 import pytest
@@ -171,6 +172,7 @@ def test_a_new_family_s_card_asks_its_configuration(tmp_path, monkeypatch):
         model_type, card_tags = "rlt_vivit", ["rlt", "vivit-tag"]
         card_sentence, threshold, clip_shape, grid = "ViViT with RLT.", 0.2, (32, 3, 224, 224), (16, 14, 14)
         tubelet_size, patch_size = 2, 16
+        size_limits: ClassVar[dict] = {}  # its tubelet_size in a file is three numbers
 
     monkeypatch.setitem(FAMILIES, "rlt_vivit", Family(RLTVivitConfig, object, object, stock="vivit"))
     RLTVivitConfig(num_labels=3).save_pretrained(tmp_path)

@@ -64,8 +64,9 @@ def convert(
     """Write model and processor to a folder that `from_pretrained` opens; return what was done.
 
     Args:
-        source: a VideoMAE or RLT-VideoMAE folder or Hub id, classifier or pre-trained; or a file of original weights:
-            VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors' Lightning `.ckpt`.
+        source: a folder or Hub id of a family that has stock models, with or without RLT, classifier or pre-trained; or a
+            file of original weights: VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors'
+            Lightning `.ckpt`.
         out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
         overwrite: replace the model in `out` if hf_rlt saved it and it holds no training state. Other files there stay.
@@ -106,7 +107,7 @@ def convert(
         num_labels=config.num_labels if model is not model.base_model else None,
         threshold=config.threshold,
         rule=config.run_rule.describe(),
-        config={name: getattr(config, name) for name in SHOWN_FIELDS},
+        config={name: getattr(config, name) for name in SHOWN_FIELDS if hasattr(config, name)},
         notes=opened.notes,
         checks=checks,
     )

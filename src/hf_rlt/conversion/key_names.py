@@ -59,7 +59,7 @@ class NamedWeights:
 
     def size(self, name: str, dimensions: int) -> tuple[int, ...]:
         """Return the shape of a weight; raise HfRltError unless it is there and has so many dimensions."""
-        check_keys(self.path, {"missing": {name} - set(self.weights)})
+        check_keys(self.path, "VideoMAE", {"missing": {name} - set(self.weights)})
         shape = tuple(self.weights[name].shape)
         if len(shape) != dimensions or min(shape) < 1:
             raise HfRltError(f"{self.path}: expected {name} to have {dimensions} dimensions, found shape {shape}.")
@@ -156,6 +156,6 @@ def translate(named: NamedWeights, model: nn.Module) -> tuple[dict[str, Tensor],
     unused = set(named.weights) - used
     # A pre-trained encoder's last norm is left out if tokens are averaged; so is the classifier's, without its head.
     dropped = set() if named.classifies else {name for name in unused if re.match(r"(norm|fc_norm)\.", name)}
-    check_keys(named.path, {"missing": missing, "unexpected": unused - dropped})
-    check_keys(named.path, {"of another shape": set(wrong)})
+    check_keys(named.path, "VideoMAE", {"missing": missing, "unexpected": unused - dropped})
+    check_keys(named.path, "VideoMAE", {"of another shape": set(wrong)})
     return state, sorted(dropped)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..data.text_files import read_json
 from ..errors import HfRltError
+from ..families import FAMILIES
 from ..jobs.atomic import atomic_dir
-from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
 
-KIND, OURS = RLTVideoMAEConfig.model_type, b"The hf_rlt authors"
+OURS = b"The hf_rlt authors"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TRAINING = ("trainer_state.json", "training_args.bin")
 # Weights of a model that may have had other shards than the new one.
@@ -50,8 +50,9 @@ def _no_model(folder: Path) -> str:
         config = read_json(folder / "config.json")
     except HfRltError:
         config = None
-    if not isinstance(config, dict) or config.get("model_type") != KIND or "transformers_version" not in config:
-        return f"has a config.json of something else (no model_type {KIND} with a transformers_version)"
+    kinds = [kind for kind, family in FAMILIES.items() if family.stock]
+    if not isinstance(config, dict) or config.get("model_type") not in kinds or "transformers_version" not in config:
+        return f"has a config.json of something else (no model_type {' or '.join(kinds)} with a transformers_version)"
     if not any((folder / name).is_file() for name in WEIGHTS):
         return f"holds neither {' nor '.join(WEIGHTS)}"
     training = [name for name in TRAINING if (folder / name).exists()]

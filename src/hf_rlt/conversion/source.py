@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..errors import HfRltError, check_range, join_limited
-from ..models.modeling_rlt_videomae import RLTVideoMAEPreTrainedModel
+from ..families import Family
 from ..models.run_rule import RunRule, check_effect
 from ..models.video_processing_rlt import RLTVideoProcessor
 
@@ -26,13 +27,13 @@ class ConversionSettings:
 
     Args:
         labels: file with the class names: one a line, a JSON list, or a JSON dictionary from index to name or back.
-        num_frames: frames of the clips that the weights were trained on; 16 if nothing tells.
-        image_size: height and width of these clips in pixels; 224 if nothing tells.
-        num_attention_heads: needed for widths that no published VideoMAE has.
+        num_frames: frames of the clips that the weights were trained on; if nothing tells, as the family's published ones.
+        image_size: height and width of these clips in pixels; likewise.
+        num_attention_heads: needed for widths that no published model of the family has.
         rule: settings of the rule that are not to be the source's own, such as `threshold` (None for dense), see `RunRule`.
-        frame_stride: the processor takes every Nth frame; default: the source's own, or 4.
+        frame_stride: the processor takes every Nth frame; default: the source's own, or the processor's.
         sampling: "clip" (strided) or "uniform" (over the whole video); default: the source's own, or "clip".
-        pooling: "mean" or "first" token, for pre-trained sources; default: as the source's own fine-tuning pools.
+        pooling: "mean" or "first" token, for VideoMAE's pre-trained sources; default: as its own fine-tuning pools.
         dtype: "float32", "float16" or "bfloat16"; default: the source's own.
 
     Raises:
@@ -91,18 +92,23 @@ class LoadedSource:
     """
 
     kind: str
-    model: RLTVideoMAEPreTrainedModel
+    model: PreTrainedModel
     processor: RLTVideoProcessor
     notes: list[str] = field(default_factory=list)
     open_reference: Callable[[], nn.Module] | None = None
 
 
-def check_keys(source: object, misfits: dict[str, Iterable[str]]) -> None:
-    """Raise HfRltError that counts and names the weights of each kind of misfit, if there are any."""
+def check_keys(source: object, network: str, misfits: dict[str, Iterable[str]]) -> None:
+    """Raise HfRltError that counts and names the weights of each kind that do not fit the network, if there are any."""
     found = {kind: sorted(names) for kind, names in misfits.items()}
     parts = [f"{len(names)} {kind}: {join_limited(names)}" for kind, names in found.items() if names]
     if parts:
-        raise HfRltError(f"{source}: refused, its weights are not VideoMAE's. {'; '.join(parts)}.")
+        raise HfRltError(f"{source}: refused, its weights are not {network}'s. {'; '.join(parts)}.")
+
+
+def no_pooling(source: object, family: Family) -> HfRltError:
+    """Return the error for a choice of pooling where there is none."""
+    return HfRltError(f"{source}: {family.name} has no choice between mean and first token: leave --pooling out.")
 
 
 def check_finite(source: object, weights: dict[str, Tensor]) -> None:

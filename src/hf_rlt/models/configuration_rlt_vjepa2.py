@@ -1,13 +1,14 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Configuration of RLT-V-JEPA 2: V-JEPA 2's, and what RLT adds."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import VJEPA2Config
 
 from .errors import HfRltError
-from .rlt_config import RLTConfigMixin
+from .rlt_config import SIZE_LIMITS, RLTConfigMixin
 from .runs import to_2tuple
 
 
@@ -45,6 +46,12 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
         **{"num_pooler_layers": 1, "pred_hidden_size": 32, "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2},
         "initializer_range": 0.06,  # as for VideoMAE
     }
+    any_frames: ClassVar[bool] = True
+    size_limits: ClassVar[Mapping[str, int]] = {
+        **SIZE_LIMITS,
+        **{f"pred_{name}": SIZE_LIMITS[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
+        "pred_num_mask_tokens": 1 << 16,
+    }
 
     threshold: float | int | None = 0.1
     rule: str = "threshold"
@@ -65,6 +72,22 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
     def intermediate_size(self) -> int:
         """Width of the MLP of a block."""
         return int(self.hidden_size * self.mlp_ratio)
+
+    @classmethod
+    def check_sizes(cls, values: Mapping[str, Any], before: str = "", after: str = "") -> None:
+        """Raise HfRltError unless a model can be built with these fields of a configuration, its MLPs and pooler included."""
+        super().check_sizes(values, before, after)
+        for field, limits in {
+            "mlp_ratio": (1e-3, 64),
+            "pred_mlp_ratio": (1e-3, 64),
+            "num_pooler_layers": (0, 512),
+        }.items():
+            value, (least, most) = values.get(field, getattr(cls, field)), limits
+            kinds = (int,) if field == "num_pooler_layers" else (int, float)
+            if type(value) not in kinds or not least <= value <= most:
+                raise HfRltError(
+                    f"{before}expected {field}{after} to be a number from {least:g} to {most}, found {repr(value)[:60]}."
+                )
 
     def validate_rotary(self) -> None:
         """Raise HfRltError for what rotary positions do not bear: patches that are not square, a length embedding."""

@@ -44,12 +44,16 @@ class RLTConfigMixin(PreTrainedConfig if TYPE_CHECKING else object):  # type: ig
         small_model: fields of a model to train from scratch on the built-in sets.
         drop_path_rate: stochastic depth per clip in the last block.
         method, card_tags: name of the way in which tokens are saved, and tags of model cards.
+        any_frames: whether a model takes clips of other numbers of frames than its own.
+        size_limits: upper bounds of sizes by the names of their fields.
     """
 
     network: ClassVar[str]
     small_model: ClassVar[dict[str, Any]] = {}
     method: ClassVar[str] = "RLT"
     card_tags: ClassVar[list[str]] = ["rlt", "run-length-tokenization"]
+    any_frames: ClassVar[bool] = False
+    size_limits: ClassVar[Mapping[str, int]] = SIZE_LIMITS
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions", "run_lengths"]
 
     # What not every family has.
@@ -139,7 +143,7 @@ class RLTConfigMixin(PreTrainedConfig if TYPE_CHECKING else object):  # type: ig
 
         `before` and `after` stand before and after "expected FIELD" in messages.
         """
-        for field, most in SIZE_LIMITS.items():
+        for field, most in cls.size_limits.items():
             name = cls.attribute_map.get(field, field)
             value = values.get(name, 1)
             pair = field in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(value) == 2
