@@ -5,8 +5,8 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import ClassVar
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch

@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -27,10 +28,18 @@ from transformers.utils import logging
 
 import hf_rlt
 from helpers.paths import ODD
-from helpers.tiny import FRAMES, SIDE, TINY, moving_clips, randomise
+from helpers.tiny import FRAMES, SIDE, TINY, TINY_VJEPA2, moving_clips, randomise
 from helpers.videos import ramp, write_video
-from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoMAEModel, RLTVideoProcessor, register
+from hf_rlt import (
+    RLTVideoMAEConfig,
+    RLTVideoMAEForVideoClassification,
+    RLTVideoProcessor,
+    RLTVJEPA2ForVideoClassification,
+    RLTVJEPA2VideoProcessor,
+    register,
+)
 from hf_rlt.baselines import RandomMaskingVideoMAEForVideoClassification
+from hf_rlt.families import FAMILIES, Family
 from hf_rlt.training.trainer import RLTTrainer
 
 REAL = ODD / "base.mp4"
@@ -47,8 +56,9 @@ sys.modules["hf_rlt"] = None
 import torch
 from safetensors.torch import save_file
 from transformers import (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor,
-                          VideoMAEForVideoClassification, pipeline)
-name, clip, out = sys.argv[1:]
+                          pipeline)
+import transformers
+name, clip, out, stock = sys.argv[1:]
 trust = {"trust_remote_code": True}
 report, tensors = {}, {}
 model = AutoModelForVideoClassification.from_pretrained(name, **trust)
@@ -71,7 +81,7 @@ for auto in (AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcess
         auto.from_pretrained(name)
     except ValueError as error:
         report["refused"][auto.__name__] = str(error)
-dense = VideoMAEForVideoClassification.from_pretrained(name)
+dense = getattr(transformers, stock).from_pretrained(name)
 with torch.no_grad():
     tensors["dense"] = dense(inputs["pixel_values"]).logits
 save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, out + "/tensors.safetensors")
@@ -82,6 +92,28 @@ json.dump(report, open(out + "/report.json", "w"))
 @pytest.fixture(autouse=True)
 def quiet():
     logging.set_verbosity_error()
+
+
+class Case(NamedTuple):
+    """A family, as its folders are saved and opened."""
+
+    family: Family
+    settings: dict
+    processor: RLTVideoProcessor
+    stock: str  # class of transformers that opens the weights dense
+
+    @property
+    def code(self) -> set[str]:
+        """Names of the files that a folder carries: all but those of other families."""
+        own = self.family.config.model_type
+        others = [kind for kind, family in FAMILIES.items() if family.carries_code and kind != own]
+        return {name for name in MODELS if not name.endswith(tuple(others))}
+
+    def save(self, folder: Path) -> Path:
+        """Write model and processor as a user does."""
+        randomise(self.family.classifier(self.family.config(**self.settings))).save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        return folder
 
 
 def maps(file: Path) -> dict[str, str]:
@@ -95,16 +127,21 @@ def make_processor(**rule) -> RLTVideoProcessor:
     )
 
 
-def save(folder: Path) -> Path:
-    """Write model and processor as a user does."""
-    randomise(RLTVideoMAEForVideoClassification(RLTVideoMAEConfig(**TINY))).save_pretrained(folder)
-    make_processor().save_pretrained(folder)
-    return folder
+def make_case(name: str) -> Case:
+    if name == "rlt_videomae":
+        return Case(FAMILIES[name], TINY, make_processor(), "VideoMAEForVideoClassification")
+    options = {"crop_size": SIDE, "patch_size": 8, "frame_stride": 2, "num_frames": FRAMES}
+    return Case(FAMILIES[name], TINY_VJEPA2, RLTVJEPA2VideoProcessor(**options), "VJEPA2ForVideoClassification")
+
+
+@pytest.fixture(scope="module", params=["rlt_videomae", "rlt_vjepa2"])
+def case(request) -> Case:
+    return make_case(request.param)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return save(tmp_path_factory.mktemp("saved") / "rlt-tiny")
+def folder(case, tmp_path_factory) -> Path:
+    return case.save(tmp_path_factory.mktemp("saved") / "rlt-tiny")
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +153,11 @@ def clip(tmp_path_factory) -> Path:
     return write_video(tmp_path_factory.mktemp("clip") / "drawn.mp4", frames)
 
 
-def run_stranger(name: str, clip: Path, out: Path, **environment: str) -> tuple[dict, dict[str, torch.Tensor]]:
+def run_stranger(
+    name: str, clip: Path, out: Path, stock: str, **environment: str
+) -> tuple[dict, dict[str, torch.Tensor]]:
     variables = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(out / "modules"), **environment}
-    command = [sys.executable, "-c", STRANGER, name, str(clip), str(out)]
+    command = [sys.executable, "-c", STRANGER, name, str(clip), str(out), stock]
     options = {"capture_output": True, "stdin": subprocess.DEVNULL, "text": True, "timeout": 180}
     done = subprocess.run(command, env=variables, cwd=out, **options)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -126,17 +165,17 @@ def run_stranger(name: str, clip: Path, out: Path, **environment: str) -> tuple[
 
 
 @pytest.fixture(scope="module", params=["folder", "hub"])
-def stranger(request, folder, clip, tmp_path_factory):
+def stranger(request, case, folder, clip, tmp_path_factory):
     """What somebody without hf_rlt gets: from a local folder, and from the Hub's cache with the network off."""
     out = tmp_path_factory.mktemp("stranger")
     if request.param == "folder":
-        return request.param, out, *run_stranger(str(folder), clip, out)
+        return request.param, out, *run_stranger(str(folder), clip, out, case.stock)
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = out / "hub" / "models--org--rlt-tiny"
     shutil.copytree(folder, repository / "snapshots" / commit)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
-    return request.param, out, *run_stranger("org/rlt-tiny", clip, out, HF_HUB_CACHE=str(out / "hub"))
+    return request.param, out, *run_stranger("org/rlt-tiny", clip, out, case.stock, HF_HUB_CACHE=str(out / "hub"))
 
 
 @pytest.mark.slow
@@ -161,20 +200,20 @@ def test_without_hf_rlt_the_folders_own_code_gives_the_same_logits(stranger, fol
 
 
 @pytest.mark.slow
-def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, folder):
+def test_what_is_saved_again_without_hf_rlt_is_whole(stranger, case, folder):
     again = stranger[1] / "again"
     assert {path.name for path in again.iterdir()} == {path.name for path in folder.iterdir()}
     for name in CONFIGS:
         assert maps(again / name) == maps(folder / name)
-    assert type(AutoModelForVideoClassification.from_pretrained(again)) is RLTVideoMAEForVideoClassification
+    assert type(AutoModelForVideoClassification.from_pretrained(again)) is case.family.classifier
 
 
 @pytest.mark.slow
-def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(stranger, folder):
+def test_plain_transformers_refuses_with_the_remedy_and_opens_the_weights_dense(stranger, case, folder):
     _, _, report, tensors = stranger
     assert len(report["refused"]) == 5
     assert all("trust_remote_code=True" in message for message in report["refused"].values())
-    dense = RLTVideoMAEForVideoClassification.from_pretrained(folder, threshold=None)
+    dense = case.family.classifier.from_pretrained(folder, threshold=None)
     with torch.no_grad():
         expected = dense(tensors["pixel_values"]).logits
     torch.testing.assert_close(tensors["dense"], expected, atol=1e-6, rtol=0)
@@ -190,7 +229,7 @@ def test_without_hf_rlt_a_folder_keeps_its_rule_and_budget(clip, tmp_path):
     processor.save_pretrained(folder)
     assert {"run_rule", "budget", "rule_threshold", "rule_anchor"} <= {path.stem for path in folder.glob("*.py")}
     (tmp_path / "out").mkdir()
-    report, tensors = run_stranger(str(folder), clip, tmp_path / "out")
+    report, tensors = run_stranger(str(folder), clip, tmp_path / "out", "VideoMAEForVideoClassification")
     assert all(module.startswith("transformers_modules.") for module in report["modules"])
     assert torch.equal(processor(clip, return_tensors="pt")["run_lengths"], tensors["run_lengths"])
     assert (tensors["run_lengths"] > 0).sum() == 26  # of 64
@@ -201,9 +240,9 @@ def test_without_hf_rlt_a_folder_keeps_its_rule_and_budget(clip, tmp_path):
         assert kind.from_pretrained(tmp_path / "out" / "again").run_rule == config.run_rule
 
 
-def test_a_folder_carries_the_packages_files_unchanged(folder):
+def test_a_folder_carries_the_packages_files_unchanged(case, folder):
     carried = sorted(folder.glob("*.py"))
-    assert [path.stem for path in carried] == sorted(MODELS)
+    assert {path.stem for path in carried} == case.code
     for path in carried:
         assert path.read_bytes() == (PACKAGE / path.name).read_bytes()
     entries = {name: place for file in CONFIGS for name, place in maps(folder / file).items()}
@@ -215,17 +254,17 @@ def test_a_folder_carries_the_packages_files_unchanged(folder):
 
 
 @pytest.mark.parametrize("options", [{}, {"trust_remote_code": True}], ids=["plain", "trusting"])
-def test_with_hf_rlt_imported_its_own_classes_open_the_folder(folder, options):
-    assert type(AutoConfig.from_pretrained(folder, **options)) is RLTVideoMAEConfig
-    assert type(AutoModel.from_pretrained(folder, **options)) is RLTVideoMAEModel
-    assert type(AutoVideoProcessor.from_pretrained(folder, **options)) is RLTVideoProcessor
-    assert type(AutoProcessor.from_pretrained(folder, **options)) is RLTVideoProcessor
+def test_with_hf_rlt_imported_its_own_classes_open_the_folder(case, folder, options):
+    assert type(AutoConfig.from_pretrained(folder, **options)) is case.family.config
+    assert type(AutoModel.from_pretrained(folder, **options)) is case.family.model
+    assert type(AutoVideoProcessor.from_pretrained(folder, **options)) is case.family.processor
+    assert type(AutoProcessor.from_pretrained(folder, **options)) is case.family.processor
     classify = pipeline("video-classification", model=str(folder), device="cpu", **options)
-    assert type(classify.model) is RLTVideoMAEForVideoClassification
+    assert type(classify.model) is case.family.classifier
 
 
-def test_names_of_the_repository_it_came_from_are_replaced(folder, tmp_path):
-    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+def test_names_of_the_repository_it_came_from_are_replaced(case, folder, tmp_path):
+    model = case.family.classifier.from_pretrained(folder)
     for name, place in model.config.auto_map.items():
         model.config.auto_map[name] = f"org/base--{place}"  # as transformers does when it comes from the Hub
     model.save_pretrained(tmp_path)
@@ -237,34 +276,41 @@ class Derived(RLTVideoMAEForVideoClassification):
     """A user's own class; its code is the user's to carry."""
 
 
-@pytest.mark.parametrize("kind", [Derived, RandomMaskingVideoMAEForVideoClassification])
-def test_classes_derived_from_ours_claim_no_code_that_is_not_there(folder, tmp_path, kind):
+class DerivedVJEPA2(RLTVJEPA2ForVideoClassification):
+    """A user's own class; its code is the user's to carry."""
+
+
+@pytest.mark.parametrize("kind", [Derived, DerivedVJEPA2, RandomMaskingVideoMAEForVideoClassification])
+def test_classes_derived_from_ours_claim_no_code_that_is_not_there(tmp_path, kind):
+    folder = make_case("rlt_vjepa2" if kind is DerivedVJEPA2 else "rlt_videomae").save(tmp_path / "of its base")
+    tmp_path = tmp_path / "own"
     kind.from_pretrained(folder).save_pretrained(tmp_path)
     entries = maps(tmp_path / "config.json")
     assert set(entries) <= {"AutoConfig"}
     assert all((tmp_path / f"{place.split('.')[0]}.py").is_file() for place in entries.values())
-    assert not (tmp_path / "modeling_rlt_videomae.py").exists()
+    assert not list(tmp_path.glob("modeling_*.py"))
     torch.testing.assert_close(
         kind.from_pretrained(tmp_path)(moving_clips()).logits, kind.from_pretrained(folder)(moving_clips()).logits
     )
 
 
-def test_a_configuration_saved_alone_names_no_file_that_is_not_there(folder, tmp_path):
+def test_a_configuration_saved_alone_names_no_file_that_is_not_there(case, folder, tmp_path):
     AutoConfig.from_pretrained(folder).save_pretrained(tmp_path)
-    assert maps(tmp_path / "config.json") == {"AutoConfig": "configuration_rlt_videomae.RLTVideoMAEConfig"}
-    assert (tmp_path / "configuration_rlt_videomae.py").is_file()
+    kind = case.family.config
+    assert maps(tmp_path / "config.json") == {"AutoConfig": f"configuration_{kind.model_type}.{kind.__name__}"}
+    assert (tmp_path / f"configuration_{kind.model_type}.py").is_file()
 
 
-def test_code_can_be_left_out(folder, tmp_path):
+def test_code_can_be_left_out(case, folder, tmp_path):
     register(carry_code=False)
     try:
-        RLTVideoMAEForVideoClassification.from_pretrained(folder).save_pretrained(tmp_path)
+        case.family.classifier.from_pretrained(folder).save_pretrained(tmp_path)
         AutoVideoProcessor.from_pretrained(folder).save_pretrained(tmp_path)
     finally:
         register()
     assert not list(tmp_path.glob("*.py"))
     assert not any(maps(tmp_path / name) for name in CONFIGS)
-    assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is RLTVideoMAEForVideoClassification
+    assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is case.family.classifier
 
 
 def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monkeypatch):
@@ -286,7 +332,7 @@ def test_pushing_while_saving_uploads_every_file_of_the_processor(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
+def test_what_is_pushed_during_training_is_whole(case, folder, tmp_path, monkeypatch):
     pushed = []
 
     def upload(*_, **options) -> Future:
@@ -297,13 +343,13 @@ def test_what_is_pushed_during_training_is_whole(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(HfApi, "upload_folder", upload)
     monkeypatch.setattr(HfApi, "create_repo", lambda *_, **options: SimpleNamespace(repo_id="me/mine"))
-    model = RLTVideoMAEForVideoClassification.from_pretrained(folder)
+    model = case.family.classifier.from_pretrained(folder)
     options = {"max_steps": 1, "save_steps": 1, "use_cpu": True, "report_to": [], "disable_tqdm": True}
     args = Arguments(output_dir=str(tmp_path), push_to_hub=True, hub_model_id="me/mine", **options)
     data = [{"pixel_values": clip, "labels": 1} for clip in moving_clips()]
-    trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=make_processor())
+    trainer = RLTTrainer(model=model, args=args, train_dataset=data, processing_class=case.processor)
     trainer.train()
-    assert sorted(path.stem for path in (tmp_path / "checkpoint-1").glob("*.py")) == sorted(MODELS)
+    assert {path.stem for path in (tmp_path / "checkpoint-1").glob("*.py")} == case.code
     assert len(maps(tmp_path / "checkpoint-1" / "config.json")) == 3
     assert pushed
-    assert {f"{name}.py" for name in MODELS} <= pushed[-1]
+    assert {f"{name}.py" for name in case.code} <= pushed[-1]
