@@ -131,12 +131,13 @@ def patched(video: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
 
 
 @pytest.mark.slow
-def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder, clip, tmp_path):
+def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder_of_each, clip, tmp_path):
+    write_handler(folder_of_each)
     for name in ("scratch", "work"):
         (tmp_path / name).mkdir()
     paths = {"TMPDIR": str(tmp_path / "scratch"), "HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run(
-        [sys.executable, "-c", PLATFORM, str(folder), str(clip)],
+        [sys.executable, "-c", PLATFORM, str(folder_of_each), str(clip)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", **paths},
         cwd=tmp_path / "work",
         capture_output=True,
@@ -147,7 +148,7 @@ def test_answers_as_the_pipeline_where_hf_rlt_is_not_installed(folder, clip, tmp
     where, result, message = json.loads(done.stdout)
     assert where.startswith("transformers_modules.")
     assert message.startswith("inputs: not a video that can be opened")
-    expected = pipeline("video-classification", model=str(folder))(str(clip), top_k=3)
+    expected = pipeline("video-classification", model=str(folder_of_each))(str(clip), top_k=3)
     assert [row["label"] for row in result] == [row["label"] for row in expected]
     assert [row["score"] for row in result] == pytest.approx([row["score"] for row in expected], abs=1e-6)
     assert not list((tmp_path / "scratch").iterdir())

@@ -13,7 +13,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from ..errors import HfRltError
 from ..families import FAMILIES
-from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.rlt_config import RLTConfigMixin
 from .model_facts import ModelFacts
 from .repo_config import is_hub_id
 from .results import TASK, merged, own_results
@@ -189,7 +189,7 @@ def _datasets(dataset: str | None, existing: Any) -> list[str]:
 
 def _tags(facts: ModelFacts, existing: Sequence[str]) -> list[str]:
     ours = [TASK, facts.dense_type, *facts.config.card_tags]
-    ours += RLTVideoMAEConfig.card_tags if facts.uses_rlt else []
+    ours += RLTConfigMixin.card_tags if facts.uses_rlt else []
     ours += ["custom_code"] if facts.carries_code else []
     ours += ["endpoints-template"] if facts.has_handler else []
     managed = {tag for family in FAMILIES.values() for tag in family.config.card_tags}

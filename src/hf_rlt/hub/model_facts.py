@@ -14,7 +14,7 @@ from .. import baselines  # noqa: F401  registers their model families
 from ..data.text_files import read_json
 from ..errors import HfRltError, truncate
 from ..families import FAMILIES
-from ..models.configuration_rlt_videomae import RLTVideoMAEConfig
+from ..models.rlt_config import RLTConfigMixin
 from .repo_config import check_config
 
 
@@ -41,7 +41,7 @@ class ModelFacts:
     @property
     def uses_rlt(self) -> bool:
         """Whether the model computes only what RLT leaves, by itself or before another method."""
-        return self.config.run_rule.drops or self.config.method == RLTVideoMAEConfig.method
+        return self.config.run_rule.drops or self.config.method == RLTConfigMixin.method
 
     @property
     def dense_type(self) -> str | None:

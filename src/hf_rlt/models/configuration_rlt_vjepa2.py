@@ -75,7 +75,7 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
 
     @classmethod
     def check_sizes(cls, values: Mapping[str, Any], before: str = "", after: str = "") -> None:
-        """Raise HfRltError unless a model can be built with these fields of a configuration, its MLPs and pooler included."""
+        """Raise HfRltError unless a model can be built with these fields, its MLPs and pooler included."""
         super().check_sizes(values, before, after)
         for field, limits in {
             "mlp_ratio": (1e-3, 64),
