@@ -21,7 +21,8 @@ from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVide
 from hf_rlt.conversion import ConversionSettings, convert
 from hf_rlt.conversion.from_original import build
 from hf_rlt.conversion.infer_config import infer_config
-from hf_rlt.conversion.key_names import NamedWeights, plain_names
+from hf_rlt.conversion.key_names import NamedWeights
+from hf_rlt.conversion.layouts import plain_names
 
 WEIGHTS = layouts.finetuned()
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""`hf-rlt convert`: VideoMAE's checkpoints to RLT-VideoMAE folders."""
+"""`hf-rlt convert`: checkpoints of VideoMAE and V-JEPA 2 to RLT folders."""
 
 import json
 from dataclasses import asdict
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..conversion import Conversion
 
 SOURCE_HELP = (
-    "Folder or Hub id of a VideoMAE or RLT-VideoMAE, or a .pth, .ckpt or .safetensors file of original weights."
+    "Folder or Hub id of VideoMAE or V-JEPA 2, with or without RLT, or a file of original weights (.pth, .pt, .ckpt, "
+    ".safetensors)."
 )
 
 
@@ -32,13 +33,14 @@ def convert(
     frame_stride: FrameStride = None,
     sampling: Annotated[str | None, typer.Option(help='"clip" (strided) or "uniform" (over the whole video).')] = None,
     pooling: Annotated[str | None, typer.Option(help='"mean" or "first" token, for pre-trained sources.')] = None,
+    probe: Annotated[str | None, typer.Option(help="Meta's attentive probe for an original V-JEPA 2 encoder.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16. Default: the source's own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,
     as_json: AsJson = False,
     *,
     rule: RuleOptions,
 ) -> None:
-    """Convert a checkpoint to an RLT-VideoMAE folder and check it against its source.
+    """Convert a checkpoint to an RLT folder and check it against its source.
 
     No code in the source is run. Nothing is written unless every weight found its place.
     """
@@ -55,6 +57,7 @@ def convert(
         sampling=sampling,
         pooling=pooling,
         dtype=dtype,
+        probe=probe,
     )
     with spinner(Console(stderr=True)) as line:
         task = line.add_task("", total=None)

@@ -65,8 +65,8 @@ def convert(
 
     Args:
         source: a folder or Hub id of a family that has stock models, with or without RLT, classifier or pre-trained; or a
-            file of original weights: VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, or the RLT authors'
-            Lightning `.ckpt`.
+            file of original weights: VideoMAE's and VideoMAEv2's `.pth`, fine-tuned or pre-trained, the RLT authors'
+            Lightning `.ckpt`, or Meta's `.pt` of V-JEPA 2.
         out: the folder to write, which must be new or empty. Files appear in it only after everything was checked.
         settings: what the source does not tell, or what is to be changed.
         overwrite: replace the model in `out` if hf_rlt saved it and it holds no training state. Other files there stay.
@@ -119,4 +119,8 @@ def _open(source: str, settings: ConversionSettings) -> LoadedSource:
         return open_original(path, settings)
     if path.suffix in WEIGHT_FILES and not path.exists():  # which could be a Hub id, too
         raise FileNotFoundError(f"{source}: no such file.")
+    if settings.probe is not None:
+        raise HfRltError(
+            f"{source}: expected a file of original weights for the probe, received a folder: leave --probe out."
+        )
     return open_folder(source, settings)

@@ -35,6 +35,7 @@ class ConversionSettings:
         sampling: "clip" (strided) or "uniform" (over the whole video); default: the source's own, or "clip".
         pooling: "mean" or "first" token, for VideoMAE's pre-trained sources; default: as its own fine-tuning pools.
         dtype: "float32", "float16" or "bfloat16"; default: the source's own.
+        probe: file of an attentive probe that Meta trained on an original V-JEPA 2 encoder, which makes it a classifier.
 
     Raises:
         HfRltError: if a setting has no meaning.
@@ -49,6 +50,7 @@ class ConversionSettings:
     sampling: str | None = None
     pooling: str | None = None
     dtype: str | None = None
+    probe: str | Path | None = None
 
     def __post_init__(self) -> None:
         choices = {"sampling": ("clip", "uniform"), "pooling": ("mean", "first"), "dtype": tuple(DTYPES)}
@@ -98,7 +100,7 @@ class LoadedSource:
     open_reference: Callable[[], nn.Module] | None = None
 
 
-def check_keys(source: object, network: str, misfits: dict[str, Iterable[str]]) -> None:
+def check_keys(source: object, network: str, misfits: Mapping[str, Iterable[str]]) -> None:
     """Raise HfRltError that counts and names the weights of each kind that do not fit the network, if there are any."""
     found = {kind: sorted(names) for kind, names in misfits.items()}
     parts = [f"{len(names)} {kind}: {join_limited(names)}" for kind, names in found.items() if names]

@@ -18,6 +18,11 @@ from .pickle_bombs import check_pickle
 from .source import WEIGHT_DTYPES
 
 WRAPPERS = ("state_dict", "model", "module")
+PARTS = ("encoder", "predictor")  # of V-JEPA 2's files
+TARGET_ENCODER_NOTE = (
+    "The file also holds a target_encoder, the moving average that Meta's evaluations read: 'encoder' was taken, as Meta's "
+    "torch.hub entry does, from which the models on the Hub were made."
+)
 # What trainings leave beside weights: NumPy's numbers, and in Lightning's `hyper_parameters`, for the RLT authors' code,
 # their own dataclasses and Hydra's settings.
 SETTINGS = re.compile(
@@ -55,8 +60,8 @@ def read_weights(path: str | Path) -> NamedWeights:
         except SafetensorError as error:
             raise HfRltError(f"{path}: expected a whole safetensors file ({reason(error)}): copy it again.") from error
     content, settings = _load(path)
-    wrapper = next((name for name in WRAPPERS if isinstance(content, dict) and isinstance(content.get(name), dict)), "")
-    file = NamedWeights(path, _tensors(path, content[wrapper] if wrapper else content), wrapper)
+    found, wrapper, notes = _unwrapped(content)
+    file = NamedWeights(path, _tensors(path, found), wrapper, notes=notes)
     if settings:
         file.notes.append(f"Training settings in the file were passed over, unread: {join_limited(settings, 3)}.")
     if wrapper and "model_ema" in content:
@@ -64,6 +69,21 @@ def read_weights(path: str | Path) -> NamedWeights:
     if wrapper and isinstance(content.get("args"), argparse.Namespace):
         file.arguments = vars(content["args"])
     return file
+
+
+def _unwrapped(content: Any) -> tuple[Any, str, list[str]]:
+    """Return the weights among what a training saved, the name that they had there, and notes on what was left."""
+    if not isinstance(content, dict):
+        return content, "", []
+    probes = content.get("classifiers")
+    if isinstance(probes, list) and probes:
+        notes = [f"The file holds {len(probes)} probes: the first was taken."] * (len(probes) > 1)
+        return probes[0], "classifiers", notes
+    if all(isinstance(content.get(part), dict) for part in PARTS):
+        weights = {name: value for part in PARTS for name, value in content[part].items()}
+        return weights, "encoder", [TARGET_ENCODER_NOTE] * ("target_encoder" in content)
+    wrapper = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), "")
+    return content[wrapper] if wrapper else content, wrapper, []
 
 
 def _load(path: Path) -> tuple[Any, list[str]]:
