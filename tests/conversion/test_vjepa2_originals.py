@@ -54,6 +54,8 @@ def test_features_and_predictions_are_those_of_the_definition(tmp_path):
         assert difference(found.last_hidden_state[i], expected) < ROUNDING
         predicted = files.predictions(PREDICTOR, expected, context, targets, GRID_SIDE)
         assert difference(found.predictor_output.last_hidden_state[i], predicted) < ROUNDING
+    masks_in_order = torch.stack([PREDICTOR[f"mask_tokens.{i}"] for i in range(files.MASKS)])  # of which one is used
+    assert torch.equal(model.predictor.embeddings.mask_tokens, masks_in_order)
     processor = RLTVJEPA2VideoProcessor.from_pretrained(tmp_path / "out")
     assert processor.size["shortest_edge"] == int(SIDE * 256 / 224)
     assert list(processor.image_mean) == [0.485, 0.456, 0.406]
