@@ -105,6 +105,17 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, stock):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_processor_of_another_crop_is_set_to_the_models_and_its_size_follows(tmp_path, stock):
+    VJEPA2VideoProcessor(crop_size=64).save_pretrained(stock[0])
+    (note,) = convert(stock[0], tmp_path / "out").notes
+    assert note == "The processor gives frames of 64x64: set to the model's 32x32, cut from the centre."
+    (stock[0] / "video_preprocessor_config.json").unlink()
+    assert "No preprocessor_config.json" in convert(stock[0], tmp_path / "none").notes[0]
+    for name in ("out", "none"):
+        processor = RLTVJEPA2VideoProcessor.from_pretrained(tmp_path / name)
+        assert (processor.crop_size["height"], processor.size["shortest_edge"]) == (SIDE, int(SIDE * 256 / 224))
+
+
 def test_a_converted_folder_can_be_replaced(tmp_path, stock):
     convert(stock[0], tmp_path / "out")
     assert convert(stock[0], tmp_path / "out", DENSE, overwrite=True).threshold is None

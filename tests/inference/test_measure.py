@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from helpers.tiny import TINY, moving_clips
+from helpers.tiny import TINY, TINY_VJEPA2, moving_clips
 from hf_rlt import (
     RLTVideoMAEConfig,
     RLTVideoMAEForVideoClassification,
@@ -137,3 +137,11 @@ def test_peak_is_what_tensors_take_at_most():
 
     for _ in range(2):  # what was freed before does not count
         assert 12 * 2**20 <= peak_bytes(call) < 12.1 * 2**20
+
+
+def test_the_mlp_of_a_pooler_is_four_times_as_wide_whatever_that_of_a_block():
+    config = RLTVJEPA2ForVideoClassification.config_class(**TINY_VJEPA2, mlp_ratio=2, threshold=None)
+    model, clip = RLTVJEPA2ForVideoClassification(config).eval(), moving_clips(1)
+    with FlopCounterMode(display=False, custom_mapping=FUSED) as counter, torch.no_grad():
+        model(clip)
+    assert analytic_flops(config, 64) == counter.get_total_flops()

@@ -52,10 +52,9 @@ def build(named: NamedWeights, config: Any, dtype: str | None = None) -> tuple[P
 
 
 def _processor(named: NamedWeights, config: Any, settings: ConversionSettings) -> Any:
-    side = config.image_size
-    return named.layout.family.processor(
-        size={"shortest_edge": side},
-        crop_size={"height": side, "width": side},
+    processor = named.layout.family.processor
+    return processor(
+        **processor.sizes(config.image_size, config.image_size),
         num_frames=config.num_frames,
         tubelet_size=config.tubelet_size,
         patch_size=config.patch_size,

@@ -139,7 +139,7 @@ def _processor(name: str, family: Family, config: Any, settings: ConversionSetti
     shared = ("num_frames", "tubelet_size", "patch_size", *RULE_SETTINGS)
     agreed = {field: getattr(config, field) for field in shared} | settings.given("frame_stride", "sampling")
     height, width = to_2tuple(config.image_size)
-    fitting = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
+    fitting = family.processor.sizes(height, width)
     try:
         processor = family.processor.from_pretrained(name, **agreed)
     except OSError:

@@ -98,7 +98,7 @@ class RLTVJEPA2Config(RLTConfigMixin, VJEPA2Config):
 
     def pool_flops(self, computed: int) -> int:
         """Count the operations of the matrix products of the attentive pooler on one clip of `computed` tokens."""
-        width, hidden = self.hidden_size, self.intermediate_size
+        width, hidden = self.hidden_size, 4 * self.hidden_size  # whatever mlp_ratio says
         block = 8 * computed * width * width + 4 * computed * computed * width + 4 * computed * width * hidden
         crossing = 4 * computed * width * width + 2 * width * width + 4 * computed * width + 4 * width * hidden
         return self.num_pooler_layers * block + crossing

@@ -88,6 +88,11 @@ class RLTVideoProcessor(PixelProcessor):
         """Make a processor of a file's settings changed by `kwargs`; those of the rule replace each other."""
         return super().from_dict(video_processor_dict, **complete_changes(kwargs))
 
+    @classmethod
+    def sizes(cls, height: int, width: int) -> dict[str, Any]:
+        """Return the settings by which frames of any size become those of a model's clips."""
+        return {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
+
     def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Process videos, see `preprocess`."""
         warn_of_ignored_rate(sys._getframe(1), self.frame_stride)

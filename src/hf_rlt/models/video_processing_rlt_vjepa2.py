@@ -37,6 +37,11 @@ class RLTVJEPA2VideoProcessor(RLTVideoProcessor):
         super().__init__(**kwargs)
 
     @classmethod
+    def sizes(cls, height: int, width: int) -> dict[str, Any]:
+        """Return the crop of a model's clips, which `size` follows."""
+        return {"crop_size": {"height": height, "width": width}}
+
+    @classmethod
     def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs) -> Any:
         """Make a processor of a file's settings changed by `kwargs`.
 
