@@ -44,8 +44,7 @@ from hf_rlt.training.trainer import RLTTrainer
 
 REAL = ODD / "base.mp4"
 PACKAGE = Path(hf_rlt.__file__).parent / "models"
-# Of the files in models/ those that every family needs, and VideoMAE's own.
-MODELS = [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__" and not path.stem.endswith("_vjepa2")]
+MODELS = [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
 
 CONFIGS = ("config.json", "video_preprocessor_config.json", "preprocessor_config.json")
 
