@@ -62,10 +62,10 @@ def rotary_tables(
 
 
 def rotate(states: Tensor, rotary: Rotary) -> Tensor:
-    """Rotate pairs of neighbouring channels of `(B, heads, n, head size)`."""
+    """Rotate pairs of neighbouring channels of states `(..., head size)`, to which the tables broadcast."""
     cosines, sines = rotary
     first, second = states.unflatten(-1, (-1, 2)).unbind(dim=-1)
-    return (states * cosines) + (torch.stack((-second, first), dim=-1).flatten(-2) * sines)
+    return (states * cosines).add_(torch.stack((-second, first), dim=-1).flatten(-2) * sines)
 
 
 def masked_eager_attention(
@@ -91,10 +91,11 @@ class RLTVJEPA2Attention(VJEPA2RopeAttention):
     def forward(self, hidden_states: Tensor, rotary: Rotary, **kwargs) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """Attend within each clip of `(B, n, D)` or a pack `(1, L, D)`; `kwargs` are those of `packed_attention.attend`."""
         shape = (*hidden_states.shape[:-1], -1, self.attention_head_size)
-        query = self.query(hidden_states).view(shape).transpose(1, 2)
-        key = self.key(hidden_states).view(shape).transpose(1, 2)
-        value = self.value(hidden_states).view(shape).transpose(1, 2)
-        states = (rotate(query, rotary), rotate(key, rotary), value)
+        # Rotated before heads and tokens change places: in one piece of memory, which is faster than the original's order.
+        query = rotate(self.query(hidden_states).view(shape), rotary)
+        key = rotate(self.key(hidden_states).view(shape), rotary)
+        value = self.value(hidden_states).view(shape)
+        states = (query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         options = {"scaling": self.scaling, "dropout": self.dropout_prob if self.training else 0.0, **kwargs}
         context, probabilities = attend(self, masked_eager_attention, states, **options)
         return self.proj(context.flatten(2)), probabilities

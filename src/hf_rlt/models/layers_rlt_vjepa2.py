@@ -10,6 +10,7 @@ from transformers.models.vjepa2.modeling_vjepa2 import (
     VJEPA2Embeddings,
     VJEPA2Encoder,
     VJEPA2Layer,
+    VJEPA2MLP,
     VJEPA2PatchEmbeddings3D,
     VJEPA2PoolerCrossAttentionLayer,
     VJEPA2PoolerSelfAttentionLayer,
@@ -59,6 +60,13 @@ class RLTVJEPA2Embeddings(VJEPA2Embeddings):
         return self.patch_embeddings(pixel_values, layout)
 
 
+def feed_forward(mlp: VJEPA2MLP, states: Tensor) -> Tensor:
+    """Compute an MLP layer by layer: a call of the whole would keep its input while the widest states are in memory."""
+    states = mlp.fc1(states)
+    states = mlp.activation(states)
+    return mlp.fc2(states)
+
+
 class RLTVJEPA2Layer(VJEPA2Layer):
     """V-JEPA 2's block with stochastic depth per clip."""
 
@@ -75,7 +83,8 @@ class RLTVJEPA2Layer(VJEPA2Layer):
         rate = self.drop_path_rate if self.training else 0.0
         attended, probabilities = self.attention(self.norm1(hidden_states), **kwargs)
         hidden_states = drop_clips(attended, rate, clip_ids, clips) + hidden_states
-        branch = self.mlp(self.norm2(hidden_states))
+        del attended  # not needed where the most memory is, in the MLP
+        branch = feed_forward(self.mlp, self.norm2(hidden_states))
         return drop_clips(branch, rate, clip_ids, clips) + hidden_states, probabilities
 
 
@@ -109,7 +118,7 @@ class RLTVJEPA2PoolerSelfAttentionLayer(VJEPA2PoolerSelfAttentionLayer):
     def forward(self, hidden_states: Tensor, **kwargs) -> Tensor:  # type: ignore[override]
         """Compute the block; `kwargs` are those of the attention."""
         hidden_states = hidden_states + self.self_attn(self.layer_norm1(hidden_states), **kwargs)[0]
-        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
+        return hidden_states + feed_forward(self.mlp, self.layer_norm2(hidden_states))
 
 
 class RLTVJEPA2PoolerCrossAttentionLayer(VJEPA2PoolerCrossAttentionLayer):

@@ -149,7 +149,7 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
         cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if cast else tokens.dtype
         size = config.hidden_size // config.num_attention_heads
-        rotary = rotary_tables(places[:, None], config.grid[2], size, dtype, config.interleave, config.trained_side)
+        rotary = rotary_tables(places[..., None], config.grid[2], size, dtype, config.interleave, config.trained_side)
         return self.encoder(tokens, rotary, **options)
 
 
