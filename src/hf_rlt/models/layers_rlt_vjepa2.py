@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.models.vjepa2.modeling_vjepa2 import (
+    VJEPA2MLP,
     VJEPA2AttentivePooler,
     VJEPA2Embeddings,
     VJEPA2Encoder,
     VJEPA2Layer,
-    VJEPA2MLP,
     VJEPA2PatchEmbeddings3D,
     VJEPA2PoolerCrossAttentionLayer,
     VJEPA2PoolerSelfAttentionLayer,
