@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers import reference
 from helpers.generated import clips_and_sizes
 from helpers.op_counts import OpCounts
+from hf_rlt.models.errors import HfRltError
 from hf_rlt.models.run_rule import RunRule, find_runs
 from hf_rlt.models.runs import check_run_lengths, drop_random, fill_runs, lengths_from_starts
 
@@ -115,7 +116,7 @@ def test_bad_thresholds_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         find_runs(clips, math.nan, 2, 8)
     for threshold in ("0.1", True, [0.1]):
-        with pytest.raises(TypeError, match="threshold"):
+        with pytest.raises(HfRltError, match="threshold"):
             find_runs(clips, threshold, 2, 8)
 
 

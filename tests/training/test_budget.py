@@ -130,12 +130,12 @@ def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_interrupte
 def test_tokens_are_counted_as_the_method_computes_them(digits_processor, monkeypatch, tmp_path):
     folders = ["--train_dir", str(tmp_path), "--validation_dir", str(tmp_path)]
     groups = read_arguments([*folders, "--max_tokens_per_batch", "300"])
-    monkeypatch.setattr(finetune, "count_tokens", lambda *_, **__: np.array([512, 0, 40]))
-    for config, wanted in (
-        (RLTVideoMAEConfig(), [512, 0, 40]),
-        (RandomMaskingVideoMAEConfig(token_keep_ratio=0.5), [256, 0, 20]),
-        (ByDifferenceVideoMAEConfig(num_tokens=0.25), [392, 0, 392]),
+    for config, counted, wanted in (
+        (RLTVideoMAEConfig(), [512, 0, 40], [512, 0, 40]),
+        (RandomMaskingVideoMAEConfig(token_keep_ratio=0.5), [512, 0, 40], [256, 0, 20]),
+        (ByDifferenceVideoMAEConfig(num_tokens=0.25), [1568, 0, 1568], [392, 0, 392]),  # its rule drops nothing
     ):
+        monkeypatch.setattr(finetune, "count_tokens", lambda *_, found=counted, **__: np.array(found))
         clips = VideoList(["a", "b", "c"], [0, 0, 0], ["name"])
         assert finetune.clip_tokens(clips, digits_processor, config, groups) == wanted
         assert clips.unreadable_mask.tolist() == [False, True, False]
