@@ -16,13 +16,13 @@ from transformers import VJEPA2Config, VJEPA2ForVideoClassification
 from hf_rlt import RLTVJEPA2Config, RLTVJEPA2ForVideoClassification, RLTVJEPA2VideoProcessor
 from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, peak_bytes, quartiles
+from hf_rlt.models.video_processing_rlt_vjepa2 import SPAN
 
 from .common import options as opt
 from .common.record import Column, Row, column, middle, report, save, say, table
 
 STOCK, DENSE, RLT = "V-JEPA 2", "dense", "RLT"
 FRAMES = [16, 32, 64]
-SPAN = 64  # frames of a video that a clip covers, however many are taken
 
 
 def vjepa2(
