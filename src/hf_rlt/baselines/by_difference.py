@@ -105,8 +105,8 @@ class ByDifferenceModelMixin(RLTModelMixin):
 
     get_input_embeddings: Any
 
-    def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
-        given, run_lengths = run_lengths, super()._checked_run_lengths(pixel_values, run_lengths, kwargs)
+    def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None) -> Tensor:
+        given, run_lengths = run_lengths, super()._checked_run_lengths(pixel_values, run_lengths)
         if given is not None and not torch.compiler.is_compiling() and not bool((run_lengths == 1).all()):
             raise HfRltError(
                 "Selection by difference chooses from all tokens of a clip, received run lengths other than 1: leave them "

@@ -59,8 +59,8 @@ class RandomMaskingModelMixin(RLTModelMixin):
     Source: arXiv 2411.05222 section 4, random masking as a baseline.
     """
 
-    def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
-        run_lengths = super()._checked_run_lengths(pixel_values, run_lengths, kwargs)
+    def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None) -> Tensor:
+        run_lengths = super()._checked_run_lengths(pixel_values, run_lengths)
         ratio = self.config.token_keep_ratio
         return run_lengths if ratio == 1 else drop_random(run_lengths, ratio)
 

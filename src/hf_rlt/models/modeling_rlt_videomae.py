@@ -59,7 +59,7 @@ class RLTVideoMAEModel(RLTModelMixin, RLTVideoMAEPreTrainedModel):
         if kwargs.get("bool_masked_pos") is not None:
             raise HfRltError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
         found = run_lengths is None
-        run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
+        run_lengths = self._checked_run_lengths(pixel_values, run_lengths)
         layout = self._layout(run_lengths, self.config.grid, found)
         tokens = self.embeddings(pixel_values, run_lengths, layout)
         return self.encode(tokens, run_lengths, layout, kwargs, return_last_hidden_state)

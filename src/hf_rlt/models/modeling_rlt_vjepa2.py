@@ -105,7 +105,7 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
         pixel_values, found = one_input(pixel_values, pixel_values_videos), run_lengths is None
         if pixel_values is not None and pixel_values.ndim == 5 and pixel_values.shape[1] < self.config.tubelet_size:
             pixel_values = pixel_values.repeat(1, self.config.tubelet_size, 1, 1, 1)  # as V-JEPA 2 takes an image
-        run_lengths = self._checked_run_lengths(pixel_values, run_lengths, kwargs)
+        run_lengths = self._checked_run_lengths(pixel_values, run_lengths)
         layout = self._layout(run_lengths, self.clip_grid(pixel_values), found)
         tokens = self.encoder.embeddings(pixel_values, layout)
         wanted = return_last_hidden_state or not skip_predictor or context_mask is not None

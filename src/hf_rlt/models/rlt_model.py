@@ -127,7 +127,7 @@ class RLTModelMixin:
             return equal_layout(run_lengths, self.config.token_counts(tokens)[0])
         return packed_layout(run_lengths, max_run=grid[0])
 
-    def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None, kwargs: dict) -> Tensor:
+    def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None) -> Tensor:
         """Check what the model was given; find the runs if it was given none."""
         if pixel_values is None or pixel_values.ndim != 5:
             received = None if pixel_values is None else tuple(pixel_values.shape)

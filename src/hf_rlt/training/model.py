@@ -28,6 +28,8 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
     Raises:
         HfRltError, OSError: for settings out of range, a damaged model, or one of a family that is not known.
     """
+    if args.train_only not in TRAINABLE:
+        raise HfRltError(f"--train_only: expected one of {', '.join(TRAINABLE)}, received {args.train_only!r}.")
     path = args.model_name_or_path
     changes = _given(args, "length_embedding", "proportional_attention")
     changes |= _given(args, "num_frames") | args.rule_changes | {"drop_path_rate": args.drop_path_rate}
@@ -45,8 +47,6 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
     if new_head:
         with torch.no_grad():
             model.classifier.weight.mul_(args.head_init_scale)
-    if args.train_only not in TRAINABLE:
-        raise HfRltError(f"--train_only: expected one of {', '.join(TRAINABLE)}, received {args.train_only!r}.")
     if args.train_only == "head":
         model.base_model.requires_grad_(False)
     return model, _processor(family, args, model.config, clip_frames)
