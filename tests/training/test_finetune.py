@@ -126,7 +126,16 @@ def test_a_training_killed_at_any_moment_ends_with_the_weights_of_one_that_was_n
 @pytest.mark.slow
 def test_a_command_that_is_started_again_ends_as_if_it_had_run_once(rendered_digits, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
-    plain = ("--per_device_train_batch_size", "4", "--lr_scheduler_type", "constant", *MIXED, *EVERY_TWO)
+    plain = (
+        "--threshold",
+        "0.1",
+        "--per_device_train_batch_size",
+        "4",
+        "--lr_scheduler_type",
+        "constant",
+        *MIXED,
+        *EVERY_TWO,
+    )
 
     def command(folder, *options):
         return words(rendered_digits, folder, *plain, "--max_steps", "6", *options)
