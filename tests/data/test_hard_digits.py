@@ -8,7 +8,7 @@ import pytest
 
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.data import DigitsSettings, HardDigitsSettings, hard_digits, render_digits, rendered
-from hf_rlt.data.hard_digits import CLASSES, DRIFTS, GROUPS
+from hf_rlt.data.hard_digits import CLASSES, FADES, GROUPS
 from hf_rlt.models.run_rule import RunRule
 
 SHORT = HardDigitsSettings(train_clips=40, validation_clips=20, frames=16)
@@ -52,7 +52,7 @@ def test_settings_out_of_range_are_refused(changes):
         HardDigitsSettings(**changes)
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name not in DRIFTS])
+@pytest.mark.parametrize("name", [name for name in CLASSES if name not in FADES])
 def test_place_and_brightness_of_a_digit_are_uniform_in_every_frame_of_every_class(name, monkeypatch):
     monkeypatch.setattr(hard_digits, "digit_image", lambda *_: None)
     pan = np.arange(64) * {"pans_l": -0.4, "pans_r": 0.4}.get(name[:6], 0)
@@ -70,7 +70,7 @@ def test_place_and_brightness_of_a_digit_are_uniform_in_every_frame_of_every_cla
         assert distance.max() < 0.11  # Kolmogorov-Smirnov, p about 1e-4 at a frame
 
 
-@pytest.mark.parametrize("name", DRIFTS)
+@pytest.mark.parametrize("name", FADES)
 def test_drift_stays_below_the_threshold_from_tubelet_to_tubelet_and_passes_it_in_all(name, tmp_path, monkeypatch):
     monkeypatch.setattr(hard_digits, "_distractors", lambda *_: [])
     size, rule = {"height": 64, "width": 64}, RunRule(0.1, tubelet_size=2, patch_size=8)
@@ -91,7 +91,7 @@ def test_drift_stays_below_the_threshold_from_tubelet_to_tubelet_and_passes_it_i
             assert anchored > 70
 
 
-@pytest.mark.parametrize("name", DRIFTS)
+@pytest.mark.parametrize("name", FADES)
 def test_nothing_drifts_in_the_frames_of_the_first_tubelet(name):
     light = hard_digits._drift(name, 20, 20, FULL, np.random.default_rng(0))
     assert (light[:6] == light[0]).all()  # at strides 1, 2 and 4: frames 0 to 1, 0 to 2 and 1 to 5

@@ -3,7 +3,6 @@
 
 import colorsys
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,24 +12,22 @@ from PIL import Image, ImageDraw
 from .rendered import NOISE, SPLITS, RenderSettings, background, digit_image, place
 
 GROUPS = {
-    "brief": ("bounces", "darts_down", "darts_left", "darts_right", "darts_up", "shakes", "waits", "wanders"),
-    "drift": ("brightens", "creeps", "darkens", "stays"),
+    "brief": (
+        *("darts_down", "darts_left", "darts_right", "darts_up"),
+        *("hops_left", "hops_right", "shakes", "waits", "wanders"),
+    ),
+    "drift": ("brightens", "darkens", "stays"),
     "flicker": ("blinks_once", "blinks_twice", "flickers", "switches"),
     "pan": ("pans_left_following", "pans_left_passing", "pans_right_following", "pans_right_passing"),
 }
 CLASSES = tuple(sorted(name for names in GROUPS.values() for name in names))
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
-DRIFTS = {  # how far a ball creeps in pixels and brightens in grey levels, before scaling
-    "brightens": (0, 20),
-    "creeps": (8, 0),
-    "darkens": (0, -20),
-    "stays": (0, 0),
-}
+FADES = {"brightens": 1, "darkens": -1, "stays": 0}
 PAN = 0.9  # fastest pan, in pixels per frame
 PATCH = 8
-WAY = 3 * PATCH  # how far a digit darts, and shakes or bounces to each side, in pixels
+WAY = 3 * PATCH  # how far a digit darts, hops, and shakes to each side, in pixels
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
-STEP = 4.3  # grey levels: largest change of a patch in a fifth of the clip; 5.7 is the default threshold
+FADE = 23  # grey levels: a sixth from one tubelet to the next; the default threshold is 5.7
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
         things.append(_digit(name, split, x, y, pan, side, rng))
     room = int(np.ceil(settings.frames * PAN)) + 1
     scene = background(split, side, rng, side + room).mean(2, keepdims=True)
-    scene = 70 + 0.4 * scene if light is None else 75 + 0.2 * scene
+    scene = 70 + 0.4 * scene if light is None else 40 + 0.2 * scene
     offset = pan - pan.min()
     frames = np.empty((settings.frames, side, side, 3), np.uint8)
     before: tuple | None = None
@@ -128,11 +125,12 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
     shake = once * rng.choice([-1, 1]) * np.where(once.cumsum() > length / 2, -1, 1)
     dart, wander = once.cumsum() / length, 2 * WAY * time / len(pan) * np.exp(1j * rng.uniform(0, 2 * np.pi))
     right, down = {
-        "bounces": (still, WAY * shake),
         "darts_down": (still, WAY * dart),
         "darts_left": (-WAY * dart, still),
         "darts_right": (WAY * dart, still),
         "darts_up": (still, -WAY * dart),
+        "hops_left": (-WAY * once, still),
+        "hops_right": (WAY * once, still),
         "shakes": (WAY * shake, still),
         "wanders": (wander.real, wander.imag),
     }.get(name, (still, still))
@@ -199,34 +197,10 @@ def _shape(rng: np.random.Generator) -> Image.Image:
 
 
 def _drift(name: str, x: float, y: float, settings: HardDigitsSettings, rng: np.random.Generator) -> np.ndarray:
-    """Make the light `(F, H, W, 1)` of a soft ball that drifts so fast that its patches change by `STEP`."""
-    side, angle, strength = settings.side, rng.uniform(0, 2 * np.pi), rng.uniform(30, 120)
-    creep, fade = DRIFTS[name]
-    creep *= rng.choice([-1, 1])
-
-    def ball(amount: float) -> np.ndarray:
-        return _ball(side, x + creep * amount, y, angle, strength + fade * amount)[..., None]
-
-    rate = 1.0 if any(DRIFTS[name]) else 0.0
-    for _ in range(3):
-        rate = min(rate * STEP / max(_largest_step(ball, rate), STEP / 4), 3.0)
+    """Make the light `(F, H, W, 1)` of a soft ball that brightens by `FADE` in all, darkens or stays as it is."""
+    grid = np.arange(settings.side, dtype=np.float32)
+    right, down = ((grid - at + settings.side / 2) % settings.side - settings.side / 2 for at in (x, y))
+    edge = np.clip((23 - np.hypot(right[None, :], down[:, None])) / 21, 0, 1)
     ramp = np.maximum(np.arange(settings.frames) - QUIET, 0) / max(settings.frames - QUIET, 1)
-    return np.stack([ball(rate * amount) for amount in ramp])
-
-
-def _ball(side: int, x: float, y: float, angle: float, strength: float) -> np.ndarray:
-    """Draw a soft ball `(H, W)` that is brighter on the side of `angle`."""
-    grid = np.arange(side, dtype=np.float32)
-    right, down = ((grid - at + side / 2) % side - side / 2 for at in (x, y))
-    away = np.hypot(right[None, :], down[:, None])
-    edge = np.clip((23 - away) / 21, 0, 1)
-    lit = 1 + 0.9 * (right[None, :] * np.cos(angle) + down[:, None] * np.sin(angle)) / 16
-    return (strength * edge * edge * (3 - 2 * edge) * lit).astype(np.float32)
-
-
-def _largest_step(ball: Callable[[float], np.ndarray], rate: float) -> float:
-    """Return the largest mean absolute change of a patch in a fifth of the way to `rate`."""
-    drawn = np.stack([ball(rate * step / 5) for step in range(6)])
-    change = np.abs(np.diff(drawn, axis=0)).mean(3)
-    steps, side, _ = change.shape
-    return float(change.reshape(steps, side // PATCH, PATCH, side // PATCH, PATCH).mean((2, 4)).max())
+    strength = rng.uniform(40, 160) + FADES[name] * FADE * ramp
+    return strength[:, None, None, None] * (edge * edge * (3 - 2 * edge))[..., None]
