@@ -12,6 +12,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from helpers.family_tests import FamilyTests, gradients
 from helpers.flash import use_flash
 from helpers.tiny import FRAMES, GRID, SIDE, moving_clips
+from hf_rlt.errors import HfRltError
 
 TOKENS = GRID[0] * GRID[1] * GRID[2]
 PRECISIONS = [(torch.float32, False), (torch.bfloat16, False), (torch.float32, True)]  # of weights; whether autocast
@@ -19,6 +20,12 @@ needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="flex_attention on the CPU needs a C++ compiler."
 )
 close = torch.testing.assert_close
+
+
+def tubelet(clip, place):
+    """Cut the `(s, C, p, p)` tubelet at a place of a clip."""
+    time, row, column = place // 16, place // 4 % 4, place % 4
+    return clip[2 * time : 2 * time + 2, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
 
 
 class PackedFamilyTests(FamilyTests):
@@ -90,6 +97,43 @@ class PackedFamilyTests(FamilyTests):
         assert torch.equal(output.run_lengths, runs)
         alone = [model(self.clips[i, None], run_lengths=runs[i, None]).logits for i in range(4)]
         close(output.logits, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+    def test_computed_tubelets_in_place_of_clips_change_no_bit(self):
+        for model in (self.make(), self.make(threshold=None), self.make(num_tokens=20)):
+            runs = model.config.run_rule.find(self.clips)
+            places = [(clip, place) for clip in range(4) for place in range(TOKENS) if runs[clip, place]]
+            tubelets = torch.stack([tubelet(self.clips[clip], place) for clip, place in places])
+            both = (self.clips, {}), (None, {"tubelets": tubelets})
+            outputs = [model(clips, torch.arange(4), runs, **given) for clips, given in both]
+            found = [torch.autograd.grad(output.loss, model.classifier.weight)[0] for output in outputs]
+            assert torch.equal(outputs[0].logits, outputs[1].logits)
+            assert torch.equal(*found)
+            views = model(run_lengths=runs.unflatten(0, (2, 2)), tubelets=tubelets)
+            assert torch.equal(views.logits, model(self.clips.unflatten(0, (2, 2))).logits)
+            states = [model.base_model(clips, runs, **given).last_hidden_state for clips, given in both]
+            assert torch.equal(*states)
+
+    def test_tubelets_that_do_not_fit_are_refused(self):
+        model, tubelets = self.make(), torch.zeros(16, 2, 3, 8, 8)
+        runs = torch.zeros(1, TOKENS, dtype=torch.int64)
+        runs[:, :16] = 4
+        model(tubelets=tubelets, run_lengths=runs)
+        for given, message in (
+            ({}, "received no run_lengths"),
+            ({"run_lengths": runs, "pixel_values": self.clips[:1]}, "received pixel_values too"),
+            ({"run_lengths": runs[:, 1:]}, "Expected run_lengths of shape"),
+            (
+                {"run_lengths": runs.clamp(max=1).roll(1, 0).cumsum(1)},
+                "Expected run lengths from 0 to 4|Expected tubelets of",
+            ),
+        ):
+            with pytest.raises(HfRltError, match=message):
+                model(tubelets=tubelets, **given)
+        for wrong in (tubelets[1:], tubelets[:, :1], tubelets[..., :4], tubelets.flatten(1)):
+            with pytest.raises(
+                HfRltError, match=r"Expected tubelets of shape \(16, 2, 3, 8, 8\), one for each run length"
+            ):
+                model(tubelets=wrong, run_lengths=runs)
 
     @torch.no_grad()
     def test_a_frame_too_many_is_cut_off(self):

@@ -111,6 +111,20 @@ class TestRuns:
         assert torch.equal(output["run_lengths"], processor.run_rule.find(pixels))
         assert torch.equal(output["run_lengths"], find_runs(pixels, threshold, 2, 8))
 
+    def test_tokens_are_the_computed_tubelets_in_order(self, video_file):
+        processor, paths = make(num_frames=8), [video_file(frames=30), video_file(frames=9)]
+        whole = processor(paths, return_tensors="pt")
+        found = processor(paths, return_tensors="pt", return_tokens=True)
+        assert sorted(found) == ["run_lengths", "tubelets"]
+        assert torch.equal(found["run_lengths"], whole["run_lengths"])
+        wanted, side = [], SIDE // 8
+        for clip, runs in zip(whole["pixel_values"], whole["run_lengths"], strict=True):
+            for place in runs.nonzero()[:, 0].tolist():
+                time, y, x = place // side**2, 8 * (place // side % side), 8 * (place % side)
+                wanted.append(clip[2 * time : 2 * time + 2, :, y : y + 8, x : x + 8])
+        assert torch.equal(found["tubelets"], torch.stack(wanted))
+        assert 0 < len(processor(paths[1], return_tokens=True)["tubelets"]) < len(wanted)
+
     def test_a_still_video_costs_one_tubelet_in_time(self):
         output = make()(np.full((8, SIDE, SIDE, 3), 90, np.uint8), return_tensors="pt")
         assert output["run_lengths"].view(4, 16).tolist() == [[4] * 16, [0] * 16, [0] * 16, [0] * 16]

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ..data.eval_dataset import crop_pixels
 from ..errors import HfRltError
-from .decoder import Options
+from ..models.packing import packed_layout
+from ..models.tubelets import join_tubelets
+from .decoder import Options, view_grid
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,11 @@ class Runner:
 
     @torch.inference_mode()
     def launch(self, videos: Sequence[tuple[Tensor, Tensor]]) -> PendingBatch:
-        """Start to compute a batch of (frames, run lengths); their memory may be reused afterwards."""
+        """Start to compute a batch of (tubelets, run lengths); their memory may be reused afterwards."""
         counts = [(runs > 0).sum(-1).tolist() for _, runs in videos]
         left = [sum(self.network.config.token_counts(count)[-1] for count in views) for views in counts]
-        frames, runs = (self._batch(parts) for parts in zip(*videos, strict=True))
-        tensors = self._compute(frames, runs)
+        tubelets, runs = zip(*videos, strict=True)
+        tensors = self._compute(self._joined(tubelets), self._joined(runs).view(len(runs), *runs[0].shape))
         on_host = {name: tensor.to("cpu", non_blocking=self.asynchronous) for name, tensor in tensors.items()}  # pinned
         event = torch.cuda.Event() if self.asynchronous else None
         if event is not None:
@@ -92,16 +94,19 @@ class Runner:
         tokens = [pending.tokens] * len(computed)
         return list(map(Prediction, scores, logits, computed, pending.tokens_left, tokens, features))
 
-    def _batch(self, parts: Sequence[Tensor]) -> Tensor:
-        """Stack tensors on the device."""
-        stacked = torch.empty((len(parts), *parts[0].shape), dtype=parts[0].dtype, pin_memory=self.asynchronous)
-        torch.stack(list(parts), out=stacked)
-        return stacked.to(self.device, non_blocking=self.asynchronous)
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Join tensors on the device."""
+        shape = (sum(map(len, parts)), *parts[0].shape[1:])
+        joined = torch.empty(shape, dtype=parts[0].dtype, pin_memory=self.asynchronous)
+        torch.cat(list(parts), out=joined)
+        return joined.to(self.device, non_blocking=self.asynchronous)
 
-    def _compute(self, frames: Tensor, runs: Tensor) -> dict[str, Tensor]:
+    def _compute(self, tubelets: Tensor, runs: Tensor) -> dict[str, Tensor]:
         (batch, views), features = runs.shape[:2], self.options.features
-        pixels = crop_pixels(self.processor, frames.flatten(0, 1)).to(self.dtype)
         runs, whole = runs.flatten(0, 1), features == "tokens"
+        frames = tubelets.flatten(0, 1).movedim(1, -1)[None]  # as of one long clip of small frames
+        normalised = crop_pixels(self.processor, frames).view(tubelets.shape).to(self.dtype)
+        pixels = join_tubelets(normalised, packed_layout(runs), view_grid(self.processor, self.options))
         encode = self.network.encode if self.classifies else self.network
         outputs = encode(pixels, run_lengths=runs, return_last_hidden_state=whole)
         tensors = {"computed": (outputs.run_lengths > 0).view(batch, -1).sum(1)}

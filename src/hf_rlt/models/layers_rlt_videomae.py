@@ -61,7 +61,8 @@ class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
         """Embed all tubelets `(B, N, D)`, or the layout's `(1, L, D)`: dropped tubelets are never read."""
         if layout is None or layout.is_dense:
             return super().forward(pixel_values)
-        return self.projection(cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size))[None]
+        tubelets = cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size)
+        return self.projection(tubelets.transpose(1, 2).flatten(1))[None]
 
 
 class RLTVideoMAEEmbeddings(nn.Module):

@@ -41,7 +41,8 @@ class RLTVJEPA2PatchEmbeddings(VJEPA2PatchEmbeddings3D):
         """Embed clips `(B, F, C, H, W)`: to `(B, n, D)` if all have n computed tokens, else to `(1, L, D)`."""
         if layout.is_dense:
             return super().forward(pixel_values.transpose(1, 2))
-        tokens = self.proj(cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size))
+        tubelets = cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size)
+        tokens = self.proj(tubelets.transpose(1, 2).flatten(1))
         return tokens.view(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens[None]
 
 

@@ -43,9 +43,11 @@ class RLTVideoMAEModel(RLTModelMixin, RLTVideoMAEPreTrainedModel):
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         run_lengths: Tensor | None = None,
         return_last_hidden_state: bool = True,
+        *,
+        tubelets: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> RLTModelOutput:
         """Compute the tokens on the grid, their pool, and the run lengths used.
@@ -54,10 +56,13 @@ class RLTVideoMAEModel(RLTModelMixin, RLTVideoMAEPreTrainedModel):
             pixel_values: `(B, F, C, H, W)` normalised clips.
             run_lengths: `(B, N)` int64 from the processor; None finds runs in float32 with `config.threshold`.
             return_last_hidden_state: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
+            tubelets: `(L, s, C, p, p)` in place of `pixel_values`: the computed ones alone, in the order of `run_lengths`.
             **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
         """
         if kwargs.get("bool_masked_pos") is not None:
             raise HfRltError("bool_masked_pos is VideoMAE's: pass run_lengths with 0 where a token is masked, else 1.")
+        if tubelets is not None:
+            pixel_values = self.join(tubelets, run_lengths, pixel_values)
         found = run_lengths is None
         run_lengths = self._checked_run_lengths(pixel_values, run_lengths)
         layout = self._layout(run_lengths, self.config.grid, found)
@@ -105,7 +110,7 @@ class RLTVideoMAEForVideoClassification(RLTClassifierMixin, RLTVideoMAEPreTraine
     @can_return_tuple
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         run_lengths: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -118,7 +123,8 @@ class RLTVideoMAEForVideoClassification(RLTClassifierMixin, RLTVideoMAEPreTraine
             labels: `(B,)` class indices, or `(B, K)` float targets (mixup, cutmix) for soft-target cross-entropy; -100 (in
                 all of a row) leaves a clip out.
             run_lengths: `(B, N)` or `(B, V, N)` int64; None finds runs with `config.threshold`.
-            **kwargs: options of transformers; `num_items_in_batch` scales the loss for gradient accumulation.
+            **kwargs: `tubelets` `(L, s, C, p, p)` in place of `pixel_values`; options of transformers; `num_items_in_batch`
+                scales the loss for gradient accumulation.
 
         Source: mean over computed tokens as in the authors' classifier; mean over views as in VideoMAE's evaluation.
         """

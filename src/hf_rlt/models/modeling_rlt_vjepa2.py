@@ -83,6 +83,7 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
         return_last_hidden_state: bool = True,
         *,
         pixel_values_videos: Tensor | None = None,
+        tubelets: Tensor | None = None,
         context_mask: list[Tensor] | None = None,
         target_mask: list[Tensor] | None = None,
         skip_predictor: bool = True,
@@ -96,6 +97,7 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
             run_lengths: `(B, N)` int64 from the processor; None finds runs in float32 with `config.run_rule`.
             return_last_hidden_state: whether `last_hidden_state` is wanted; a head that only pools saves the copy.
             pixel_values_videos: V-JEPA 2's name of `pixel_values`.
+            tubelets: `(L, s, C, p, p)` in place of `pixel_values`: the computed ones alone, in the order of `run_lengths`.
             context_mask: `(B, n)` positions that the predictor sees, in a list; all unless given.
             target_mask: `(B, n)` positions that it predicts, in a list; all unless given.
             skip_predictor: False runs the predictor on the tokens of the grid. Departure: V-JEPA 2's default is False.
@@ -103,6 +105,8 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
             **kwargs: `output_hidden_states`, `output_attentions` and other options of transformers.
         """
         pixel_values, found = one_input(pixel_values, pixel_values_videos), run_lengths is None
+        if tubelets is not None:
+            pixel_values = self.join(tubelets, run_lengths, pixel_values)
         if pixel_values is not None and pixel_values.ndim == 5 and pixel_values.shape[1] < self.config.tubelet_size:
             pixel_values = pixel_values.repeat(1, self.config.tubelet_size, 1, 1, 1)  # as V-JEPA 2 takes an image
         run_lengths = self._checked_run_lengths(pixel_values, run_lengths)
@@ -197,7 +201,8 @@ class RLTVJEPA2ForVideoClassification(RLTClassifierMixin, RLTVJEPA2PreTrainedMod
                 all of a row) leaves a clip out.
             run_lengths: `(B, N)` or `(B, V, N)` int64; None finds runs with `config.run_rule`.
             pixel_values_videos: V-JEPA 2's name of `pixel_values`.
-            **kwargs: options of transformers; `num_items_in_batch` scales the loss for gradient accumulation.
+            **kwargs: `tubelets` `(L, s, C, p, p)` in place of `pixel_values`; options of transformers; `num_items_in_batch`
+                scales the loss for gradient accumulation.
         """
         return self.classify(one_input(pixel_values, pixel_values_videos), labels, run_lengths, kwargs)
 

@@ -16,6 +16,7 @@ from transformers.utils.generic import is_flash_attention_requested
 from .errors import HfRltError
 from .packing import PackedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
 from .runs import check_run_lengths, fill_runs
+from .tubelets import join_tubelets
 
 CAPTURABLE = ("hidden_states", "attentions")
 Pool = Callable[[Tensor, PackedLayout, dict[str, Any]], Tensor]
@@ -127,6 +128,30 @@ class RLTModelMixin:
             return equal_layout(run_lengths, self.config.token_counts(tokens)[0])
         return packed_layout(run_lengths, max_run=grid[0])
 
+    def join(self, tubelets: Tensor, run_lengths: Tensor | None, pixel_values: Any = None) -> Tensor:
+        """Make clips of their computed tubelets: zero where `run_lengths` are 0, which no block sees.
+
+        Args:
+            tubelets: `(L, s, C, p, p)`, those of all clips in the order of `run_lengths`.
+            run_lengths: `(B, N)` or `(B, V, N)` integers; the clips are `(B, F, C, H, W)` or `(B, V, F, C, H, W)`.
+            pixel_values: None, or an error is raised.
+        """
+        if run_lengths is None or pixel_values is not None:
+            received = "no run_lengths" if run_lengths is None else "pixel_values too"
+            raise HfRltError(f"Expected tubelets with run_lengths, in place of pixel_values, received {received}.")
+        _, channels, height, width = self.config.clip_shape
+        _, rows, columns = self.config.grid
+        grid = (max(run_lengths.shape[-1] // (rows * columns), 1), rows, columns)
+        flat = run_lengths.flatten(0, -2).to(tubelets.device)
+        check_run_lengths(flat, len(flat), grid)
+        layout = packed_layout(flat)
+        expected = (layout.total, self.config.tubelet_size, channels, height // rows, width // columns)
+        if tuple(tubelets.shape) != expected:
+            raise HfRltError(
+                f"Expected tubelets of shape {expected}, one for each run length above 0, received {tuple(tubelets.shape)}."
+            )
+        return join_tubelets(tubelets, layout, grid).unflatten(0, run_lengths.shape[:-1])
+
     def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None) -> Tensor:
         """Check what the model was given; find the runs if it was given none."""
         if pixel_values is None or pixel_values.ndim != 5:
@@ -188,6 +213,8 @@ class RLTClassifierMixin:
         self, pixel_values: Any, labels: Tensor | None, run_lengths: Tensor | None, kwargs: dict[str, Any]
     ) -> RLTClassifierOutput:
         """Compute what the forward of a classifier returns."""
+        if kwargs.get("tubelets") is not None:
+            pixel_values = self.base_model.join(kwargs.pop("tubelets"), run_lengths, pixel_values)
         views = pixel_values.shape[1] if pixel_values is not None and pixel_values.ndim == 6 else None
         if views is not None:
             pixel_values = pixel_values.flatten(0, 1)

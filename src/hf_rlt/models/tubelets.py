@@ -1,20 +1,20 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Embedding of tubelets: of all of a batch, or only of those that are computed."""
+"""Tubelets: cut from clips, put back, and embedded, all of a batch or only those that are computed."""
 
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .packing import PackedLayout
+from .packing import PackedLayout, unpack
 from .runs import to_2tuple
 
 
 class TubeletProjection(nn.Conv3d):
-    """Conv3d of clips `(B, C, F, H, W)` that also takes cut tubelets `(L, C * s * p * p)`, to `(L, D)`."""
+    """Conv3d of clips `(B, C, F, H, W)` that also takes tubelets `(L, C * s * p * p)`, to `(L, D)`."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Project clips or cut tubelets."""
+        """Project clips or tubelets."""
         inputs = inputs.to(self.weight.dtype)  # processors give float32, in which runs are found
         if inputs.ndim == 2:
             return F.linear(inputs, self.weight.flatten(1), self.bias)
@@ -22,14 +22,19 @@ class TubeletProjection(nn.Conv3d):
 
 
 def cut_tubelets(pixel_values: Tensor, layout: PackedLayout, tubelet_size: int, patch_size: Any) -> Tensor:
-    """Cut the computed tubelets of clips `(B, F, C, H, W)`: `(L, C * s * p * p)`. Dropped ones are never read."""
+    """Cut the computed tubelets of clips `(B, F, C, H, W)`: `(L, s, C, p, p)`. Dropped ones are never read."""
     height, width = to_2tuple(patch_size)
     tubelets = pixel_values.shape[1] // tubelet_size
     cut = pixel_values[:, : tubelets * tubelet_size].unflatten(1, (tubelets, tubelet_size))
     cut = cut.unfold(4, height, height).unfold(5, width, width)  # a view: (B, T, s, C, H', W', p, p)
     time, row, column = unravel(layout.indices % layout.positions, *cut.shape[4:6])
-    chosen = cut[layout.clip_ids, time, :, :, row, column]  # (L, s, C, p, p)
-    return chosen.transpose(1, 2).flatten(1)
+    return cut[layout.clip_ids, time, :, :, row, column]
+
+
+def join_tubelets(tubelets: Tensor, layout: PackedLayout, grid: tuple[int, int, int]) -> Tensor:
+    """Put tubelets `(L, s, C, p, p)` back where they were cut: clips `(B, F, C, H, W)`, zero where one was dropped."""
+    clips = unpack(tubelets[None], layout).unflatten(1, grid)  # (B, T, H', W', s, C, p, p)
+    return clips.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
 
 
 def unravel(places: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,8 +16,10 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_utils import VideoMetadata
 
 from .errors import HfRltError
+from .packing import packed_layout
 from .run_rule import RunRule, complete_changes, rule_of
 from .sampling import array_indices, clip_indices
+from .tubelets import cut_tubelets
 from .video_inputs import as_metadata, as_videos, is_array, numbered, source_of, warn_of_ignored_rate
 from .video_pixels import PIXEL_SETTINGS, PixelProcessor, stacked
 from .video_reader import VideoReader
@@ -40,6 +42,7 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
     budget_groups: int | None  # groups of tubelets over which a budget is spread evenly
     tubelet_size: int | None  # frames in a tubelet, as in the model's configuration
     patch_size: int | list[int] | tuple[int, ...] | None  # side of a patch in pixels (or a pair), as in the model's
+    return_tokens: bool | None  # the computed tubelets instead of the clips
 
 
 class RLTVideoProcessor(PixelProcessor):
@@ -101,6 +104,9 @@ class RLTVideoProcessor(PixelProcessor):
     def preprocess(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
         """Make `pixel_values` float32 and `run_lengths` int64 of videos; `kwargs` change settings for this call only.
 
+        With `return_tokens=True` there are `tubelets` `(L, s, C, p, p)` in place of `pixel_values`: those that are computed,
+        clip by clip, in the order of `run_lengths`. Models take either.
+
         Raises:
             HfRltError: if an input cannot be read or is not a video; names the file or the video's number.
         """
@@ -128,9 +134,14 @@ class RLTVideoProcessor(PixelProcessor):
             for place, clip in enumerate(clips):
                 with numbered(place, len(clips)):
                     run_lengths.append(rule.find(clip[None])[0])
+        if settings["return_tokens"]:
+            del features["pixel_values"]
+            layout = packed_layout(torch.stack(run_lengths))
+            clips = cut_tubelets(stacked(clips), layout, rule.tubelet_size, rule.patch_size)
+        name = "tubelets" if settings["return_tokens"] else "pixel_values"
         if return_tensors == "pt":
-            return BatchFeature({**features, "pixel_values": clips, "run_lengths": torch.stack(run_lengths)})
-        data = {**features, "pixel_values": list(clips), "run_lengths": run_lengths}
+            return BatchFeature({**features, name: clips, "run_lengths": torch.stack(run_lengths)})
+        data = {**features, name: list(clips), "run_lengths": run_lengths}
         return BatchFeature(data, tensor_type=return_tensors)
 
     @property
