@@ -18,7 +18,7 @@ LAYERS = [
     ["data"],
     ["tokens", "hub"],
     ["inference", "drawing", "conversion"],
-    ["training"],
+    ["training", "export"],
     ["cli"],
     ["__main__"],
 ]

@@ -19,12 +19,13 @@ from .console import quiet_libraries, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
+from .export import export
 from .finetune import finetune
 from .options import expand_options
 from .predict import predict
 from .tokens import tokens
 
-COMMANDS = (classify, predict, evaluate, tokens, draw, convert, card, benchmark)
+COMMANDS = (classify, predict, evaluate, tokens, draw, convert, export, card, benchmark)
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
 
 

@@ -19,7 +19,7 @@ from transformers.models.videomae.modeling_videomae import (
 
 from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
-from .packing import PackedLayout, pack
+from .packing import Layout, PackedLayout, pack
 from .rlt_model import drop_clips
 from .tubelets import TubeletProjection, cut_tubelets
 
@@ -81,16 +81,19 @@ class RLTVideoMAEEmbeddings(nn.Module):
 
     def forward(self, pixel_values: Tensor, run_lengths: Tensor, layout: PackedLayout) -> Tensor:
         """Embed to `(B, n, D)` if all clips have n computed tokens, else to `(1, L, D)`."""
-        tokens = self.patch_embeddings(pixel_values, layout)
+        lengths = run_lengths if layout.is_dense else pack(run_lengths, layout)
+        return self.place(self.patch_embeddings(pixel_values, layout), lengths, layout)
+
+    def place(self, tokens: Tensor, lengths: Tensor, layout: Layout) -> Tensor:
+        """Add positions, and run `lengths` that lie as the tokens do, to embedded tubelets."""
         tokens = tokens + self._positions(tokens, layout)
         if self.config.length_embedding:
-            lengths = run_lengths if layout.is_dense else pack(run_lengths, layout)
             # In tubelets of the trained grid, as positions are, rounded up: what lasts as long gets the same row.
             measured = -(-lengths * self.trained_grid[0] // self.patch_embeddings.grid[0])
             tokens = tokens + self.run_length_embeddings(measured - 1)
         return tokens.reshape(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens
 
-    def _positions(self, tokens: Tensor, layout: PackedLayout) -> Tensor:
+    def _positions(self, tokens: Tensor, layout: Layout) -> Tensor:
         if self.position_embeddings.device != tokens.device and not torch.compiler.is_compiling():
             self._move_positions(tokens.device)  # `_apply` has not seen weights that were loaded onto their device
         table = self.position_embeddings.to(tokens.device)

@@ -23,7 +23,7 @@ from .attention_rlt_vjepa2 import (
     Rotary,
 )
 from .configuration_rlt_vjepa2 import RLTVJEPA2Config
-from .packing import PackedLayout
+from .packing import Layout, PackedLayout
 from .rlt_model import drop_clips
 from .runs import to_2tuple
 from .tubelets import TubeletProjection, cut_tubelets
@@ -146,7 +146,7 @@ class RLTVJEPA2AttentivePooler(VJEPA2AttentivePooler):
         self.self_attention_layers = nn.ModuleList([RLTVJEPA2PoolerSelfAttentionLayer(config) for _ in blocks])
 
     def forward(  # type: ignore[override]
-        self, tokens: Tensor, layout: PackedLayout, options: dict[str, Any], crossing: dict[str, Any]
+        self, tokens: Tensor, layout: Layout, options: dict[str, Any], crossing: dict[str, Any]
     ) -> Tensor:
         """Pool tokens `(B, n, D)`, or a pack `(1, L, D)`: `(B, D)`.
 

@@ -11,7 +11,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .errors import HfRltError
 from .layers_rlt_videomae import RLTVideoMAEEmbeddings, RLTVideoMAEEncoder
-from .packing import PackedLayout, mean_per_sequence
+from .packing import Layout, PackedLayout, PaddedLayout, mean_per_sequence
 from .pretrained_rlt_videomae import RLTVideoMAEPreTrainedModel, read_old_keys
 from .rlt_model import RLTClassifierMixin, RLTClassifierOutput, RLTModelMixin, RLTModelOutput
 from .runs import grid_size
@@ -82,16 +82,25 @@ class RLTVideoMAEModel(RLTModelMixin, RLTVideoMAEPreTrainedModel):
             )
         return grid
 
-    def blocks(self, tokens: Tensor, layout: PackedLayout | None, options: dict[str, Any]) -> Tensor:
+    def embed_tubelets(self, tubelets: Tensor, run_lengths: Tensor, layout: PaddedLayout) -> Tensor:
+        """Embed tubelets: patch, position, run length."""
+        tokens = self.embeddings.patch_embeddings.projection(tubelets)[None]
+        return self.embeddings.place(tokens, run_lengths.flatten()[None], layout)
+
+    def blocks(self, tokens: Tensor, layout: Layout | None, options: dict[str, Any]) -> Tensor:
         """Compute the blocks."""
         tokens = self.encoder(tokens, **options).last_hidden_state
         return tokens if self.layernorm is None else self.layernorm(tokens)
 
-    def pool(self, tokens: Tensor, layout: PackedLayout, options: dict[str, Any]) -> Tensor:
+    def pool(self, tokens: Tensor, layout: Layout, options: dict[str, Any]) -> Tensor:
         """Pool the computed tokens of each clip: their mean, or the first with `use_mean_pooling=False`."""
         if self.config.use_mean_pooling:
             return mean_per_sequence(tokens, layout)
-        return tokens.reshape(layout.total, -1)[layout.cu_seqlens[:-1]]
+        return (
+            tokens[:, 0]
+            if not isinstance(layout, PackedLayout) or layout.is_uniform
+            else tokens[0, layout.cu_seqlens[:-1]]
+        )
 
 
 class RLTVideoMAEForVideoClassification(RLTClassifierMixin, RLTVideoMAEPreTrainedModel):

@@ -21,7 +21,7 @@ from .attention_rlt_vjepa2 import RLTVJEPA2Attention, rotary_tables
 from .configuration_rlt_vjepa2 import RLTVJEPA2Config
 from .errors import HfRltError
 from .layers_rlt_vjepa2 import RLTVJEPA2AttentivePooler, RLTVJEPA2Encoder, RLTVJEPA2Layer
-from .packing import PackedLayout
+from .packing import Layout, PackedLayout, PaddedLayout
 from .pretrained_rlt import RLTPreTrainedMixin
 from .rlt_model import Pool, RLTClassifierMixin, RLTClassifierOutput, RLTModelMixin, RLTModelOutput
 from .runs import grid_size
@@ -143,12 +143,16 @@ class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
             )
         return grid_size(pixel_values.shape, config.tubelet_size, config.patch_size)
 
-    def blocks(self, tokens: Tensor, layout: PackedLayout | None, options: dict[str, Any]) -> Tensor:
+    def embed_tubelets(self, tubelets: Tensor, run_lengths: Tensor, layout: PaddedLayout) -> Tensor:
+        """Embed tubelets: positions are in the attention."""
+        return self.encoder.embeddings.patch_embeddings.proj(tubelets).view(*run_lengths.shape, -1)
+
+    def blocks(self, tokens: Tensor, layout: Layout | None, options: dict[str, Any]) -> Tensor:
         """Compute the blocks; each token is rotated by its own place."""
         if layout is None or layout.is_dense:
             places = torch.arange(tokens.shape[1], device=tokens.device)[None]
         else:
-            places = (layout.indices % layout.positions).view(len(tokens), -1)
+            places = (layout.indices % layout.positions).view(tokens.shape[0], -1)
         config, device = self.config, tokens.device.type
         cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if cast else tokens.dtype
@@ -208,24 +212,25 @@ class RLTVJEPA2ForVideoClassification(RLTClassifierMixin, RLTVJEPA2PreTrainedMod
 
     def encode(self, pixel_values: Tensor, run_lengths: Tensor | None = None, **kwargs) -> RLTModelOutput:
         """Run the encoder and the attentive pooler."""
-        return self.vjepa2(pixel_values, run_lengths=run_lengths, pool=self._attentive_pool, **kwargs)
+        return self.vjepa2(pixel_values, run_lengths=run_lengths, pool=self.pool_tokens, **kwargs)
 
     def head(self, pooled: Tensor) -> Tensor:
         """Compute logits `(B, K)` of a pool `(B, D)`."""
         return self.classifier(pooled)
 
-    def _attentive_pool(self, tokens: Tensor, layout: PackedLayout, options: dict[str, Any]) -> Tensor:
+    def pool_tokens(self, tokens: Tensor, layout: Layout, options: dict[str, Any]) -> Tensor:
+        """Pool the computed tokens of each clip by the attentive pooler: `(B, D)`."""
         options = {name: value for name, value in options.items() if name not in ("clip_ids", "clips")}
         return self.pooler(tokens, layout, options, {**options, **self._crossing(tokens, layout, options)})
 
-    def _crossing(self, tokens: Tensor, layout: PackedLayout, options: dict[str, Any]) -> dict[str, Any]:
+    def _crossing(self, tokens: Tensor, layout: Layout, options: dict[str, Any]) -> dict[str, Any]:
         """Say where attention from one query per clip differs from that among tokens."""
         if "cu_seq_lens_q" in options:
             ends = torch.arange(layout.batch + 1, dtype=torch.int32, device=tokens.device)
             return {"cu_seq_lens_q": ends, "max_length_q": 1}
         if "sequence_lengths" in options:
             return {"query_lengths": (1,) * layout.batch}
-        if options.get("attention_mask") is None:
+        if options.get("attention_mask") is None or not isinstance(layout, PackedLayout):
             return {}
         # Looked up by query: looked up by key, the CPU's kernel (torch 2.14) checks against the number of queries.
         starts, ends = layout.cu_seqlens[:-1], layout.cu_seqlens[1:]

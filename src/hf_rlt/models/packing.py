@@ -6,6 +6,7 @@ This is the only place that knows how computed tokens lie in memory. `(B, N, ...
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,38 @@ class PackedLayout:
     def clip_ids(self) -> Tensor:
         """`(L,)` int64: the clip each packed token belongs to."""
         return self.indices // self.positions
+
+
+@dataclass(frozen=True)
+class PaddedLayout:
+    """Where the tokens of a batch stand whose clips are filled up to n tokens, as exported models take them.
+
+    It answers what a `PackedLayout` of clips of n tokens each would.
+    """
+
+    places: Tensor  # (B, n) int64, positions in the grid
+    counts: Tensor  # (B, n) bool: whether it is a token, or fills up
+    positions: int  # N, the number of grid positions of a clip, at least
+    is_uniform: ClassVar[bool] = True
+    is_dense: ClassVar[bool] = False
+
+    @property
+    def indices(self) -> Tensor:
+        """`(B * n,)` int64 positions, clip by clip."""
+        return self.places.flatten()
+
+    @property
+    def batch(self) -> int:
+        """B, the number of clips."""
+        return self.places.shape[0]
+
+    @property
+    def max_length(self) -> int:
+        """n, to which clips are filled up."""
+        return self.places.shape[1]
+
+
+Layout = PackedLayout | PaddedLayout
 
 
 @torch.compiler.disable  # it reads from the device: the one break in a compiled model, before its blocks
@@ -124,8 +157,11 @@ def unpack(packed: Tensor, layout: PackedLayout) -> Tensor:
     return grid.index_copy(0, layout.indices, packed[0]).unflatten(0, (layout.batch, layout.positions))
 
 
-def mean_per_sequence(tokens: Tensor, layout: PackedLayout) -> Tensor:
+def mean_per_sequence(tokens: Tensor, layout: Layout) -> Tensor:
     """Average each clip's computed tokens, `(1, L, D)` packed or `(B, n, D)`: `(B, D)`."""
+    if isinstance(layout, PaddedLayout):
+        weights = layout.counts[..., None].to(tokens.dtype)
+        return (tokens * weights).sum(1) / weights.sum(1)
     if layout.is_uniform:
         return tokens.reshape(layout.batch, layout.max_length, -1).mean(1)
     return torch.stack([clip.mean(0) for clip in tokens[0].split(layout.lengths)])

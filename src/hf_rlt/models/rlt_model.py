@@ -14,12 +14,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClass
 from transformers.utils.generic import is_flash_attention_requested
 
 from .errors import HfRltError
-from .packing import PackedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
+from .packing import Layout, PackedLayout, PaddedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
 from .runs import check_run_lengths, fill_runs
 from .tubelets import join_tubelets
 
 CAPTURABLE = ("hidden_states", "attentions")
-Pool = Callable[[Tensor, PackedLayout, dict[str, Any]], Tensor]
+Pool = Callable[[Tensor, Layout, dict[str, Any]], Tensor]
 
 
 @dataclass
@@ -61,7 +61,8 @@ def drop_clips(branch: Tensor, rate: float, clip_ids: Tensor | None, clips: int 
 class RLTModelMixin:
     """From clips to the computed tokens of each, packed without padding, and back to the grid.
 
-    A model has `config` and defines `clip_grid`, which tubelets a clip has, and `blocks`, the encoder itself.
+    A model has `config` and defines `clip_grid`, which tubelets a clip has, and `blocks`, the encoder itself; to be exported
+    also `embed_tubelets`.
     """
 
     config: Any
@@ -71,11 +72,15 @@ class RLTModelMixin:
         """Return the grid `(T, H', W')` of clips `(B, F, C, H, W)`; raise HfRltError for clips that do not fit the model."""
         raise NotImplementedError
 
-    def blocks(self, tokens: Tensor, layout: PackedLayout | None, options: dict[str, Any]) -> Tensor:
+    def blocks(self, tokens: Tensor, layout: Layout | None, options: dict[str, Any]) -> Tensor:
         """Compute the blocks on tokens of a layout, or on all of the grid (None); `options` are the attention's."""
         raise NotImplementedError
 
-    def pool(self, tokens: Tensor, layout: PackedLayout, options: dict[str, Any]) -> Tensor:
+    def embed_tubelets(self, tubelets: Tensor, run_lengths: Tensor, layout: PaddedLayout) -> Tensor:
+        """Embed tubelets `(B * n, C * s * p * p)` whose runs are `(B, n)` tubelets long: `(B, n, D)`."""
+        raise NotImplementedError
+
+    def pool(self, tokens: Tensor, layout: Layout, options: dict[str, Any]) -> Tensor:
         """Pool the computed tokens of each clip: `(B, D)`."""
         return mean_per_sequence(tokens, layout)
 
@@ -208,6 +213,10 @@ class RLTClassifierMixin:
     def encode(self, pixel_values: Tensor, run_lengths: Tensor | None = None, **kwargs) -> RLTModelOutput:
         """Run the encoder; `pooler_output` is what `classify_pooled` takes."""
         return self.base_model(pixel_values, run_lengths=run_lengths, **kwargs)
+
+    def pool_tokens(self, tokens: Tensor, layout: Layout, options: dict[str, Any]) -> Tensor:
+        """Pool the computed tokens of each clip as the head wants them: `(B, D)`."""
+        return self.base_model.pool(tokens, layout, options)
 
     def classify(
         self, pixel_values: Any, labels: Tensor | None, run_lengths: Tensor | None, kwargs: dict[str, Any]

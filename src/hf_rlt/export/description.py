@@ -1,0 +1,38 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""What travels with an exported model: how to make its inputs from a video, and what its outputs mean."""
+
+from typing import Any
+
+from ..models.run_rule import rule_settings
+from ..models.runs import to_2tuple
+from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
+
+DESCRIPTION = "rlt.json"
+INPUTS = {
+    "tubelets": "(batch, tokens, channels * tubelet_size * patch_size * patch_size) float32, normalised, in this order; 0 "
+    "where a clip is filled up",
+    "places": "(batch, tokens) int64: (t * rows + row) * columns + column of each tubelet in the grid; 0 where filled up",
+    "run_lengths": "(batch, tokens) int64: how many tubelets each stands for; 0 where filled up",
+}
+
+
+def describe(config: Any, processor: Any) -> dict[str, Any]:
+    """Describe the inputs and outputs of a classifier: a dictionary for JSON."""
+    several = config.problem_type != "regression" and config.num_labels > 1
+    multi = config.problem_type == "multi_label_classification"
+    clip = {name: getattr(processor, name) for name in ("frame_stride", "fps", "sampling", "position")}
+    pixels = ("do_resize", "do_center_crop", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+    sizes = {name: dict(getattr(processor, name)) for name in ("size", "crop_size") if getattr(processor, name)}
+    tubelet = {"tubelet_size": config.tubelet_size, "patch_size": list(to_2tuple(config.patch_size))}
+    return {
+        "model_type": config.model_type,
+        "inputs": INPUTS,
+        "outputs": {"logits": "(batch, classes) float32"},
+        "scores": "sigmoid" if multi else "softmax" if several else "none",
+        "labels": [config.id2label[number] for number in range(config.num_labels)],
+        "clip": {"num_frames": processor.num_frames or DEFAULT_NUM_FRAMES, **clip},
+        "pixels": {**sizes, **{name: getattr(processor, name) for name in pixels}},
+        "rule": rule_settings(processor),
+        **tubelet,
+        "grid": list(config.grid),
+    }
