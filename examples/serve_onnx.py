@@ -22,9 +22,9 @@ def load_clip(path: str, clip: dict, pixels: dict) -> np.ndarray:
     indices = np.minimum(int(np.ceil(start - 0.5)) + np.arange(count) * stride, total - 1)
     if clip["sampling"] == "uniform":
         indices = ((np.arange(count) + 0.5) * total / count).astype(int)
-    short, crop = pixels["size"]["shortest_edge"], pixels["crop_size"]
-    height, width = frames[0].shape[:2]
-    size = (short, int(short * height / width)) if width < height else (int(short * width / height), short)
+    size, crop, (height, width) = pixels["size"], pixels["crop_size"], frames[0].shape[:2]
+    scale = size.get("shortest_edge", 0) / min(height, width)
+    size = (size.get("width") or int(scale * width), size.get("height") or int(scale * height))
     small = np.stack([np.asarray(Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR)) for i in indices])
     top, left = (round((small.shape[1] - crop["height"]) / 2), round((small.shape[2] - crop["width"]) / 2))
     cut = small[:, top : top + crop["height"], left : left + crop["width"]].astype(np.float32)

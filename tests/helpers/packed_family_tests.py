@@ -13,6 +13,7 @@ from helpers.family_tests import FamilyTests, gradients
 from helpers.flash import use_flash
 from helpers.tiny import FRAMES, GRID, SIDE, moving_clips
 from hf_rlt.errors import HfRltError
+from hf_rlt.export import TokenModel, filled_up
 
 TOKENS = GRID[0] * GRID[1] * GRID[2]
 PRECISIONS = [(torch.float32, False), (torch.bfloat16, False), (torch.float32, True)]  # of weights; whether autocast
@@ -112,6 +113,26 @@ class PackedFamilyTests(FamilyTests):
             assert torch.equal(views.logits, model(self.clips.unflatten(0, (2, 2))).logits)
             states = [model.base_model(clips, runs, **given).last_hidden_state for clips, given in both]
             assert torch.equal(*states)
+
+    @torch.no_grad()
+    def test_the_exported_part_equals_it_on_clips_that_are_filled_up(self):
+        for changes in ({}, {"proportional_attention": True}, {"threshold": None}, {"num_tokens": 20}):
+            model = self.make("eager", **changes)
+            expected = model(self.clips)
+            for tokens in (None, TOKENS):
+                given = tubelets, places, runs = filled_up(self.clips, expected.run_lengths, 2, 8, tokens)
+                for clip in range(4):
+                    computed = expected.run_lengths[clip].nonzero()[:, 0].tolist()
+                    for slot, place in enumerate(computed):
+                        assert torch.equal(
+                            tubelets[clip, slot], tubelet(self.clips[clip], place).transpose(0, 1).flatten()
+                        )
+                    assert places[clip].tolist() == computed + [0] * (len(places[clip]) - len(computed))
+                    rest = [0] * (len(runs[clip]) - len(computed))
+                    assert runs[clip].tolist() == expected.run_lengths[clip][computed].tolist() + rest
+                close(TokenModel(model)(*given), expected.logits, atol=1e-5, rtol=1e-5)
+            given[0][given[2] == 0] = 1e6  # what fills up is never seen
+            close(TokenModel(model)(*given), expected.logits, atol=1e-5, rtol=1e-5)
 
     def test_tubelets_that_do_not_fit_are_refused(self):
         model, tubelets = self.make(), torch.zeros(16, 2, 3, 8, 8)

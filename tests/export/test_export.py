@@ -1,0 +1,142 @@
+# Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
+"""hf-rlt export: what is written, that it computes the same, and the example that runs it without PyTorch."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from helpers.model_folders import save_family, save_model
+from helpers.paths import ROOT
+from helpers.tiny import TINY, TINY_VJEPA2, moving_clips
+from helpers.videos import ramp, write_video
+from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
+from hf_rlt.cli import app
+from hf_rlt.export import filled_up
+from hf_rlt.export.formats import NAMES
+from hf_rlt.inference.loading import load
+
+LABELS = [f"act {k}" for k in range(5)]
+FAMILIES = {"rlt_videomae": TINY, "rlt_vjepa2": TINY_VJEPA2}
+WITHOUT_TORCH = (
+    "import runpy, sys; sys.modules['torch'] = None; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["export", *map(str, words)])
+
+
+def inputs_of(model, runs):
+    return filled_up(moving_clips()[: len(runs)], runs, 2, 8)
+
+
+def mixed_runs():
+    """Run lengths of clips of 1, 5 and 64 tokens."""
+    runs = torch.zeros(3, 64, dtype=torch.int64)
+    runs[0, 17], runs[1, 3:8], runs[2] = 1, 2, 1
+    return runs
+
+
+def onnx_logits(path, inputs):
+    import onnxruntime
+
+    (logits,) = onnxruntime.InferenceSession(path).run(None, dict(zip(NAMES, (x.numpy() for x in inputs), strict=True)))
+    return logits
+
+
+def openvino_logits(path, inputs):
+    import openvino
+
+    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled([x.numpy() for x in inputs])["logits"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_format_computes_what_pytorch_does(family, tmp_path):
+    folder, out = save_family(tmp_path / "model", family, FAMILIES[family], LABELS), tmp_path / "out"
+    done = run(folder, "-o", out, *(word for name in ("onnx", "openvino", "torch") for word in ("--format", name)))
+    assert done.exit_code == 0, done.output
+    model, _ = load(str(folder))
+    program = torch.export.load(out / "model.pt2").module()
+    for runs in (mixed_runs(), mixed_runs()[1:2], mixed_runs()[2:]):
+        inputs = inputs_of(model, runs)
+        with torch.no_grad():
+            wanted = model(moving_clips()[: len(runs)], run_lengths=runs).logits.numpy()
+            found = program(*inputs).numpy()
+        for logits in (found, onnx_logits(out / "model.onnx", inputs), openvino_logits(out / "model.xml", inputs)):
+            np.testing.assert_allclose(logits, wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_package_of_aotinductor_and_int8_models(tmp_path):
+    folder = save_model(tmp_path / "model", labels=LABELS)
+    model, _ = load(str(folder))
+    inputs = inputs_of(model, mixed_runs())
+    with torch.no_grad():
+        wanted = model(moving_clips()[:3], run_lengths=mixed_runs()).logits
+    done = run(folder, "-o", tmp_path / "package", "--format", "aotinductor")
+    assert done.exit_code == 0, done.output
+    found = torch._inductor.aoti_load_package(str(tmp_path / "package" / "model_aotinductor.pt2"))(*inputs)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    formats = ("--format", "onnx", "--format", "openvino")
+    for precision in ("float32", "int8"):
+        done = run(folder, "-o", tmp_path / precision, *formats, "--precision", precision)
+        assert done.exit_code == 0, done.output
+    sizes = {name: [(tmp_path / kind / name).stat().st_size for kind in ("float32", "int8")] for name in ("model.bin",)}
+    assert sizes["model.bin"][1] < 0.5 * sizes["model.bin"][0]
+    for logits in (
+        onnx_logits(tmp_path / "int8" / "model.onnx", inputs),
+        openvino_logits(tmp_path / "int8" / "model.xml", inputs),
+    ):
+        difference = np.abs(logits - wanted.numpy()).max()
+        assert 1e-5 < difference < 0.1 * wanted.abs().max()  # rounded, and still the same model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_example_classifies_a_clip_without_pytorch(family, tmp_path):
+    folder = save_family(tmp_path / "model", family, FAMILIES[family], LABELS)
+    clip = write_video(tmp_path / "clip.mp4", ramp(40))
+    expected = CliRunner().invoke(app, ["classify", str(clip), "--model", str(folder), "--json", "--top-k", "5"])
+    expected = json.loads(expected.stdout)
+    for number, kind in enumerate(("onnx", "openvino")):
+        out = tmp_path / str(number)
+        assert run(folder, "-o", out, "--format", kind).exit_code == 0
+        words = [sys.executable, "-c", WITHOUT_TORCH, str(ROOT / "examples" / "serve_onnx.py"), str(out), str(clip)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert lines[0] == f"{expected['tokens_computed']} of 64 tokens computed"
+        scores = {line.split("  ")[-1]: float(line.split("%")[0]) / 100 for line in lines[1:]}
+        for score in expected["scores"]:
+            assert scores[score["label"]] == pytest.approx(score["score"], abs=2e-3)
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):
+    folder = save_model(tmp_path / "model", labels=LABELS)
+    tome = ToMeVideoMAEForVideoClassification(ToMeVideoMAEConfig(**TINY, r=4))
+    tome.save_pretrained(tmp_path / "tome")
+    from hf_rlt import RLTVideoProcessor
+
+    RLTVideoProcessor(num_frames=8, patch_size=8).save_pretrained(tmp_path / "tome")
+    out = tmp_path / "out"
+    for words, message in (
+        (
+            (folder, "-o", out, "--format", "tensorrt"),
+            "--format: expected one of onnx, openvino, torch, aotinductor, received",
+        ),
+        ((folder, "-o", out, "--precision", "int4"), "--precision: expected one of float32, int8, received 'int4'"),
+        ((folder, "-o", out, "--precision", "int8", "--format", "torch"), "--precision int8 is for onnx and openvino"),
+        ((tmp_path / "tome", "-o", out), "expected a model that computes what it is given, found ToMe"),
+        ((folder, "-o", folder), "write the result to another folder"),
+    ):
+        done = run(*words)
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+        assert message in done.stderr
+        assert not out.exists()
