@@ -72,7 +72,7 @@ def test_place_and_brightness_of_a_digit_are_uniform_in_every_frame_of_every_cla
 
 @pytest.mark.parametrize("name", FADES)
 def test_drift_stays_below_the_threshold_from_tubelet_to_tubelet_and_passes_it_in_all(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(hard_digits, "_distractors", lambda *_: [])
+    monkeypatch.setattr(hard_digits.Thing, "draw", lambda *_: None)
     size, rule = {"height": 64, "width": 64}, RunRule(0.1, tubelet_size=2, patch_size=8)
     processor = RLTVideoProcessor(num_frames=16, frame_stride=4, patch_size=8, size=size, crop_size=size)
     for index in range(4):

@@ -13,8 +13,8 @@ from .rendered import NOISE, SPLITS, RenderSettings, background, digit_image, pl
 
 GROUPS = {
     "brief": (
-        *("darts_down", "darts_left", "darts_right", "darts_up"),
-        *("hops_left", "hops_right", "shakes", "waits", "wanders"),
+        *("darts_down", "darts_down_left", "darts_left", "darts_right", "darts_up", "darts_up_right"),
+        *("shakes", "waits", "wanders"),
     ),
     "drift": ("brightens", "darkens", "stays"),
     "flicker": ("blinks_once", "blinks_twice", "flickers", "switches"),
@@ -25,7 +25,7 @@ GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 FADES = {"brightens": 1, "darkens": -1, "stays": 0}
 PAN = 0.9  # fastest pan, in pixels per frame
 PATCH = 8
-WAY = 3 * PATCH  # how far a digit darts, hops, and shakes to each side, in pixels
+WAY = 3 * PATCH  # how far a digit darts, and shakes to each side, in pixels
 QUIET = 5  # frames before anything happens, so that the first tubelet never tells
 FADE = 23  # grey levels: a sixth from one tubelet to the next; the default threshold is 5.7
 
@@ -83,13 +83,13 @@ def render_clip(name: str, split: str, index: int, settings: HardDigitsSettings 
         # In the middle of a patch, to which its moves lead as well: easier, and tells nothing.
         x, y = x // PATCH * PATCH + PATCH / 2, y // PATCH * PATCH + PATCH / 2
     pan = time * (rng.uniform(0.6, 1) * PAN * {"pans_l": -1, "pans_r": 1}.get(name[:6], 0))
-    things = _distractors(x, y, pan, side, rng)
+    things = [_distractor(x, y, pan, side, rng)]
     light = _drift(name, x, y, settings, rng) if group == "drift" else None
     if light is None:
         things.append(_digit(name, split, x, y, pan, side, rng))
     room = int(np.ceil(settings.frames * PAN)) + 1
     scene = background(split, side, rng, side + room).mean(2, keepdims=True)
-    scene = 70 + 0.4 * scene if light is None else 40 + 0.2 * scene
+    scene = 60 + 0.5 * scene if light is None else 40 + 0.2 * scene
     offset = pan - pan.min()
     frames = np.empty((settings.frames, side, side, 3), np.uint8)
     before: tuple | None = None
@@ -126,11 +126,11 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
     dart, wander = once.cumsum() / length, 2 * WAY * time / len(pan) * np.exp(1j * rng.uniform(0, 2 * np.pi))
     right, down = {
         "darts_down": (still, WAY * dart),
+        "darts_down_left": (-WAY * dart, WAY * dart),
         "darts_left": (-WAY * dart, still),
         "darts_right": (WAY * dart, still),
         "darts_up": (still, -WAY * dart),
-        "hops_left": (-WAY * once, still),
-        "hops_right": (WAY * once, still),
+        "darts_up_right": (WAY * dart, -WAY * dart),
         "shakes": (WAY * shake, still),
         "wanders": (wander.real, wander.imag),
     }.get(name, (still, still))
@@ -140,7 +140,7 @@ def _digit(name: str, split: str, x: float, y: float, pan: np.ndarray, side: int
         "flickers": np.floor(time / rng.uniform(6, 8) + rng.uniform(0, 2)),
         "switches": (once.cumsum() > 0).astype(float),
     }.get(name, still)
-    darkest, size = (0.2, rng.uniform(26, 34)) if GROUP_OF[name] == "flicker" else (0.7, rng.uniform(20, 26))
+    darkest, size = 0.2 if GROUP_OF[name] == "flicker" else 0.7, rng.uniform(26, 34)
     level = (rng.integers(0, 2) + flash) % 2 if GROUP_OF[name] == "flicker" else rng.uniform(0, 1)
     alpha = darkest + (1 - darkest) * level + still
     picture, colour = digit_image(split, rng), _colour(rng)
@@ -160,24 +160,21 @@ def _colour(rng: np.random.Generator) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(rng.uniform(0, 0.15), rng.uniform(0.8, 1), 1), np.float32) * 240
 
 
-def _distractors(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> list[Thing]:
-    """Make one or two grey shapes that wait, move, hop or flicker, in a column and a row far from what counts."""
-    count, time, things = len(pan), np.arange(len(pan)), []
-    for upright in (True, False)[: rng.integers(1, 3)]:
-        along = np.full(count, rng.uniform(0, side))
-        alpha = np.full(count, rng.uniform(0.5, 1))
-        kind = rng.integers(0, 4)
-        if kind == 1:
-            along += time * rng.uniform(0.3, 0.8) * rng.choice([-1, 1])
-        elif kind == 2:
-            along += rng.uniform(5, 8) * rng.choice([-1, 1]) * _pulses(count, int(rng.integers(5, 13)), rng)[0]
-        elif kind == 3:
-            alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
-        across = side / 2 + rng.uniform(-4, 4)
-        at = (across + x + 0 * along, along) if upright else (along, across + y + 0 * along)
-        colour = np.full(3, rng.choice([20, 200]) + rng.uniform(-20, 20), np.float32)
-        things.append(Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha))
-    return things
+def _distractor(x: float, y: float, pan: np.ndarray, side: int, rng: np.random.Generator) -> Thing:
+    """Make a grey shape that waits, moves, hops or flickers, in a column or a row far from what counts."""
+    count, time = len(pan), np.arange(len(pan))
+    along, alpha = np.full(count, rng.uniform(0, side)), np.full(count, rng.uniform(0.5, 1))
+    kind = rng.integers(0, 4)
+    if kind == 1:
+        along += time * rng.uniform(0.3, 0.8) * rng.choice([-1, 1])
+    elif kind == 2:
+        along += rng.uniform(5, 8) * rng.choice([-1, 1]) * _pulses(count, int(rng.integers(5, 13)), rng)[0]
+    elif kind == 3:
+        alpha *= 0.4 + 0.6 * (np.floor(time / rng.uniform(6, 18) + rng.uniform(0, 2)) % 2)
+    across = side / 2 + rng.uniform(-4, 4)
+    at = (across + x + 0 * along, along) if rng.integers(0, 2) else (along, across + y + 0 * along)
+    colour = np.full(3, rng.choice([20, 200]) + rng.uniform(-20, 20), np.float32)
+    return Thing(_shape(rng), colour, rng.uniform(12, 18), at[0] - pan, at[1], alpha)
 
 
 def _shape(rng: np.random.Generator) -> Image.Image:
