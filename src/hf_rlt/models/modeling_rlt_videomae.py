@@ -13,7 +13,8 @@ from .errors import HfRltError
 from .layers_rlt_videomae import RLTVideoMAEEmbeddings, RLTVideoMAEEncoder
 from .packing import Layout, PackedLayout, PaddedLayout, mean_per_sequence
 from .pretrained_rlt_videomae import RLTVideoMAEPreTrainedModel, read_old_keys
-from .rlt_model import RLTClassifierMixin, RLTClassifierOutput, RLTModelMixin, RLTModelOutput
+from .rlt_classifier import RLTClassifierMixin, RLTClassifierOutput
+from .rlt_model import RLTModelMixin, RLTModelOutput
 from .runs import grid_size
 
 

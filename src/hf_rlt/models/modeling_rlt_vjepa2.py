@@ -23,7 +23,8 @@ from .errors import HfRltError
 from .layers_rlt_vjepa2 import RLTVJEPA2AttentivePooler, RLTVJEPA2Encoder, RLTVJEPA2Layer
 from .packing import Layout, PackedLayout, PaddedLayout
 from .pretrained_rlt import RLTPreTrainedMixin
-from .rlt_model import Pool, RLTClassifierMixin, RLTClassifierOutput, RLTModelMixin, RLTModelOutput
+from .rlt_classifier import RLTClassifierMixin, RLTClassifierOutput
+from .rlt_model import Pool, RLTModelMixin, RLTModelOutput
 from .runs import grid_size
 
 

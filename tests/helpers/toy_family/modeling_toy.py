@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_rlt.models.packing import mean_per_sequence, pack, packed_layout, unpack
-from hf_rlt.models.rlt_model import RLTClassifierMixin, RLTModelOutput
+from hf_rlt.models.rlt_classifier import RLTClassifierMixin
+from hf_rlt.models.rlt_model import RLTModelOutput
 from hf_rlt.models.runs import check_run_lengths, fill_runs
 
 from .configuration_toy import ToyConfig
