@@ -18,6 +18,7 @@ from .keeps import keeps
 from .processing import processing
 from .ratios import ratios
 from .reading import reading
+from .runtimes import runtimes
 from .speed import frames, speed
 from .throughput import throughput
 from .tokens import tokens
@@ -41,7 +42,7 @@ def report(
         record.report(file, output)
 
 
-COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps, vjepa2)
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps, vjepa2, runtimes)
 MODELS = (speed, frames, accuracy, thresholds, budgets, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))

@@ -25,10 +25,13 @@ from hf_rlt.errors import HfRltError
 from hf_rlt.inference.measure import quartiles
 from hf_rlt.jobs.atomic import write_text_atomic
 
-PACKAGES = ("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av", "torchcodec", "decord2")
+PACKAGES = (
+    *("hf_rlt", "torch", "torchvision", "transformers", "accelerate", "av", "torchcodec", "decord2"),
+    *("onnx", "onnxruntime", "openvino", "nncf"),
+)
 ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
-NAMES = "tokens reading processing ratios throughput augmentation balance keeps vjepa2 finetune speed accuracy"
+NAMES = "tokens reading processing ratios throughput augmentation balance keeps vjepa2 runtimes finetune speed accuracy"
 MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
 MODULES |= dict.fromkeys(("thresholds", "budgets", "inference"), "accuracy")
 MODULES |= {"equal-tokens": "common.token_tables"}

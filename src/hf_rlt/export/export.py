@@ -2,7 +2,7 @@
 """Export a classifier, and compare what was written with PyTorch before it is kept."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,9 @@ from ..errors import HfRltError
 from ..inference.loading import load
 from ..jobs.atomic import atomic_dir
 from .description import DESCRIPTION, describe
-from .formats import Inputs, Run, write_onnx, write_openvino, write_package, write_program
+from .formats import FORMATS, Format
 from .token_model import TokenModel, example_inputs
 
-Writer = Callable[[torch.nn.Module, Inputs, Path, bool], tuple[Path, Run]]
-FORMATS: dict[str, Writer] = {
-    "onnx": write_onnx,
-    "openvino": write_openvino,
-    "torch": write_program,
-    "aotinductor": write_package,
-}
 PRECISIONS = ("float32", "int8")
 TOLERANCE = 1e-3  # of float32 logits; they differ by 1e-6 or so
 
@@ -58,32 +51,40 @@ def export_model(
     Raises:
         HfRltError: for a model that cannot be exported, or whose logits would be others. Nothing is written then.
     """
-    for what, given, known in (("--format", formats, FORMATS), ("--precision", [precision], PRECISIONS)):
-        if wrong := [each for each in given if each not in known]:
-            raise HfRltError(f"{what}: expected one of {', '.join(known)}, received {wrong[0]!r}.")
+    _check(formats, precision)
     target = check_out(output, Path(name), overwrite=False)
     model, processor = load(name, **{"attn_implementation": "sdpa", **options})
     if model.config.token_counts(1 << 20)[-1] != 1 << 20:
         raise HfRltError(f"{name}: expected a model that computes what it is given, found {model.config.method}.")
-    inputs = example_inputs(model.config)
-    token_model = TokenModel(model)
-    with torch.no_grad():
-        expected = token_model(*inputs)
-    files, differences = {}, {}
+    token_model, differences = TokenModel(model.float()), {}
     with atomic_dir(target) as folder:
         for each in dict.fromkeys(formats):
             try:
-                path, run = FORMATS[each](token_model, inputs, folder, precision == "int8")
+                differences[each] = write_compared(token_model, folder, FORMATS[each], precision == "int8")
             except ModuleNotFoundError as error:
                 raise HfRltError(f"--format {each} needs {error.name}: `pip install hf_rlt[export]`.") from error
-            files[each] = path.name
-            with torch.no_grad():
-                differences[each] = float((run(inputs) - expected).abs().max())
             if precision == "float32" and not differences[each] <= TOLERANCE:
                 raise HfRltError(
                     f"{name}: logits of {each} differ from PyTorch's by {differences[each]:.1e}, expected {TOLERANCE:g} at "
                     "most: nothing is written."
                 )
+        files = {each: FORMATS[each].file for each in differences}
         description = {**describe(model.config, processor), "files": files, "precision": precision}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return Exported(str(output), files, differences)
+
+
+def _check(formats: Sequence[str], precision: str) -> None:
+    for what, given, known in (("--format", formats, FORMATS), ("--precision", [precision], PRECISIONS)):
+        if wrong := [each for each in given if each not in known]:
+            raise HfRltError(f"{what}: expected one of {', '.join(known)}, received {wrong[0]!r}.")
+    if precision == "int8" and (wrong := [each for each in formats if not FORMATS[each].int8]):
+        raise HfRltError(f"--precision int8 is for onnx and openvino, received --format {wrong[0]}: leave one out.")
+
+
+@torch.no_grad()
+def write_compared(model: TokenModel, folder: Path, form: Format, int8: bool) -> float:
+    """Write a model in a format; return by how much its logits of clips of noise differ from PyTorch's at most."""
+    inputs = example_inputs(model.classifier.config)
+    form.write(model, inputs, folder / form.file, int8)
+    return float((form.open(folder / form.file)(inputs) - model(*inputs)).abs().max())

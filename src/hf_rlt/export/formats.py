@@ -1,17 +1,16 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The formats: each writes a `TokenModel` to a folder, and opens what it wrote to run it."""
+"""The formats: how a `TokenModel` is written, and how to run what was written."""
 
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-from ..errors import HfRltError
 
 ONE_FILE = 1 << 30  # bytes; above it ONNX keeps weights in a file of their own, as it has to from 2 GiB on
 NAMES = ("tubelets", "places", "run_lengths")
@@ -31,7 +30,7 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -43,11 +42,8 @@ def _exported(model: torch.nn.Module, inputs: Inputs) -> Any:
         return torch.export.export(model, inputs, dynamic_shapes=_shapes())
 
 
-def write_onnx(model: torch.nn.Module, inputs: Inputs, folder: Path, int8: bool) -> tuple[Path, Run]:
-    """Write `model.onnx`; with `int8` weights and, as it runs, activations of matrix products are quantised."""
-    import onnxruntime
-
-    path = folder / "model.onnx"
+def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+    """Write a model for ONNX Runtime; with `int8` weights and, as it runs, activations of matrix products are quantised."""
     with _quiet(), torch.no_grad():
         torch.onnx.export(
             model,
@@ -63,17 +59,23 @@ def write_onnx(model: torch.nn.Module, inputs: Inputs, folder: Path, int8: bool)
 
         with _quiet():
             quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8)
+
+
+def open_onnx(path: Path) -> Run:
+    """Open a model in ONNX Runtime."""
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(path)
 
     def run(inputs: Inputs) -> Tensor:
         (logits,) = session.run(None, {name: each.numpy() for name, each in zip(NAMES, inputs, strict=True)})
         return torch.from_numpy(logits)
 
-    return path, run
+    return run
 
 
-def write_openvino(model: torch.nn.Module, inputs: Inputs, folder: Path, int8: bool) -> tuple[Path, Run]:
-    """Write `model.xml` and `model.bin`, float32 or with the weights in int8."""
+def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+    """Write a model for OpenVINO, with weights in float32 or int8."""
     import openvino
 
     program = openvino.convert_model(_exported(model, inputs))
@@ -81,34 +83,56 @@ def write_openvino(model: torch.nn.Module, inputs: Inputs, folder: Path, int8: b
         port.tensor.set_names({name})
     program.outputs[0].tensor.set_names({"logits"})
     if int8:
-        import nncf
+        with _quiet():
+            import nncf
 
-        program = nncf.compress_weights(program, mode=nncf.CompressWeightsMode.INT8_SYM)
-    path = folder / "model.xml"
+            program = nncf.compress_weights(program, mode=nncf.CompressWeightsMode.INT8_SYM)
     openvino.save_model(program, path, compress_to_fp16=False)
-    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return path, lambda inputs: torch.from_numpy(compiled([each.numpy() for each in inputs])["logits"])
 
 
-def write_program(model: torch.nn.Module, inputs: Inputs, folder: Path, int8: bool) -> tuple[Path, Run]:
-    """Write `model.pt2`, a program of torch.export, for PyTorch without this package."""
-    _float_only("torch", int8)
-    path = folder / "model.pt2"
+def open_openvino(path: Path, precision: str = "f32") -> Run:
+    """Open a model in OpenVINO, to compute in `precision`, f32 or bf16."""
+    import openvino
+
+    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    return lambda inputs: torch.from_numpy(compiled([each.numpy() for each in inputs])["logits"])
+
+
+def write_program(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+    """Write a program of torch.export, for PyTorch without this package."""
     torch.export.save(_exported(model, inputs), path)
-    opened = torch.export.load(path).module()
-    return path, lambda inputs: opened(*inputs)
 
 
-def write_package(model: torch.nn.Module, inputs: Inputs, folder: Path, int8: bool) -> tuple[Path, Run]:
-    """Write `model_aotinductor.pt2`, compiled for a device like this model's, for PyTorch and C++."""
-    _float_only("aotinductor", int8)
-    path = folder / "model_aotinductor.pt2"
+def open_program(path: Path) -> Run:
+    """Open a program of torch.export."""
+    program = torch.export.load(path).module()
+    return lambda inputs: program(*inputs)
+
+
+def write_package(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+    """Write a package that AOTInductor compiled for a machine like this, for PyTorch and C++."""
     with _quiet():
         torch._inductor.aoti_compile_and_package(_exported(model, inputs), package_path=str(path))
-    opened = torch._inductor.aoti_load_package(str(path))
-    return path, lambda inputs: opened(*inputs)
 
 
-def _float_only(name: str, int8: bool) -> None:
-    if int8:
-        raise HfRltError(f"--precision int8 is for onnx and openvino: leave it out, or --format {name}.")
+def open_package(path: Path) -> Run:
+    """Open a package of AOTInductor."""
+    package = torch._inductor.aoti_load_package(str(path))
+    return lambda inputs: package(*inputs)
+
+
+class Format(NamedTuple):
+    """A format: the name of its file, how to write it, and how to open it."""
+
+    file: str
+    write: Callable[[torch.nn.Module, Inputs, Path, bool], None]
+    open: Callable[[Path], Run]
+    int8: bool = False  # whether it can be written in int8
+
+
+FORMATS = {
+    "onnx": Format("model.onnx", write_onnx, open_onnx, int8=True),
+    "openvino": Format("model.xml", write_openvino, open_openvino, int8=True),
+    "torch": Format("model.pt2", write_program, open_program),
+    "aotinductor": Format("model_aotinductor.pt2", write_package, open_package),
+}
