@@ -17,11 +17,13 @@ import typer
 from torch import Tensor
 
 from hf_rlt.data import EvalDataset, from_folder
-from hf_rlt.export import FORMATS, TokenModel, filled_up
+from hf_rlt.export import FORMATS, TokenModel, padded_inputs
 from hf_rlt.export.export import write_compared
 from hf_rlt.export.formats import open_openvino
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
+from hf_rlt.models.packing import packed_layout
+from hf_rlt.models.tubelets import cut_tubelets
 
 from .common import options as opt
 from .common.record import Row, column, middle, percent, report, save, say, table
@@ -78,14 +80,15 @@ def _ways(network: Any, folder: Path) -> dict[str, Compute]:
             with torch.inference_mode(False):
                 write_compared(model, place, FORMATS[name], bool(precision))
             path = place / FORMATS[name].file
-            ways[title + precision] = partial(_filled, config, FORMATS[name].open(path))
+            ways[title + precision] = partial(_padded, config, FORMATS[name].open(path))
             if name == "openvino" and not precision:
-                ways["OpenVINO bf16"] = partial(_filled, config, open_openvino(path, "bf16"))
+                ways["OpenVINO bf16"] = partial(_padded, config, open_openvino(path, "bf16"))
     return ways
 
 
-def _filled(config: Any, run: Callable[[Any], Tensor], pixels: Tensor, runs: Tensor) -> Tensor:
-    return run(filled_up(pixels, runs, config.tubelet_size, config.patch_size))
+def _padded(config: Any, run: Callable[[Any], Tensor], pixels: Tensor, runs: Tensor) -> Tensor:
+    tubelets = cut_tubelets(pixels, packed_layout(runs), config.tubelet_size, config.patch_size)
+    return run(padded_inputs(tubelets, runs))
 
 
 def _measure(ways: dict[str, Compute], config: Any, inputs: Any, about: Row, repeats: int) -> list[dict[str, Any]]:

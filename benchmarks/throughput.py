@@ -93,7 +93,7 @@ def _decoded(videos: list[str], runner: Runner, options: Options, keep: bool = T
                 raise HfRltError(f"{task.item.video}: {task.result.reason}")
         if batch.tasks:
             slots = [decoder.slots[task.item.slot] for task in batch.tasks]
-            yield [(pixels.clone(), runs.clone()) for pixels, runs in slots] if keep else []
+            yield [(tubelets.clone(), runs.clone()) for tubelets, runs in slots] if keep else []
         for task in batch.tasks:
             decoder.release(task.item)
 

@@ -1,7 +1,9 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Classify a clip with an exported model, without PyTorch: numpy, PyAV, Pillow, and onnxruntime or openvino.
+"""Classify a short clip with an exported model, without PyTorch: numpy, PyAV, Pillow, and onnxruntime or openvino.
 
 hf-rlt export MODEL -o FOLDER && python serve_onnx.py FOLDER CLIP
+
+To keep it short: all frames are read into memory, and other settings than these are refused.
 """
 
 import json
@@ -12,19 +14,38 @@ import av
 import numpy as np
 from PIL import Image
 
+SUPPORTED = {
+    "rule": {"rule": "threshold", "max_tokens": None, "num_tokens": None, "budget": "clip", "budget_groups": 1},
+    "clip": {"fps": None, "position": 0.5},
+    "pixels": {"do_resize": True, "do_center_crop": True, "do_rescale": True, "do_normalize": True, "resample": 2},
+}
+
+
+def check(about: dict) -> None:
+    """Exit unless the description has the settings that this example knows."""
+    for part, settings in SUPPORTED.items():
+        for name, wanted in settings.items():
+            if about[part][name] != wanted:
+                sys.exit(
+                    f"rlt.json: expected {name} {wanted!r}, found {about[part][name]!r}: this example knows no other."
+                )
+
 
 def load_clip(path: str, clip: dict, pixels: dict) -> np.ndarray:
     """Read frames, spread or strided and centred, and normalise them: `(F, C, H, W)` float32."""
     with av.open(path) as file:
-        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        decoded = list(file.decode(video=0))
+        if decoded[0].rotation or (file.streams.video[0].sample_aspect_ratio or 1) != 1:
+            sys.exit(f"{path}: expected an upright clip with square pixels: this example reads no other.")
+        frames = [frame.to_ndarray(format="rgb24") for frame in decoded]
     total, count, stride = len(frames), clip["num_frames"], clip["frame_stride"]
     start = max(total - ((count - 1) * stride + 1), 0) / 2
     indices = np.minimum(int(np.ceil(start - 0.5)) + np.arange(count) * stride, total - 1)
     if clip["sampling"] == "uniform":
         indices = ((np.arange(count) + 0.5) * total / count).astype(int)
     size, crop, (height, width) = pixels["size"], pixels["crop_size"], frames[0].shape[:2]
-    scale = size.get("shortest_edge", 0) / min(height, width)
-    size = (size.get("width") or int(scale * width), size.get("height") or int(scale * height))
+    edge, short = size.get("shortest_edge", 0), min(height, width)
+    size = (size.get("width") or edge * width // short, size.get("height") or edge * height // short)
     small = np.stack([np.asarray(Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR)) for i in indices])
     top, left = (round((small.shape[1] - crop["height"]) / 2), round((small.shape[2] - crop["width"]) / 2))
     cut = small[:, top : top + crop["height"], left : left + crop["width"]].astype(np.float32)
@@ -64,16 +85,17 @@ def run_model(folder: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
 def main(folder: str, clip: str) -> None:
     """Print the five best labels of a clip."""
     about = json.loads((Path(folder) / "rlt.json").read_text())
-    rule = {name: value for name, value in about["rule"].items() if name != "threshold"}
-    if rule != {"rule": "threshold", "max_tokens": None, "num_tokens": None, "budget": "clip", "budget_groups": 1}:
-        sys.exit(f"{folder}: expected the threshold rule without a budget, found {rule}.")
+    check(about)
     inputs = find_tokens(load_clip(clip, about["clip"], about["pixels"]), about)
     logits = run_model(Path(folder), inputs)[0]
-    scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    powers = np.exp(logits - logits.max())
+    scores = {"softmax": powers / powers.sum(), "sigmoid": 1 / (1 + np.exp(-logits)), "none": logits}[about["scores"]]
     print(f"{inputs['places'].size} of {np.prod(about['grid'])} tokens computed")
     for number in np.argsort(-scores)[:5]:
-        print(f"{scores[number]:6.1%}  {about['labels'][number]}")
+        print(f"{scores[number]:.3f}  {about['labels'][number]}")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

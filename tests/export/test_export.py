@@ -16,9 +16,11 @@ from helpers.tiny import TINY, TINY_VJEPA2, moving_clips
 from helpers.videos import ramp, write_video
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.cli import app
-from hf_rlt.export import filled_up
+from hf_rlt.export import padded_inputs
 from hf_rlt.export.formats import NAMES
 from hf_rlt.inference.loading import load
+from hf_rlt.models.packing import packed_layout
+from hf_rlt.models.tubelets import cut_tubelets
 
 LABELS = [f"act {k}" for k in range(5)]
 FAMILIES = {"rlt_videomae": TINY, "rlt_vjepa2": TINY_VJEPA2}
@@ -32,7 +34,8 @@ def run(*words):
 
 
 def inputs_of(model, runs):
-    return filled_up(moving_clips()[: len(runs)], runs, 2, 8)
+    tubelets = cut_tubelets(moving_clips()[: len(runs)], packed_layout(runs), 2, 8)
+    return padded_inputs(tubelets, runs)
 
 
 def mixed_runs():
@@ -113,7 +116,7 @@ def test_the_example_classifies_a_clip_without_pytorch(family, tmp_path):
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
         assert lines[0] == f"{expected['tokens_computed']} of 64 tokens computed"
-        scores = {line.split("  ")[-1]: float(line.split("%")[0]) / 100 for line in lines[1:]}
+        scores = {line.split("  ")[-1]: float(line.split()[0]) for line in lines[1:]}
         for score in expected["scores"]:
             assert scores[score["label"]] == pytest.approx(score["score"], abs=2e-3)
 
@@ -133,10 +136,22 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):
         ),
         ((folder, "-o", out, "--precision", "int4"), "--precision: expected one of float32, int8, received 'int4'"),
         ((folder, "-o", out, "--precision", "int8", "--format", "torch"), "--precision int8 is for onnx and openvino"),
-        ((tmp_path / "tome", "-o", out), "expected a model that computes what it is given, found ToMe"),
+        ((tmp_path / "tome", "-o", out), "cannot export ToMe, which drops or merges tokens within the network"),
         ((folder, "-o", folder), "write the result to another folder"),
+        ((folder, "-o", tmp_path), "holds the source"),
+        (
+            (folder, "-o", tmp_path / "tome"),
+            "expected a new or empty folder to write to, found one with files: give another",
+        ),
     ):
         done = run(*words)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
         assert message in done.stderr
         assert not out.exists()
+
+
+def test_padding_to_too_few_tokens_is_refused():
+    runs = mixed_runs()
+    tubelets = cut_tubelets(moving_clips()[:3], packed_layout(runs), 2, 8)
+    with pytest.raises(ValueError, match="Expected to pad clips to 64 tokens or more, received 63"):
+        padded_inputs(tubelets, runs, 63)

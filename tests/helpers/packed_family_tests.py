@@ -13,7 +13,7 @@ from helpers.family_tests import FamilyTests, gradients
 from helpers.flash import use_flash
 from helpers.tiny import FRAMES, GRID, SIDE, moving_clips
 from hf_rlt.errors import HfRltError
-from hf_rlt.export import TokenModel, filled_up
+from hf_rlt.export import TokenModel, padded_inputs
 
 TOKENS = GRID[0] * GRID[1] * GRID[2]
 PRECISIONS = [(torch.float32, False), (torch.bfloat16, False), (torch.float32, True)]  # of weights; whether autocast
@@ -115,12 +115,14 @@ class PackedFamilyTests(FamilyTests):
             assert torch.equal(*states)
 
     @torch.no_grad()
-    def test_the_exported_part_equals_it_on_clips_that_are_filled_up(self):
+    def test_the_exported_part_equals_it_on_padded_clips(self):
         for changes in ({}, {"proportional_attention": True}, {"threshold": None}, {"num_tokens": 20}):
             model = self.make("eager", **changes)
             expected = model(self.clips)
-            for tokens in (None, TOKENS):
-                given = tubelets, places, runs = filled_up(self.clips, expected.run_lengths, 2, 8, tokens)
+            kept = [(clip, place) for clip in range(4) for place in range(TOKENS) if expected.run_lengths[clip, place]]
+            cut = torch.stack([tubelet(self.clips[clip], place) for clip, place in kept])
+            for tokens in (None, TOKENS, TOKENS + 9):
+                given = tubelets, places, runs = padded_inputs(cut, expected.run_lengths, tokens)
                 for clip in range(4):
                     computed = expected.run_lengths[clip].nonzero()[:, 0].tolist()
                     for slot, place in enumerate(computed):
@@ -131,7 +133,7 @@ class PackedFamilyTests(FamilyTests):
                     rest = [0] * (len(runs[clip]) - len(computed))
                     assert runs[clip].tolist() == expected.run_lengths[clip][computed].tolist() + rest
                 close(TokenModel(model)(*given), expected.logits, atol=1e-5, rtol=1e-5)
-            given[0][given[2] == 0] = 1e6  # what fills up is never seen
+            given[0][given[2] == 0] = 1e6  # padding is never seen
             close(TokenModel(model)(*given), expected.logits, atol=1e-5, rtol=1e-5)
 
     def test_tubelets_that_do_not_fit_are_refused(self):
@@ -143,18 +145,30 @@ class PackedFamilyTests(FamilyTests):
             ({}, "received no run_lengths"),
             ({"run_lengths": runs, "pixel_values": self.clips[:1]}, "received pixel_values too"),
             ({"run_lengths": runs[:, 1:]}, "Expected run_lengths of shape"),
+            ({"run_lengths": runs[0]}, "Expected run_lengths as a tensor of 2 dimensions, received \\(64,\\)"),
+            ({"run_lengths": runs.tolist()}, "Expected run_lengths as a tensor of 2 dimensions, received list"),
+            ({"run_lengths": runs, "tubelets": tubelets.flatten(1)}, "Expected tubelets as a tensor of 5 dimensions"),
             (
                 {"run_lengths": runs.clamp(max=1).roll(1, 0).cumsum(1)},
                 "Expected run lengths from 0 to 4|Expected tubelets of",
             ),
         ):
             with pytest.raises(HfRltError, match=message):
-                model(tubelets=tubelets, **given)
-        for wrong in (tubelets[1:], tubelets[:, :1], tubelets[..., :4], tubelets.flatten(1)):
+                model(**{"tubelets": tubelets, **given})
+        for wrong in (tubelets[1:], tubelets[:, :1], tubelets[..., :4]):
             with pytest.raises(
                 HfRltError, match=r"Expected tubelets of shape \(16, 2, 3, 8, 8\), one for each run length"
             ):
                 model(tubelets=wrong, run_lengths=runs)
+
+    def test_tubelets_of_frames_that_patches_do_not_fill(self):
+        size = {"crop_size": 36} if "crop_size" in self.settings else {"image_size": 36}
+        model = self.make(**size)
+        clips = torch.nn.functional.pad(self.clips, (0, 4, 0, 4), value=3.0)
+        runs = model.config.run_rule.find(clips)
+        places = [(clip, place) for clip in range(4) for place in range(TOKENS) if runs[clip, place]]
+        tubelets = torch.stack([tubelet(clips[clip], place) for clip, place in places])
+        assert torch.equal(model(tubelets=tubelets, run_lengths=runs).logits, model(clips, run_lengths=runs).logits)
 
     @torch.no_grad()
     def test_a_frame_too_many_is_cut_off(self):

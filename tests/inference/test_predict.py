@@ -15,7 +15,7 @@ from helpers.videos import noise, write_video
 from hf_rlt import RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.data import EvalDataset, VideoList
 from hf_rlt.inference import Options, path_of, predict, read_features
-from hf_rlt.inference.decoder import Decoder, VideoJob, view_shapes
+from hf_rlt.inference.decoder import Decoder, VideoJob, view_size
 from hf_rlt.inference.runner import Runner
 from hf_rlt.jobs.worker_pool import Failure, Task
 
@@ -88,9 +88,14 @@ def test_frames_that_are_squeezed_and_not_cut(videos, network, processor, tmp_pa
         with torch.inference_mode():
             wanted = network(**processor(line["video"], return_tensors="pt")).logits[0].softmax(-1)
         assert line["scores"][0]["score"] == pytest.approx(float(wanted.max()), abs=1e-5)
+    processor.do_resize, processor.size = False, {"height": 64, "width": 64}
+    list(predict([videos / "b"], network, processor, tmp_path / "uncut", Options(num_workers=0)))
+    assert all(
+        "leave the processor's resizing and centre crop on" in line["error"] for line in lines(tmp_path / "uncut")
+    )
     processor.size = {"shortest_edge": 64}
     with pytest.raises(ValueError, match="Expected a processor whose frames have one size"):
-        view_shapes(processor, Options())
+        view_size(processor, Options())
 
 
 def test_an_encoder_without_a_head_gives_features_only(videos, model, network, tmp_path):

@@ -125,6 +125,13 @@ class TestRuns:
         assert torch.equal(found["tubelets"], torch.stack(wanted))
         assert 0 < len(processor(paths[1], return_tokens=True)["tubelets"]) < len(wanted)
 
+    def test_tokens_of_clips_that_cannot_be_stacked_and_of_every_call_are_refused(self):
+        videos = [np.zeros((8, 3, side, 32), np.uint8) for side in (32, 40)]
+        with pytest.raises(ValueError, match="Cannot stack clips of shapes"):
+            make(do_resize=False, do_center_crop=False)(videos, return_tokens=True)
+        with pytest.raises(ValueError, match="return_tokens is a choice of one call"):
+            make(return_tokens=True)
+
     def test_a_still_video_costs_one_tubelet_in_time(self):
         output = make()(np.full((8, SIDE, SIDE, 3), 90, np.uint8), return_tensors="pt")
         assert output["run_lengths"].view(4, 16).tolist() == [[4] * 16, [0] * 16, [0] * 16, [0] * 16]

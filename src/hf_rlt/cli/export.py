@@ -28,7 +28,7 @@ def export(
 ) -> None:
     """Write a classifier for other runtimes, and compare it with PyTorch.
 
-    It takes the computed tubelets of each clip. rlt.json beside it says how to make them from a video.
+    The exported model takes the computed tubelets of each clip. rlt.json says how to make them from a video.
     """
     from ..export import export_model
 

@@ -20,8 +20,8 @@ TRAINING = ("trainer_state.json", "training_args.bin")
 STALE = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 
 
-def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
-    """Return the folder to write as an absolute path.
+def check_out(out: str | Path, source: Path, overwrite: bool | None) -> Path:
+    """Return the folder to write as an absolute path; `overwrite` is None where there is no such option.
 
     Raises:
         HfRltError: if it holds the source, is a file, or holds files and is no model folder that may be replaced.
@@ -33,9 +33,8 @@ def check_out(out: str | Path, source: Path, overwrite: bool) -> Path:
         raise HfRltError(f"{out}: expected a new or empty folder to write to, found a file.")
     if target.exists() and any(target.iterdir()):
         if not overwrite:
-            raise HfRltError(
-                f"{out}: expected a new or empty folder to write to, found one with files: pass --overwrite."
-            )
+            remedy = "give another folder" if overwrite is None else "pass --overwrite"
+            raise HfRltError(f"{out}: expected a new or empty folder to write to, found one with files: {remedy}.")
         problem = _no_model(target)
         if problem:
             raise HfRltError(f"{out}: --overwrite replaces models that hf_rlt saved, and this one {problem}.")

@@ -5,14 +5,15 @@ from typing import Any
 
 from ..models.run_rule import rule_settings
 from ..models.runs import to_2tuple
+from ..models.video_pixels import PIXEL_SETTINGS
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
 DESCRIPTION = "rlt.json"
 INPUTS = {
-    "tubelets": "(batch, tokens, channels * tubelet_size * patch_size * patch_size) float32, normalised, in this order; 0 "
-    "where a clip is filled up",
-    "places": "(batch, tokens) int64: (t * rows + row) * columns + column of each tubelet in the grid; 0 where filled up",
-    "run_lengths": "(batch, tokens) int64: how many tubelets each stands for; 0 where filled up",
+    "tubelets": "(batch, tokens, channels * frames * rows * columns of a tubelet) float32, normalised, flattened in that "
+    "order; 0 in padding",
+    "places": "(batch, tokens) int64: (t * rows + row) * columns + column of each tubelet in the grid; 0 in padding",
+    "run_lengths": "(batch, tokens) int64: how many tubelets each stands for; 0 in padding",
 }
 
 
@@ -21,8 +22,8 @@ def describe(config: Any, processor: Any) -> dict[str, Any]:
     several = config.problem_type != "regression" and config.num_labels > 1
     multi = config.problem_type == "multi_label_classification"
     clip = {name: getattr(processor, name) for name in ("frame_stride", "fps", "sampling", "position")}
-    pixels = ("do_resize", "do_center_crop", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
-    sizes = {name: dict(getattr(processor, name)) for name in ("size", "crop_size") if getattr(processor, name)}
+    pixels = {name: getattr(processor, name) for name in PIXEL_SETTINGS}
+    pixels |= {name: dict(pixels[name]) for name in ("size", "crop_size") if pixels[name]}
     tubelet = {"tubelet_size": config.tubelet_size, "patch_size": list(to_2tuple(config.patch_size))}
     return {
         "model_type": config.model_type,
@@ -31,7 +32,7 @@ def describe(config: Any, processor: Any) -> dict[str, Any]:
         "scores": "sigmoid" if multi else "softmax" if several else "none",
         "labels": [config.id2label[number] for number in range(config.num_labels)],
         "clip": {"num_frames": processor.num_frames or DEFAULT_NUM_FRAMES, **clip},
-        "pixels": {**sizes, **{name: getattr(processor, name) for name in pixels}},
+        "pixels": {**pixels, "resample": int(processor.resample)},
         "rule": rule_settings(processor),
         **tubelet,
         "grid": list(config.grid),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -19,14 +20,14 @@ Run = Callable[[Inputs], Tensor]
 
 
 def _shapes() -> dict[str, dict[int, Any]]:
-    """Say which sizes of the inputs are free."""
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    """Return the dynamic dimensions of the inputs; for one token torch.export would make another program."""
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", min=2)
     return {name: {0: batch, 1: tokens} for name in NAMES}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Context in which exporters say nothing: what they warn of are their own insides."""
+    """Context in which exporters print nothing: their warnings concern internals."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -43,22 +44,17 @@ def _exported(model: torch.nn.Module, inputs: Inputs) -> Any:
 
 
 def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
-    """Write a model for ONNX Runtime; with `int8` weights and, as it runs, activations of matrix products are quantised."""
-    with _quiet(), torch.no_grad():
-        torch.onnx.export(
-            model,
-            inputs,
-            path,
-            dynamic_shapes=_shapes(),
-            output_names=["logits"],
-            external_data=sum(each.nbytes for each in model.parameters()) > ONE_FILE,
-            verbose=False,
-        )
-    if int8:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
+    """Write a model for ONNX Runtime; `int8` quantises weights, and activations of matrix products at run time."""
+    large = sum(each.nbytes for each in model.parameters()) > ONE_FILE
+    with _quiet(), torch.no_grad(), TemporaryDirectory() as scratch:
+        written = Path(scratch) / path.name if int8 else path
+        options = {"dynamic_shapes": _shapes(), "output_names": ["logits"]}
+        torch.onnx.export(model, inputs, written, external_data=large, verbose=False, **options)  # type: ignore[arg-type]
+        if int8:
+            from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        with _quiet():
-            quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8)
+            kind = {"per_channel": True, "weight_type": QuantType.QInt8}
+            quantize_dynamic(written, path, use_external_data_format=large, **kind)
 
 
 def open_onnx(path: Path) -> Run:
@@ -83,7 +79,7 @@ def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: boo
         port.tensor.set_names({name})
     program.outputs[0].tensor.set_names({"logits"})
     if int8:
-        with _quiet():
+        with _quiet():  # it prints as it is imported
             import nncf
 
             program = nncf.compress_weights(program, mode=nncf.CompressWeightsMode.INT8_SYM)

@@ -5,16 +5,19 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import HfRltError
 from ..models.packing import PaddedLayout, packed_layout
 from ..models.tubelets import cut_tubelets
 
 POSITIONS = 1 << 30  # more than any clip has: places are positions in one clip, not in a batch
+COUNTS = (4, 3, 2)  # of the clips of noise every 4th, 3rd and 2nd tubelet is computed
 
 
 class TokenModel(nn.Module):
-    """A classifier on clips that are filled up to equally many tokens; nothing in it depends on what they show.
+    """A classifier on clips that are padded to the same number of tokens; nothing in it depends on what they show.
 
     Args:
         classifier: of a family, with sdpa or eager attention.
@@ -28,39 +31,44 @@ class TokenModel(nn.Module):
         """Compute logits `(B, K)`.
 
         Args:
-            tubelets: `(B, n, C * s * p * p)`, normalised; anything where a clip is filled up.
-            places: `(B, n)` int64, positions in the grid; 0 where a clip is filled up.
-            run_lengths: `(B, n)` int64; 0 where a clip is filled up.
+            tubelets: `(B, n, C * s * p * p)`, normalised; anything in padding.
+            places: `(B, n)` int64, positions in the grid; 0 in padding.
+            run_lengths: `(B, n)` int64; 0 in padding.
         """
         model, base = self.classifier, self.classifier.base_model
         layout = PaddedLayout(places, run_lengths > 0, POSITIONS)
         tokens = base.embed_tubelets(tubelets.flatten(0, 1), run_lengths.clamp(min=1), layout)
-        # What is added to the logits of a key is the logarithm of how often it counts: what fills up counts never.
+        # A key that counts k times adds log k to its logits; padding, which counts never, -inf.
         times = run_lengths if base.config.proportional_attention else run_lengths.clamp(max=1)
         options = {"key_bias": times.to(tokens.dtype).log()[:, None, None]}
         tokens = base.blocks(tokens, layout, options)
         return model.head(model.pool_tokens(tokens, layout, options))
 
 
-def filled_up(
-    pixel_values: Tensor, run_lengths: Tensor, tubelet_size: int, patch_size: Any, tokens: int | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Make what a `TokenModel` takes of clips `(B, F, C, H, W)` and their runs `(B, N)`.
+def padded_inputs(tubelets: Tensor, run_lengths: Tensor, tokens: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Make what a `TokenModel` takes, from what a processor gives with `return_tokens=True`.
 
-    Clips are filled up to `tokens`; to those of the longest unless given.
+    Args:
+        tubelets: `(L, s, C, p, p)`.
+        run_lengths: `(B, N)`.
+        tokens: to which clips are padded; the tokens of the longest unless given.
     """
     layout = packed_layout(run_lengths)
     length = layout.max_length if tokens is None else tokens
+    if length < layout.max_length:
+        raise HfRltError(f"Expected to pad clips to {layout.max_length} tokens or more, received {length}.")
     kept, places = (run_lengths > 0).sort(dim=1, descending=True, stable=True)
-    kept, places = kept[:, :length], places[:, :length]
-    cut = cut_tubelets(pixel_values, layout, tubelet_size, patch_size).transpose(1, 2).flatten(1)
-    tubelets = cut.new_zeros((*kept.shape, cut.shape[1]))
-    tubelets[kept] = cut
-    return tubelets, places * kept, run_lengths.gather(1, places).long()
+    lengths = run_lengths.gather(1, places).long()
+    more = (0, length - kept.shape[1])  # cuts, if it is negative
+    kept, places, lengths = F.pad(kept, more), F.pad(places * kept, more), F.pad(lengths, more)
+    flat = tubelets.transpose(1, 2).flatten(1)  # in the order of the weights: channel, frame, row, column
+    padded = flat.new_zeros((*kept.shape, flat.shape[1]))
+    padded[kept] = flat
+    return padded, places, lengths
 
 
-def example_inputs(config: Any, counts: tuple[int, ...] = (4, 3, 2)) -> tuple[Tensor, Tensor, Tensor]:
-    """Make inputs of a `TokenModel` from clips of noise, of which every 4th, 3rd and 2nd tubelet is computed."""
-    clips = torch.randn(len(counts), *config.clip_shape, generator=torch.Generator().manual_seed(0))
-    every = torch.arange(math.prod(config.grid)) % torch.tensor(counts)[:, None] == 0
-    return filled_up(clips, every.long(), config.tubelet_size, config.patch_size)
+def noise(config: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Make clips of noise `(B, F, C, H, W)`, run lengths of different numbers of tokens, and their computed tubelets."""
+    clips = torch.randn(len(COUNTS), *config.clip_shape, generator=torch.Generator().manual_seed(0))
+    runs = (torch.arange(math.prod(config.grid)) % torch.tensor(COUNTS)[:, None] == 0).long()
+    return clips, runs, cut_tubelets(clips, packed_layout(runs), config.tubelet_size, config.patch_size)

@@ -12,7 +12,7 @@ from ..data.eval_dataset import crop_pixels
 from ..errors import HfRltError
 from ..models.packing import packed_layout
 from ..models.tubelets import join_tubelets
-from .decoder import Options, view_grid
+from .decoder import Options, view_grid, view_size
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class Runner:
         runs, whole = runs.flatten(0, 1), features == "tokens"
         frames = tubelets.flatten(0, 1).movedim(1, -1)[None]  # as of one long clip of small frames
         normalised = crop_pixels(self.processor, frames).view(tubelets.shape).to(self.dtype)
-        pixels = join_tubelets(normalised, packed_layout(runs), view_grid(self.processor, self.options))
+        _, height, width = view_size(self.processor, self.options)
+        grid = view_grid(self.processor, self.options)
+        pixels = join_tubelets(normalised, packed_layout(runs), grid, height, width)
         encode = self.network.encode if self.classifies else self.network
         outputs = encode(pixels, run_lengths=runs, return_last_hidden_state=whole)
         tensors = {"computed": (outputs.run_lengths > 0).view(batch, -1).sum(1)}

@@ -46,13 +46,13 @@ class PackedLayout:
 
 @dataclass(frozen=True)
 class PaddedLayout:
-    """Where the tokens of a batch stand whose clips are filled up to n tokens, as exported models take them.
+    """Where the tokens of a batch stand whose clips are padded to n tokens, as exported models take them.
 
     It answers what a `PackedLayout` of clips of n tokens each would.
     """
 
     places: Tensor  # (B, n) int64, positions in the grid
-    counts: Tensor  # (B, n) bool: whether it is a token, or fills up
+    counts: Tensor  # (B, n) bool: True for a token, False for padding
     positions: int  # N, the number of grid positions of a clip, at least
     is_uniform: ClassVar[bool] = True
     is_dense: ClassVar[bool] = False
@@ -69,7 +69,7 @@ class PaddedLayout:
 
     @property
     def max_length(self) -> int:
-        """n, to which clips are filled up."""
+        """n, to which clips are padded."""
         return self.places.shape[1]
 
 

@@ -14,7 +14,7 @@ from transformers.utils.generic import is_flash_attention_requested
 
 from .errors import HfRltError
 from .packing import Layout, PackedLayout, PaddedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
-from .runs import check_run_lengths, fill_runs
+from .runs import check_run_lengths, fill_runs, to_2tuple
 from .tubelets import join_tubelets
 
 CAPTURABLE = ("hidden_states", "attentions")
@@ -126,7 +126,7 @@ class RLTModelMixin:
         return packed_layout(run_lengths, max_run=grid[0])
 
     def join(self, tubelets: Tensor, run_lengths: Tensor | None, pixel_values: Any = None) -> Tensor:
-        """Make clips of their computed tubelets: zero where `run_lengths` are 0, which no block sees.
+        """Make clips of their computed tubelets: zero where `run_lengths` are 0, which no block reads.
 
         Args:
             tubelets: `(L, s, C, p, p)`, those of all clips in the order of `run_lengths`.
@@ -134,20 +134,28 @@ class RLTModelMixin:
             pixel_values: None, or an error is raised.
         """
         if run_lengths is None or pixel_values is not None:
-            received = "no run_lengths" if run_lengths is None else "pixel_values too"
-            raise HfRltError(f"Expected tubelets with run_lengths, in place of pixel_values, received {received}.")
-        _, channels, height, width = self.config.clip_shape
-        _, rows, columns = self.config.grid
+            wrong = "no run_lengths: pass them" if run_lengths is None else "pixel_values too: leave one out"
+            raise HfRltError(f"Expected tubelets with run_lengths, in place of pixel_values, received {wrong}.")
+        for name, each, ndims in (("tubelets", tubelets, (5,)), ("run_lengths", run_lengths, (2, 3))):
+            if not isinstance(each, Tensor) or each.ndim not in ndims:
+                received = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+                raise HfRltError(
+                    f"Expected {name} as a tensor of {ndims[0]} dimensions, received {received}: process with "
+                    'return_tensors="pt".'
+                )
+        config = self.config
+        (_, channels, height, width), (_, rows, columns) = config.clip_shape, config.grid
         grid = (max(run_lengths.shape[-1] // (rows * columns), 1), rows, columns)
         flat = run_lengths.flatten(0, -2).to(tubelets.device)
         check_run_lengths(flat, len(flat), grid)
-        layout = packed_layout(flat)
-        expected = (layout.total, self.config.tubelet_size, channels, height // rows, width // columns)
+        layout = self._layout(flat, grid, found=False)
+        expected = (layout.total, config.tubelet_size, channels, *to_2tuple(config.patch_size))
         if tuple(tubelets.shape) != expected:
             raise HfRltError(
-                f"Expected tubelets of shape {expected}, one for each run length above 0, received {tuple(tubelets.shape)}."
+                f"Expected tubelets of shape {expected}, one for each run length above 0, received {tuple(tubelets.shape)}: "
+                "pass both as the processor gave them."
             )
-        return join_tubelets(tubelets, layout, grid).unflatten(0, run_lengths.shape[:-1])
+        return join_tubelets(tubelets, layout, grid, height, width).unflatten(0, run_lengths.shape[:-1])
 
     def _checked_run_lengths(self, pixel_values: Any, run_lengths: Tensor | None) -> Tensor:
         """Check what the model was given; find the runs if it was given none."""

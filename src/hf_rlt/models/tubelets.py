@@ -31,10 +31,21 @@ def cut_tubelets(pixel_values: Tensor, layout: PackedLayout, tubelet_size: int, 
     return cut[layout.clip_ids, time, :, :, row, column]
 
 
-def join_tubelets(tubelets: Tensor, layout: PackedLayout, grid: tuple[int, int, int]) -> Tensor:
-    """Put tubelets `(L, s, C, p, p)` back where they were cut: clips `(B, F, C, H, W)`, zero where one was dropped."""
+def join_tubelets(
+    tubelets: Tensor, layout: PackedLayout, grid: tuple[int, int, int], height: int, width: int
+) -> Tensor:
+    """Put tubelets `(L, s, C, p, p)` back where they were cut: clips `(B, T * s, C, H, W)`, zero where there is none.
+
+    Args:
+        tubelets: of the layout.
+        layout: of the computed tokens.
+        grid: `(T, H', W')` tubelets of a clip.
+        height: H, of which patches may leave a rest.
+        width: W.
+    """
     clips = unpack(tubelets[None], layout).unflatten(1, grid)  # (B, T, H', W', s, C, p, p)
-    return clips.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+    clips = clips.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+    return F.pad(clips, (0, width - clips.shape[-1], 0, height - clips.shape[-2]))
 
 
 def unravel(places: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:

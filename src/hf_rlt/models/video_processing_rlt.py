@@ -65,6 +65,7 @@ class RLTVideoProcessor(PixelProcessor):
     num_tokens = None
     budget = "clip"
     budget_groups = 1
+    return_tokens = False
     tubelet_size = 2
     patch_size = 16
     valid_kwargs = RLTVideoProcessorKwargs
@@ -82,6 +83,8 @@ class RLTVideoProcessor(PixelProcessor):
                 setattr(self, name, kwargs[name])
         if self.sampling not in ("clip", "uniform"):
             raise HfRltError(f'Expected sampling to be "clip" or "uniform", received {self.sampling!r}.')
+        if self.return_tokens:
+            raise HfRltError("return_tokens is a choice of one call: pass it when the processor is called.")
         if self.frame_stride < 1:
             raise HfRltError(f"Expected frame_stride >= 1, received {self.frame_stride}.")
         rule_of(self)  # raises for settings that make none
@@ -126,6 +129,7 @@ class RLTVideoProcessor(PixelProcessor):
             kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
         features = super().preprocess(videos, **kwargs)
         clips = stacked(features["pixel_values"]) if return_tensors == "pt" else features["pixel_values"]
+        clips = stacked(clips) if settings["return_tokens"] else clips
         rule = rule_of(self, **complete_changes(kwargs))
         if rule.budget == "batch":
             run_lengths = list(rule.find(stacked(clips)))
@@ -137,7 +141,7 @@ class RLTVideoProcessor(PixelProcessor):
         if settings["return_tokens"]:
             del features["pixel_values"]
             layout = packed_layout(torch.stack(run_lengths))
-            clips = cut_tubelets(stacked(clips), layout, rule.tubelet_size, rule.patch_size)
+            clips = cut_tubelets(clips, layout, rule.tubelet_size, rule.patch_size)
         name = "tubelets" if settings["return_tokens"] else "pixel_values"
         if return_tensors == "pt":
             return BatchFeature({**features, name: clips, "run_lengths": torch.stack(run_lengths)})
