@@ -88,7 +88,7 @@ def test_frames_that_are_squeezed_and_not_cut(videos, network, processor, tmp_pa
         with torch.inference_mode():
             wanted = network(**processor(line["video"], return_tensors="pt")).logits[0].softmax(-1)
         assert line["scores"][0]["score"] == pytest.approx(float(wanted.max()), abs=1e-5)
-    processor.do_resize, processor.size = False, {"height": 64, "width": 64}
+    processor.do_resize, processor.size = False, {"height": 48, "width": 48}
     list(predict([videos / "b"], network, processor, tmp_path / "uncut", Options(num_workers=0)))
     assert all(
         "leave the processor's resizing and centre crop on" in line["error"] for line in lines(tmp_path / "uncut")
