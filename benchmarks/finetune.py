@@ -158,7 +158,7 @@ def markdown(record: Row) -> str:
         column("model step", "model_step", "{:.3f} s"),
         column("speed-up", "model_speedup", "{:.1f} x"),
     ]
-    for where in PAPER_COLUMNS[record["benchmark"]]:
+    for where in PAPER_COLUMNS[record["benchmark"]] if _of_paper(record) else ():
         columns.append(Column("paper: " + ", ".join(where), partial(_paper_cell, *where)))
     return f"{table(rows, columns)}\n{notes(record)}"
 
@@ -209,6 +209,11 @@ def _job(runs: Sequence[Row], seconds_per_step: float | None) -> str | None:
     return f"{whole / size:.1f} {unit}"
 
 
+def _of_paper(record: Row) -> bool:
+    """Return whether it is the paper's network, VideoMAE."""
+    return "--model_type" not in record["settings"].get("arguments", [])
+
+
 def _paper_cell(model: str, dataset: str, row: Row) -> str:
     return paper.fine_tuning_cell(row["variant"], model, dataset) if "variant" in row else ""
 
@@ -230,6 +235,6 @@ def notes(record: Row) -> str:
             text += f" Timed {timing['environment']['date']} on {machine.get('gpu', machine['cpu'])}."
     elif record["rows"]:
         text += ' "Whole job" is what the runs took, not timed in turn: pass --time to measure.'
-    text += f" Paper: {paper.PAPER}, Table 1; hours on 8 GPUs."
+    text += f" Paper: {paper.PAPER}, Table 1; hours on 8 GPUs." * _of_paper(record)
     disputed = any(run["variant"].startswith("RLT+random") for run in record["rows"])
     return f"{text}{' ' + paper.RLT_AND_RANDOM_NOTE if disputed else ''}\n"
