@@ -94,6 +94,6 @@ def _processor(family: Family, args: ModelArguments, config: Any, clip_frames: i
     settings |= rule_settings(config.run_rule)  # not all of a baseline are for pixels
     if args.model_name_or_path:
         return family.processor.from_pretrained(args.model_name_or_path, **settings)
-    _, _, height, width = config.clip_shape
+    _, _, height, width = config.clip_shape  # whole frames: whatever the family's processor would cut from its borders
     size = {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
     return family.processor(**{**size, "frame_stride": max(clip_frames // config.num_frames, 1), **settings})
