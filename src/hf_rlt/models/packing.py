@@ -89,7 +89,7 @@ def packed_layout(run_lengths: Tensor, max_run: int | None = None) -> PackedLayo
         )
     batch, positions = run_lengths.shape
     keep, rows = run_lengths > 0, run_lengths.long()
-    # The one synchronisation of a forward pass.
+    # The one synchronisation of a forward pass (with tubelets in place of clips one of two).
     lengths, smallest, largest = torch.stack([keep.sum(1), rows.amin(1), rows.amax(1)]).tolist()
     if 0 in lengths:
         raise HfRltError(
