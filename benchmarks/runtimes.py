@@ -26,7 +26,7 @@ from hf_rlt.models.packing import packed_layout
 from hf_rlt.models.tubelets import cut_tubelets
 
 from .common import options as opt
-from .common.record import Row, column, middle, percent, report, save, say, table
+from .common.record import Row, column, percent, report, save, say, table
 
 Compute = Callable[[Tensor, Tensor], Tensor]  # from clips (B, F, C, H, W) and their run lengths to logits
 DENSE, RLT = "dense", "RLT"
@@ -129,8 +129,8 @@ def markdown(record: Row) -> str:
     found = [_summary([row for row in rows if row["runtime"] == name]) for name in names]
     columns = [
         column("runtime", "runtime"),
-        column("dense, s", "dense"),
-        column("RLT, s", "rlt"),
+        column("dense, s", "dense", "{:.3f}"),
+        column("RLT, s", "rlt", "{:.3f}"),
         column("speed-up", "speedup", "{:.2f} x"),
         column("speed-up / FLOP ratio, lowest clip", "lowest", "{:.2f}"),
         column("over dense PyTorch", "over", "{:.2f} x"),
@@ -138,9 +138,8 @@ def markdown(record: Row) -> str:
         column("same best class", "agrees"),
         percent("accuracy", "accuracy"),
     ]
-    first = found[0]["mean"]
     for row in found:
-        row["over"] = first / row["mean_rlt"]
+        row["over"] = found[0]["dense"] / row["rlt"]
     clips = len({row["file"] for row in rows if "file" in row})
     return table(found, columns) + (
         f"\nForward pass of one clip, {settings['shape']}, {clips} clips; geometric means over them of medians of "
@@ -157,10 +156,8 @@ def _summary(rows: list[Row]) -> dict[str, Any]:
     accuracy = [row["accuracy"] for row in rows if "accuracy" in row]
     return {
         "runtime": rows[0]["runtime"],
-        "dense": middle([dense]),
-        "rlt": middle([rlt]),
-        "mean": dense,
-        "mean_rlt": rlt,
+        "dense": dense,
+        "rlt": rlt,
         "speedup": dense / rlt,
         "lowest": min(ratios),
         "difference": max(row["difference"] for row in rows if "difference" in row),

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from ..inference.runner import score_kind
 from ..models.run_rule import rule_settings
 from ..models.runs import to_2tuple
 from ..models.video_pixels import PIXEL_SETTINGS
@@ -19,8 +20,6 @@ INPUTS = {
 
 def describe(config: Any, processor: Any) -> dict[str, Any]:
     """Describe the inputs and outputs of a classifier: a dictionary for JSON."""
-    several = config.problem_type != "regression" and config.num_labels > 1
-    multi = config.problem_type == "multi_label_classification"
     clip = {name: getattr(processor, name) for name in ("frame_stride", "fps", "sampling", "position")}
     pixels = {name: getattr(processor, name) for name in PIXEL_SETTINGS}
     pixels |= {name: dict(pixels[name]) for name in ("size", "crop_size") if pixels[name]}
@@ -29,7 +28,7 @@ def describe(config: Any, processor: Any) -> dict[str, Any]:
         "model_type": config.model_type,
         "inputs": INPUTS,
         "outputs": {"logits": "(batch, classes) float32"},
-        "scores": "sigmoid" if multi else "softmax" if several else "none",
+        "scores": score_kind(config),
         "labels": [config.id2label[number] for number in range(config.num_labels)],
         "clip": {"num_frames": processor.num_frames or DEFAULT_NUM_FRAMES, **clip},
         "pixels": {**pixels, "resample": int(processor.resample)},

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import HfRltError
 from ..models.packing import PaddedLayout, packed_layout
-from ..models.tubelets import cut_tubelets
+from ..models.tubelets import cut_tubelets, flat_tubelets
 
 POSITIONS = 1 << 30  # more than any clip has: places are positions in one clip, not in a batch
 COUNTS = (4, 3, 2)  # of the clips of noise every 4th, 3rd and 2nd tubelet is computed
@@ -61,7 +61,7 @@ def padded_inputs(tubelets: Tensor, run_lengths: Tensor, tokens: int | None = No
     lengths = run_lengths.gather(1, places).long()
     more = (0, length - kept.shape[1])  # cuts, if it is negative
     kept, places, lengths = F.pad(kept, more), F.pad(places * kept, more), F.pad(lengths, more)
-    flat = tubelets.transpose(1, 2).flatten(1)  # in the order of the weights: channel, frame, row, column
+    flat = flat_tubelets(tubelets)
     padded = flat.new_zeros((*kept.shape, flat.shape[1]))
     padded[kept] = flat
     return padded, places, lengths

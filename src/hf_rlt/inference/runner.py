@@ -15,6 +15,13 @@ from ..models.tubelets import join_tubelets
 from .decoder import Options, view_grid, view_size
 
 
+def score_kind(config: Any) -> str:
+    """Say how scores are made of logits: by "softmax", "sigmoid", or "none" where they are the logits."""
+    if config.problem_type == "multi_label_classification":
+        return "sigmoid"
+    return "softmax" if config.problem_type != "regression" and config.num_labels > 1 else "none"
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model says about a video.
@@ -125,10 +132,8 @@ class Runner:
     def _scores(self, logits: Tensor) -> list[list[tuple[str, float]]]:
         """Turn logits `(B, K)` into the best (label, score) pairs of each video."""
         config = self.network.config
-        if config.problem_type == "multi_label_classification":
-            logits = logits.sigmoid()
-        elif config.problem_type != "regression" and config.num_labels > 1:
-            logits = logits.softmax(-1)
+        kind = score_kind(config)
+        logits = logits.softmax(-1) if kind == "softmax" else logits.sigmoid() if kind == "sigmoid" else logits
         best = logits.topk(min(self.options.top_k, logits.shape[-1]))
         rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [[(config.id2label[i], score) for i, score in zip(*row, strict=True)] for row in rows]

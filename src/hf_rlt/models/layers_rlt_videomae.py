@@ -21,7 +21,7 @@ from .attention_rlt_videomae import RLTVideoMAESelfAttention
 from .configuration_rlt_videomae import RLTVideoMAEConfig
 from .packing import Layout, PackedLayout, pack
 from .rlt_model import drop_clips
-from .tubelets import TubeletProjection, cut_tubelets
+from .tubelets import TubeletProjection, cut_tubelets, flat_tubelets
 
 
 def sinusoid_table(positions: int, width: int) -> Tensor:
@@ -62,7 +62,7 @@ class RLTVideoMAEPatchEmbeddings(VideoMAEPatchEmbeddings):
         if layout is None or layout.is_dense:
             return super().forward(pixel_values)
         tubelets = cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size)
-        return self.projection(tubelets.transpose(1, 2).flatten(1))[None]
+        return self.projection(flat_tubelets(tubelets))[None]
 
 
 class RLTVideoMAEEmbeddings(nn.Module):

@@ -26,7 +26,7 @@ from .configuration_rlt_vjepa2 import RLTVJEPA2Config
 from .packing import Layout, PackedLayout
 from .rlt_model import drop_clips
 from .runs import to_2tuple
-from .tubelets import TubeletProjection, cut_tubelets
+from .tubelets import TubeletProjection, cut_tubelets, flat_tubelets
 
 
 class RLTVJEPA2PatchEmbeddings(VJEPA2PatchEmbeddings3D):
@@ -42,7 +42,7 @@ class RLTVJEPA2PatchEmbeddings(VJEPA2PatchEmbeddings3D):
         if layout.is_dense:
             return super().forward(pixel_values.transpose(1, 2))
         tubelets = cut_tubelets(pixel_values, layout, self.tubelet_size, self.patch_size)
-        tokens = self.proj(tubelets.transpose(1, 2).flatten(1))
+        tokens = self.proj(flat_tubelets(tubelets))
         return tokens.view(layout.batch, layout.max_length, -1) if layout.is_uniform else tokens[None]
 
 

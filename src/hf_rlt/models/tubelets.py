@@ -31,6 +31,11 @@ def cut_tubelets(pixel_values: Tensor, layout: PackedLayout, tubelet_size: int, 
     return cut[layout.clip_ids, time, :, :, row, column]
 
 
+def flat_tubelets(tubelets: Tensor) -> Tensor:
+    """Flatten tubelets `(L, s, C, p, p)` to `(L, C * s * p * p)`, the order of the projection's weights."""
+    return tubelets.transpose(1, 2).flatten(1)
+
+
 def join_tubelets(
     tubelets: Tensor, layout: PackedLayout, grid: tuple[int, int, int], height: int, width: int
 ) -> Tensor:

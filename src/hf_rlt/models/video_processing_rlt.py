@@ -128,8 +128,9 @@ class RLTVideoProcessor(PixelProcessor):
             lengths = [len(video) for video in videos]
             kwargs["video_metadata"] = as_metadata(settings["video_metadata"], lengths, settings["do_sample_frames"])
         features = super().preprocess(videos, **kwargs)
-        clips = stacked(features["pixel_values"]) if return_tensors == "pt" else features["pixel_values"]
-        clips = stacked(clips) if settings["return_tokens"] else clips
+        clips, name = features.pop("pixel_values"), "tubelets" if settings["return_tokens"] else "pixel_values"
+        if return_tensors == "pt" or settings["return_tokens"]:
+            clips = stacked(clips)
         rule = rule_of(self, **complete_changes(kwargs))
         if rule.budget == "batch":
             run_lengths = list(rule.find(stacked(clips)))
@@ -139,10 +140,8 @@ class RLTVideoProcessor(PixelProcessor):
                 with numbered(place, len(clips)):
                     run_lengths.append(rule.find(clip[None])[0])
         if settings["return_tokens"]:
-            del features["pixel_values"]
             layout = packed_layout(torch.stack(run_lengths))
             clips = cut_tubelets(clips, layout, rule.tubelet_size, rule.patch_size)
-        name = "tubelets" if settings["return_tokens"] else "pixel_values"
         if return_tensors == "pt":
             return BatchFeature({**features, name: clips, "run_lengths": torch.stack(run_lengths)})
         data = {**features, name: list(clips), "run_lengths": run_lengths}
