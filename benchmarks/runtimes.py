@@ -19,7 +19,7 @@ from torch import Tensor
 from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.export import FORMATS, TokenModel, padded_inputs
 from hf_rlt.export.export import write_compared
-from hf_rlt.export.formats import open_openvino
+from hf_rlt.inference.exported import open_openvino
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
 from hf_rlt.models.packing import packed_layout

@@ -17,7 +17,7 @@ from helpers.videos import ramp, write_video
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.export import padded_inputs
-from hf_rlt.export.formats import NAMES
+from hf_rlt.inference.exported import NAMES
 from hf_rlt.inference.loading import load
 from hf_rlt.models.packing import packed_layout
 from hf_rlt.models.tubelets import cut_tubelets
@@ -119,6 +119,114 @@ def test_the_example_classifies_a_clip_without_pytorch(family, tmp_path):
         scores = {line.split("  ")[-1]: float(line.split()[0]) for line in lines[1:]}
         for score in expected["scores"]:
             assert scores[score["label"]] == pytest.approx(score["score"], abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model, exports of it in both runtimes, and two videos: folders."""
+    root = tmp_path_factory.mktemp("exported")
+    save_model(root / "model", labels=LABELS)
+    for name in ("onnx", "openvino"):
+        assert run(root / "model", "-o", root / name, "--format", name).exit_code == 0
+    assert run(root / "model", "-o", root / "int8", "--format", "openvino", "--precision", "int8").exit_code == 0
+    assert run(root / "model", "-o", root / "program", "--format", "torch").exit_code == 0
+    for label, frames in zip(LABELS, (40, 24), strict=False):
+        folder = root / "videos" / label
+        folder.mkdir(parents=True)
+        write_video(folder / "clip.mp4", ramp(frames))
+    return root
+
+
+def predicted(exported, out, model, *words):
+    arguments = ["predict", exported / "videos", "--model", exported / model, "-o", out, "--num-workers", 0, *words]
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [(), ("--num-clips", 2, "--num-crops", 3), ("--num-tokens", 20), ("--threshold", "none")]
+)
+def test_exported_models_predict_what_the_model_does(exported, tmp_path, words):
+    expected = predicted(exported, tmp_path / "model", "model", *words)
+    for name in ("onnx", "openvino"):
+        found = predicted(exported, tmp_path / name, name, *words)
+        for one, other in zip(found, expected, strict=True):
+            assert (one["video"], one["tokens_computed"]) == (other["video"], other["tokens_computed"])
+            scores = {score["label"]: score["score"] for score in one["scores"]}
+            assert scores == pytest.approx({score["label"]: score["score"] for score in other["scores"]}, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_an_exported_model_is_called_as_the_model_it_was_made_of(exported):
+    model, processor = load(str(exported / "model"))
+    clips, runs = moving_clips()[:3], mixed_runs()
+    tubelets = cut_tubelets(clips, packed_layout(runs), 2, 8)
+    for name in ("onnx", "openvino"):
+        other, its_processor = load(str(exported / name))
+        assert its_processor.to_dict() == processor.to_dict()
+        for inputs in (
+            {"pixel_values": clips},
+            {"pixel_values": clips, "run_lengths": runs},
+            {"tubelets": tubelets, "run_lengths": runs},
+        ):
+            with torch.no_grad():
+                wanted = model(**inputs, labels=torch.tensor([0, 1, 2]))
+                found = other(**inputs, labels=torch.tensor([0, 1, 2]))
+            torch.testing.assert_close(found.logits, wanted.logits, atol=1e-5, rtol=0)
+            torch.testing.assert_close(found.loss, wanted.loss, atol=1e-5, rtol=0)
+            assert found.run_lengths.equal(wanted.run_lengths)
+
+
+@pytest.mark.slow
+def test_evaluation_of_an_int8_model_and_bfloat16(exported, tmp_path):
+    outcomes = {}
+    for name, words in (("model", ()), ("int8", ()), ("openvino", ("--bf16",))):
+        arguments = ["evaluate", exported / "videos", "--model", exported / name, "--json", "--num-workers", 0, *words]
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        assert done.exit_code == 0, done.output
+        outcomes[name] = json.loads(done.stdout)
+    assert {each["clips"] for each in outcomes.values()} == {2}
+    assert len({each["tokens_computed"] for each in outcomes.values()}) == 1
+    exact = predicted(exported, tmp_path / "float32", "openvino")[0]["scores"][0]["score"]
+    for name, words in (("openvino", ("--bf16",)), ("int8", ())):
+        score = predicted(exported, tmp_path / name, name, *words)[0]["scores"][0]["score"]
+        assert 0 < abs(score - exact) < 0.05  # rounded, and still the same model
+
+
+@pytest.mark.slow
+def test_what_exported_models_cannot_is_refused(exported, tmp_path, monkeypatch):
+    predicted(exported, tmp_path / "done", "openvino")
+    for words, message in (
+        (("openvino", "--features", "pooled", "-o", tmp_path / "new"), "for features, received an exported one"),
+        (
+            ("onnx", "--bf16", "-o", tmp_path / "new"),
+            "expected float32, or bfloat16 in OpenVINO, for an exported model",
+        ),
+        (
+            ("onnx", "--num-frames", "16", "-o", tmp_path / "new"),
+            "keeps the frames and the attention it was exported with",
+        ),
+        (("program", "-o", tmp_path / "new"), "expected model.onnx or model.xml in an exported model, found neither"),
+        (("int8", "-o", tmp_path / "done"), "holds predictions with model"),
+    ):
+        done = CliRunner().invoke(
+            app, ["predict", str(exported / "videos"), "--model", *map(str, (exported / words[0], *words[1:]))]
+        )
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+        assert message in done.stderr
+        assert not (tmp_path / "new").exists()
+    done = run(exported / "onnx", "-o", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "expected a model with its weights, found an exported one" in done.stderr
+    with pytest.raises(
+        ValueError, match=r"Expected clips of \(frames, channels, height, width\) \(8, 3, 32, 32\), received"
+    ):
+        load(str(exported / "onnx"))[0](moving_clips()[:, :4])
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match="needs onnxruntime: `pip install"):
+        load(str(exported / "onnx"))
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):

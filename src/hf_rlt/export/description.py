@@ -9,7 +9,6 @@ from ..models.runs import to_2tuple
 from ..models.video_pixels import PIXEL_SETTINGS
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
-DESCRIPTION = "rlt.json"
 INPUTS = {
     "tubelets": "(batch, tokens, channels * frames * rows * columns of a tubelet) float32, normalised, flattened in that "
     "order; 0 in padding",

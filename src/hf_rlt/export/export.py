@@ -12,11 +12,12 @@ import torch
 
 from ..conversion.output_folder import check_out
 from ..errors import HfRltError
+from ..inference.exported import DESCRIPTION, is_exported, padded_inputs
 from ..inference.loading import load
 from ..jobs.atomic import atomic_dir
-from .description import DESCRIPTION, describe
+from .description import describe
 from .formats import FORMATS, Format
-from .token_model import TokenModel, noise, padded_inputs
+from .token_model import TokenModel, noise
 
 PRECISIONS = ("float32", "int8")
 TOLERANCE = 1e-3  # of float32 logits; they differ by 1e-6 or so
@@ -53,6 +54,10 @@ def export_model(
         HfRltError: for a model that cannot be exported, or whose logits differ from PyTorch's. Nothing is written then.
     """
     _check(formats, precision)
+    if is_exported(name):
+        raise HfRltError(
+            f"{name}: expected a model with its weights, found an exported one: export the model it was made of."
+        )
     target = check_out(output, Path(name), None)
     model, processor = load(name, **{"attn_implementation": "sdpa", **options})
     if model.config.token_counts(1 << 20)[-1] != 1 << 20:
@@ -76,6 +81,8 @@ def export_model(
         files = {each: FORMATS[each].file for each in differences}
         description = {**describe(model.config, processor), "files": files, "precision": precision}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        model.config.to_json_file(folder / "config.json")  # these two for `load`
+        processor.to_json_file(folder / "preprocessor_config.json")
     return Exported(str(output), files, differences)
 
 

@@ -11,12 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+
+from ..inference.exported import NAMES, Inputs, Run, open_onnx, open_openvino
 
 ONE_FILE = 1 << 30  # bytes; above it ONNX keeps weights in a file of their own, as it has to from 2 GiB on
-NAMES = ("tubelets", "places", "run_lengths")
-Inputs = tuple[Tensor, Tensor, Tensor]
-Run = Callable[[Inputs], Tensor]
 
 
 def _shapes() -> dict[str, dict[int, Any]]:
@@ -57,19 +55,6 @@ def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -
             quantize_dynamic(written, path, use_external_data_format=large, **kind)
 
 
-def open_onnx(path: Path) -> Run:
-    """Open a model in ONNX Runtime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path)
-
-    def run(inputs: Inputs) -> Tensor:
-        (logits,) = session.run(None, {name: each.numpy() for name, each in zip(NAMES, inputs, strict=True)})
-        return torch.from_numpy(logits)
-
-    return run
-
-
 def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
     """Write a model for OpenVINO, with weights in float32 or int8."""
     import openvino
@@ -84,14 +69,6 @@ def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: boo
 
             program = nncf.compress_weights(program, mode=nncf.CompressWeightsMode.INT8_SYM)
     openvino.save_model(program, path, compress_to_fp16=False)
-
-
-def open_openvino(path: Path, precision: str = "f32") -> Run:
-    """Open a model in OpenVINO, to compute in `precision`, f32 or bf16."""
-    import openvino
-
-    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-    return lambda inputs: torch.from_numpy(compiled([each.numpy() for each in inputs])["logits"])
 
 
 def write_program(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:

@@ -5,12 +5,10 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import HfRltError
 from ..models.packing import PaddedLayout, packed_layout
-from ..models.tubelets import cut_tubelets, flat_tubelets
+from ..models.tubelets import cut_tubelets
 
 POSITIONS = 1 << 30  # more than any clip has: places are positions in one clip, not in a batch
 COUNTS = (4, 3, 2)  # of the clips of noise every 4th, 3rd and 2nd tubelet is computed
@@ -43,28 +41,6 @@ class TokenModel(nn.Module):
         options = {"key_bias": times.to(tokens.dtype).log()[:, None, None]}
         tokens = base.blocks(tokens, layout, options)
         return model.head(model.pool_tokens(tokens, layout, options))
-
-
-def padded_inputs(tubelets: Tensor, run_lengths: Tensor, tokens: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Make what a `TokenModel` takes, from what a processor gives with `return_tokens=True`.
-
-    Args:
-        tubelets: `(L, s, C, p, p)`.
-        run_lengths: `(B, N)`.
-        tokens: to which clips are padded; the tokens of the longest unless given.
-    """
-    layout = packed_layout(run_lengths)
-    length = layout.max_length if tokens is None else tokens
-    if length < layout.max_length:
-        raise HfRltError(f"Expected to pad clips to {layout.max_length} tokens or more, received {length}.")
-    kept, places = (run_lengths > 0).sort(dim=1, descending=True, stable=True)
-    lengths = run_lengths.gather(1, places).long()
-    more = (0, length - kept.shape[1])  # cuts, if it is negative
-    kept, places, lengths = F.pad(kept, more), F.pad(places * kept, more), F.pad(lengths, more)
-    flat = flat_tubelets(tubelets)
-    padded = flat.new_zeros((*kept.shape, flat.shape[1]))
-    padded[kept] = flat
-    return padded, places, lengths
 
 
 def noise(config: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from ..errors import HfRltError, join_limited
 from ..families import family_of
 from ..hub.repo_config import read_config
 from ..models.run_rule import RULE_SETTINGS, rule_of, rule_settings
+from .exported import ExportedClassifier, is_exported
 
 OF_MODEL = {"num_frames", *RULE_SETTINGS}  # settings of the processor that follow the model's configuration
 
@@ -31,7 +32,8 @@ def load(
     """Load a model, a stock one as its RLT counterpart, and a processor that fits it.
 
     Args:
-        name: folder or Hub id of a classifier or encoder of any family, see `hf_rlt.families`.
+        name: folder or Hub id of a classifier or encoder of any family, see `hf_rlt.families`, or a folder that
+            `hf-rlt export` wrote.
         num_frames: frames per clip, to which positions are interpolated; the model's own unless given.
         sampling: settings of the processor that choose the frames.
         attn_implementation: attention backend, such as "flash_attention_2"; transformers' default unless given.
@@ -43,6 +45,14 @@ def load(
         HfRltError: if `name` holds something else, or a needed head is missing.
         OSError: if there is no such model.
     """
+    if is_exported(name):
+        if (num_frames, attn_implementation) != (None, None):
+            raise HfRltError(
+                f"{name}: an exported model keeps the frames and the attention it was exported with: leave num_frames and "
+                "attn_implementation out, or export it anew."
+            )
+        config, processor = _config_and_processor(name, rule, sampling or {})
+        return ExportedClassifier(name, config), processor
     read_config(name)
     changes = rule if num_frames is None else {**rule, "num_frames": num_frames}
     if attn_implementation is not None:
@@ -74,16 +84,23 @@ def load_processor(name: str, **changes: Any) -> Any:
     Raises:
         HfRltError: also for a model that chooses tokens by itself, of which a processor knows nothing.
     """
-    read_config(name)
-    family = family_of(AutoConfig.from_pretrained(name).model_type, name)
-    with _refusals_of(name):
-        config = family.config.from_pretrained(name, **{key: changes.pop(key) for key in OF_MODEL & set(changes)})
+    of_model = {key: changes.pop(key) for key in OF_MODEL & set(changes)}
+    config, processor = _config_and_processor(name, of_model, changes)
     if rule_of(config) != config.run_rule:
         raise HfRltError(
             f"{name}: expected a model that chooses tokens by their pixels, found one that chooses {config.method}, "
             "within the network."
         )
-    return _processor(name, config, **changes)
+    return processor
+
+
+def _config_and_processor(name: str, of_model: dict[str, Any], changes: dict[str, Any]) -> tuple[Any, Any]:
+    """Load what a model's folder has beside its weights."""
+    read_config(name)
+    family = family_of(AutoConfig.from_pretrained(name).model_type, name)
+    with _refusals_of(name):
+        config = family.config.from_pretrained(name, **of_model)
+    return config, _processor(name, config, **changes)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ..errors import HfRltError
 from ..models.packing import packed_layout
 from ..models.tubelets import join_tubelets
 from .decoder import Options, view_grid, view_size
+from .exported import ExportedClassifier
 
 
 def score_kind(config: Any) -> str:
@@ -73,6 +74,10 @@ class Runner:
         self.classifies = network.base_model is not network
         if not self.classifies and options.features is None:
             raise HfRltError("Expected a classifier, received a model without a trained head: ask for features.")
+        if options.features is not None and isinstance(network, ExportedClassifier):
+            raise HfRltError(
+                "Expected a model with its weights for features, received an exported one: it has scores alone."
+            )
         self.device, self.dtype = network.device, network.dtype
         self.asynchronous = self.device.type == "cuda"
         self.delay = int(self.asynchronous)
