@@ -5,6 +5,7 @@ With labelled clips also each runtime's accuracy with RLT.
 """
 
 import copy
+import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from hf_rlt.data import EvalDataset, from_folder
 from hf_rlt.export import FORMATS, TokenModel, padded_inputs
 from hf_rlt.export.export import write_compared
+from hf_rlt.export.formats import Int8
 from hf_rlt.inference.exported import open_openvino
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import analytic_flops, interleaved_times, quartiles
@@ -41,7 +43,7 @@ def runtimes(
     repeats: opt.Repeats = 5,
     output: opt.Output = opt.OUTPUT,
 ) -> None:
-    """Dense and RLT in every runtime and precision. Run on an idle machine."""
+    """Dense and RLT in every runtime and precision, with torchao if it is installed. Run on an idle machine."""
     files = opt.video_files(clips)
     if model is None:
         network, processor = opt.model_and_processor(shape, None, "sdpa", "float32", "cpu")
@@ -50,7 +52,7 @@ def runtimes(
     settings = {"shape": model or f"ViT-{shape}", "repeats": repeats, "files": [file.name for file in files]}
     rows: list[Row] = []
     with TemporaryDirectory() as scratch, torch.inference_mode():
-        ways = _ways(network.eval(), Path(scratch))
+        ways = _ways(network.eval(), processor, files, Path(scratch))
         for file in files:
             say(file.name)
             inputs = processor(str(file), return_tensors="pt")
@@ -62,7 +64,7 @@ def runtimes(
     report(save(output, "runtimes", rows, settings))
 
 
-def _ways(network: Any, folder: Path) -> dict[str, Compute]:
+def _ways(network: Any, processor: Any, files: list[Path], folder: Path) -> dict[str, Compute]:
     """Make each way to compute logits; models are written to a folder."""
     half = copy.deepcopy(network).bfloat16()
     ways: dict[str, Compute] = {
@@ -71,19 +73,39 @@ def _ways(network: Any, folder: Path) -> dict[str, Compute]:
     }
     compiled = torch.compile(network, dynamic=True)
     ways["PyTorch compiled"] = lambda pixels, runs: compiled(pixels, run_lengths=runs).logits
+    if importlib.util.find_spec("torchao"):
+        quantised = torch.compile(_int8(network), dynamic=True)
+        ways["PyTorch int8, compiled"] = lambda pixels, runs: quantised(pixels, run_lengths=runs).logits
     config, model = network.config, TokenModel(network)
-    for name, title in (("onnx", "ONNX Runtime"), ("openvino", "OpenVINO")):
-        for precision in ("", " int8"):
-            say(f"Writing {title}{precision}")
-            place = folder / (name + precision.strip())
-            place.mkdir()
-            with torch.inference_mode(False):
-                write_compared(model, place, FORMATS[name], bool(precision))
-            path = place / FORMATS[name].file
-            ways[title + precision] = partial(_padded, config, FORMATS[name].open(path))
-            if name == "openvino" and not precision:
-                ways["OpenVINO bf16"] = partial(_padded, config, open_openvino(path, "bf16"))
+    whole = Int8(processor, [str(file) for file in files])
+    kinds: dict[str, tuple[str, Int8 | None]] = {
+        "ONNX Runtime": ("onnx", None),
+        "ONNX Runtime int8": ("onnx", Int8()),
+        "OpenVINO": ("openvino", None),
+        "OpenVINO int8 weights": ("openvino", Int8()),
+        "OpenVINO int8": ("openvino", whole),
+    }
+    for title, (name, int8) in kinds.items():
+        say(f"Writing {title}")
+        place = folder / title
+        place.mkdir()
+        with torch.inference_mode(False):
+            write_compared(model, place, FORMATS[name], int8)
+        path = place / FORMATS[name].file
+        ways[title] = partial(_padded, config, FORMATS[name].open(path))
+        if title == "OpenVINO":
+            ways["OpenVINO bf16"] = partial(_padded, config, open_openvino(path, "bf16"))
     return ways
+
+
+def _int8(network: Any) -> Any:
+    """Quantise the blocks' weights, and activations as they come, with torchao."""
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    found = copy.deepcopy(network)
+    with torch.inference_mode(False):
+        quantize_(found, Int8DynamicActivationInt8WeightConfig())
+    return found
 
 
 def _padded(config: Any, run: Callable[[Any], Tensor], pixels: Tensor, runs: Tensor) -> Tensor:

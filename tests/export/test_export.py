@@ -196,6 +196,27 @@ def test_evaluation_of_an_int8_model_and_bfloat16(exported, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_are_quantised_on_videos(family, exported, tmp_path):
+    folder = save_family(tmp_path / "model", family, FAMILIES[family], LABELS)
+    options = ("--format", "openvino", "--precision", "int8")
+    scores = {}
+    for name, words in (("weights", ()), ("all", ("--calibrate", exported / "videos"))):
+        done = run(folder, "-o", tmp_path / name, *options, *words, "--json")
+        assert done.exit_code == 0, done.output
+        assert 0 < json.loads(done.stdout)["differences"]["openvino"] < 0.5
+        scores[name] = predicted(exported, tmp_path / f"{name}-out", tmp_path / name)
+    program = (tmp_path / "all" / "model.xml").read_text()
+    assert program.count('type="FakeQuantize"') > 10  # ranges of activations
+    assert (tmp_path / "weights" / "model.xml").read_text().count('type="FakeQuantize"') == 0
+    expected = predicted(exported, tmp_path / "float32", folder)
+    for found in scores.values():
+        for one, other in zip(found, expected, strict=True):
+            exact = {score["label"]: score["score"] for score in other["scores"]}
+            assert {score["label"]: score["score"] for score in one["scores"]} == pytest.approx(exact, abs=0.1)
+
+
+@pytest.mark.slow
 def test_what_exported_models_cannot_is_refused(exported, tmp_path, monkeypatch):
     predicted(exported, tmp_path / "done", "openvino")
     for words, message in (
@@ -244,6 +265,11 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):
         ),
         ((folder, "-o", out, "--precision", "int4"), "--precision: expected one of float32, int8, received 'int4'"),
         ((folder, "-o", out, "--precision", "int8", "--format", "torch"), "--precision int8 is for onnx and openvino"),
+        ((folder, "-o", out, "--calibrate", tmp_path), "--calibrate is for --format openvino with --precision int8"),
+        (
+            (folder, "-o", out, "--calibrate", tmp_path / "model", "--format", "openvino", "--precision", "int8"),
+            "expected videos (.mp4, .avi, .mkv, .webm ...) below it, found none",
+        ),
         ((tmp_path / "tome", "-o", out), "cannot export ToMe, which drops or merges tokens within the network"),
         ((folder, "-o", folder), "write the result to another folder"),
         ((folder, "-o", tmp_path), "holds the source"),

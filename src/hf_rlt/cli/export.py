@@ -19,6 +19,13 @@ def export(
         list[str] | None, typer.Option(help="onnx (default), openvino, torch or aotinductor. May be repeated.")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, or int8 for onnx and openvino.")] = "float32",
+    calibrate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Videos or folders of videos on which openvino in int8 measures the ranges of activations, which are "
+            "float32 otherwise. Some dozens of your own. May be repeated."
+        ),
+    ] = None,
     threshold: Threshold = "model",
     num_frames: NumFrames = None,
     frame_stride: FrameStride = None,
@@ -35,7 +42,7 @@ def export(
     changes = {**rule.changes(threshold), "num_frames": num_frames, "sampling": sampling_settings(frame_stride, None)}
     with spinner(Console(stderr=True)) as line:
         line.add_task("Exporting", total=None)
-        done = export_model(model, output, format or ["onnx"], precision, **changes)
+        done = export_model(model, output, format or ["onnx"], precision, calibrate or (), **changes)
     if as_json:
         typer.echo(json.dumps(asdict(done), indent=2))
         return

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from ..conversion.output_folder import check_out
+from ..data.video_list import none_found
 from ..errors import HfRltError
 from ..inference.exported import DESCRIPTION, is_exported, padded_inputs
 from ..inference.loading import load
+from ..inference.predict import video_paths
 from ..jobs.atomic import atomic_dir
 from .description import describe
-from .formats import FORMATS, Format
+from .formats import FORMATS, Format, Int8
 from .token_model import TokenModel, noise
 
 PRECISIONS = ("float32", "int8")
@@ -30,7 +32,7 @@ class Exported:
     Attributes:
         folder: it holds the models and their description.
         files: the model in each format.
-        differences: largest absolute difference from PyTorch's logits on clips of noise, by format.
+        differences: largest absolute difference from PyTorch's logits, by format: see `write_compared`.
     """
 
     folder: str
@@ -39,7 +41,12 @@ class Exported:
 
 
 def export_model(
-    name: str, output: str | Path, formats: Sequence[str] = ("onnx",), precision: str = "float32", **options: Any
+    name: str,
+    output: str | Path,
+    formats: Sequence[str] = ("onnx",),
+    precision: str = "float32",
+    calibrate: Sequence[str] = (),
+    **options: Any,
 ) -> Exported:
     """Write a classifier for other runtimes, with `rlt.json`, which says how to make its inputs from a video.
 
@@ -48,12 +55,14 @@ def export_model(
         output: folder to write. Must be new or empty.
         formats: of `FORMATS`.
         precision: "float32", or "int8" for onnx and openvino.
+        calibrate: videos, or folders of videos, on which int8 of openvino measures the ranges of activations; without them
+            only weights are quantised. ONNX Runtime measures them as it runs.
         **options: of `load`: `num_frames`, `sampling`, settings of the rule.
 
     Raises:
         HfRltError: for a model that cannot be exported, or whose logits differ from PyTorch's. Nothing is written then.
     """
-    _check(formats, precision)
+    _check(formats, precision, calibrate)
     if is_exported(name):
         raise HfRltError(
             f"{name}: expected a model with its weights, found an exported one: export the model it was made of."
@@ -65,11 +74,14 @@ def export_model(
             f"{name}: cannot export {model.config.method}, which drops or merges tokens within the network: export an RLT "
             "model."
         )
+    int8 = Int8(processor, list(video_paths(calibrate))) if precision == "int8" else None
+    if calibrate and int8 is not None and not int8.videos:
+        raise HfRltError(none_found(", ".join(calibrate)))
     token_model, differences = TokenModel(model.float()), {}
     with atomic_dir(target) as folder:
         for each in dict.fromkeys(formats):
             try:
-                differences[each] = write_compared(token_model, folder, FORMATS[each], precision == "int8")
+                differences[each] = write_compared(token_model, folder, FORMATS[each], int8)
             except ModuleNotFoundError as error:
                 raise HfRltError(f"--format {each} needs {error.name}: `pip install hf_rlt[export]`.") from error
             limit = TOLERANCE if precision == "float32" else math.inf
@@ -86,19 +98,26 @@ def export_model(
     return Exported(str(output), files, differences)
 
 
-def _check(formats: Sequence[str], precision: str) -> None:
+def _check(formats: Sequence[str], precision: str, calibrate: Sequence[str]) -> None:
     for what, given, known in (("--format", formats, FORMATS), ("--precision", [precision], PRECISIONS)):
         if wrong := [each for each in given if each not in known]:
             raise HfRltError(f"{what}: expected one of {', '.join(known)}, received {wrong[0]!r}.")
     if precision == "int8" and (wrong := [each for each in formats if not FORMATS[each].int8]):
         raise HfRltError(f"--precision int8 is for onnx and openvino, received --format {wrong[0]}: leave one out.")
+    if calibrate and (precision != "int8" or "openvino" not in formats):
+        raise HfRltError("--calibrate is for --format openvino with --precision int8: add them, or leave it out.")
 
 
 @torch.no_grad()
-def write_compared(model: TokenModel, folder: Path, form: Format, int8: bool) -> float:
-    """Write a model in a format; return by how much its logits of clips of noise differ from the classifier's at most."""
+def write_compared(model: TokenModel, folder: Path, form: Format, int8: Int8 | None) -> float:
+    """Write a model in a format; return by how much its logits differ from the classifier's at most.
+
+    They are of clips of noise, or of those by which activations are quantised: their ranges do not hold for noise.
+    """
     clips, runs, tubelets = noise(model.classifier.config)
     inputs = padded_inputs(tubelets, runs)
     form.write(model, inputs, folder / form.file, int8)
-    expected = model.classifier(clips, run_lengths=runs).logits
-    return float((form.open(folder / form.file)(inputs) - expected).abs().max())
+    compute = form.open(folder / form.file)
+    if int8 and int8.videos:
+        return max(float((compute(inputs) - model(*inputs)).abs().max()) for inputs in int8.inputs())
+    return float((compute(inputs) - model.classifier(clips, run_lengths=runs).logits).abs().max())

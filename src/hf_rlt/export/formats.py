@@ -3,8 +3,9 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +13,32 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..inference.exported import NAMES, Inputs, Run, open_onnx, open_openvino
+from ..inference.exported import NAMES, Inputs, Run, open_onnx, open_openvino, padded_inputs
 
 ONE_FILE = 1 << 30  # bytes; above it ONNX keeps weights in a file of their own, as it has to from 2 GiB on
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How a model is quantised.
+
+    Attributes:
+        processor: of the model.
+        videos: on which the ranges of activations are measured; none for weights alone.
+    """
+
+    processor: Any = None
+    videos: Sequence[str] = ()
+
+    def inputs(self) -> Iterator[Inputs]:
+        """Make the inputs of each video."""
+        for video in self.videos:
+            found = self.processor(video, return_tensors="pt", return_tokens=True)
+            yield padded_inputs(found["tubelets"], found["run_lengths"])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # as NNCF wants them
+        for inputs in self.inputs():
+            yield {name: each.numpy() for name, each in zip(NAMES, inputs, strict=True)}
 
 
 def _shapes() -> dict[str, dict[int, Any]]:
@@ -41,7 +65,7 @@ def _exported(model: torch.nn.Module, inputs: Inputs) -> Any:
         return torch.export.export(model, inputs, dynamic_shapes=_shapes())
 
 
-def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: Int8 | None) -> None:
     """Write a model for ONNX Runtime; `int8` quantises weights, and activations of matrix products at run time."""
     large = sum(each.nbytes for each in model.parameters()) > ONE_FILE
     with _quiet(), torch.no_grad(), TemporaryDirectory() as scratch:
@@ -55,8 +79,8 @@ def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -
             quantize_dynamic(written, path, use_external_data_format=large, **kind)
 
 
-def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
-    """Write a model for OpenVINO, with weights in float32 or int8."""
+def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: Int8 | None) -> None:
+    """Write a model for OpenVINO; `int8` quantises weights, and activations if there are videos to calibrate them on."""
     import openvino
 
     program = openvino.convert_model(_exported(model, inputs))
@@ -64,14 +88,18 @@ def write_openvino(model: torch.nn.Module, inputs: Inputs, path: Path, int8: boo
         port.tensor.set_names({name})
     program.outputs[0].tensor.set_names({"logits"})
     if int8:
-        with _quiet():  # it prints as it is imported
+        with _quiet():  # it prints as it is imported, and as it works
             import nncf
 
-            program = nncf.compress_weights(program, mode=nncf.CompressWeightsMode.INT8_SYM)
+            if int8.videos:
+                options = {"model_type": nncf.ModelType.TRANSFORMER, "subset_size": len(int8.videos)}
+                program = nncf.quantize(program, nncf.Dataset(int8), **options)
+            else:
+                program = nncf.compress_weights(program, mode=nncf.CompressWeightsMode.INT8_SYM)
     openvino.save_model(program, path, compress_to_fp16=False)
 
 
-def write_program(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+def write_program(model: torch.nn.Module, inputs: Inputs, path: Path, int8: Int8 | None) -> None:
     """Write a program of torch.export, for PyTorch without this package."""
     torch.export.save(_exported(model, inputs), path)
 
@@ -82,7 +110,7 @@ def open_program(path: Path) -> Run:
     return lambda inputs: program(*inputs)
 
 
-def write_package(model: torch.nn.Module, inputs: Inputs, path: Path, int8: bool) -> None:
+def write_package(model: torch.nn.Module, inputs: Inputs, path: Path, int8: Int8 | None) -> None:
     """Write a package that AOTInductor compiled for a machine like this, for PyTorch and C++."""
     with _quiet():
         torch._inductor.aoti_compile_and_package(_exported(model, inputs), package_path=str(path))
@@ -98,7 +126,7 @@ class Format(NamedTuple):
     """A format: the name of its file, how to write it, and how to open it."""
 
     file: str
-    write: Callable[[torch.nn.Module, Inputs, Path, bool], None]
+    write: Callable[[torch.nn.Module, Inputs, Path, Int8 | None], None]
     open: Callable[[Path], Run]
     int8: bool = False  # whether it can be written in int8
 
