@@ -2,27 +2,26 @@
 """RLT-V-JEPA 2: V-JEPA 2 over the computed tokens of each clip, packed without padding."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.vjepa2.modeling_vjepa2 import (
     VJEPA2Predictor,
-    VJEPA2PreTrainedModel,
     VJEPA2WithMaskedInputPredictorOutput,
     apply_masks,
 )
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs, can_return_tuple, merge_with_config_defaults
-from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from transformers.utils.output_capturing import capture_outputs
 
-from .attention_rlt_vjepa2 import RLTVJEPA2Attention, rotary_tables
+from .attention_rlt_vjepa2 import rotary_tables
 from .configuration_rlt_vjepa2 import RLTVJEPA2Config
 from .errors import HfRltError
-from .layers_rlt_vjepa2 import RLTVJEPA2AttentivePooler, RLTVJEPA2Encoder, RLTVJEPA2Layer
+from .layers_rlt_vjepa2 import RLTVJEPA2AttentivePooler, RLTVJEPA2Encoder
 from .packing import Layout, PackedLayout, PaddedLayout
-from .pretrained_rlt import RLTPreTrainedMixin
+from .pretrained_rlt_vjepa2 import RLTVJEPA2PreTrainedModel
 from .rlt_classifier import RLTClassifierMixin, RLTClassifierOutput
 from .rlt_model import Pool, RLTModelMixin, RLTModelOutput
 from .runs import grid_size
@@ -39,27 +38,6 @@ class RLTVJEPA2ModelOutput(RLTModelOutput):
 
     masked_hidden_state: Tensor | None = None
     predictor_output: VJEPA2WithMaskedInputPredictorOutput | None = None
-
-
-class RLTVJEPA2PreTrainedModel(RLTPreTrainedMixin, VJEPA2PreTrainedModel):
-    """Weights, loading and saving. Parameter names are V-JEPA 2's."""
-
-    config: RLTVJEPA2Config
-    config_class = RLTVJEPA2Config
-    auto_classes: ClassVar[dict[str, str]] = {
-        "AutoModel": "RLTVJEPA2Model",
-        "AutoModelForVideoClassification": "RLTVJEPA2ForVideoClassification",
-    }
-    main_input_name = "pixel_values"
-    _no_split_modules = [  # noqa: RUF012
-        *("RLTVJEPA2Embeddings", "RLTVJEPA2Layer", "RLTVJEPA2PoolerSelfAttentionLayer"),
-        *("RLTVJEPA2PoolerCrossAttentionLayer", "VJEPA2Layer", "VJEPA2PredictorEmbeddings"),
-    ]
-    _supports_flex_attn = True
-    _can_record_outputs = {  # noqa: RUF012
-        "hidden_states": OutputRecorder(RLTVJEPA2Layer, layer_name="encoder.layer"),
-        "attentions": OutputRecorder(RLTVJEPA2Attention, index=1, layer_name="encoder.layer"),
-    }
 
 
 class RLTVJEPA2Model(RLTModelMixin, RLTVJEPA2PreTrainedModel):
