@@ -10,7 +10,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from helpers.family_tests import FamilyTests, gradients
-from helpers.flash import use_flash
+from helpers.flash import use_flash, use_varlen
 from helpers.tiny import FRAMES, GRID, SIDE, moving_clips
 from hf_rlt.errors import HfRltError
 from hf_rlt.export import TokenModel, padded_inputs
@@ -197,6 +197,39 @@ class PackedFamilyTests(FamilyTests):
                 assert call[f"cu_seq_lens_{side}"].tolist() == bounds
                 assert type(call[f"max_length_{side}"]) is int
                 assert call[f"max_length_{side}"] == most
+
+    @pytest.mark.parametrize("autocast", [False, True])
+    @pytest.mark.parametrize("proportional", [False, True])
+    def test_torch_varlen_equals_the_loop_gradients_too(self, proportional, autocast, monkeypatch):
+        model = self.make("sdpa", proportional_attention=proportional).train()
+        found = []
+        for packed in (False, True):
+            calls = use_varlen(monkeypatch, model) if packed else []
+            model.zero_grad()
+            with torch.autocast("cpu", enabled=autocast):
+                logits = model(self.clips).logits
+            logits.float().square().sum().backward()
+            found.append((logits, gradients(model)))
+        assert len(calls) == model.config.num_hidden_layers + self.poolers + self.poolings
+        tolerance = {"atol": 0.05, "rtol": 0.05} if autocast else {"atol": 1e-5, "rtol": 1e-5}
+        close(found[1][0], found[0][0], **tolerance)
+        for one, other in zip(*(each[1].values() for each in found), strict=True):
+            close(one, other, atol=(0.05 if autocast else 1e-5) * max(1.0, float(other.abs().max())), rtol=0)
+
+    def test_torch_varlen_leaves_dropout_equal_clips_and_states_to_sdpa(self, monkeypatch):
+        for changes, kwargs, expected in (
+            ({"attention_probs_dropout_prob": 0.1}, {}, 0),
+            ({"num_tokens": 20}, {}, 0),
+            ({}, {"output_hidden_states": True}, self.poolers + self.poolings),  # they come after the states
+        ):
+            model = self.make("sdpa", **changes).train()
+            outcomes = []
+            for packed in (False, True):
+                calls = use_varlen(monkeypatch, model) if packed else []
+                torch.manual_seed(0)
+                outcomes.append(model(self.clips, **kwargs).logits)
+            assert len(calls) == expected
+            close(*outcomes, atol=1e-5, rtol=1e-5)
 
     @torch.no_grad()
     def test_clips_of_equal_length_are_a_batch_for_flash_attention(self, monkeypatch):

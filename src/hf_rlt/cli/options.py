@@ -57,7 +57,10 @@ VideoDir = Annotated[str | None, typer.Option(help="Folder with the videos of an
 OnBadVideo = Annotated[str, typer.Option(help='"raise", or "skip" and count.')]
 Bf16 = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")]
 AttnImplementation = Annotated[
-    str | None, typer.Option(help="Attention backend: sdpa, eager, flash_attention_2, ... Default: transformers' own.")
+    str | None,
+    typer.Option(
+        help="Attention: sdpa, torch_varlen, flash_attention_2, ... Default: torch_varlen on GPUs that have it, else sdpa."
+    ),
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .varlen_attention import VARLEN
+
 MASKED_BACKENDS = ("sdpa", "eager")  # they take an additive mask; the others get the bias through their inputs
 BIAS_CHANNELS = 8  # flash attention wants head sizes in steps of 8
 
@@ -68,6 +70,8 @@ def attend(
     """
     backend, (query, key, value) = module.config._attn_implementation, states
     size = value.shape[-1]
+    if backend == VARLEN and "cu_seq_lens_q" not in options:
+        backend = "sdpa"
     run = ALL_ATTENTION_FUNCTIONS.get_interface(backend, eager)
     options["is_causal"] = False
     if key_bias is not None and backend not in MASKED_BACKENDS:

@@ -1,11 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""How the models of all families are saved."""
+"""How the models of all families choose their attention, and how they are saved."""
 
 from typing import Any, ClassVar
 
+from .varlen_attention import default_attention
+
 
 class RLTPreTrainedMixin:
-    """Saves a model with the code that opens it, if `hf_rlt.register` asked for it.
+    """Chooses the attention, and saves a model with the code that opens it, if `hf_rlt.register` asked for it.
 
     Attributes:
         auto_classes: the family's models, by the names of the Auto classes that open them.
@@ -18,6 +20,11 @@ class RLTPreTrainedMixin:
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
         cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
+
+    def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
+        """Choose the attention backend, `torch_varlen` on GPUs that have it unless another is asked for by name."""
+        requested_attention = requested_attention or default_attention()
+        return super().get_correct_attn_implementation(requested_attention, is_init_check)  # type: ignore[misc]
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
         """Write config and weights under transformers' current key names, and the code."""

@@ -16,8 +16,10 @@ from .errors import HfRltError
 from .packing import Layout, PackedLayout, PaddedLayout, equal_layout, mean_per_sequence, pack, packed_layout, unpack
 from .runs import check_run_lengths, fill_runs, to_2tuple
 from .tubelets import join_tubelets
+from .varlen_attention import VARLEN, takes_varlen
 
 CAPTURABLE = ("hidden_states", "attentions")
+DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")  # of attention, in the blocks and in a pooler
 Pool = Callable[[Tensor, Layout, dict[str, Any]], Tensor]
 
 
@@ -177,11 +179,13 @@ class RLTModelMixin:
             return {}
         drops = self.training and self.config.drop_path_rate > 0
         options: dict = {"clip_ids": layout.clip_ids, "clips": layout.batch} if drops else {}
-        if is_flash_attention_requested(self.config):
+        backend = self.config._attn_implementation
+        drops = self.training and any(getattr(self.config, name, 0) for name in DROPOUTS)
+        if (backend == VARLEN and not drops and takes_varlen(tokens)) or is_flash_attention_requested(self.config):
             for side in "qk":
                 options |= {f"cu_seq_lens_{side}": layout.cu_seqlens, f"max_length_{side}": layout.max_length}
             return options
-        if self.config._attn_implementation == "flex_attention":
+        if backend == "flex_attention":
             same_clip = packed_sequence_mask_function(layout.clip_ids[None])
             mask = create_bidirectional_mask(self.config, tokens, None, and_mask_function=same_clip)
             return {**options, "attention_mask": mask}
