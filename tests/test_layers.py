@@ -18,7 +18,7 @@ LAYERS = [
     ["data"],
     ["tokens", "hub"],
     ["inference", "drawing", "conversion"],
-    ["training", "export"],
+    ["training", "export", "streaming"],
     ["cli"],
     ["__main__"],
 ]

@@ -24,8 +24,9 @@ from .finetune import finetune
 from .options import expand_options
 from .predict import predict
 from .tokens import tokens
+from .watch import watch
 
-COMMANDS = (classify, predict, evaluate, tokens, draw, convert, export, card, benchmark)
+COMMANDS = (classify, watch, predict, evaluate, tokens, draw, convert, export, card, benchmark)
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
 
 

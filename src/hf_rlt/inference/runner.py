@@ -23,6 +23,15 @@ def score_kind(config: Any) -> str:
     return "softmax" if config.problem_type != "regression" and config.num_labels > 1 else "none"
 
 
+def best_scores(logits: Tensor, config: Any, top_k: int) -> list[list[tuple[str, float]]]:
+    """Turn logits `(B, K)` into the best (label, score) pairs of each clip."""
+    kind = score_kind(config)
+    scores = logits.softmax(-1) if kind == "softmax" else logits.sigmoid() if kind == "sigmoid" else logits
+    best = scores.topk(min(top_k, scores.shape[-1]))
+    rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [[(config.id2label[i], score) for i, score in zip(*row, strict=True)] for row in rows]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model says about a video.
@@ -102,7 +111,7 @@ class Runner:
         found = pending.tensors
         computed = found["computed"].tolist()
         logits, features = (found.get(name, [None] * len(computed)) for name in ("logits", "features"))
-        scores = self._scores(found["logits"]) if self.classifies else logits
+        scores = best_scores(found["logits"], self.network.config, self.options.top_k) if self.classifies else logits
         tokens = [pending.tokens] * len(computed)
         return list(map(Prediction, scores, logits, computed, pending.tokens_left, tokens, features))
 
@@ -133,12 +142,3 @@ class Runner:
             tokens = outputs.last_hidden_state.unflatten(0, (batch, views))
             tensors["features"] = tokens[:, 0] if views == 1 else tokens
         return tensors
-
-    def _scores(self, logits: Tensor) -> list[list[tuple[str, float]]]:
-        """Turn logits `(B, K)` into the best (label, score) pairs of each video."""
-        config = self.network.config
-        kind = score_kind(config)
-        logits = logits.softmax(-1) if kind == "softmax" else logits.sigmoid() if kind == "sigmoid" else logits
-        best = logits.topk(min(self.options.top_k, logits.shape[-1]))
-        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [[(config.id2label[i], score) for i, score in zip(*row, strict=True)] for row in rows]

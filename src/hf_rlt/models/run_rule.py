@@ -23,14 +23,16 @@ class Rule(NamedTuple):
         differences: from clips `(B, F, C, H, W)`, their grid, tubelet_size and patch_size to `(B, T - 1, ..., H', W')`.
         starts: from that, the threshold and a budget or None to `(B, T - 1, H', W')` bool: which tubelets but the first
             start a run.
+        neighbours: whether differences are of neighbouring tubelets alone, so that a stream needs each of them once.
     """
 
     differences: Callable[[Tensor, tuple[int, int, int], int, Any], Tensor]
     starts: Callable[[Tensor, float, Budget | None], Tensor]
+    neighbours: bool = False
 
 
 RULES = {
-    "threshold": Rule(threshold_differences, threshold_starts),
+    "threshold": Rule(threshold_differences, threshold_starts, neighbours=True),
     "anchor": Rule(anchor_differences, anchor_starts),
 }
 

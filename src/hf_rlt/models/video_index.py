@@ -32,7 +32,7 @@ import av
 import numpy as np
 
 from .nal_units import PictureScan
-from .video_stream import NO_LIMITS, Limits, Source, decode, quarter_turns, square_pixel_width
+from .video_stream import NO_LIMITS, Limits, Source, decode, upright_size
 
 MAX_REORDER = 16  # places; no common codec shows a frame further from where it is stored
 CACHE_BYTES = 64 << 20  # for all cached indices together; two hours at 30 FPS take 2 MB
@@ -222,8 +222,7 @@ def index_frames(container: Any, stream: Any, limits: Limits = NO_LIMITS) -> Vid
 
 def _make_index(stream: Any, first: Any, pts: np.ndarray | int, keys: np.ndarray | None = None) -> VideoIndex:
     """Build the index from the first frame, the times of all (or only their number) and the places of keyframes."""
-    height, width = first.height, square_pixel_width(stream, first.width)
-    height, width = (width, height) if quarter_turns(first) % 2 else (height, width)
+    height, width = upright_size(stream, first)
     fps, base = float(stream.average_rate or stream.guessed_rate or 25), stream.time_base
     if isinstance(pts, int):
         pts, base = np.arange(pts), 1 / Fraction(fps).limit_denominator(100_000)

@@ -25,7 +25,7 @@ _ONE_THREAD = 1 << 17  # pixels of a frame below which handing it to a thread co
 # Formats that open files or addresses they name, run scripts, or draw text: a request for a video must not do that.
 _REFUSED = {"concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "tty"}
 _REFUSED |= {"image2", "vobsub", "mlv", "dvdvideo", "lavfi", "avisynth", "vapoursynth"}
-_FORMATS = ",".join(sorted(av.formats_available - _REFUSED))
+FORMATS = ",".join(sorted(av.formats_available - _REFUSED))
 _filters = threading.local()
 
 
@@ -56,23 +56,26 @@ def open_stream(source: Source, limits: Limits = NO_LIMITS) -> Iterator[tuple[An
     """
     codec_options = {} if limits.max_pixels is None else {"max_pixels": str(limits.max_pixels)}
     with _open_container(source, codec_options) as container:
-        stream = choose_stream(container)
-        if stream is None:
-            found = [f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams]
-            raise HfRltError(
-                f"{name_of(source)}: no video stream to decode, found: {', '.join(found) or 'nothing'}. {REENCODE_HINT}"
-            )
-        for other in container.streams:
-            if other.index != stream.index:
-                other.discard = av.stream.Discard.all  # not read, where the format allows it
-        context = stream.codec_context
-        context.options = codec_options
-        context.copy_opaque = True  # each frame carries the number of its packet
-        stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage without reporting it
-        # One thread reports damage just as several do. Sibling processes use the other cores; 0 is one thread per core.
-        small = 0 < context.width * context.height < _ONE_THREAD
-        context.thread_count = 1 if small or multiprocessing.parent_process() is not None else 0
-        yield container, stream
+        yield container, prepare_stream(container, name_of(source), codec_options)
+
+
+def prepare_stream(container: Any, name: str, codec_options: dict[str, str]) -> Any:
+    """Return the video stream of an open container, ready to be decoded; raise HfRltError if there is none."""
+    stream = choose_stream(container)
+    if stream is None:
+        found = [f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in container.streams]
+        raise HfRltError(f"{name}: no video stream to decode, found: {', '.join(found) or 'nothing'}. {REENCODE_HINT}")
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = av.stream.Discard.all  # not read, where the format allows it
+    context = stream.codec_context
+    context.options = codec_options
+    context.copy_opaque = True  # each frame carries the number of its packet
+    stream.thread_type = "FRAME"  # with slice threads the H.264 decoder conceals damage without reporting it
+    # One thread reports damage just as several do. Sibling processes use the other cores; 0 is one thread per core.
+    small = 0 < context.width * context.height < _ONE_THREAD
+    context.thread_count = 1 if small or multiprocessing.parent_process() is not None else 0
+    return stream
 
 
 def choose_stream(container: Any) -> Any:
@@ -85,7 +88,7 @@ def choose_stream(container: Any) -> Any:
 
 def _open_container(source: Source, codec_options: dict[str, str]) -> Any:
     file, protocols = _file(source)
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": protocols, **codec_options}
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": protocols, **codec_options}
     try:
         return av.open(file, options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:  # FFmpeg's error for a format that is not on the list
@@ -194,6 +197,12 @@ def square_pixel_width(stream: Any, width: int) -> int:
     """Stretch a width by the stream's pixel aspect ratio, unless that is nonsense (beyond 1/8 to 8)."""
     ratio = float(stream.sample_aspect_ratio or 1)
     return round(width * (ratio if 1 / 8 <= ratio <= 8 else 1)) or 1
+
+
+def upright_size(stream: Any, frame: Any) -> tuple[int, int]:
+    """Return height and width of a frame when it is upright, with square pixels."""
+    size = (frame.height, square_pixel_width(stream, frame.width))
+    return (size[1], size[0]) if quarter_turns(frame) % 2 else size
 
 
 def to_rgb(frame: Any, height: int, width: int) -> np.ndarray:
