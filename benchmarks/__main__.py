@@ -14,6 +14,7 @@ from .balance import balance
 from .common import record
 from .equal_tokens import equal_tokens
 from .finetune import ablation, finetune
+from .gpu import gpu
 from .keeps import keeps
 from .processing import processing
 from .ratios import ratios
@@ -42,7 +43,7 @@ def report(
         record.report(file, output)
 
 
-COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps, vjepa2, runtimes)
+COMMANDS = (tokens, reading, processing, ratios, throughput, augmentation, balance, keeps, vjepa2, runtimes, gpu)
 MODELS = (speed, frames, accuracy, thresholds, budgets, inference, equal_tokens)
 for command in (*COMMANDS, *MODELS, report):
     app.command()(user_errors()(command))

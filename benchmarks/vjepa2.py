@@ -40,7 +40,7 @@ def vjepa2(
     """V-JEPA 2 with RLT beside transformers' own: time, memory, operations. Run on an idle machine."""
     files = opt.video_files(clips)
     ours = opt.place(_ours(model, layers, attention), dtype, device)
-    stock = opt.place(_stock(ours), dtype, device)
+    stock = opt.place(make_stock(ours), dtype, device)
     settings = {"shape": model or f"{layers} of ViT-L's 24 blocks", "dtype": dtype, "device": ours.device.type}
     settings |= {
         "attention": attention,
@@ -71,7 +71,7 @@ def _ours(model: str | None, layers: int, attention: str) -> RLTVJEPA2ForVideoCl
     return RLTVJEPA2ForVideoClassification(config)
 
 
-def _stock(ours: RLTVJEPA2ForVideoClassification) -> VJEPA2ForVideoClassification:
+def make_stock(ours: RLTVJEPA2ForVideoClassification) -> VJEPA2ForVideoClassification:
     """Make transformers' own model on the same weights."""
     config = VJEPA2Config.from_dict(ours.config.to_dict())
     config._attn_implementation = ours.config._attn_implementation

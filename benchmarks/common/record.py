@@ -31,7 +31,9 @@ PACKAGES = (
 )
 ROOT = Path(__file__).parents[2]
 # Module with `markdown(record)`, the tables, and if it draws `pictures(record, folder)`, which returns the paths.
-NAMES = "tokens reading processing ratios throughput augmentation balance keeps vjepa2 runtimes finetune speed accuracy"
+NAMES = (
+    "tokens reading processing ratios throughput augmentation balance keeps vjepa2 runtimes gpu finetune speed accuracy"
+)
 MODULES = {name: name for name in NAMES.split()} | {"ablation": "finetune", "frames": "speed"}
 MODULES |= dict.fromkeys(("thresholds", "budgets", "inference"), "accuracy")
 MODULES |= {"equal-tokens": "common.token_tables"}

@@ -52,7 +52,7 @@ def test_v_jepa_2_beside_transformers_own(tmp_path, files, measured, monkeypatch
     assert still["peak_bytes"] < rows[files[1].name, "dense"]["peak_bytes"]
     assert f"| 8 | {files[1].name} | RLT | 16 |" in text
     monkeypatch.setattr(
-        vjepa2, "_stock", lambda ours: randomise(VJEPA2ForVideoClassification(VJEPA2Config(**TINY_VJEPA2)), 1)
+        vjepa2, "make_stock", lambda ours: randomise(VJEPA2ForVideoClassification(VJEPA2Config(**TINY_VJEPA2)), 1)
     )
     with pytest.raises(HfRltError, match="expected the logits of V-JEPA 2 bit for bit"):
         vjepa2.vjepa2([files[0]], str(tmp_path / "model"), num_frames=[8], output=tmp_path)
