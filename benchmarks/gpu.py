@@ -198,8 +198,8 @@ def markdown(record: Row) -> str:
     megabytes = Column("peak memory, MB", lambda row: f"{row['peak_bytes'] / 1e6:,.1f}" if "peak_bytes" in row else "")
     ratios = [column("speed-up", "speedup", "{:.2f} x"), column("FLOP ratio", "flop_ratio", "{:.2f} x"), megabytes]
     text += "\n" + table(parts["time"], [*columns, milliseconds, *ratios, column("error", "error")])
-    text += f"\nbfloat16, random weights, medians of {settings['repeats']} in turn; clips compute 20 to 60 % of their tokens."
-    text += "\n"
+    medians = f"medians of {settings['repeats']} in turn"
+    text += f"\nbfloat16, random weights, {medians}; RLT computes 20 to 60 % of a clip's tokens.\n"
     if parts["files"]:
         rate = Column("videos per second", lambda row: f"{row['videos'] / row['seconds']:.2f}")
         text += "\n" + table(parts["files"], [column("from files", "way"), column("videos", "videos"), rate])
