@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""What a GPU needs to be told about, in one command: correctness of every way to attend, then time and memory.
+"""Check and measure everything on a GPU in one command: correctness of every way to attend, then time and memory.
 
 The most important comes first, and everything is written as it is measured: what time cuts off is missing at the end.
 """
@@ -23,7 +23,7 @@ from hf_rlt.jobs.worker_pool import Failure, Task
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 
 from .common import options as opt
-from .common.gpu_checks import LOOP, attending, backends, check, unequal_runs
+from .common.gpu_checks import LOOP, attending, backends, check, told, unequal_runs
 from .common.methods import STANDARD, make_base, share_weights
 from .common.record import Column, Row, column, report, save, say, table
 from .vjepa2 import make_stock
@@ -78,22 +78,27 @@ def gpu(
         "cut": [],
     }
     files = opt.video_files(clips) if clips else []
-    for row in check(where, compiled=on_gpu):
-        say(f"{row['family']} {row['dtype']} {row['backend']}: {'right' if row.get('right') else row}")
-        rows.append({"part": "check", **row})
-        save(output, "gpu", rows, settings)
+    until = start + 60 * minutes
+
+    def checks(compiled: bool) -> Iterator[Row]:
+        return ({"part": "check", **row} for row in check(where, compiled, until))
+
     steps: list[tuple[str, Callable[[], Iterator[Row]]]] = [
         (" ".join(map(str, cell)), partial(_measure, cell, where)) for cell in (FULL if on_gpu else REDUCED)
     ]
     if files:
         steps.insert(4 if on_gpu else 0, ("from files", partial(_from_files, files, where)))
+    steps.insert(0, ("checks", partial(checks, False)))
+    if on_gpu:  # takes minutes
+        steps.insert(6, ("checks, compiled", partial(checks, True)))
     for title, measure in steps:
-        if time.monotonic() - start > 60 * minutes:
+        if time.monotonic() >= until:
             settings["cut"].append(title)
             continue
         say(title)
-        rows += measure()
-        save(output, "gpu", rows, settings)
+        for row in measure():
+            rows.append(row)
+            save(output, "gpu", rows, settings)
     report(save(output, "gpu", rows, settings))
 
 
@@ -122,27 +127,27 @@ def _measure(cell: Cell, device: torch.device) -> Iterator[Row]:
         pixels = torch.randn(cell.batch, *ours.config.clip_shape, device=device, dtype=ours.dtype)
         runs = unequal_runs(ours.config.grid, cell.batch, device)
     except torch.OutOfMemoryError as error:
-        yield {"part": "time", **cell._asdict(), "way": STOCK, "error": str(error)[:100]}
+        yield {"part": "time", **cell._asdict(), "way": STOCK, "error": told(error)}
         return
-    everything, calls, failed = torch.ones_like(runs), dict[str, Callable[[], Any]](), list[Row]()
+    everything, calls = torch.ones_like(runs), dict[str, Callable[[], Any]]()
     ways: dict[str, tuple[Any, str, Any]] = {STOCK: (stock, LOOP, None), DENSE: (ours, LOOP, everything)}
     ways |= {f"RLT, {backend}": (ours, backend, runs) for backend in backends(device)}
+    memory = dict[str, int]()
     for name, way in ways.items():
         call: Callable[[], Any] = partial(_step if cell.training else _forward, *way, pixels)
         try:
             call()
+            memory[name] = peak_bytes(call, device)
             calls[name] = call
         except Exception as error:  # whatever a backend does, the others are still measured
-            failed.append({"way": name, "error": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"})
-    times = interleaved_times(calls, REPEATS)
-    for row in failed:
-        yield {"part": "time", **cell._asdict(), **row}
-    for name, call in calls.items():
+            yield {"part": "time", **cell._asdict(), "way": name, "error": told(error)}
+    times = interleaved_times(calls, REPEATS) if calls else {}
+    for name in calls:
         given = ways[name][2]
         tokens = (everything if given is None else given).gt(0).sum(1).tolist()
         flops = sum(analytic_flops(ours.config, count) for count in tokens)
         found = {"way": name, "tokens": sum(tokens), "flops": flops, "times": times[name]}
-        yield {"part": "time", **cell._asdict(), **found, "peak_bytes": peak_bytes(call, device)}
+        yield {"part": "time", **cell._asdict(), **found, "peak_bytes": memory[name]}
 
 
 @torch.inference_mode()
@@ -152,11 +157,13 @@ def _forward(model: Any, backend: str, runs: Any, pixels: Any) -> None:
 
 
 def _step(model: Any, backend: str, runs: Any, pixels: Any) -> None:
-    with attending(model.train(), backend):
-        labels = torch.arange(len(pixels), device=pixels.device)
-        model(pixels, labels=labels, **({} if runs is None else {"run_lengths": runs})).loss.backward()
-    model.zero_grad(set_to_none=True)
-    model.eval()
+    try:
+        with attending(model.train(), backend):
+            labels = torch.arange(len(pixels), device=pixels.device)
+            model(pixels, labels=labels, **({} if runs is None else {"run_lengths": runs})).loss.backward()
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.eval()
 
 
 def _from_files(files: Sequence[Path], device: torch.device) -> Iterator[Row]:

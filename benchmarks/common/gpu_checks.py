@@ -1,10 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Does every way to attend compute what the loop over clips does, forward and backward?"""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from hf_rlt import (
     RLTVJEPA2Config,
     RLTVJEPA2ForVideoClassification,
 )
+from hf_rlt.errors import one_line
 from hf_rlt.models.runs import lengths_from_later_starts
 from hf_rlt.models.varlen_attention import VARLEN, takes_varlen
 
@@ -54,16 +57,16 @@ def backends(device: torch.device) -> list[str]:
 @contextmanager
 def attending(model: Any, backend: str) -> Iterator[None]:
     """Context in which a model attends with a backend."""
-    from torch.nn.attention import varlen
-
-    before, allowed = model.config._attn_implementation, varlen._should_use_cudnn
+    before = model.config._attn_implementation
     model.config._attn_implementation = VARLEN if backend == WITHOUT_CUDNN else backend
-    if backend == WITHOUT_CUDNN:
-        varlen._should_use_cudnn = lambda index: False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        model.config._attn_implementation, varlen._should_use_cudnn = before, allowed
+    with ExitStack() as stack:
+        if backend == WITHOUT_CUDNN:
+            where = "torch.nn.attention.varlen._should_use_cudnn"
+            stack.enter_context(mock.patch(where, return_value=False))
+        try:
+            yield
+        finally:
+            model.config._attn_implementation = before
 
 
 def unequal_runs(grid: tuple[int, int, int], batch: int, device: Any) -> Tensor:
@@ -75,13 +78,15 @@ def unequal_runs(grid: tuple[int, int, int], batch: int, device: Any) -> Tensor:
     return lengths_from_later_starts(draws < chance[:, None, None, None]).to(device)
 
 
-def check(device: torch.device, compiled: bool) -> Iterator[dict[str, Any]]:
+def check(device: torch.device, compiled: bool, until: float) -> Iterator[dict[str, Any]]:
     """Yield, for each family, precision and backend, how far logits and gradients are from float32's.
 
     Args:
         device: to compute on.
-        compiled: whether models are also compiled.
+        compiled: whether the models are compiled.
+        until: when to stop, by `time.monotonic`.
     """
+    torch.backends.cudnn.allow_tf32 = False  # what is called float32 is to be it
     for (family, make), dtype in product(SMALL.items(), (torch.bfloat16, torch.float16)):
         torch.manual_seed(0)
         model = make().to(device)
@@ -89,21 +94,28 @@ def check(device: torch.device, compiled: bool) -> Iterator[dict[str, Any]]:
         runs = unequal_runs(model.config.grid, 4, device)
         with attending(model, LOOP):
             exact = _computed(model, clips, runs)
-        model, allowed = model.to(dtype), None
-        for backend, compile_it in product(backends(device), [False, True] if compiled else [False]):
+            loop = _errors(_computed(model.to(dtype), clips.to(dtype), runs), exact)
+        for backend in backends(device):
+            if time.monotonic() > until:
+                return
             row: dict[str, Any] = {"family": family, "dtype": str(dtype).removeprefix("torch."), "backend": backend}
-            row["compiled"] = compile_it
+            row["compiled"] = compiled
             try:
                 with attending(model, backend):
-                    called = torch.compile(model, dynamic=True) if compile_it else model
+                    called = torch.compile(model, dynamic=True) if compiled else model
                     errors = _errors(_computed(model, clips.to(dtype), runs, called), exact)
             except Exception as error:  # whatever a backend does, the others are still checked
-                yield {**row, "error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
-                continue
-            allowed = allowed or [2 * each + SLACK for each in errors]  # of the loop, which is first
-            right = all(each <= most for each, most in zip(errors, allowed, strict=True))
-            yield {**row, "forward": errors[0], "backward": errors[1], "right": right}
-            torch.compiler.reset()
+                yield {**row, "error": told(error)}
+            else:
+                right = all(each <= 2 * own + SLACK for each, own in zip(errors, loop, strict=True))
+                yield {**row, "forward": errors[0], "backward": errors[1], "right": right}
+            finally:
+                torch.compiler.reset()
+
+
+def told(error: Exception) -> str:
+    """Say in a line what went wrong."""
+    return f"{type(error).__name__}: {one_line(error)[:200]}"
 
 
 def _computed(model: Any, clips: Tensor, runs: Tensor, called: Any = None) -> list[Tensor]:

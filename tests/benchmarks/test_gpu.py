@@ -47,8 +47,11 @@ def test_its_reduced_form(measured, tmp_path):
 
 def test_what_there_is_no_time_for_is_named(measured):
     record, text = measured("--minutes", 0)
-    assert record["settings"]["cut"] == [f"{cell.family} tiny 16 {cell.batch} {cell.training}" for cell in gpu.REDUCED]
-    assert "Cut off after 0 minutes: VideoMAE tiny 16 1 False; " in text
+    assert record["settings"]["cut"] == [
+        "checks",
+        *(f"{cell.family} tiny 16 {cell.batch} {cell.training}" for cell in gpu.REDUCED),
+    ]
+    assert "Cut off after 0 minutes: checks; VideoMAE tiny 16 1 False; " in text
 
 
 def test_a_wrong_and_a_failing_way_to_attend_are_found(measured, monkeypatch):
@@ -67,9 +70,9 @@ def test_a_wrong_and_a_failing_way_to_attend_are_found(measured, monkeypatch):
     record, text = measured()
     found = {row["backend"]: row for row in record["rows"] if row["part"] == "check" and row["dtype"] == "float16"}
     assert [found[name].get("right") for name in found] == [True, None, False, True]
-    assert found["failing"]["error"] == "RuntimeError: no kernel for this"
+    assert found["failing"]["error"] == "RuntimeError: no kernel for this and more"
     ways = {row["way"]: row for row in record["rows"] if row["part"] == "time"}
-    assert ways["RLT, failing"]["error"] == "RuntimeError: no kernel for this"
+    assert ways["RLT, failing"]["error"] == "RuntimeError: no kernel for this and more"
     assert "times" in ways["RLT, eager"]
     assert "no kernel for this" in text
 

@@ -2,6 +2,7 @@
 """hf-rlt export: what is written, that it computes the same, and the example that runs it without PyTorch."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -245,6 +246,16 @@ def test_what_exported_models_cannot_is_refused(exported, tmp_path, monkeypatch)
         ValueError, match=r"Expected clips of \(frames, channels, height, width\) \(8, 3, 32, 32\), received"
     ):
         load(str(exported / "onnx"))[0](moving_clips()[:, :4])
+    model, _ = load(str(exported / "openvino"))
+    assert model.to("cpu").to(torch.bfloat16).dtype == torch.bfloat16
+    assert model.to(torch.device("cpu"), torch.float32).dtype == torch.float32
+    with pytest.raises(ValueError, match="Expected num_tokens to be at least 16"):
+        load(str(exported / "onnx"), num_tokens=1)
+    for name, file in (("onnx", "model.onnx"), ("openvino", "model.bin")):
+        shutil.copytree(exported / name, tmp_path / name)
+        (tmp_path / name / file).write_bytes(b"")
+        with pytest.raises(ValueError, match="cannot be opened"):
+            load(str(tmp_path / name))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match="needs onnxruntime: `pip install"):
         load(str(exported / "onnx"))

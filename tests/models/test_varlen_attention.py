@@ -2,6 +2,7 @@
 """Which models attend with torch_varlen; on a GPU, that it computes what the loop does. Families test it with a stand-in."""
 
 import os
+import sys
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from hf_rlt import (
     RLTVJEPA2Config,
     RLTVJEPA2ForVideoClassification,
 )
+from hf_rlt.models import varlen_attention
 from hf_rlt.models.varlen_attention import takes_varlen
 
 FAMILIES = {
@@ -33,6 +35,7 @@ def make(family, backend=None, **changes):
 def pretend(monkeypatch, capability):
     """Let torch say that there is a GPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(varlen_attention, "available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
 
 
@@ -65,6 +68,19 @@ def test_it_takes_half_precision_on_such_gpus(monkeypatch):
     assert takes_varlen(OnGpu(whole))  # autocast makes the queries half
     pretend(monkeypatch, (7, 5))
     assert not takes_varlen(OnGpu(half))
+
+
+def test_a_pytorch_without_what_is_needed_keeps_sdpa(monkeypatch):
+    varlen_attention.available.cache_clear()
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", lambda query, key, value, ends: None)  # no scale
+    assert not varlen_attention.available()
+    varlen_attention.available.cache_clear()
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", None)
+    assert not varlen_attention.available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+    assert make("videomae").config._attn_implementation == "sdpa"
+    varlen_attention.available.cache_clear()
 
 
 @torch.no_grad()

@@ -7,18 +7,23 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from helpers.model_folders import save_model
 from helpers.videos import noise, write_video
 from hf_rlt.cli import app
+from hf_rlt.cli.watch import _View
 from hf_rlt.inference.loading import load
 from hf_rlt.models import video_stream
-from hf_rlt.streaming import watch
+from hf_rlt.streaming import Event, StreamPrediction, watch
+from hf_rlt.streaming.live_source import _Clock, display_name
 
 RATE = 25
 
@@ -187,6 +192,48 @@ def test_several_sources_share_batches(model, tmp_path, monkeypatch):
     assert all(len(each) + sum(prediction.skipped for prediction in each) == 9 for each in found)
     assert sum(batches) == sum(map(len, found))
     assert max(batches) > 1
+
+
+def test_a_file_that_breaks_off_has_failed(model, tmp_path):
+    path = write_video(tmp_path / "clip.mkv", noise(100), rate=25)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 3])
+    events = list(watch([str(path)], *model))
+    assert events[-1].failed
+    assert events[-1].ended
+    assert " of 4.0 s" in events[-1].message
+    assert "broke off after " in events[-1].message
+    assert sum(event.prediction is not None for event in events) > 0
+
+
+def test_time_stamps_that_begin_again_and_that_jump_keep_real_time(tmp_path):
+    stream = SimpleNamespace(average_rate=25)
+    clock, due = _Clock(stream, finite=True), []
+    for seconds in (0.0, 0.04, 0.08, 0.0, 0.04, 72000.0, 72000.04):
+        due.append(clock.wait(seconds))
+    assert due == pytest.approx([0, 0.04, 0.08, 0, 0.04, 0, 0.04], abs=0.02)
+    assert [clock.seconds(SimpleNamespace(time=None)) for _ in range(3)] == [0, 0.04, 0.08]
+
+
+def test_a_bug_in_a_source_is_raised(model, tmp_path, monkeypatch):
+    path = str(write_video(tmp_path / "clip.mp4", noise(10)))
+    monkeypatch.setattr("hf_rlt.streaming.window.SlidingWindow.push", lambda *words: [][1])
+    with pytest.raises(IndexError):
+        list(watch([path], *model))
+    with pytest.raises(ValueError, match="Expected cameras, addresses or files to watch, received none"):
+        list(watch([], *model))
+
+
+def test_names_show_no_password_and_labels_are_not_markup():
+    assert display_name("rtsp://user:secret@camera:554/a@b") == "rtsp://camera:554/a@b"
+    prediction = StreamPrediction([("Pushing [something]", 0.5), ("[/x]", 0.25)], (0.0, 1.0), 10, 40, 0.012, 3)
+    view = _View(["rtsp://[fe80::1]:554/x"], False, None, {}, {}, {})
+    view.show(Event(0, prediction))
+    console = Console(width=120, file=StringIO())
+    console.print(view.table())
+    text = console.file.getvalue()
+    for part in ("Pushing [something]", "[/x]", "rtsp://[fe80::1]:554/x", "50.0%", "25%", "12 ms", "3"):
+        assert part in text
 
 
 def test_the_command_prints_lines_and_json(folder, tmp_path):

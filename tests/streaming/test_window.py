@@ -145,6 +145,31 @@ def test_a_break_starts_anew(break_):
     assert found.seconds == pytest.approx((times[0], times[7]))
 
 
+def test_a_change_of_size_without_times_loses_no_frame():
+    window = SlidingWindow(processor_of(frame_stride=1), 4)
+    for frame in [*noise(20), *noise(8, seed=1)[:, :, :48]]:
+        window.push(frame)
+    assert window.take().seconds == (20, 27)
+
+
+@pytest.mark.parametrize("changes", [{"frame_stride": 2}, {"fps": 10.0}], ids=str)
+def test_a_buffer_may_be_filled_anew(changes):
+    frames, buffer = noise(40), np.zeros_like(noise(1)[0])
+    whole, filled = SlidingWindow(processor_of(**changes)), SlidingWindow(processor_of(**changes))
+    for number, frame in enumerate(frames):
+        np.copyto(buffer, frame)
+        whole.push(frame, number / 10)
+        filled.push(buffer, number / 10)
+    assert torch.equal(whole.take().pixel_values, filled.take().pixel_values)
+
+
+def test_a_slow_camera_repeats_frames():
+    window = SlidingWindow(processor_of(fps=10.0), 4)  # clips of 0.8 s of a camera with a frame each second
+    for number, frame in enumerate(noise(5)):
+        window.push(frame, float(number))
+    assert window.take() is not None
+
+
 def test_what_no_window_can_be_made_of_is_refused():
     with pytest.raises(ValueError, match='sampling="clip", received "uniform"'):
         SlidingWindow(processor_of(sampling="uniform"))
@@ -153,6 +178,10 @@ def test_what_no_window_can_be_made_of_is_refused():
             SlidingWindow(processor_of(), hop)
     with pytest.raises(ValueError, match="Expected the seconds of each frame to take frames at fps"):
         SlidingWindow(processor_of(fps=5.0)).push(noise(1)[0])
+    frame = noise(1)[0]
+    for wrong in (frame[:, :, 0], frame.astype(np.float32), np.concatenate([frame, frame[:, :, :1]], 2)):
+        with pytest.raises(ValueError, match=r"Expected frames of shape \(height, width, 3\), uint8, received"):
+            SlidingWindow(processor_of()).push(wrong)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import printable
 from .console import print_line
@@ -38,19 +39,20 @@ def watch(
     *,
     settings: ModelOptions,
 ) -> None:
-    """Name the action in live video, over a window that slides.
+    """Name the action in live video, over a sliding window.
 
     When the model is slower than the video, windows are skipped: what is shown is always the newest. Ctrl-C ends it.
     """
     from ..streaming import watch as watch_streams
+    from ..streaming.live_source import display_name
 
     network, processor, _ = settings.load(model)
-    failed: dict[int, bool] = {}
-    with _view(sources, as_json) as view:
+    failed = False
+    with _view([display_name(source) for source in sources], as_json) as view:
         for event in watch_streams(sources, network, processor, hop, top_k, timeout, retries):
             view.show(event)
-            failed[event.source] = not event.prediction and event.message != "ended"
-    if any(failed.values()):
+            failed |= event.failed
+    if failed:
         raise typer.Exit(1)
 
 
@@ -89,7 +91,8 @@ class _View:
                 scores = "\n".join(f"{score:.1%}" for _, score in found.scores)
                 tokens = f"{found.tokens_computed / found.tokens:.0%}"
                 cells = [labels, scores, tokens, f"{1000 * found.latency:.0f} ms", str(self.skipped[number])]
-            table.add_row(printable(name), *cells, printable("" if message == "connected" else message))
+            cells = [printable(name), *cells, printable("" if message == "connected" else message)]
+            table.add_row(*map(Text, cells))  # not markup, which labels may look like
         return table
 
 
@@ -100,7 +103,9 @@ def _view(sources: list[str], as_json: bool) -> Iterator[_View]:
         yield _View(sources, as_json, None, {}, {}, {})
         return
     with Live(console=console, auto_refresh=False) as live:
-        yield _View(sources, as_json, live, {}, {}, {})
+        view = _View(sources, as_json, live, {}, {}, {})
+        live.update(view.table(), refresh=True)
+        yield view
 
 
 def _fields(event: "Event") -> dict[str, object]:

@@ -77,25 +77,28 @@ def export_model(
     int8 = Int8(processor, list(video_paths(calibrate))) if precision == "int8" else None
     if calibrate and int8 is not None and not int8.videos:
         raise HfRltError(none_found(", ".join(calibrate)))
-    token_model, differences = TokenModel(model.float()), {}
     with atomic_dir(target) as folder:
-        for each in dict.fromkeys(formats):
-            try:
-                differences[each] = write_compared(token_model, folder, FORMATS[each], int8)
-            except ModuleNotFoundError as error:
-                raise HfRltError(f"--format {each} needs {error.name}: `pip install hf_rlt[export]`.") from error
-            limit = TOLERANCE if precision == "float32" else math.inf
-            if not differences[each] <= limit:  # NaN is none
-                raise HfRltError(
-                    f"{name}: expected logits of {each} within {limit:g} of PyTorch's, found {differences[each]:.1e}: try "
-                    "another format."
-                )
+        differences = {each: _write(model, folder, each, int8, name) for each in dict.fromkeys(formats)}
         files = {each: FORMATS[each].file for each in differences}
         description = {**describe(model.config, processor), "files": files, "precision": precision}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         model.config.to_json_file(folder / "config.json")  # these two for `load`
         processor.to_json_file(folder / "preprocessor_config.json")
     return Exported(str(output), files, differences)
+
+
+def _write(model: Any, folder: Path, name: str, int8: Int8 | None, source: str) -> float:
+    """Write a model in the format of a name, and compare it, see `write_compared`; `source` is for messages."""
+    try:
+        difference = write_compared(TokenModel(model.float()), folder, FORMATS[name], int8)
+    except ModuleNotFoundError as error:
+        raise HfRltError(f"--format {name} needs {error.name}: `pip install hf_rlt[export]`.") from error
+    if not difference <= (TOLERANCE if int8 is None else math.inf):  # NaN is none
+        raise HfRltError(
+            f"{source}: expected logits of {name} within {TOLERANCE:g} of PyTorch's, found {difference:.1e}: try another "
+            "format."
+        )
+    return difference
 
 
 def _check(formats: Sequence[str], precision: str, calibrate: Sequence[str]) -> None:

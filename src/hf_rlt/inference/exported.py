@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import HfRltError
+from ..errors import HfRltError, one_line
 from ..models.packing import packed_layout
 from ..models.rlt_classifier import RLTClassifierMixin
 from ..models.rlt_model import RLTModelMixin, RLTModelOutput
@@ -43,6 +43,7 @@ def open_openvino(path: Path, precision: str = "f32") -> Run:
     return lambda inputs: torch.from_numpy(compiled([each.numpy() for each in inputs])["logits"])
 
 
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 OPENERS: dict[str, Callable[[Path], Run]] = {"model.onnx": open_onnx, "model.xml": open_openvino}
 
 
@@ -134,19 +135,22 @@ class ExportedClassifier(RLTClassifierMixin, nn.Module):
             run = OPENERS[self.path.name](self.path)
         except ModuleNotFoundError as error:
             raise HfRltError(f"{folder} needs {error.name}: `pip install hf_rlt[export]`.") from error
+        except Exception as error:  # each runtime has its own
+            raise HfRltError(f"{self.path}: cannot be opened ({one_line(error)[:200]}): export it anew.") from error
         self.config, self.num_labels, self.base_model = config, config.num_labels, _ExportedBase(config, run)
         self.register_buffer("weights", torch.frombuffer(bytearray(_digest(self.path)), dtype=torch.uint8))
 
-    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> "ExportedClassifier":  # type: ignore[override]
-        """Compute in another type, which OpenVINO can; the device stays the CPU."""
+    def to(self, *args: Any, **kwargs: Any) -> "ExportedClassifier":
+        """Compute in another type, which OpenVINO can; the device stays the CPU. Takes what `nn.Module.to` does."""
+        dtype = torch._C._nn._parse_to(*args, **kwargs)[1]
         if dtype in (None, self.dtype):
             return self
-        if dtype != torch.bfloat16 or self.path.suffix != ".xml":
+        if dtype not in PRECISIONS or self.path.suffix != ".xml":
             raise HfRltError(
                 f"{self.name}: expected float32, or bfloat16 in OpenVINO, for an exported model, received {dtype}: export "
                 "it with --format openvino."
             )
-        self.base_model.run, self.dtype = open_openvino(self.path, "bf16"), dtype
+        self.base_model.run, self.dtype = open_openvino(self.path, PRECISIONS[dtype]), dtype
         return self
 
     def head(self, pooled: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ def load(
                 "attn_implementation out, or export it anew."
             )
         config, processor = _config_and_processor(name, rule, sampling or {})
+        processor.run_rule.make_budget(config.grid)
         return ExportedClassifier(name, config), processor
     read_config(name)
     changes = rule if num_frames is None else {**rule, "num_frames": num_frames}

@@ -4,7 +4,8 @@
 Where it cannot be used (on a CPU, in float32, on GPUs before Ampere, with dropout), clips are attended one by one with sdpa.
 """
 
-import importlib.util
+import inspect
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,19 +21,25 @@ HEAD_STEP = 8  # of head sizes that flash kernels take
 HALF = (torch.float16, torch.bfloat16)
 
 
+@cache
+def available() -> bool:
+    """Return whether this PyTorch has what is needed of it: its first version had no `scale`."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return torch.version.hip is None and "scale" in inspect.signature(varlen_attn).parameters
+
+
 def default_attention() -> str | None:
     """Return the backend of models that ask for none: this one if torch and the GPU have it, else transformers' own."""
-    available = (
-        torch.cuda.is_available()
-        and torch.version.hip is None
-        and importlib.util.find_spec("torch.nn.attention.varlen")
-    )
-    return VARLEN if available and torch.cuda.get_device_capability() >= CAPABILITY else None
+    gpu = torch.cuda.is_available() and torch.cuda.get_device_capability() >= CAPABILITY
+    return VARLEN if gpu and available() else None
 
 
 def takes_varlen(tokens: Tensor) -> bool:
     """Return whether attention over tokens like these can use it; nothing is read from the device."""
-    if tokens.device.type != "cuda":
+    if tokens.device.type != "cuda" or not available():
         return False
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else tokens.dtype
     return dtype in HALF and torch.cuda.get_device_capability(tokens.device) >= CAPABILITY

@@ -20,11 +20,11 @@ class StreamPrediction:
 
     Attributes:
         scores: (label, probability) pairs, the likeliest first.
-        seconds: time stamps of the window's first and last frame.
+        seconds: time stamps of the window's first and last frame, or their numbers if frames came without.
         tokens_computed: of `tokens`.
         tokens: of the window.
-        latency: seconds from the window's last frame to this prediction.
-        skipped: windows before this one that there was no time for.
+        latency: seconds from when the window's last frame was pushed to this prediction.
+        skipped: windows before this one that were skipped because the model was busy.
     """
 
     scores: list[tuple[str, float]]

@@ -8,6 +8,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from ..errors import HfRltError
 from .classifier import StreamClassifier, StreamPrediction
 from .live_source import LiveSource, check_address
 from .window import SlidingWindow
@@ -20,12 +21,16 @@ class Event:
     Attributes:
         source: its number among the addresses.
         prediction: of its newest window.
-        message: otherwise, in words: that it is connected, what broke, that it ended.
+        message: otherwise, in words: that it is connected, what broke, why it ended.
+        ended: whether there will be no more of it.
+        failed: whether it ended because of what the message says.
     """
 
     source: int
     prediction: StreamPrediction | None = None
     message: str = ""
+    ended: bool = False
+    failed: bool = False
 
 
 def watch(
@@ -54,35 +59,39 @@ def watch(
     Raises:
         HfRltError, OSError: for an unknown kind of address, or a file that is not there.
     """
+    if not addresses:
+        raise HfRltError("Expected cameras, addresses or files to watch, received none.")
     for address in addresses:
         check_address(address)
     classifier = StreamClassifier(network, processor, hop, top_k)
     windows = [SlidingWindow(processor, hop) for _ in addresses]
-    wake, said = threading.Event(), SimpleQueue[Event]()
+    wake, reported = threading.Event(), SimpleQueue[Event]()
 
-    def say(source: int, message: str) -> None:
-        said.put(Event(source, message=message))
+    def report(source: int, message: str, ended: bool, failed: bool) -> None:
+        reported.put(Event(source, None, message, ended, failed))
         wake.set()
 
     sources = [
-        LiveSource(address, window, wake.set, partial(say, number), timeout, retries)
+        LiveSource(address, window, wake.set, partial(report, number), timeout, retries)
         for number, (address, window) in enumerate(zip(addresses, windows, strict=True))
     ]
     for source in sources:
         source.start()
+    running = len(sources)
     try:
-        while True:
+        while running:
             wake.wait()
             wake.clear()
-            ended = all(source.ended.is_set() for source in sources)  # first: what comes before the end is seen below
-            while not said.empty():
-                yield said.get()
+            news = [reported.get() for _ in range(reported.qsize())]  # first: what comes before an end is seen below
             due = [(number, found) for number, window in enumerate(windows) if (found := window.take()) is not None]
             if due:
                 predictions = classifier.classify([window for _, window in due])
                 yield from map(Event, [number for number, _ in due], predictions)
-            if ended:
-                return
+            for event in news:
+                if (error := sources[event.source].error) is not None:
+                    raise error
+                running -= event.ended
+                yield event
     finally:
         for source in sources:
             source.stop()

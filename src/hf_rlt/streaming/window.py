@@ -21,6 +21,7 @@ from ..models.run_rule import RULES
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES
 
 FORGIVEN = 5e-7  # seconds, as in `fps_indices`
+PAUSE = 5.0  # seconds without a frame after which a stream starts anew, or a clip's length if that is longer
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Window:
     Attributes:
         pixel_values: `(F, C, H, W)`, normalised.
         run_lengths: `(N,)`.
-        seconds: time stamps of its first and last frame.
+        seconds: time stamps of its first and last frame, or their numbers if frames came without.
         arrived: when its last frame was pushed, by `time.monotonic`.
         skipped: windows between the one taken before it and this one.
     """
@@ -76,6 +77,7 @@ class SlidingWindow:
         check_range("hop", self.hop, 1, self.tubelets)
         self._neighbours = self.rule.drops and RULES[self.rule.rule].neighbours
         self._lock = threading.Lock()
+        self._count = 0  # of all frames
         self.reset()
 
     def reset(self) -> None:
@@ -84,43 +86,52 @@ class SlidingWindow:
             self._found: deque[_Tubelet] = deque(maxlen=self.tubelets)
             self._frames: list[np.ndarray] = []  # of the next tubelet
             self._times: list[float] = []
-            self._last: tuple[Any, float] | None = None
+            self._last: tuple[Any, float, float] | None = None
             self._ready: list[_Tubelet] = []  # of the newest window, until it is taken
             self._pushed = self._instants = self._whole = self._skipped = 0
             self._start = 0.0
 
     def push(self, frame: Any, seconds: float | None = None) -> None:
-        """Add a frame, `(H, W, 3)` uint8: an array, or what becomes one and has its shape.
+        """Add a frame, `(H, W, 3)` uint8: an array, which is copied, or what becomes one and has its shape.
 
         With `fps` the time in seconds counts, else the number of frames. A frame of another size than the one before it, a
-        time that runs backwards, or a pause of more than a clip starts anew.
+        time that runs backwards, or with `fps` a pause starts anew, see `PAUSE`.
         """
-        fps, number = self.processor.fps, self._pushed
-        if fps is not None and seconds is None:
-            raise HfRltError("Expected the seconds of each frame to take frames at fps, received none: pass them.")
-        now = float(number if seconds is None else seconds)
+        self._check(frame, seconds)
+        now, arrived = float(self._count if seconds is None else seconds), time.monotonic()
+        self._count += 1
         if self._last is not None and self._breaks(frame, now):
             self.reset()
-        number, self._pushed = self._pushed, self._pushed + 1
+        fps, number, self._pushed = self.processor.fps, self._pushed, self._pushed + 1
         if fps is None:
             if number % self.processor.frame_stride == 0:
-                self._add(frame, now)
+                self._add(frame, now, arrived)
         else:
             # A frame is taken once the next one shows until when it was on display.
             self._start = now if self._last is None else self._start
             while self._last is not None and self._start + self._instants / fps + FORGIVEN < now:
                 self._instants += 1
                 self._add(*self._last)
-        self._last = (frame, now)
+            frame = frame.copy() if isinstance(frame, np.ndarray) else frame  # callers may fill it anew
+        self._last = (frame, now, arrived)
+
+    def _check(self, frame: Any, seconds: float | None) -> None:
+        kind = frame.dtype if isinstance(frame, np.ndarray) else np.uint8
+        if len(frame.shape) != 3 or frame.shape[2] != 3 or kind != np.uint8:
+            raise HfRltError(
+                f"Expected frames of shape (height, width, 3), uint8, received {tuple(frame.shape)}, {kind}."
+            )
+        if self.processor.fps is not None and seconds is None:
+            raise HfRltError("Expected the seconds of each frame to take frames at fps, received none: pass them.")
 
     def _breaks(self, frame: Any, now: float) -> bool:
         assert self._last is not None
-        before, fps = self._last[1], self.processor.fps
-        pause = fps is not None and now - before > self.tubelets * self.processor.tubelet_size / fps
-        return frame.shape != self._last[0].shape or now < before or pause
+        (last, before, _), fps = self._last, self.processor.fps
+        pause = fps is not None and now - before > max(self.tubelets * self.processor.tubelet_size / fps, PAUSE)
+        return frame.shape != last.shape or now < before or pause
 
-    def _add(self, frame: Any, seconds: float) -> None:
-        self._frames.append(np.asarray(frame))
+    def _add(self, frame: Any, seconds: float, arrived: float) -> None:
+        self._frames.append(np.array(frame))
         self._times.append(seconds)
         if len(self._frames) < self.processor.tubelet_size:
             return
@@ -128,7 +139,7 @@ class SlidingWindow:
         difference = None
         if self._neighbours and self._found:
             difference = self.rule.differences(torch.cat([self._found[-1].pixels, pixels], dim=1))
-        found = _Tubelet(pixels, difference, (self._times[0], self._times[-1]), time.monotonic())
+        found = _Tubelet(pixels, difference, (self._times[0], self._times[-1]), arrived)
         self._frames, self._times = [], []
         with self._lock:
             self._found.append(found)
@@ -139,7 +150,7 @@ class SlidingWindow:
                 self._whole += 1
 
     def take(self) -> Window | None:
-        """Return the newest window, which there is every `hop` tubelets, once; None if there is no new one."""
+        """Return the newest window that has not been taken yet, or None. A new one is ready every `hop` tubelets."""
         with self._lock:
             found, self._ready = self._ready, []
             skipped, self._skipped = self._skipped, 0
