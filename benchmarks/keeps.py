@@ -7,7 +7,8 @@ possible sums of errors.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from hf_rlt.drawing.overlays import reconstruct
 from hf_rlt.errors import HfRltError
 from hf_rlt.models.budget import make_budget
 from hf_rlt.models.rule_anchor import anchor_starts
+from hf_rlt.models.rule_optimal import optimal_starts, run_errors
 from hf_rlt.models.rule_threshold import threshold_starts
 from hf_rlt.models.run_rule import RunRule
 from hf_rlt.models.runs import lengths_from_starts
@@ -30,18 +32,17 @@ from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 from hf_rlt.models.video_reader import index_video
 
 from .common import options as opt
-from .common.optimal_runs import OPTIMAL, run_errors
 from .common.plots import Series, draw
 from .common.record import Column, Row, column, report, save, say, table
 from .common.speed import repeats_frames
 
 FRAMES, STRIDES, SHARES, THRESHOLDS = [16, 64], [4, 1], [0.05, 0.1, 0.15, 0.2, 0.3, 0.4], [0.1]
 # Of each method the differences it ranks or adds up, and how it chooses what starts a run.
-METHODS = {
+METHODS: dict[str, tuple[str, Callable[..., Tensor]]] = {
     "threshold": ("threshold", threshold_starts),
     "anchor": ("anchor", anchor_starts),
-    "optimal, p = 4": ("anchor", OPTIMAL["optimal"].starts),
-    "optimal, p = 1": ("anchor", OPTIMAL["optimal_p1"].starts),
+    "optimal, p = 4": ("anchor", optimal_starts),
+    "optimal, p = 1": ("anchor", partial(optimal_starts, power=1)),
     "by difference": ("embeddings", threshold_starts),
     "random": ("random", threshold_starts),
 }

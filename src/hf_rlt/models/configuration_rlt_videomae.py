@@ -24,7 +24,7 @@ class RLTVideoMAEConfig(RLTConfigMixin, VideoMAEConfig):
         threshold: a tubelet is dropped if its pixels differ from the previous tubelet's by at most this much (mean
             absolute difference of *normalised* pixels). Used when the model is called without `run_lengths`. None
             computes every token: VideoMAE bit for bit.
-        rule: "threshold", the paper's, or "anchor", which compares with a run's first tubelet.
+        rule: "threshold", the paper's, "anchor", which compares with a run's first tubelet, or "optimal", see `RunRule`.
         max_tokens: tokens of a clip, at most: a whole number, or a share of all as a float.
         num_tokens: tokens of a clip, exactly, whatever the threshold.
         budget: "clip", or "batch": the clips of one call share their tokens.

@@ -12,6 +12,7 @@ from torch import Tensor
 from .budget import SCOPES, Budget, make_budget, token_number
 from .errors import HfRltError
 from .rule_anchor import anchor_differences, anchor_starts
+from .rule_optimal import optimal_starts
 from .rule_threshold import threshold_differences, threshold_starts
 from .runs import grid_size, lengths_from_later_starts
 
@@ -24,16 +25,19 @@ class Rule(NamedTuple):
         starts: from that, the threshold and a budget or None to `(B, T - 1, H', W')` bool: which tubelets but the first
             start a run.
         neighbours: whether differences are of neighbouring tubelets alone, so that a stream needs each of them once.
+        needs_budget: whether it takes a number of tokens in place of a threshold, for a clip as a whole.
     """
 
     differences: Callable[[Tensor, tuple[int, int, int], int, Any], Tensor]
     starts: Callable[[Tensor, float, Budget | None], Tensor]
     neighbours: bool = False
+    needs_budget: bool = False
 
 
 RULES = {
     "threshold": Rule(threshold_differences, threshold_starts, neighbours=True),
     "anchor": Rule(anchor_differences, anchor_starts),
+    "optimal": Rule(anchor_differences, optimal_starts, needs_budget=True),
 }
 
 
@@ -49,7 +53,7 @@ class RunRule:
         threshold: mean absolute difference of normalised pixels up to which a tubelet is dropped; None drops nothing.
         tubelet_size: frames in a tubelet.
         patch_size: side of a patch in pixels, or `(height, width)`.
-        rule: "threshold", the paper's, or "anchor".
+        rule: "threshold", the paper's, "anchor", or "optimal": the runs that reconstruct a clip best, in a budget.
         max_tokens: tokens of a clip, at most: a whole number, or a share of all as a float. The largest differences stay.
         num_tokens: tokens of a clip, exactly, whatever the threshold: every clip has the same shape.
         budget: "clip", or "batch": the clips of one call share their tokens, which go where most changes.
@@ -90,6 +94,11 @@ class RunRule:
             )
         if type(self.budget_groups) is not int or self.budget_groups < 1:
             raise HfRltError(f"Expected budget_groups to be 1 or more, received {self.budget_groups!r}.")
+        if RULES[self.rule].needs_budget and self.drops and (self.wanted_tokens is None or self.budget_groups > 1):
+            received = "no number of tokens" if self.wanted_tokens is None else f"budget_groups={self.budget_groups}"
+            raise HfRltError(
+                f'Expected num_tokens, and budget_groups=1, with rule="{self.rule}", received {received}: set them.'
+            )
 
     def changed(self, **changes: Any) -> "RunRule":
         """Return this rule with some settings changed, see `complete_changes`."""

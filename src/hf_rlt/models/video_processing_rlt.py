@@ -35,7 +35,7 @@ class RLTVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-a
     sampling: str | None  # "clip" (strided or at `fps`) or "uniform" (spread over the whole video)
     position: float | None  # where the clip lies, from 0 to 1: of "clip" in the video, of "uniform" in each segment
     threshold: float | int | None  # mean absolute difference of normalised pixels up to which a tubelet is dropped
-    rule: str | None  # "threshold" or "anchor", see `RunRule`
+    rule: str | None  # "threshold", "anchor" or "optimal", see `RunRule`
     max_tokens: float | int | None  # tokens of a clip, at most: a number, or a share as a float
     num_tokens: float | int | None  # tokens of a clip, exactly
     budget: str | None  # "clip", or "batch": the clips of one call share their tokens

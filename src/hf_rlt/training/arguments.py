@@ -26,7 +26,9 @@ class ModelArguments:
     train_only: str = _option("all", "all, or head: everything behind the encoder, which is frozen (a probe).")
     threshold: str = _option("model", "RLT threshold, none (dense), or model (its own rule; 0.1 from scratch).")
     rule: str | None = _option(
-        None, "Compare a tubelet with the one before it (threshold) or with the first of its run (anchor)."
+        None,
+        "Compare a tubelet with the one before it (threshold) or with the first of its run (anchor), or find the runs that "
+        "reconstruct best with --num_tokens (optimal).",
     )
     max_tokens: str | None = _option(None, "Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
     num_tokens: str | None = _option(

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Runs that reconstruct a clip best at a number of tokens: the bound for every rule.
+"""The rule of optimal runs: those that reconstruct a clip best at a number of tokens, the bound for every other rule.
 
 At each place they minimise the sum over tubelets i of D(i, start(i)) ** p, plus a price for each token. D(i, a) is the mean
 absolute difference of tubelets i and a, as in the anchor rule, and start(i) the first tubelet of the run of i. Dynamic
@@ -8,24 +8,19 @@ programming is exact:
     best[b] = min over a <= b of  best[a - 1] + sum over i = a..b of D(i, a) ** p + price
 
 The higher the price, the fewer tokens: bisection finds the price for a number of tokens. No other runs of as many tokens
-have a lower sum.
+have a lower sum. The rule has p = 4: with p = 1 small differences that last take the tokens of brief motion.
 """
-
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_rlt.errors import HfRltError
-from hf_rlt.models.budget import Budget, highest
-from hf_rlt.models.rule_anchor import anchor_differences
-from hf_rlt.models.run_rule import Rule
+from .budget import Budget, highest
 
 BISECTIONS = 40  # of the range of prices, to a part in 10 ** 12
 
 
-def optimal_starts(differences: Tensor, threshold: float, budget: Budget | None, power: float) -> Tensor:
+def optimal_starts(differences: Tensor, threshold: float, budget: Budget | None, power: float = 4) -> Tensor:
     """Mark which tubelets but the first start a run, `(B, T - 1, H', W')`: as many as the budget has, in one group.
 
     As the price falls, the number of tokens may jump over the one wanted. Then the tubelets that fewer tokens reconstruct
@@ -34,19 +29,21 @@ def optimal_starts(differences: Tensor, threshold: float, budget: Budget | None,
     Args:
         differences: `(B, T - 1, T, H', W')`, the anchor rule's.
         threshold: is not used.
-        budget: an exact one or a limit, which is used up.
+        budget: of one group; a limit is used up as an exact one is.
         power: p of the sum.
     """
-    if budget is None or len(budget.spans) > 1:
-        raise HfRltError("Optimal runs need num_tokens or max_tokens, and budget_groups=1: set them.")
-    tubelets, count = differences.shape[2], budget.spans[0][2]
+    assert budget is not None  # see `Rule.needs_budget`
+    tubelets, ((_, _, count),) = differences.shape[2], budget.spans
+    # What cannot be compared is far from everything; not infinitely, or prices could not be told apart.
+    far = 10 * differences.nan_to_num(0, 0, 0).amax() + 1
+    differences = torch.where(differences.isfinite(), differences, far)
     later = torch.ones(tubelets, tubelets, dtype=torch.bool, device=differences.device).tril(-1)
     errors = F.pad(differences.double(), (0, 0, 0, 0, 0, 0, 1, 0))  # (B, T, T, H', W'), [:, i, a] is D(i, a)
     costs = (errors.pow(power) * later[:, :, None, None]).cumsum(1)  # [:, b, a]: of a run from a to b
     high = budget.pools(costs[:, -1:, 0]).amax(1)  # the price at which every place is one run
     low, marked = torch.zeros_like(high), best_starts(costs, high)[:, 1:]
     for _ in range(BISECTIONS):
-        if (budget.pools(marked).sum(1) == count).all():
+        if not torch.compiler.is_compiling() and (budget.pools(marked).sum(1) == count).all():
             break
         price = (low + high) / 2
         tried = best_starts(costs, price)[:, 1:]
@@ -93,9 +90,3 @@ def run_errors(differences: Tensor, marked: Tensor) -> Tensor:
     time = torch.arange(1, differences.shape[2], device=marked.device)[None, :, None, None]
     start = torch.where(marked, time, 0).cummax(1).values
     return differences.gather(2, start[:, :, None])[:, :, 0]
-
-
-OPTIMAL = {
-    "optimal": Rule(anchor_differences, partial(optimal_starts, power=4)),
-    "optimal_p1": Rule(anchor_differences, partial(optimal_starts, power=1)),
-}

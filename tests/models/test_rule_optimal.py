@@ -2,17 +2,17 @@
 """Optimal runs against trying every way to cut a place into runs."""
 
 import json
-import sys
+from functools import partial
 from itertools import product
 
 import pytest
 import torch
 
-from benchmarks.common.optimal_runs import OPTIMAL, best_starts, run_errors
-from helpers.paths import ROOT
 from helpers.training import finish, start, words
 from hf_rlt.errors import HfRltError
-from hf_rlt.models.run_rule import RULES, RunRule
+from hf_rlt.models.rule_anchor import anchor_differences
+from hf_rlt.models.rule_optimal import best_starts, optimal_starts, run_errors
+from hf_rlt.models.run_rule import RULES, Rule, RunRule
 
 POWERS = {"optimal": 4, "optimal_p1": 1}
 CLIPS, TUBELETS, PLACES = 2, 5, 2
@@ -23,8 +23,7 @@ WAYS = [(1, *later) for later in product((0, 1), repeat=TUBELETS - 1)]  # whethe
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    for name, optimal in OPTIMAL.items():
-        monkeypatch.setitem(RULES, name, optimal)
+    monkeypatch.setitem(RULES, "optimal_p1", Rule(anchor_differences, partial(optimal_starts, power=1)))
 
 
 def tubelet(clip, time, place):
@@ -127,15 +126,15 @@ def test_errors_are_those_of_the_latest_start():
 
 @pytest.mark.parametrize("settings", [{}, {"num_tokens": 4, "budget_groups": 2}])
 def test_a_number_of_tokens_is_needed(settings):
-    with pytest.raises(HfRltError, match="need num_tokens or max_tokens, and budget_groups=1"):
-        rule("optimal", **settings).find(PIXELS)
+    with pytest.raises(HfRltError, match='Expected num_tokens, and budget_groups=1, with rule="optimal", received'):
+        rule("optimal", **settings)
+    assert not rule("optimal", threshold=None).drops
 
 
 @pytest.mark.slow
 def test_a_model_is_trained_with_them(rendered_digits, tmp_path):
     options = ("--rule", "optimal", "--num_tokens", "0.2", "--max_steps", "1", "--dataloader_num_workers", "1")
-    command = (sys.executable, "-m", "benchmarks.common.optimal_job", "finetune")
-    finish(start(words(rendered_digits, tmp_path, *options), command, cwd=ROOT))
+    finish(start(words(rendered_digits, tmp_path, *options)))
     assert json.loads((tmp_path / "all_results.json").read_text())["eval_tokens_computed"] == pytest.approx(
         0.2, abs=1e-3
     )
