@@ -132,7 +132,7 @@ def test_a_narrow_terminal_gets_every_number(tmp_path, monkeypatch):
         ({"image_size": [64]}, r"expected image_size .* found \[64\]"),
         ({"threshold": "0.1"}, ".* Expected threshold .* received '0.1'"),
         ({"threshold": True}, ".* Expected threshold .* received True"),
-        ({"rule": "second"}, ".* Expected rule to be one of threshold, anchor, received 'second'"),
+        ({"rule": "second"}, ".* Expected rule to be one of threshold, anchor, optimal, received 'second'"),
         ({"rule": ["anchor"]}, r".* Expected rule .* received \['anchor'\]"),
         ({"max_tokens": "0.2"}, ".* Expected max_tokens .* received '0.2'"),
         ({"num_tokens": 0}, ".* Expected num_tokens .* received 0"),

@@ -249,6 +249,7 @@ def test_the_command_prints_lines_and_json(folder, tmp_path):
     )
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert records[0] == {"source": path, "message": "connected"}
+    assert records[-1] == {"source": path, "message": "ended", "failed": False}
     assert len(records[1]["scores"]) == 2
     assert records[1]["seconds"][0] == 0
 

@@ -111,7 +111,7 @@ def _view(sources: list[str], as_json: bool) -> Iterator[_View]:
 def _fields(event: "Event") -> dict[str, object]:
     found = event.prediction
     if found is None:
-        return {"message": event.message}
+        return {"message": event.message, **({"failed": event.failed} if event.ended else {})}
     scores = [{"label": label, "score": round(score, 6)} for label, score in found.scores]
     counts = {"tokens_computed": found.tokens_computed, "tokens": found.tokens, "skipped": found.skipped}
     return {"scores": scores, "seconds": found.seconds, **counts, "latency": round(found.latency, 4)}
