@@ -4,7 +4,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,10 +62,10 @@ class _View:
 
     sources: list[str]
     as_json: bool
-    live: Live | None
-    rows: dict[int, "StreamPrediction"]
-    messages: dict[int, str]
-    skipped: dict[int, int]
+    live: Live | None = None
+    rows: dict[int, "StreamPrediction"] = field(default_factory=dict)
+    messages: dict[int, str] = field(default_factory=dict)
+    skipped: dict[int, int] = field(default_factory=dict)
 
     def show(self, event: "Event") -> None:
         name = self.sources[event.source]
@@ -100,10 +100,10 @@ class _View:
 def _view(sources: list[str], as_json: bool) -> Iterator[_View]:
     console = Console()
     if as_json or not console.is_terminal:
-        yield _View(sources, as_json, None, {}, {}, {})
+        yield _View(sources, as_json)
         return
     with Live(console=console, auto_refresh=False) as live:
-        view = _View(sources, as_json, live, {}, {}, {})
+        view = _View(sources, as_json, live)
         live.update(view.table(), refresh=True)
         yield view
 

@@ -138,7 +138,10 @@ class ExportedClassifier(RLTClassifierMixin, nn.Module):
         except Exception as error:  # each runtime has its own
             raise HfRltError(f"{self.path}: cannot be opened ({one_line(error)[:200]}): export it anew.") from error
         self.config, self.num_labels, self.base_model = config, config.num_labels, _ExportedBase(config, run)
-        self.register_buffer("weights", torch.frombuffer(bytearray(_digest(self.path)), dtype=torch.uint8))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        """Return a digest of the model's files in place of the weights, which the runtime holds."""
+        return {"weights": torch.frombuffer(bytearray(_digest(self.path)), dtype=torch.uint8)}
 
     def to(self, *args: Any, **kwargs: Any) -> "ExportedClassifier":
         """Compute in another type, which OpenVINO can; the device stays the CPU. Takes what `nn.Module.to` does."""

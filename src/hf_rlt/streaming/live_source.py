@@ -52,7 +52,7 @@ def check_address(address: str) -> None:
             f"{', '.join(PROTOCOLS)}, received {scheme}."
         )
     if not separator:
-        is_camera(address)
+        os.stat(address)
 
 
 @contextmanager
@@ -102,13 +102,12 @@ class LiveSource(threading.Thread):
         address: see `open_live`.
         window: to push to.
         on_frame: called after each frame.
-        report: called with what happens in words, and whether the source has ended and failed.
+        report: called with what happens, in words; in the end also with `ended` True, and whether it `failed`.
         timeout: seconds without a packet, or without an undamaged frame, after which the stream counts as broken.
         retries: attempts in a row without a frame, after the first, before it gives up.
 
     Attributes:
         error: what ended it, if that was a bug.
-        damaged: frames that were left out because data before them was lost.
     """
 
     def __init__(
@@ -116,13 +115,13 @@ class LiveSource(threading.Thread):
         address: str,
         window: SlidingWindow,
         on_frame: Callable[[], None],
-        report: Callable[[str, bool, bool], None],
+        report: Callable[..., None],
         timeout: float = 10.0,
         retries: int = 5,
     ) -> None:
         super().__init__(name=f"source {display_name(address)}", daemon=True)
         self.address, self.window, self.on_frame, self.report = address, window, on_frame, report
-        self.timeout, self.retries, self.damaged = timeout, retries, 0
+        self.timeout, self.retries = timeout, retries
         self.error: BaseException | None = None
         self._stopped, self._frames = threading.Event(), 0
 
@@ -138,7 +137,7 @@ class LiveSource(threading.Thread):
         except BaseException as error:  # whoever watches raises it
             self.error = error
         finally:
-            self.report(problem or "ended", True, bool(problem))
+            self.report(problem or "ended", ended=True, failed=bool(problem))
 
     def _read_on(self) -> str:
         """Connect and read again and again; return what was wrong in the end, "" if nothing was."""
@@ -155,19 +154,15 @@ class LiveSource(threading.Thread):
             if self._stopped.is_set() or (finite and self._frames) or is_file or failures > self.retries:
                 return problem
             wait = min(2.0 ** min(max(failures - 1, 0), 9), LONGEST_WAIT)
-            self.report(f"{problem or 'no more frames came'}; connecting again in {wait:g} s", False, False)
+            self.report(f"{problem or 'no more frames came'}; connecting again in {wait:g} s")
             self._stopped.wait(wait)
             self.window.reset()
 
     def _read(self, container: Any, stream: Any, finite: bool) -> str:
         """Push frames until there are no more; return what is wrong with that, "" if nothing is."""
-        self.report("connected", False, False)
-        clock, lost, sound, camera = (
-            _Clock(stream, finite),
-            0,
-            time.monotonic(),
-            container.format.name.startswith("video4"),
-        )
+        self.report("connected")
+        clock, lost, sound = _Clock(stream, finite), 0, time.monotonic()
+        camera = container.format.name.startswith("video4linux2")
         for frame, _, intact in decode(container, stream):
             if self._stopped.is_set():
                 return ""
@@ -177,8 +172,8 @@ class LiveSource(threading.Thread):
                     return f"no undamaged frame came within {self.timeout:g} s"
                 continue
             if lost:
-                self.report(f"{lost} damaged frame{'s' * (lost > 1)} left out", False, False)
-                self.damaged, lost = self.damaged + lost, 0
+                self.report(f"{lost} damaged frame{'s' * (lost > 1)} left out")
+                lost = 0
             sound, seconds = time.monotonic(), clock.seconds(frame)
             if finite and (wait := clock.wait(seconds)) > 0:
                 self._stopped.wait(wait)

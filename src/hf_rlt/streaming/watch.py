@@ -67,7 +67,7 @@ def watch(
     windows = [SlidingWindow(processor, hop) for _ in addresses]
     wake, reported = threading.Event(), SimpleQueue[Event]()
 
-    def report(source: int, message: str, ended: bool, failed: bool) -> None:
+    def report(source: int, message: str, ended: bool = False, failed: bool = False) -> None:
         reported.put(Event(source, None, message, ended, failed))
         wake.set()
 

@@ -105,14 +105,14 @@ class SlidingWindow:
         fps, number, self._pushed = self.processor.fps, self._pushed, self._pushed + 1
         if fps is None:
             if number % self.processor.frame_stride == 0:
-                self._add(frame, now, arrived)
+                self._add(_owned(frame), now, arrived)
         else:
             # A frame is taken once the next one shows until when it was on display.
             self._start = now if self._last is None else self._start
             while self._last is not None and self._start + self._instants / fps + FORGIVEN < now:
                 self._instants += 1
                 self._add(*self._last)
-            frame = frame.copy() if isinstance(frame, np.ndarray) else frame  # callers may fill it anew
+            frame = _owned(frame)
         self._last = (frame, now, arrived)
 
     def _check(self, frame: Any, seconds: float | None) -> None:
@@ -131,7 +131,7 @@ class SlidingWindow:
         return frame.shape != last.shape or now < before or pause
 
     def _add(self, frame: Any, seconds: float, arrived: float) -> None:
-        self._frames.append(np.array(frame))
+        self._frames.append(np.asarray(frame))
         self._times.append(seconds)
         if len(self._frames) < self.processor.tubelet_size:
             return
@@ -164,3 +164,8 @@ class SlidingWindow:
     def _run_lengths(self, found: list[_Tubelet], pixels: Tensor) -> Tensor:
         known = [tubelet.difference for tubelet in found[1:] if tubelet.difference is not None]
         return self.rule.run_lengths(torch.cat(known, dim=1)) if known else self.rule.find(pixels)
+
+
+def _owned(frame: Any) -> Any:
+    """Copy an array, which its owner may fill anew."""
+    return frame.copy() if isinstance(frame, np.ndarray) else frame
