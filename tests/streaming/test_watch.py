@@ -17,6 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from helpers.model_folders import save_model
+from helpers.rtsp_server import rtsp_server
 from helpers.videos import noise, write_video
 from hf_rlt.cli import app
 from hf_rlt.cli.watch import _View
@@ -178,6 +179,21 @@ def test_udp(model):
     assert messages[0] == "connected"
     assert len(found) > 3
     assert max(prediction.latency for prediction in found) < 5
+
+
+@pytest.mark.slow
+def test_rtsp(model):
+    def send(target):
+        write_stream(target, noise(8 * RATE), format="rtp", paced=True)
+
+    with rtsp_server(send) as address:
+        (messages,), (found,) = events_of([address], model, timeout=3.0)
+    assert messages[0] == "connected"
+    assert messages[-1].startswith("rtsp://127.0.0.1")  # no password
+    assert "cannot be opened" in messages[-1]
+    total = len(found) + sum(prediction.skipped for prediction in found)
+    assert total > 0.9 * 8 * RATE / 4 - 2
+    assert np.median([prediction.latency for prediction in found]) < 1
 
 
 def test_several_sources_share_batches(model, tmp_path, monkeypatch):

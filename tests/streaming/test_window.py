@@ -86,15 +86,12 @@ def test_windows_are_the_clips_of_the_file(changes, hop, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "clips" / "real").is_dir(), reason="reads real clips")
 @pytest.mark.parametrize(
-    "changes", [{"frame_stride": 2}, {"fps": 12.0}, {"frame_stride": 4, "rule": "anchor"}], ids=str
+    "changes", [{"frame_stride": 2}, {"fps": 12.0}, {"frame_stride": 2, "rule": "anchor"}], ids=str
 )
 def test_windows_of_real_clips(changes):
     processor = RLTVideoProcessor(num_frames=16, **changes)
     for path in sorted((SHARED / "clips" / "real").iterdir()):
-        with VideoReader(path) as reader:
-            if reader.index.num_frames > 700:
-                continue
-        check_file(path, processor, 2)
+        assert check_file(path, processor, 2) > 0
 
 
 def test_each_frame_is_computed_once(monkeypatch):

@@ -111,6 +111,7 @@ class SlidingWindow:
             self._start = now if self._last is None else self._start
             while self._last is not None and self._start + self._instants / fps + FORGIVEN < now:
                 self._instants += 1
+                self._last = (np.asarray(self._last[0]), *self._last[1:])  # once, however often it is repeated
                 self._add(*self._last)
             frame = _owned(frame)
         self._last = (frame, now, arrived)
