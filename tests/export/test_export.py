@@ -18,7 +18,7 @@ from helpers.videos import ramp, write_video
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.export import padded_inputs
-from hf_rlt.inference.exported import NAMES
+from hf_rlt.inference.exported import NAMES, open_openvino
 from hf_rlt.inference.loading import load
 from hf_rlt.models.packing import packed_layout
 from hf_rlt.models.tubelets import cut_tubelets
@@ -28,6 +28,22 @@ FAMILIES = {"rlt_videomae": TINY, "rlt_vjepa2": TINY_VJEPA2}
 WITHOUT_TORCH = (
     "import runpy, sys; sys.modules['torch'] = None; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
 )
+
+TWO_CLOSED = """
+import os, signal, sys, time
+from pathlib import Path
+from hf_rlt.inference.exported import open_openvino
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+first, second = (open_openvino(Path(sys.argv[1], "model.xml")) for _ in range(2))
+del first
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 def run(*words):
@@ -54,10 +70,7 @@ def onnx_logits(path, inputs):
 
 
 def openvino_logits(path, inputs):
-    import openvino
-
-    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled([x.numpy() for x in inputs])["logits"]
+    return open_openvino(path)(inputs).numpy()
 
 
 @pytest.mark.slow
@@ -178,6 +191,14 @@ def test_an_exported_model_is_called_as_the_model_it_was_made_of(exported):
             torch.testing.assert_close(found.logits, wanted.logits, atol=1e-5, rtol=0)
             torch.testing.assert_close(found.loss, wanted.loss, atol=1e-5, rtol=0)
             assert found.run_lengths.equal(wanted.run_lengths)
+
+
+@pytest.mark.slow
+def test_a_signal_is_survived_after_two_models_were_closed(exported):
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_CLOSED, exported / "openvino"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 @pytest.mark.slow
