@@ -38,8 +38,10 @@ def open_onnx(path: Path) -> Run:
 
 @cache
 def _openvino() -> Any:
-    """Start OpenVINO, once: where two of it have ended in another order than they began in, the next signal, such as Ctrl-C or
-    the end of a child process, finds the stack for signals gone, and kills the process (OpenVINO 2026.4).
+    """Start OpenVINO, once.
+
+    It gives a thread a stack for signals. When two of it end out of order (2026.4), that stack is gone, and the next signal,
+    such as Ctrl-C or the end of a child process, kills this one.
     """
     import openvino
 
