@@ -85,7 +85,7 @@ def test_datasets_map_says_the_same(model, paths):
 def test_all_unreadable_and_no_rows(model, tmp_path):
     gone, predictor = str(tmp_path / "gone.mp4"), RLTBatchPredictor(str(model))
     table = predictor(pa.table({"path": [gone]}))
-    assert table.schema.field("labels").type == pa.list_(pa.string(), 5)
+    assert table.schema.field("labels").type == pa.list_(pa.string())
     assert "gone.mp4" in table["error"][0].as_py()
     for stage in (predictor, RLTBatchDecoder(str(model))):
         assert set(map(tuple, stage({"path": []}).values())) == {()}

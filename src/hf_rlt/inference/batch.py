@@ -169,14 +169,14 @@ class RLTBatchPredictor(_Stage):
         """The types of the new columns, a `pyarrow.Schema`."""
         import pyarrow as pa
 
-        config, number = self.runner.network.config, pa.float64()
-        best, fields = min(self.options.top_k, config.num_labels), {}
+        fields, number = {}, pa.float64()
         if self.runner.classifies:
             fields = {"label": pa.string(), "score": number}
-            fields |= {"labels": pa.list_(pa.string(), best), "scores": pa.list_(number, best)}
+            # Not of a fixed size: pyarrow writes Parquet with nulls of such, which it cannot read.
+            fields |= {"labels": pa.list_(pa.string()), "scores": pa.list_(number)}
         fields |= {"tokens_computed": pa.int64(), "tokens": pa.int64()}
         if self.options.features is not None:
-            fields["features"] = pa.list_(pa.float16(), config.hidden_size)
+            fields["features"] = pa.list_(pa.float16())
         return pa.schema({**fields, ERROR: pa.string()})
 
     def _received(self, batch: Columns) -> list[Clip | Failure]:
