@@ -9,9 +9,8 @@ import torch
 import typer
 
 from hf_rlt.cli.options import Dtype as Dtype
-from hf_rlt.cli.options import check_dtype
 from hf_rlt.data.video_list import find_videos
-from hf_rlt.errors import HfRltError
+from hf_rlt.errors import HfRltError, check_dtype
 from hf_rlt.inference.loading import load
 from hf_rlt.models.video_processing_rlt import RLTVideoProcessor
 

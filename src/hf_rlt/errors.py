@@ -10,8 +10,10 @@ from typing import Any
 from .models.errors import HfRltError
 
 __all__ = [
+    "DTYPES",
     "TRACEBACK",
     "HfRltError",
+    "check_dtype",
     "check_range",
     "join_limited",
     "one_line",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 TRACEBACK = "HF_RLT_TRACEBACK"
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def traceback_wanted() -> bool:
@@ -77,3 +80,9 @@ def check_range(name: str, value: float, low: float, high: float = math.inf) -> 
     if not low <= value <= high:
         limits = f">= {low}" if high == math.inf else f"in [{low}, {high}]"
         raise HfRltError(f"Expected {name} {limits}, received {value}.")
+
+
+def check_dtype(dtype: str, option: str = "--dtype") -> None:
+    """Raise HfRltError unless an option names a type of number that models compute in."""
+    if dtype not in DTYPES:
+        raise HfRltError(f"{option}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, received {dtype!r}.")

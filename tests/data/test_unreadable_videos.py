@@ -21,7 +21,6 @@ from hf_rlt.data import (
     UnreadableClipError,
     VideoList,
 )
-from hf_rlt.data.video_dataset import fetch_remote
 
 NO_VIDEOS = (None, 3, object(), {}, {"path": None, "bytes": None}, {"path": "", "bytes": None}, {"bytes": b"x"}, "")
 
@@ -107,10 +106,12 @@ def test_skipped_videos_are_not_mixed_into_others(with_bad, digits_processor):
     assert torch.allclose(batch["labels"][~bad].sum(1), torch.ones(2))
 
 
-def test_files_that_lie_elsewhere_are_fetched(train):
+def test_files_that_lie_elsewhere_are_fetched(train, digits_processor):
     with fsspec.open("memory://set/clip.mp4", "wb") as file:
         file.write(train.sources[0].read_bytes())
-    assert fetch_remote({"path": "memory://set/clip.mp4", "bytes": None}) == train.sources[0].read_bytes()
-    assert fetch_remote(train.sources[0]) is train.sources[0]
-    with pytest.raises(OSError, match=r"memory://set/gone\.mp4: could not be fetched"):
-        fetch_remote({"path": "memory://set/gone.mp4", "bytes": None})
+    there = ["memory://set/clip.mp4", {"path": "memory://set/clip.mp4", "bytes": None}, "memory://set/gone.mp4"]
+    data = EvalDataset(VideoList([train.sources[0], *there], [0] * 4, ["a"]), digits_processor)
+    for index in (1, 2):
+        assert data[index]["pixel_values"].equal(data[0]["pixel_values"])
+    with pytest.raises(UnreadableClipError, match=r"memory://set/gone\.mp4: could not be downloaded"):
+        data[3]

@@ -1,12 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Run `hf-rlt predict`, and look at what it opened and wrote."""
 
-import json
 import os
 import signal
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
+import torch
 from typer.testing import CliRunner
 
 from hf_rlt import RLTVideoProcessor
@@ -42,7 +43,23 @@ def run(*arguments):
 
 
 def lines(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    """The rows of a folder of predictions, without what is null."""
+    rows = pq.read_table(folder / "predictions.parquet").to_pylist()
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def features_in(folder: Path) -> dict[str, torch.Tensor]:
+    """The features of each video that could be read, by its name."""
+    return {line["video"]: torch.tensor(line["features"]).half() for line in lines(folder) if "features" in line}
+
+
+def known_in(folder: Path) -> int:
+    """How many videos that could be read the parts of an unfinished run hold."""
+    return sum(
+        error is None
+        for part in (folder / "parts").glob("[0-9a-f]*.parquet")
+        for error in pq.read_table(part)["error"].to_pylist()
+    )
 
 
 def names(folder: Path) -> list[str]:

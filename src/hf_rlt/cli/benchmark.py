@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import HfRltError
+from ..errors import HfRltError, check_dtype
 from .options import (
     AsJson,
     AttnImplementation,
@@ -19,7 +19,6 @@ from .options import (
     NumFrames,
     RuleOptions,
     Threshold,
-    check_dtype,
     sampling_settings,
 )
 

@@ -5,8 +5,11 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Self
 
 import typer
 from rich.console import Console
@@ -46,6 +49,69 @@ def spinner(console: Console) -> Progress:
         disable=not console.is_terminal,
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
+
+
+class VideoProgress:
+    """How far a job over many videos is: the number done, the rate, the time left, and how many are bad.
+
+    On a terminal one line that is rewritten; elsewhere, as in a log file, a line each minute. Use it in a `with` block.
+
+    Attributes:
+        total: number of videos; None while that is not known.
+        done, known, bad: videos so far; of these, those known before, and those that cannot be read.
+    """
+
+    def __init__(self, console: Console, total: int | None = None) -> None:
+        self.console, self.total = console, total
+        self.done = self.known = self.bad = 0
+        self._start = self._said = time.monotonic()
+        self._line = spinner(console)
+
+    def __enter__(self) -> Self:
+        self._line.start()
+        self._task = self._line.add_task("starting")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._line.stop()
+
+    def expect(self, total: int) -> None:
+        """Take note of how many videos there will be."""
+        self.total = total
+        self.show()
+
+    def reach(self, done: int, total: int) -> None:
+        """Take note that so many of so many videos are done."""
+        self.done = done
+        self.expect(total)
+
+    def add(self, *, known: bool = False, bad: bool = False) -> None:
+        """Count a video."""
+        self.done, self.known, self.bad = self.done + 1, self.known + known, self.bad + bad
+        self.show()
+
+    def show(self) -> None:
+        """Say how far the job is."""
+        self._line.update(self._task, description=str(self))
+        if not self.console.is_terminal and time.monotonic() - self._said > 60:
+            self._said = time.monotonic()
+            print_line(self.console, str(self))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._start
+
+    def __str__(self) -> str:
+        rate = (self.done - self.known) / max(self.seconds, 1e-9)
+        parts = [f"{self.done:,} of {self.total:,} videos" if self.total is not None else f"{self.done:,} videos"]
+        parts += [f"{self.known:,} known"] if self.known else []
+        parts += [f"{self.bad:,} unreadable"] if self.bad else []
+        if rate > 0:
+            parts.append(f"{rate:.1f} per second" if rate >= 1 else f"{1 / rate:.1f} seconds each")
+            if self.total is not None and self.done < self.total:
+                parts.append(f"{timedelta(seconds=round((self.total - self.done) / rate))} left")
+        return ", ".join(parts)
 
 
 @contextmanager

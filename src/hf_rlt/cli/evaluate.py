@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import HfRltError, printable
-from .console import spinner
+from .console import VideoProgress
 from .options import AsJson, BatchOptions, Model, ModelOptions, OnBadVideo, VideoDir
 
 
@@ -49,13 +49,8 @@ def evaluate(
     names = [network.config.id2label[index] for index in range(network.config.num_labels)]
     clips = load_videos(data, names, video_dir, split)
     start_server()
-    with spinner(Console(stderr=True)) as progress:
-        line = progress.add_task("starting")
-
-        def show(done: int, total: int) -> None:
-            progress.update(line, description=f"{done:,} of {total:,} videos")
-
-        result = evaluate_model(network, processor, clips, options, on_bad_video, rank, show)
+    with VideoProgress(Console(stderr=True)) as progress:
+        result = evaluate_model(network, processor, clips, options, on_bad_video, rank, progress.reach)
     if rank.rank == 0:
         if output is not None:
             write_report(result, output)

@@ -103,12 +103,6 @@ def compared(thresholds: list[float] | None, processor: Any) -> tuple[float | No
     return (None if rule.num_tokens is not None else rule.threshold if rule.drops else 0.1,)
 
 
-def check_dtype(dtype: str) -> None:
-    """Raise HfRltError unless `--dtype` names one that models compute in."""
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise HfRltError(f"--dtype: expected float32, bfloat16 or float16, received {dtype!r}.")
-
-
 def sampling_settings(frame_stride: int | None, fps: float | None) -> dict[str, Any]:
     """Return the processor's settings for `--frame-stride` or `--fps`; none if neither is given."""
     if frame_stride is not None and fps is not None:
@@ -131,6 +125,15 @@ class ModelOptions(RuleOptions):
     bf16: Bf16 = False
     attn_implementation: AttnImplementation = None
 
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of `hf_rlt.inference.loading.load`."""
+        return {
+            "num_frames": self.num_frames,
+            "sampling": sampling_settings(self.frame_stride, self.fps),
+            "attn_implementation": self.attn_implementation,
+            **self.changes(self.threshold),
+        }
+
     def load(self, model: str, head: bool = True) -> tuple[Any, Any, Any]:
         """Load a model onto this process's device; return it, its processor, and which of several processes this is."""
         import torch
@@ -139,14 +142,7 @@ class ModelOptions(RuleOptions):
         from ..inference.pipeline import launched_rank
 
         rank, device = launched_rank()
-        network, processor = load(
-            model,
-            num_frames=self.num_frames,
-            sampling=sampling_settings(self.frame_stride, self.fps),
-            attn_implementation=self.attn_implementation,
-            head=head,
-            **self.changes(self.threshold),
-        )
+        network, processor = load(model, head=head, **self.settings())
         return network.to(device, torch.bfloat16 if self.bf16 else None), processor, rank
 
 

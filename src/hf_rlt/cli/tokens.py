@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import HfRltError
 from . import options
-from .console import INTERRUPTED, print_line, spinner
+from .console import INTERRUPTED, VideoProgress, print_line
 from .token_tables import MAX_ROWS, Totals, print_tables
 
 if TYPE_CHECKING:
@@ -78,19 +78,17 @@ def _count(
     from ..tokens import CountFile, count_videos, find
 
     problems: list[VideoCounts] = []
-    found, workers = find(paths, problems), (os.cpu_count() or 1) if workers is None else workers
+    listed, workers = list(find(paths, problems)), (os.cpu_count() or 1) if workers is None else workers
     with CountFile(output, config) if output is not None else nullcontext() as store:
         try:
             with (
-                closing(count_videos(found, config, workers, store)) as counted,
-                spinner(Console(stderr=True)) as progress,
+                closing(count_videos(listed, config, workers, store)) as counted,
+                VideoProgress(Console(stderr=True), len(listed)) as progress,
             ):
-                task = progress.add_task("starting")
                 for video in chain(counted, problems):
                     totals.add(video)
                     _print(video, config, progress.console, as_json)
-                    known = f" ({totals.reused:,} known)" if totals.reused else ""
-                    progress.update(task, description=f"{totals.read:,} videos{known}, {totals.bad:,} cannot be read")
+                    progress.add(known=video.reused, bad=video.problem is not None)
         except KeyboardInterrupt:
             return True
     return False

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HfRltError, truncate
-from .text_files import read_json, read_text
+from ..models.downloads import is_address
+from .text_files import path_of, read_json, read_text
 from .video_list import VideoList, find_videos, label_indices, quoted
 
 KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -81,25 +82,45 @@ def read_paths(path: str | Path) -> list[str]:
     return [os.fspath(_locate(Path(), line)) for line in lines]
 
 
+def read_table_paths(path: str | Path) -> list[str]:
+    """Return the column `path`, or else `video`, of a Parquet file, such as the predictions of an earlier run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        name = next((name for name in ("path", "video") if name in file.schema_arrow.names), None)
+        if name is None:
+            raise HfRltError(f"{path}: expected a column path or video, found {quoted(file.schema_arrow.names)}.")
+        values = file.read([name])[name].to_pylist()
+    except pa.ArrowInvalid as error:
+        raise HfRltError(f"{path}: expected a Parquet file ({error}).") from error
+    if not all(isinstance(value, str) and value for value in values):
+        raise HfRltError(f"{path}: expected text in each row of the column {name}, found others: leave them out.")
+    return list(map(path_of, values))
+
+
 def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Path]]:
     if not path.is_file():
         raise HfRltError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
     rows, are_paths = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     if are_paths:
-        sources = [_locate(Path(video_dir or path.parent), row.video) for row in rows]
+        sources = [_locate(video_dir or path.parent, row.video) for row in rows]
     else:
         sources = _find(path, [row.video for row in rows], video_dir)
-    if not any(map(os.path.isfile, sources)):
+    if not any(is_address(source) or os.path.isfile(source) for source in sources):
         raise HfRltError(
             f"{path}: found none of its {len(sources)} videos, such as {sources[0]}: correct the paths or --video_dir."
         )
     return rows, sources
 
 
-def _locate(folder: Path, name: str) -> Path:
-    """Return a video's path, with the white space around its name if such a file exists, else without."""
+def _locate(folder: str | Path, name: str) -> Path | str:
+    """Return a video's path or address, with the white space around its name if such a file exists, else without."""
     bare = name.strip()
-    return folder / (name if name == bare or os.path.lexists(folder / name) else bare)
+    if is_address(bare) or is_address(folder):
+        return bare if is_address(bare) else f"{folder.rstrip('/')}/{bare}"
+    return Path(folder, name if name == bare or os.path.lexists(Path(folder, name)) else bare)
 
 
 def _find(path: Path, stems: list[str], video_dir: str | Path | None) -> list[Path]:

@@ -21,7 +21,6 @@ from .video_dataset import (
     blank_clip,
     check_on_bad_video,
     clip_seed,
-    fetch_remote,
     report_unreadable,
     source_name,
 )
@@ -157,7 +156,7 @@ class TrainStream(IterableDataset):
 
     def _item(self, source: Any, label: int, seeds: list[int], reported: set[str]) -> dict[str, Tensor]:
         try:
-            frames = self.builder.processor.decode(fetch_remote(source), [self.builder.position(seeds[0])])
+            frames = self.builder.processor.decode(source, [self.builder.position(seeds[0])])
             return self.builder.item(frames[0], label, seeds)
         except VIDEO_ERRORS as error:
             name = source_name(source, "a clip")

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import HfRltError, one_line
-from ..models.downloads import MAX_BYTES, is_address
 from .video_list import VideoList
 
 IGNORED = -100  # label of an unreadable clip, which losses and metrics leave out
@@ -30,23 +29,6 @@ class UnreadableClipError(HfRltError):
 def clip_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
     """Return the seed of a clip's random choices, which depends on its place, not on the process that reads it."""
     return int(np.random.SeedSequence([seed, epoch, index, repeat]).generate_state(1)[0])
-
-
-def fetch_remote(source: Any) -> Any:
-    """Return the bytes of a Hub row whose file lies on the Hub or in an archive; any other source as it is."""
-    path = source.get("path") if isinstance(source, dict) and source.get("bytes") is None else None
-    if not isinstance(path, str) or "://" not in path or is_address(path):
-        return source
-    import fsspec
-
-    try:
-        with fsspec.open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except Exception as error:  # each file system has its own kinds
-        raise OSError(f"{path}: could not be fetched ({error}).") from error
-    if len(content) > MAX_BYTES:
-        raise OSError(f"{path}: larger than {MAX_BYTES >> 20} MiB, download it yourself and pass the file.")
-    return content
 
 
 def check_on_bad_video(on_bad_video: str) -> None:
@@ -119,7 +101,7 @@ class VideoDataset(Dataset):
         """Decode `(len(positions), F, H, W, 3)` frames, or take them from the cache."""
         if index in self.cache:
             return self.cache[index]
-        frames = self.processor.decode(fetch_remote(self.clips.sources[index]), positions, resized)
+        frames = self.processor.decode(self.clips.sources[index], positions, resized)
         if use_cache and frames.nbytes <= self._cache_left:
             self._cache_left -= frames.nbytes
             self.cache[index] = frames

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from ..errors import HfRltError, join_limited
+from ..models.downloads import is_web
 from .file_names import COMPANION_SUFFIXES, VIDEO_SUFFIXES, is_left_behind
 from .text_files import is_text
 
@@ -124,6 +125,24 @@ def walk_videos(folder: str | Path, on_error: Callable[[OSError], None] | None =
         _warn_once(f"{str(folder)!r}: {skipped:,} files without a video's suffix are left out, such as {example!r}.")
     if hidden and not found:
         _warn_once(f"{str(folder)!r}: {hidden!r} looks like a file manager's and is left out: name it itself.")
+
+
+def cloud_videos(address: str) -> list[str]:
+    """List the videos below a folder with an address, sorted; an http(s) address, or one of a video, names a file itself."""
+    if is_web(address) or os.path.splitext(address)[1].lower() in VIDEO_SUFFIXES:
+        return [address]
+    import fsspec
+
+    try:
+        files, place = fsspec.url_to_fs(address)
+        found = sorted(files.find(place))
+    except Exception as error:  # each file system has its own kinds
+        raise HfRltError(f"{address}: cannot be listed ({error}).") from error
+    return [
+        files.unstrip_protocol(name)
+        for name in found
+        if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not is_left_behind(os.path.basename(name))
+    ]
 
 
 @cache

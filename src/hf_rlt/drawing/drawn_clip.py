@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import HfRltError
+from ..models.opened_video import open_video
 from ..models.runs import grid_size, to_2tuple
-from ..models.video_inputs import source_of
+from ..models.video_index import VideoIndex
 from ..models.video_processing_rlt import DEFAULT_NUM_FRAMES, RLTVideoProcessor
-from ..models.video_reader import VideoIndex, VideoReader
 from ..tokens.count import clip_rate, sample_clip
 from .overlays import colour_runs, grey_dropped, reconstruct
 
@@ -114,7 +114,7 @@ def draw_video(
     frames of the video are drawn. `options` are those of `draw_frames` from `scale` on.
     """
     size = processor.num_frames or DEFAULT_NUM_FRAMES
-    with VideoReader(source_of(video)) as reader:
+    with open_video(video) as reader:
         index = reader.index
         first = _first_frame(index, start)
         times = index.timestamps[first:] - index.timestamps[first]
@@ -145,7 +145,7 @@ def read_clip(video: Any, processor: RLTVideoProcessor, start: float | None = No
         processor: samples the clip.
         start: second of the video at which the clip begins; by default it lies at the processor's `position`.
     """
-    with VideoReader(source_of(video)) as reader:
+    with open_video(video) as reader:
         first, position = (0, None) if start is None else (_first_frame(reader.index, start), 0.0)
         indices = sample_clip(reader.index, processor, first, position=position)
         return processor.decode(reader, indices=indices[None])[0], clip_rate(reader.index, indices, processor)

@@ -4,7 +4,6 @@
 from ..data.text_files import path_of
 from .decoder import Options
 from .pipeline import Rank
-from .predict import Predicted, predict
-from .results import read_features
+from .predict import Predicted, predict, video_paths
 
-__all__ = ["Options", "Predicted", "Rank", "path_of", "predict", "read_features"]
+__all__ = ["Options", "Predicted", "Rank", "path_of", "predict", "video_paths"]

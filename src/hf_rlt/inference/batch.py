@@ -6,26 +6,29 @@ two stages   path or bytes -> RLTBatchDecoder -> computed tubelets -> RLTBatchPr
              on machines with many cores                           on machines with GPUs
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from ..data.text_files import path_of
 from ..data.token_budget import batches_within
-from ..errors import HfRltError
+from ..errors import HfRltError, check_dtype
 from ..jobs.worker_pool import Failure, call_safely
-from .decoder import Options, read_views, slot_shapes
+from ..tokens.count_many import file_state, problem_of
+from .decoder import Options, decoding_workers, read_views, slot_shapes
 from .loading import load, load_processor
 from .pipeline import UNLIMITED
-from .runner import Prediction, Runner
+from .rows import ERROR, Row, as_table, row_of, row_schema
+from .runner import Runner
 
 SOURCES = ("path", "bytes")
-TUBELETS, RUNS, ERROR = "tubelets", "run_lengths", "error"
+TUBELETS, RUNS = "tubelets", "run_lengths"
 CONTENTS = ("bytes", TUBELETS, RUNS)  # columns that nobody needs who has the answer
 Columns = Mapping[str, Sequence[Any]]
 Clip = tuple[Tensor, Tensor]  # computed tubelets (L, s, 3, p, p) uint8, and run lengths (V, N)
@@ -50,22 +53,23 @@ class _Stage:
         """
         if isinstance(batch, Mapping):
             kept = {name: list(values) for name, values in batch.items() if name not in CONTENTS}
-            return {**kept, **self.added(batch)}
-        import pyarrow as pa
-
-        added = self.added({name: batch[name].to_pylist() for name in batch.column_names})
-        table = batch.drop_columns([name for name in batch.column_names if name in (*CONTENTS, *added)])
-        for field in self.schema:
-            table = table.append_column(field, pa.array(added[field.name], field.type))
+            rows = self.rows(batch)
+            return {**kept, **{name: [row.get(name) for row in rows] for name in self.schema.names}}
+        needed = (*SOURCES, TUBELETS, RUNS, ERROR)
+        rows = self.rows({name: batch[name].to_pylist() for name in batch.column_names if name in needed})
+        added = as_table(rows, self.schema)
+        table = batch.drop_columns([name for name in batch.column_names if name in (*CONTENTS, *added.column_names)])
+        for field, column in zip(added.schema, added.columns, strict=True):
+            table = table.append_column(field, column)
         return table
 
-    def added(self, batch: Columns) -> dict[str, list[Any]]:
-        """Compute the new columns of a batch."""
+    def rows(self, batch: Columns) -> list[Row]:
+        """Compute the new columns of a batch, row by row; what is None is left out."""
         raise NotImplementedError
 
     @property
-    def schema(self) -> Any:
-        """The types of the new columns, a `pyarrow.Schema`."""
+    def schema(self) -> pa.Schema:
+        """The types of the new columns."""
         raise NotImplementedError
 
     def _decoded(self, processor: Any, batch: Columns) -> list[Clip | Failure]:
@@ -73,10 +77,19 @@ class _Stage:
         names = [name for name in SOURCES if name in batch]
         if len(names) != 1:
             raise HfRltError(f"Expected a column path or bytes, received {', '.join(batch) or 'none'}.")
-        read = partial(call_safely, partial(read_views, processor, self.options))
-        workers = self.options.num_workers
-        with ThreadPoolExecutor(max(os.cpu_count() or 1 if workers is None else workers, 1)) as threads:
-            return list(threads.map(read, batch[names[0]]))
+        threads = max(decoding_workers(self.options), 1)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(partial(self._read, processor), batch[names[0]]))
+
+    def _read(self, processor: Any, source: Any) -> Clip | Failure:
+        """Decode a path or bytes, or return why it cannot be read, in the words of `hf_rlt.inference.predict`."""
+        name = path_of(source) if isinstance(source, str) else "<bytes>"
+        state = file_state(name) if isinstance(source, str) else None
+        source = name if isinstance(source, str) else source
+        found = (
+            state if isinstance(state, Failure) else call_safely(partial(read_views, processor, self.options), source)
+        )
+        return Failure(problem_of(found, name)) if isinstance(found, Failure) else found
 
 
 class RLTBatchDecoder(_Stage):
@@ -87,30 +100,28 @@ class RLTBatchDecoder(_Stage):
     Args:
         model: folder or Hub id; of its files only the configurations are read.
         options: those of the predictor. `num_workers` are threads; one for each core unless given.
-        **settings: of `load_processor`, those of the predictor.
+        **settings: those of the predictor.
     """
 
     def __init__(self, model: str, options: Options | None = None, **settings: Any) -> None:
         super().__init__(options, (model, options), settings)
-        self.processor = load_processor(model, **settings)
+        of_processor = {
+            name: value for name, value in settings.items() if name not in ("sampling", "attn_implementation")
+        }
+        self.processor = load_processor(model, **of_processor, **(settings.get("sampling") or {}))
 
-    def added(self, batch: Columns) -> dict[str, list[Any]]:
-        """Compute the new columns of a batch."""
-        columns: dict[str, list[Any]] = {TUBELETS: [], RUNS: [], ERROR: []}
-        for clip in self._decoded(self.processor, batch):
-            if isinstance(clip, Failure):
-                row: tuple[Any, ...] = (None, None, clip.reason)
-            else:
-                row = (*(each.numpy().tobytes() for each in clip), None)
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-        return columns
+    def rows(self, batch: Columns) -> list[Row]:
+        """Compute the new columns of a batch, row by row; what is None is left out."""
+        return [
+            {ERROR: clip.reason}
+            if isinstance(clip, Failure)
+            else {TUBELETS: clip[0].numpy().tobytes(), RUNS: clip[1].numpy().tobytes()}
+            for clip in self._decoded(self.processor, batch)
+        ]
 
     @property
-    def schema(self) -> Any:
-        """The types of the new columns, a `pyarrow.Schema`."""
-        import pyarrow as pa
-
+    def schema(self) -> pa.Schema:
+        """The types of the new columns."""
         return pa.schema({TUBELETS: pa.large_binary(), RUNS: pa.binary(), ERROR: pa.string()})
 
 
@@ -144,40 +155,30 @@ class RLTBatchPredictor(_Stage):
         **settings: Any,
     ) -> None:
         super().__init__(options, (model, options, device, dtype), settings)
-        if self.options.features == "tokens":
-            raise HfRltError('Expected features of one size, received "tokens": ask for "pooled".')
+        if dtype is not None:
+            check_dtype(dtype, "dtype")
         network, processor = load(model, head=self.options.features is None, **settings)
         place = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
         network = network.to(place, None if dtype is None else getattr(torch, dtype))
         self.runner = Runner(network, processor, self.options)
 
-    def added(self, batch: Columns) -> dict[str, list[Any]]:
-        """Compute the new columns of a batch."""
+    def rows(self, batch: Columns) -> list[Row]:
+        """Compute the new columns of a batch, row by row; what is None is left out."""
         received = TUBELETS in batch
         clips = self._received(batch) if received else self._decoded(self.runner.processor, batch)
-        rows = [{ERROR: clip.reason} if isinstance(clip, Failure) else {} for clip in clips]
+        rows: list[Row] = [{ERROR: clip.reason} if isinstance(clip, Failure) else {} for clip in clips]
         readable = [(clip, row) for clip, row in zip(clips, rows, strict=True) if not isinstance(clip, Failure)]
         limit, size = self.options.max_tokens_per_batch or UNLIMITED, self.options.videos
-        for part in batches_within(readable, limit, lambda each: len(each[0][0]), size):
+        for part in batches_within(readable, limit, lambda each: len(each[0][0]), size, ahead=size):
             found = self.runner.fetch(self.runner.launch([clip for clip, _ in part]))
             for (_, row), prediction in zip(part, found, strict=True):
-                row |= _row(prediction)
-        return {name: [row.get(name) for row in rows] for name in self.schema.names}
+                row |= row_of(prediction)
+        return rows
 
     @property
-    def schema(self) -> Any:
-        """The types of the new columns, a `pyarrow.Schema`."""
-        import pyarrow as pa
-
-        fields, number = {}, pa.float64()
-        if self.runner.classifies:
-            fields = {"label": pa.string(), "score": number}
-            # Not of a fixed size: pyarrow writes Parquet with nulls of such, which it cannot read.
-            fields |= {"labels": pa.list_(pa.string()), "scores": pa.list_(number)}
-        fields |= {"tokens_computed": pa.int64(), "tokens": pa.int64()}
-        if self.options.features is not None:
-            fields["features"] = pa.list_(pa.float16())
-        return pa.schema({**fields, ERROR: pa.string()})
+    def schema(self) -> pa.Schema:
+        """The types of the new columns."""
+        return row_schema(self.runner.classifies, self.options)
 
     def _received(self, batch: Columns) -> list[Clip | Failure]:
         """Return the clips that an `RLTBatchDecoder` made."""
@@ -186,16 +187,6 @@ class RLTBatchPredictor(_Stage):
             Failure(error) if error is not None else _clip(tubelets, runs, shapes)
             for tubelets, runs, error in zip(batch[TUBELETS], batch[RUNS], batch[ERROR], strict=True)
         ]
-
-
-def _row(found: Prediction) -> dict[str, Any]:
-    row: dict[str, Any] = {"tokens_computed": found.tokens_computed, "tokens": found.tokens}
-    if found.scores is not None:
-        labels, scores = [label for label, _ in found.scores], [round(score, 6) for _, score in found.scores]
-        row |= {"label": labels[0], "score": scores[0], "labels": labels, "scores": scores}
-    if found.features is not None:
-        row["features"] = found.features.to(torch.float16).numpy()
-    return row
 
 
 def _clip(tubelets: bytes, runs: bytes, shapes: tuple[tuple[int, ...], tuple[int, int]]) -> Clip:

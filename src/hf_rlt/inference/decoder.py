@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ..data.eval_dataset import crop_pixels, crop_views, find_view_runs
-from ..data.video_dataset import fetch_remote
 from ..errors import HfRltError, check_range
 from ..jobs.worker_pool import Task, map_ordered
 from ..models.packing import packed_layout
@@ -79,6 +78,11 @@ class Options:
         return max(self.batch_size // self.views, 1)
 
 
+def decoding_workers(options: Options, ranks: int = 1) -> int:
+    """Return how many videos to decode at once: one for each core of a process, unless given."""
+    return max((os.cpu_count() or 1) // ranks, 1) if options.num_workers is None else options.num_workers
+
+
 def view_size(processor: Any, options: Options) -> tuple[int, int, int]:
     """Return the frames, height and width of each view.
 
@@ -121,7 +125,7 @@ def read_views(processor: Any, options: Options, source: Any, index: int = 0) ->
     """
     clips = options.num_clips
     positions = [processor.position] if clips == 1 else view_positions(clips, processor.sampling)
-    frames = processor.decode(fetch_remote(source), positions, resized=True)
+    frames = processor.decode(source, positions, resized=True)
     views = crop_views(processor, frames, options.num_crops)
     if views.shape[1:-1] != (size := view_size(processor, options)):
         expected = f"expected {size[0]} frames of {size[1]}x{size[2]}"
@@ -218,8 +222,7 @@ class Decoder:
     """
 
     def __init__(self, processor: Any, options: Options, ranks: int = 1, rows: Sequence[Any] | None = None) -> None:
-        workers, ahead = options.num_workers, 2 * options.videos
-        self.num_workers = max((os.cpu_count() or 1) // ranks, 1) if workers is None else workers
+        self.num_workers, ahead = decoding_workers(options, ranks), 2 * options.videos
         # Several tasks queue at each process, since this one hands out no others while it computes.
         self.queued = -(-ahead // self.num_workers) + 1 if self.num_workers else 1
         self.window = max(self.num_workers * self.queued, 1)

@@ -2,16 +2,13 @@
 """Scores and features of any number of videos, written to a folder; nothing is computed twice."""
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from ..data import read_annotations
-from ..data.annotations import read_paths
+from ..data.annotations import read_annotations, read_paths, read_table_paths
 from ..data.video_list import none_found
 from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, Task
@@ -20,10 +17,12 @@ from ..tokens.count import processor_settings
 from ..tokens.count_many import VideoCounts, file_state, problem_of, written_name
 from .decoder import Options, VideoJob
 from .pipeline import ALONE, Rank, run
-from .results import Folder, Record, digest
+from .results import Folder, digest
+from .rows import ERROR, Row, row_of, row_schema
 from .runner import Runner
 
-BLOCK = 8  # batches: so many videos are dealt out, and their features written, together
+BLOCK = 8  # batches: so many videos are dealt out together
+PATIENCE = 5.0  # seconds after which results are written, though their block is not finished
 
 
 @dataclass
@@ -31,14 +30,12 @@ class Predicted:
     """The result of one video.
 
     Attributes:
-        record: its line in `predictions.jsonl`, with `error` if it cannot be read.
-        cached: whether an earlier run computed it.
-        features: of the video, until they are written.
+        record: its row in the table, with `error` if it cannot be read; what is null is left out.
+        cached: whether an earlier run computed it; the record then comes without features.
     """
 
-    record: Record
+    record: Row
     cached: bool = False
-    features: Tensor | None = None
 
 
 def predict(
@@ -48,64 +45,84 @@ def predict(
     folder: str | Path,
     options: Options | None = None,
     share: Rank = ALONE,
+    jsonl: bool = False,
+    on_listed: Callable[[int], None] = lambda number: None,
 ) -> Generator[Predicted, None, None]:
     """Yield the result of each video that this process takes, as it becomes known, and write it to a folder.
 
-    When the last one is taken, the folder holds `predictions.jsonl`, a line for each video in their order. An interrupted
+    When the last one is taken, the folder holds `predictions.parquet`, a row for each video in their order. An interrupted
     run is resumed: results of unchanged videos are reused. Blocks of videos are dealt out to the processes; batches lie
     within a block, so that the results depend on neither the processes nor an interruption.
 
     Args:
-        videos: files, folders, annotation files (CSV, JSON) of `hf_rlt.data.from_file`, and text files (.txt) with a path on
-            each line.
+        videos: see `video_paths`.
         network: as `hf_rlt.inference.loading.load` returns it, on the device.
         processor: of the model.
         folder: where to write predictions.
         options: see `Options`.
         share: which of several processes this is.
+        jsonl: whether to write `predictions.jsonl`, too.
+        on_listed: called with the number of videos that this process takes, before any is decoded.
 
     Raises:
         HfRltError: if an option is out of range, a path leads nowhere, or the folder holds something else.
         OSError: if the folder cannot be written to.
     """
-    options, paths = options or Options(), [os.fspath(path) for path in videos]
-    problems: list[VideoCounts] = []
-    found = video_paths(paths, problems)
-    first = next(found, None)
-    if first is None:
-        raise HfRltError(none_found(", ".join(paths)))
+    options, problems = options or Options(), list[VideoCounts]()
+    listed = video_paths(videos, problems)
     runner = Runner(network, processor, options)
-    with Folder(folder, _settings(runner), share.rank) as store:
+    with Folder(folder, settings_of(runner), row_schema(runner.classifies, options), share.rank) as store:
         share.wait()  # all have read what there was before any writes
-        tasks, waiting = _tasks(chain([first], found), options, store, share), list[Predicted]()
-        for batch in run(tasks, runner, share.ranks):
+        size = BLOCK * options.videos
+        starts = range(0, len(listed), size)[share.rank :: share.ranks]
+        on_listed(sum(len(listed[start : start + size]) for start in starts))
+        jobs = (VideoJob(video, block=start // size) for start in starts for video in listed[start : start + size])
+        waiting, written = list[Predicted](), time.monotonic()
+        for batch in run((_task(job, store) for job in jobs), runner, share.ranks):
             waiting += map(_result, batch.tasks)
-            if options.features is None or batch.last:
-                _write(waiting, batch.block, store)
+            if batch.last or time.monotonic() - written > PATIENCE:
+                store.add([result.record for result in waiting if not result.cached])
                 yield from waiting
-                waiting = []
+                waiting, written = [], time.monotonic()
         if share.rank == 0:
             yield from (Predicted({"video": folder.video, "error": folder.problem}) for folder in problems)
         share.wait()
         if share.rank == 0:
-            store.finalize(video_paths(paths))
+            store.finalize(listed, jsonl)
     share.wait()
     if share.rank == 0:
         store.remove_parts()
 
 
-def video_paths(paths: Iterable[str], problems: list[VideoCounts] | None = None) -> Iterator[str]:
-    """Find the videos among paths (see `hf_rlt.tokens.find`), and those listed in annotation and text files."""
+def video_paths(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None) -> list[str]:
+    """List the videos among paths: files, folders (see `hf_rlt.tokens.find`), and those that lists name.
+
+    Lists are annotation files (CSV, JSON) of `hf_rlt.data.from_file`, text files (.txt) with a path on each line, and
+    tables (.parquet) with a column `path` or `video`.
+
+    Args:
+        paths: what to list.
+        problems: receives the folders that cannot be listed.
+
+    Raises:
+        HfRltError: if a path leads nowhere, a list cannot be read, or there is no video.
+    """
+    names = list(map(os.fspath, paths))
 
     def among(path: str) -> Iterable[Any]:
         if path.lower().endswith((".csv", ".json")):
             return read_annotations(path)[0]
-        return read_paths(path) if path.lower().endswith(".txt") else find([path], problems)
+        if path.lower().endswith((".txt", ".parquet")):
+            return read_paths(path) if path.lower().endswith(".txt") else read_table_paths(path)
+        return find([path], problems)
 
-    return map(str, chain.from_iterable([among(path) for path in paths]))
+    found = [str(video) for path in names for video in among(path)]
+    if not found:
+        raise HfRltError(none_found(", ".join(names)))
+    return found
 
 
-def _settings(runner: Runner) -> Record:
+def settings_of(runner: Runner) -> Row:
     """Return everything that the results depend on, except for the videos."""
     names = ("num_clips", "num_crops", "top_k", "features", "token_keep_ratio")
     asked = {name: getattr(runner.options, name) for name in names}
@@ -118,40 +135,26 @@ def _settings(runner: Runner) -> Record:
     }
 
 
+def file_row(video: str, size: int, mtime_ns: int) -> Row:
+    """Return the columns that identify a video."""
+    return {"video": written_name(video), "size": size, "mtime_ns": mtime_ns}
+
+
 def _result(task: Task) -> Predicted:
     job, found = task.item, task.result
     if job.record is not None:
         return Predicted(job.record, cached=True)
-    record: Record = {"video": written_name(job.video), "size": job.size, "mtime_ns": job.mtime_ns}
+    known = file_row(job.video, job.size, job.mtime_ns)
     if isinstance(found, Failure):
-        return Predicted({**record, "error": problem_of(found, job.video)})
-    if found.scores is not None:
-        record["scores"] = [{"label": label, "score": round(score, 6)} for label, score in found.scores]
-    record |= {"tokens_computed": found.tokens_computed, "tokens": found.tokens}
-    return Predicted(record, features=found.features)
+        return Predicted({**known, ERROR: problem_of(found, job.video)})
+    return Predicted({**known, **row_of(found)})
 
 
-def _write(results: list[Predicted], block: int, store: Folder) -> None:
-    """Write what is new, features before the lines that name them."""
-    features = [result.features for result in results if result.features is not None]
-    if features:
-        name, rows = store.add_features(block, features), count()
-        for result in results:
-            if result.features is not None:
-                result.record |= {"features": name, "row": next(rows)}
-                result.features = None
-    store.add([result.record for result in results if not result.cached])
-
-
-def _tasks(videos: Iterable[str], options: Options, store: Folder, share: Rank) -> Iterator[Task]:
-    for number, video in enumerate(videos):
-        block = number // (BLOCK * options.videos)
-        if block % share.ranks != share.rank:
-            continue
-        job, state = VideoJob(video, block=block), file_state(video)
-        if isinstance(state, Failure):
-            yield Task(job, state)
-            continue
-        job.size, job.mtime_ns = state
-        job.record = store.cached(job)
-        yield Task(job, None if job.record is None else job.record["tokens_computed"])
+def _task(job: VideoJob, store: Folder) -> Task:
+    """Return the task to compute a video; it is already done if that was computed before, or there is no such file."""
+    state = file_state(job.video)
+    if isinstance(state, Failure):
+        return Task(job, state)
+    job.size, job.mtime_ns = state
+    job.record = store.cached(job.video, *state)
+    return Task(job, None if job.record is None else job.record["tokens_computed"])

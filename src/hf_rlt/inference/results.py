@@ -1,9 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """The folder of predictions, written by any number of processes, and from which an interrupted run is resumed.
 
-While they are computed, each process appends lines to a file of its own in `parts/`, in any order. When all are done, the
-first process writes `predictions.jsonl`, a line for each video in their order, and removes the parts. Features are in
-`features/`, a file for each block of videos; a video's line says which file and row.
+    parts/*.parquet        rows of some videos, written as they are computed, in any order; removed when all are done
+    predictions.parquet    a row for each video, in their order
+    predictions.jsonl      the same as JSON lines, if asked for
+    settings.json          what the predictions depend on
+
+Each file appears whole or not at all.
 """
 
 import hashlib
@@ -11,56 +14,57 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
+from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..data.text_files import path_of, read_json
+from ..data.text_files import read_json
 from ..errors import HfRltError, truncate
 from ..jobs.atomic import atomic_write, write_text_atomic
-from ..jobs.jsonl import JsonlStore
+from ..jobs.jsonl import lock
 from ..jobs.worker_pool import Failure
 from ..tokens.count_many import file_state, written_name
-from .decoder import VideoJob
+from .rows import ERROR, FEATURES, Row, as_table
 
-Record = dict[str, Any]
-LINES, SETTINGS, PARTS, FEATURES = "predictions.jsonl", "settings.json", "parts", "features"
-OWN_FILES = {
-    PARTS: re.compile(rf"\d+\.jsonl|{re.escape(LINES)}"),
-    FEATURES: re.compile(r"\.?\d{6,}(-\d+)?\.safetensors(\.\d+\.part)?"),
-}
-
-
-class _Lines(JsonlStore):
-    """Lines about videos, and the files of features that they name."""
-
-    def __init__(self, path: Path, exclusive: bool = True) -> None:
-        self.features: set[str] = set()
-        super().__init__(path, ("video",), ("size", "mtime_ns"), "predictions", exclusive)
-
-    def _parsed(self, line: bytes) -> Record | None:
-        record = super()._parsed(line)
-        if record is not None and "features" in record:
-            self.features.add(record["features"])
-        return record
+TABLE, LINES, SETTINGS, PARTS = "predictions.parquet", "predictions.jsonl", "settings.json", "parts"
+FILE_FIELDS = {"video": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
+OWN_PARTS = re.compile(rf"[0-9a-f]{{32}}\.parquet|\d+\.lock|{re.escape(TABLE)}|\..*\.part")
+ROWS = 1024  # of a row group
+LARGE_ROWS = 16  # of a row group, where the features of each token are in it
+CHANGED = "came or changed while the others were computed: run the same command again."
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or error
         raise OSError(
             f"{path}: cannot be written ({reason}): make room and rerun, or choose another folder."
         ) from error
+
+
+def write_part(folder: Path, rows: pa.Table) -> None:
+    """Write the rows of some videos; any process may, on any machine that shares the disk."""
+    path = folder / PARTS / f"{uuid4().hex}.parquet"
+    with _writing(path), atomic_write(path) as part:
+        pq.write_table(rows, part, compression="zstd")
+
+
+def json_lines(table: Path) -> Iterator[str]:
+    """Yield the rows of a table as JSON, without what is null."""
+    for rows in pq.ParquetFile(table).iter_batches(LARGE_ROWS):
+        for row in rows.to_pylist():
+            yield json.dumps(filled(row), default=float)  # older pyarrow returns NumPy's float16
 
 
 class Folder:
@@ -69,6 +73,7 @@ class Folder:
     Args:
         path: of the folder.
         settings: everything that the predictions depend on, except for the videos.
+        schema: of a prediction, see `row_schema`.
         rank: of this process.
 
     Raises:
@@ -76,17 +81,18 @@ class Folder:
         OSError: if it cannot be written to.
     """
 
-    def __init__(self, path: str | Path, settings: Record, rank: int = 0) -> None:
+    def __init__(self, path: str | Path, settings: Row, schema: pa.Schema, rank: int = 0) -> None:
         self.path = Path(path)
+        self.schema = pa.schema([*map(pa.field, FILE_FIELDS, FILE_FIELDS.values()), *schema])
+        self._group = LARGE_ROWS if schema.names.count(FEATURES) and _nested(schema.field(FEATURES)) else ROWS
         with ExitStack() as stack, _writing(self.path):
             self._check(settings)
             (self.path / PARTS).mkdir(parents=True, exist_ok=True)
-            self._mine = stack.enter_context(_Lines(self.path / PARTS / f"{rank}.jsonl"))
+            name = self.path / PARTS / f"{rank}.lock"
+            lock(stack.enter_context(open(name, "ab")), self.path)
             self._check(settings)  # of a run that began at the same time, and came first
             write_text_atomic(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
-            self._open_files(stack)
-            named = set().union(*(file.features for file in self._files))
-            self._gone = {name for name in named if not (self.path / name).is_file()}
+            self._find_rows()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "Folder":
@@ -95,80 +101,96 @@ class Folder:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def cached(self, job: VideoJob) -> Record | None:
-        """Return the record of an unchanged video that could be read; else None."""
-        record = self._current(str(job.video), (job.size, job.mtime_ns))
-        return None if record is None or "error" in record or self._lost(record) else record
+    def cached(self, video: str, size: int, mtime_ns: int) -> Row | None:
+        """Return the row, without features, of an unchanged video that could be read; else None."""
+        place = self._places.get(_key(written_name(video), size, mtime_ns))
+        if place is None or place & 1:
+            return None
+        if self._last is None or self._last[0] != place >> 32:  # rows of neighbours mostly lie in one group
+            path, group = self._groups[place >> 32]
+            names = [name for name in self.schema.names if name != FEATURES]
+            self._last = place >> 32, pq.ParquetFile(path).read_row_group(group, names).to_pylist()
+        return filled(self._last[1][place >> 1 & 0x7FFFFFFF])
 
-    def add(self, records: list[Record]) -> None:
-        """Write the records of some videos."""
-        self._mine.add(records)
+    def add(self, rows: Sequence[Row]) -> None:
+        """Write the rows of some videos."""
+        if rows:
+            write_part(self.path, as_table(rows, self.schema))
 
-    def add_features(self, block: int, features: list[Tensor]) -> str:
-        """Write a new file, atomically, with a row for each of the features; return its name."""
-        (self.path / FEATURES).mkdir(exist_ok=True)
-        name, number = f"{FEATURES}/{block:06}.safetensors", 1
-        while (self.path / name).exists() or name in self._gone:  # of an earlier run, whose lines still name it
-            name, number = f"{FEATURES}/{block:06}-{number}.safetensors", number + 1
-        with _writing(self.path / name), atomic_write(self.path / name) as part:
-            save_file({"features": torch.stack(features)}, part)
-        return name
-
-    def finalize(self, videos: Iterable[str]) -> None:
-        """Write the lines of all videos, in their order, and remove features that none of them names.
-
-        For the first process, when all others are done.
-        """
-        part, used = self.path / PARTS / LINES, set()
-        with _writing(part), ExitStack() as stack, open(part, "wb") as lines:
-            self._open_files(stack)  # what the others have written is in there now
-            for video in videos:
-                state = file_state(video)
-                record = self._current(video, (0, 0) if isinstance(state, Failure) else state) or {
-                    "video": written_name(video),
-                    "size": 0,
-                    "mtime_ns": 0,
-                    "error": "came or changed while the others were computed: run the same command again.",
-                }
-                used.add(record.get("features"))
-                lines.write(json.dumps(record).encode() + b"\n")
-        os.replace(part, self.path / LINES)
-        for file in (self.path / FEATURES).glob("*"):
-            if f"{FEATURES}/{file.name}" not in used:
-                file.unlink()
+    def finalize(self, videos: Iterable[str], jsonl: bool = False) -> None:
+        """Write the rows of all videos, in their order. For the first process, when all others are done."""
+        self._find_rows()  # what the others have written is there now
+        part, names = self.path / PARTS / TABLE, iter(videos)
+        with _writing(part), pq.ParquetWriter(part, self.schema, compression="zstd") as table:
+            while some := list(islice(names, self._group)):
+                table.write_table(self._rows(some))
+        os.replace(part, self.path / TABLE)
+        if jsonl:
+            with _writing(self.path / LINES), atomic_write(self.path / LINES) as lines, open(lines, "w") as file:
+                file.writelines(f"{line}\n" for line in json_lines(self.path / TABLE))
+        else:
+            (self.path / LINES).unlink(missing_ok=True)
 
     def remove_parts(self) -> None:
         """Remove the parts. For the first process, after all others have closed them: network disks keep open files."""
         shutil.rmtree(self.path / PARTS)
 
-    def _current(self, video: str, state: tuple[int, int]) -> Record | None:
-        """Return the record of a file of that size and time, preferring a complete result to another run's failure."""
-        found = [record for file in self._files if (record := file.get({"video": written_name(video)})) is not None]
-        current = [record for record in found if (record["size"], record["mtime_ns"]) == state]
-        return min(current, key=lambda record: ("error" in record, self._lost(record)), default=None)
+    def _find_rows(self) -> None:
+        """Find what this run and earlier ones have written, on any process: file, row group and row of each video.
 
-    def _lost(self, record: Record) -> bool:
-        """Return whether the features that a record names are gone."""
-        return "features" in record and not (self.path / record["features"]).is_file()
+        Of several rows of a video, one that could be read counts.
+        """
+        self._groups: list[tuple[Path, int]] = []
+        self._last: tuple[int, list[Row]] | None = None
+        self._places: dict[bytes, int] = {}  # group << 32 | row << 1 | whether it could not be read
+        for path in [self.path / TABLE, *sorted((self.path / PARTS).glob("[0-9a-f]*.parquet"))]:
+            try:
+                file = pq.ParquetFile(path)
+            except (FileNotFoundError, pa.ArrowInvalid):  # a part that a loss of power has torn is computed again
+                continue
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, [*FILE_FIELDS, ERROR])
+                for row, (*name, error) in enumerate(zip(*(column.to_pylist() for column in table), strict=True)):
+                    place = len(self._groups) << 32 | row << 1 | (error is not None)
+                    key = _key(*name)
+                    if error is None or self._places.get(key, 1) & 1:
+                        self._places[key] = place
+                self._groups.append((path, group))
 
-    def _open_files(self, stack: ExitStack) -> None:
-        """Read what this run and earlier ones have written, on any process."""
-        names = {self.path / LINES, *(self.path / PARTS).glob("[0-9]*.jsonl")} - {self._mine.path}
-        others = [_Lines(name, exclusive=False) for name in sorted(names) if name.is_file()]
-        self._files = [self._mine, *map(stack.enter_context, others)]
+    def _rows(self, videos: Sequence[str]) -> pa.Table:
+        """Return the rows of some videos; each group of rows is read once."""
+        states = [file_state(video) for video in videos]
+        keys = [
+            _key(written_name(video), *((0, 0) if isinstance(state, Failure) else state))
+            for video, state in zip(videos, states, strict=True)
+        ]
+        wanted: dict[int, list[tuple[int, int]]] = {}  # (row, number of the video) by group
+        for number, key in enumerate(keys):
+            place = self._places.get(key, -1)
+            wanted.setdefault(place >> 32, []).append((place >> 1 & 0x7FFFFFFF, number))
+        tables, order = [], []
+        for group, rows in wanted.items():
+            if group < 0:
+                gone = [{"video": written_name(videos[n]), "size": 0, "mtime_ns": 0, ERROR: CHANGED} for _, n in rows]
+                tables.append(as_table(gone, self.schema))
+            else:
+                path, part = self._groups[group]
+                tables.append(pq.ParquetFile(path).read_row_group(part).take([row for row, _ in rows]))
+            order += [number for _, number in rows]
+        places = sorted(range(len(order)), key=order.__getitem__)
+        return pa.concat_tables(tables).take(places).cast(self.schema)
 
-    def _check(self, settings: Record) -> None:
+    def _check(self, settings: Row) -> None:
         """Raise HfRltError unless the folder is empty or holds predictions with these settings."""
 
         def refuse(what: str) -> NoReturn:
             raise HfRltError(f"{self.path}: holds {what}: choose another folder.")
 
-        for folder, own in OWN_FILES.items():  # what is found there is removed at the end
-            for file in sorted((self.path / folder).glob("*")):
-                if not own.fullmatch(file.name) or not file.is_file():
-                    refuse(f"{folder}/{file.name}, which is no prediction")
+        for file in sorted((self.path / PARTS).glob("*")):  # what is found there is removed at the end
+            if not OWN_PARTS.fullmatch(file.name) or not file.is_file():
+                refuse(f"{PARTS}/{file.name}, which is no prediction")
         if not (self.path / SETTINGS).exists():
-            for name in (LINES, FEATURES):
+            for name in (TABLE, LINES):
                 if (self.path / name).exists():
                     refuse(f"a {name} of something else")
             return
@@ -181,6 +203,19 @@ class Folder:
                 refuse(f"predictions with {name} {was}, received {now}")
 
 
+def _nested(field: pa.Field) -> bool:
+    return pa.types.is_list(field.type.value_type)
+
+
+def _key(video: str, size: int, mtime_ns: int) -> bytes:
+    return hashlib.blake2b(json.dumps([video, size, mtime_ns]).encode(), digest_size=16).digest()
+
+
+def filled(row: Row) -> Row:
+    """Leave out what is null."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
 def digest(network: PreTrainedModel) -> str:
     """Return a digest of a model's configuration and all its weights, independent of where it is stored."""
     config = network.config.to_dict()
@@ -191,17 +226,3 @@ def digest(network: PreTrainedModel) -> str:
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def read_features(folder: str | Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield (path, features) of each readable video, in order; only one file is open at a time."""
-    folder, opened, name = Path(folder), None, None
-    with open(folder / LINES, encoding="utf-8") as lines:
-        for record in map(json.loads, lines):
-            if "features" not in record:
-                continue
-            if record["features"] != name:
-                name = record["features"]
-                opened = safe_open(folder / name, "pt").get_slice("features")
-            assert opened is not None
-            yield path_of(record["video"]), opened[record["row"]]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from ..errors import HfRltError
 from .atomic import check_parent
@@ -19,6 +19,18 @@ except ImportError:  # Windows
 
 BEGINNING = b'{"video": '
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of some network disks
+
+
+def lock(file: IO[bytes], name: Path, wait: bool = False) -> None:
+    """Lock an open file until it is closed or this process ends; `name` is what an error says another run writes."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise HfRltError(f"{name}: another run writes it: wait, or choose another name.") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 class JsonlStore:
@@ -52,22 +64,11 @@ class JsonlStore:
         self._offsets: dict[bytes, int] = {}
         try:
             if exclusive:
-                self._lock(wait)
+                lock(self._file, self.path, wait)
             self._read(repair=exclusive)
         except BaseException:
             self.close()
             raise
-
-    def _lock(self, wait: bool) -> None:
-        """Lock the file until it is closed or this process ends."""
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise HfRltError(f"{self.path}: another run writes it: wait, or choose another name.") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
 
     def _read(self, repair: bool) -> None:
         head = self._reader.read(len(BEGINNING))

@@ -1,11 +1,13 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Download videos from http(s) addresses, within limits of size and time."""
+"""Fetch videos from http(s) addresses, within limits of size and time, and from where fsspec finds them (s3://, gs://, hf://)."""
 
 import io
+import re
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPResponse
 from tempfile import SpooledTemporaryFile
 from typing import Any, TypeGuard
 from urllib.error import HTTPError
@@ -89,33 +91,34 @@ def _timed(handler: Any, clock: _Clock) -> Any:
 
 class _WebOnly(HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if not is_address(newurl):
+        if not is_web(newurl):
             raise HTTPError(newurl, code, f"redirected to {newurl}, which is not http(s)", headers, fp)
         fp.close()  # otherwise urllib would read its body, however long
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def is_address(video: object) -> TypeGuard[str]:
+def is_web(video: object) -> TypeGuard[str]:
     """Return whether `video` is an http(s) address."""
     return isinstance(video, str) and video[:8].lower().startswith(("http://", "https://"))
 
 
+def is_address(video: object) -> TypeGuard[str]:
+    """Return whether `video` is an address, such as `https://...` or `s3://...`, rather than a path."""
+    return isinstance(video, str) and re.match(r"[a-z][a-z0-9+.-]+://", video, re.IGNORECASE) is not None
+
+
 def download(url: str) -> Download:
-    """Download a file to memory, or to disk if it is large. Closing it removes it.
+    """Fetch a file into memory, or onto the disk if it is large. Closing it removes it.
 
     Raises:
         HfRltError: naming the address, if the file does not exist, is too large or arrives too slowly.
     """
-    clock = _Clock()
-    handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()
-    address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
     with ExitStack() as stack:
         file = stack.enter_context(Download(max_size=IN_MEMORY))
         try:
-            with build_opener(*handlers).open(address, timeout=SILENCE) as response:
-                _receive(response, file)
-        except (OSError, HTTPException, ValueError) as error:
-            reason = f"could not be downloaded ({' '.join(str(error).split())})"
+            _receive(file, *stack.enter_context(_web_file(url) if is_web(url) else _cloud_file(url)))
+        except Exception as error:  # each file system has its own kinds
+            reason = f"could not be downloaded ({' '.join(str(error).split()) or type(error).__name__})"
             raise HfRltError(f"{url}: {reason}. Download it yourself and pass the file.") from error
         stack.pop_all()  # it stays open
     file.name = url
@@ -123,10 +126,28 @@ def download(url: str) -> Download:
     return file
 
 
-def _receive(response: Any, file: Download) -> None:
-    announced, received = response.length, 0
+@contextmanager
+def _web_file(url: str) -> Iterator[tuple[Callable[[int], bytes], int | None]]:
+    """Yield a function that reads the next bytes, and how many there are, if that is known."""
+    clock = _Clock()
+    handlers = _timed(HTTPHandler(), clock), _timed(HTTPSHandler(), clock), _WebOnly()
+    address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+    with build_opener(*handlers).open(address, timeout=SILENCE) as response:
+        yield response.read1, response.length
+
+
+@contextmanager
+def _cloud_file(url: str) -> Iterator[tuple[Callable[[int], bytes], int | None]]:
+    import fsspec
+
+    with fsspec.open(url, "rb") as file:
+        yield file.read, getattr(file, "size", None)
+
+
+def _receive(file: Download, read: Callable[[int], bytes], announced: int | None) -> None:
+    received = 0
     while received <= MAX_BYTES and (announced or 0) <= MAX_BYTES:
-        part = response.read1(1 << 20)
+        part = read(1 << 20)
         if not part:
             if announced is not None and received < announced:
                 raise OSError(f"it ended after {received} of {announced} bytes")

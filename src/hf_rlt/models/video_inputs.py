@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.image_utils import load_image
 from transformers.video_utils import VideoMetadata
 
-from .downloads import download, is_address
+from .downloads import download, is_web
 from .errors import HfRltError
 
 LAYOUTS = "(F, H, W, C) or (F, C, H, W)"
@@ -32,7 +32,7 @@ def is_array(video: Any) -> bool:
 
 
 def source_of(video: Any) -> Any:
-    """Return the source for `VideoReader` of a video given as a path, http(s) address, bytes or binary file, or raise."""
+    """Return the path, address, bytes, binary file or open decoder that a video is given as, or raise; see `open_video`."""
     source = _file(video)
     if source is None:
         raise _refusal("a video file", video, TO_PASS)
@@ -40,11 +40,14 @@ def source_of(video: Any) -> Any:
 
 
 def _file(video: Any) -> Any:
-    """Return the path, address, bytes or binary file that a video is given as; None if it is something else."""
+    """Return the path, address, bytes, binary file or open decoder that a video is given as; None for anything else."""
+    video = getattr(video, "_hf_encoded", video)  # a decoded row of `datasets`, which keeps what it was made of
     if isinstance(video, dict):  # an undecoded row of `datasets`
         video = next((video[key] for key in ("bytes", "path") if video.get(key) is not None), None)
     if isinstance(video, (str, os.PathLike, bytes, bytearray, memoryview)):
         return video if video != "" else None
+    if hasattr(video, "get_frames_at") or hasattr(video, "get_batch"):  # torchcodec, decord
+        return video
     binary = hasattr(video, "read") and hasattr(video, "seek") and not isinstance(video, io.TextIOBase)
     return video if binary else None
 
@@ -144,7 +147,7 @@ def _picture(frame: Any, place: int, rgb: bool | None) -> Any:
     if isinstance(frame, Image.Image) and frame.mode.partition(";")[0] in _DEEP_MODES:
         raise _refusal("pictures of 8 bits", frame, "scale it to 0..255 and convert it to RGB", where)
     try:
-        if is_address(frame):
+        if is_web(frame):
             with download(frame) as file:
                 return np.array(load_image(Image.open(file)))
         if isinstance(frame, str):

@@ -16,13 +16,13 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_utils import VideoMetadata
 
 from .errors import HfRltError
+from .opened_video import open_video
 from .packing import packed_layout
 from .run_rule import RunRule, complete_changes, rule_of
 from .sampling import array_indices, clip_indices
 from .tubelets import cut_tubelets
-from .video_inputs import as_metadata, as_videos, is_array, numbered, source_of, warn_of_ignored_rate
+from .video_inputs import as_metadata, as_videos, is_array, numbered, warn_of_ignored_rate
 from .video_pixels import PIXEL_SETTINGS, PixelProcessor, stacked
-from .video_reader import VideoReader
 from .video_stream import NO_LIMITS, Limits
 
 DEFAULT_NUM_FRAMES = 16
@@ -209,7 +209,7 @@ class RLTVideoProcessor(PixelProcessor):
 
     def _read_clips(self, video, clips, transform=None, limits=NO_LIMITS) -> tuple[np.ndarray, VideoMetadata]:
         """Read clips, each with its settings, in one pass over a file."""
-        with VideoReader(source_of(video), limits=limits) as reader:
+        with open_video(video, limits) as reader:
             index = reader.index
             known = {name: getattr(index, name) for name in ("fps", "width", "height", "duration")}
             metadata = VideoMetadata(total_num_frames=index.num_frames, video_backend="pyav", **known)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers.video_utils import VideoMetadata
 
+from ..models.opened_video import open_video
 from ..models.run_rule import RunRule
 from ..models.sampling import view_positions
-from ..models.video_inputs import source_of
+from ..models.video_index import VideoIndex
 from ..models.video_processing_rlt import RLTVideoProcessor
-from ..models.video_reader import VideoIndex, VideoReader
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def count_video(video: Any, config: CountConfig) -> list[TokenCount]:
         config: what to count.
     """
     processor = config.processor
-    with VideoReader(source_of(video)) as reader:
+    with open_video(video) as reader:
         index = reader.index
         indices = np.stack([_sample(index, config, rate) for rate in config.fps])
         frames = processor.decode(reader, indices=indices.reshape(-1, indices.shape[-1]), resized=True)

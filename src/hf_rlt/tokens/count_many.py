@@ -16,11 +16,12 @@ import numpy as np
 
 from ..data.rendered import cache_folder
 from ..data.text_files import json_name
-from ..data.video_dataset import check_on_bad_video, fetch_remote, report_unreadable, source_name
-from ..data.video_list import VideoList, walk_videos
+from ..data.video_dataset import check_on_bad_video, report_unreadable, source_name
+from ..data.video_list import VideoList, cloud_videos, walk_videos
 from ..errors import HfRltError, without_name
 from ..jobs.jsonl import JsonlStore
 from ..jobs.worker_pool import Failure, Task, map_ordered
+from ..models.downloads import is_address
 from .count import CountConfig, TokenCount, count_video
 
 KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
@@ -85,19 +86,25 @@ class CountFile(JsonlStore):
 def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None) -> Iterator[str]:
     """Find the videos among paths: files as they are given, folders with all video files anywhere below them.
 
-    Folders are read as they are needed, each in the order of names; linked ones are entered, but not in circles. `problems`
-    receives those that cannot be listed. A path that is not there raises HfRltError at once.
+    Addresses (s3://, gs://, hf://, https://) count as folders if they name no file of a known suffix. Folders are read as
+    they are needed, each in the order of names; linked ones are entered, but not in circles. `problems` receives those that
+    cannot be listed. A path that is not there raises HfRltError at once.
     """
     names = [os.fspath(path) for path in paths]
     for path in names:
-        if not os.path.lexists(path):
+        if not is_address(path) and not os.path.lexists(path):
             raise HfRltError(f"{path}: expected a video or a folder of videos, found neither.")
 
     def report(error: OSError) -> None:
         if problems is not None:
             problems.append(VideoCounts(str(error.filename), problem=f"cannot be listed ({error.strerror})."))
 
-    return (str(video) for path in names for video in (walk_videos(path, report) if os.path.isdir(path) else [path]))
+    def among(path: str) -> Iterable[Any]:
+        if is_address(path):
+            return cloud_videos(path)
+        return walk_videos(path, report) if os.path.isdir(path) else [path]
+
+    return (str(video) for path in names for video in among(path))
 
 
 def count_videos(
@@ -167,7 +174,7 @@ def count_tokens(
 
 def written_name(path: str) -> str:
     """Return a video's unique name in records: its absolute path or a URI, see `json_name`."""
-    return path if "://" in path else json_name(os.path.abspath(path))
+    return path if is_address(path) else json_name(os.path.abspath(path))
 
 
 def problem_of(failed: Failure, path: str) -> str:
@@ -176,7 +183,9 @@ def problem_of(failed: Failure, path: str) -> str:
 
 
 def file_state(path: str) -> tuple[int, int] | Failure:
-    """Return (size, modification time in ns) of a file, or why it cannot be read."""
+    """Return (size, modification time in ns) of a file, or why it cannot be read; (0, 0) of what an address names."""
+    if is_address(path):
+        return 0, 0
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -192,8 +201,6 @@ def _task(source: Any, store: CountFile | None) -> Task:
     name, content = str(row.get("path")), row.get("bytes")
     if content is not None:
         video = VideoCounts(f"sha256://{sha256(content).hexdigest()}", len(content), source=source)
-    elif "://" in name:  # fetched anew only to be counted
-        video = VideoCounts(name, source=source)
     else:
         state = file_state(name)
         if isinstance(state, Failure):
@@ -205,7 +212,7 @@ def _task(source: Any, store: CountFile | None) -> Task:
 
 
 def _count(config: CountConfig, video: VideoCounts) -> list[TokenCount]:
-    return count_video(video.video if video.source is None else fetch_remote(video.source), config)
+    return count_video(video.video if video.source is None else video.source, config)
 
 
 def _finished(task: Task) -> VideoCounts:
