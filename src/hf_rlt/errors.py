@@ -82,7 +82,7 @@ def check_range(name: str, value: float, low: float, high: float = math.inf) -> 
         raise HfRltError(f"Expected {name} {limits}, received {value}.")
 
 
-def check_dtype(dtype: str, option: str = "--dtype") -> None:
-    """Raise HfRltError unless an option names a type of number that models compute in."""
+def check_dtype(dtype: str) -> None:
+    """Raise HfRltError unless `--dtype` names a type of number that models compute in."""
     if dtype not in DTYPES:
-        raise HfRltError(f"{option}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, received {dtype!r}.")
+        raise HfRltError(f"--dtype: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, received {dtype!r}.")

@@ -98,7 +98,7 @@ def test_settings_and_mistakes(model, paths):
     assert few({"path": paths[:2]})["tokens_computed"] == [80, 80]
     with pytest.raises(ValueError, match="Expected a column path or bytes, received video"):
         few({"video": paths})
-    with pytest.raises(ValueError, match="dtype: expected float32, bfloat16 or float16, received 'int8'"):
+    with pytest.raises(ValueError, match="Expected dtype to be one of float32, bfloat16, float16, received 'int8'"):
         RLTBatchPredictor(str(model), dtype="int8")
     whole = RLTBatchPredictor(str(model), Options(2, features="tokens"))(pa.table({"path": paths[:1]}))
     assert numpy.array(whole["features"][0].as_py()).shape == (2, 512, 48)

@@ -60,7 +60,7 @@ def from_file(
     rows, sources = _read(Path(path), video_dir)
     if label_file is not None and names is None:
         names = _class_names(Path(label_file))
-    first: dict[Path, _Row] = {}
+    first: dict[Path | str, _Row] = {}
     for row, source in zip(rows, sources, strict=True):
         other = first.setdefault(source, row)
         if other.label != row.label:
@@ -70,7 +70,7 @@ def from_file(
     return VideoList(sources, *label_indices([row.label for row in rows], names, str(path)))
 
 
-def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path], list[str]]:
+def read_annotations(path: str | Path, video_dir: str | Path | None = None) -> tuple[list[Path | str], list[str]]:
     """Return the videos and class names of an annotation file, line by line; raises as `from_file` does."""
     rows, sources = _read(Path(path), video_dir)
     return sources, [row.label for row in rows]
@@ -100,14 +100,14 @@ def read_table_paths(path: str | Path) -> list[str]:
     return list(map(path_of, values))
 
 
-def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Path]]:
+def _read(path: Path, video_dir: str | Path | None) -> tuple[list[_Row], list[Path | str]]:
     if not path.is_file():
         raise HfRltError(f"{path}: expected a CSV file with the header 'path,label', found no such file.")
     rows, are_paths = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     if are_paths:
-        sources = [_locate(video_dir or path.parent, row.video) for row in rows]
+        sources: list[Path | str] = [_locate(video_dir or path.parent, row.video) for row in rows]
     else:
-        sources = _find(path, [row.video for row in rows], video_dir)
+        sources = [*_find(path, [row.video for row in rows], video_dir)]
     if not any(is_address(source) or os.path.isfile(source) for source in sources):
         raise HfRltError(
             f"{path}: found none of its {len(sources)} videos, such as {sources[0]}: correct the paths or --video_dir."
@@ -119,7 +119,7 @@ def _locate(folder: str | Path, name: str) -> Path | str:
     """Return a video's path or address, with the white space around its name if such a file exists, else without."""
     bare = name.strip()
     if is_address(bare) or is_address(folder):
-        return bare if is_address(bare) else f"{folder.rstrip('/')}/{bare}"
+        return bare if is_address(bare) else f"{str(folder).rstrip('/')}/{bare}"
     return Path(folder, name if name == bare or os.path.lexists(Path(folder, name)) else bare)
 
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from ..data.text_files import path_of
 from ..data.token_budget import batches_within
-from ..errors import HfRltError, check_dtype
+from ..errors import HfRltError
 from ..jobs.worker_pool import Failure, call_safely
 from ..tokens.count_many import file_state, problem_of
 from .decoder import Options, decoding_workers, read_views, slot_shapes
-from .loading import load, load_processor
+from .loading import as_dtype, load, load_processor
 from .pipeline import UNLIMITED
 from .rows import ERROR, Row, as_table, row_of, row_schema
 from .runner import Runner
@@ -155,11 +155,9 @@ class RLTBatchPredictor(_Stage):
         **settings: Any,
     ) -> None:
         super().__init__(options, (model, options, device, dtype), settings)
-        if dtype is not None:
-            check_dtype(dtype, "dtype")
         network, processor = load(model, head=self.options.features is None, **settings)
         place = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-        network = network.to(place, None if dtype is None else getattr(torch, dtype))
+        network = network.to(place, as_dtype(dtype))
         self.runner = Runner(network, processor, self.options)
 
     def rows(self, batch: Columns) -> list[Row]:

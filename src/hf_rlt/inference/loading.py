@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from .. import baselines  # noqa: F401  registers their model families
-from ..errors import HfRltError, join_limited
+from ..errors import DTYPES, HfRltError, join_limited
 from ..families import family_of
 from ..hub.repo_config import read_config
 from ..models.run_rule import RULE_SETTINGS, rule_of, rule_settings
@@ -127,3 +128,10 @@ def _missing_head(name: str, model: Any, loading: dict[str, Any]) -> list[str]:
         found = f"{len(odd)} missing or too many, such as {min(odd)}"
         raise HfRltError(f"{name}: the weights are not those of config.json's blocks ({found}): was it edited?")
     return sorted(key for key in loading["missing_keys"] if not key.startswith(f"{model.base_model_prefix}."))
+
+
+def as_dtype(name: str | None) -> torch.dtype | None:
+    """Return a type of number that models compute in, by its name."""
+    if name not in (None, *DTYPES):
+        raise HfRltError(f"Expected dtype to be one of {', '.join(DTYPES)}, received {name!r}.")
+    return None if name is None else getattr(torch, name)

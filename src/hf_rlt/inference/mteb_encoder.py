@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""A model with frozen weights, for the video tasks of MTEB: `pip install mteb`, then `mteb.evaluate(RLTEncoder(...), tasks)`."""
+"""A model with frozen weights, for the video tasks of MTEB (`pip install mteb`): `mteb.evaluate(RLTEncoder(...), tasks)`."""
 
 from dataclasses import replace
 from typing import Any
@@ -58,7 +58,8 @@ class RLTEncoder(AbsEncoder):
         Raises:
             HfRltError: if a video cannot be read.
         """
-        rows, size = inputs.dataset, inputs.batch_size or self.model.options.batch_size
+        rows: Any = inputs.dataset
+        size = inputs.batch_size or self.model.options.batch_size
         if isinstance(rows, datasets.Dataset):  # undecoded, so that our reader gets the file
             rows = rows.cast_column("video", datasets.Video(decode=False))
         found = []

@@ -1,14 +1,15 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """`predict` on a Ray cluster: Ray hands out blocks of videos, and brings them to another worker when one is lost.
 
-    driver   lists the videos, leaves out those that are known ............................ predictions.parquet
-    worker       decodes a block, computes it, writes its rows to parts/ ... their scores back to the driver ^
+    driver   lists the videos, leaves out blocks that are known ........................ writes predictions.parquet
+    worker       decodes and computes a block, writes its rows to parts/ ... their scores to the driver ^
 
-With GPUs, decoding runs in workers of its own, on whatever cores the cluster has.
+There is a worker for each GPU, with an equal share of the cores; without GPUs one for each core.
 """
 
+import logging
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,21 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from ..data.text_files import path_of
 from ..errors import HfRltError
-from ..jobs.worker_pool import Failure
+from ..jobs.worker_pool import Failure, Task
 from ..tokens.count_many import VideoCounts, file_state, problem_of
-from .batch import RLTBatchDecoder, RLTBatchPredictor
-from .decoder import Options
-from .loading import load
-from .predict import BLOCK, Predicted, file_row, settings_of, video_paths
-from .results import FILE_FIELDS, SETTINGS, Folder, filled, write_part
-from .rows import ERROR, FEATURES, row_schema
+from .decoder import Options, VideoJob
+from .loading import as_dtype, load
+from .pipeline import run
+from .predict import BLOCK, Predicted, file_row, result_of, settings_of, video_paths
+from .results import SETTINGS, Folder, file_schema, filled, write_part
+from .rows import ERROR, FEATURES, Row, as_table, row_schema
 from .runner import Runner
 
-RETRIES = 2  # of a block whose worker was lost
+QUIET = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # of what Ray prints
+BLOCK_NUMBER, KNOWN = "block", "known"
+TASK_SCHEMA = file_schema(pa.schema({BLOCK_NUMBER: pa.int64(), KNOWN: pa.int64()}))  # KNOWN: tokens, if known
 
 
 def predict_on_ray(
@@ -60,91 +64,93 @@ def predict_on_ray(
     problems: list[VideoCounts] = []
     listed, model = video_paths(videos, problems), os.path.abspath(model) if os.path.exists(model) else model
     network, processor = load(model, head=options.features is None, **settings)
-    runner = Runner(network.to(dtype=None if dtype is None else getattr(torch, dtype)), processor, options)
-    size = BLOCK * options.videos
-    with Folder(os.path.abspath(folder), settings_of(runner), row_schema(runner.classifies, options)) as store:
+    runner = Runner(network.to(dtype=as_dtype(dtype)), processor, options)
+    size, folder = BLOCK * options.videos, os.path.abspath(folder)
+    with Folder(folder, settings_of(runner), row_schema(runner.classifies, options)) as store:
         on_listed(len(listed))
         blocks = []
         for start in range(0, len(listed), size):
-            known, wanted = _divided(listed[start : start + size], store)
+            known, rows = _divided(listed[start : start + size], start // size, store)
             yield from known
-            if wanted:
-                blocks.append(pa.Table.from_pylist(wanted))
+            if rows:
+                blocks.append(pa.Table.from_pylist(rows, TASK_SCHEMA))
         del runner, network
         if blocks:
-            yield from _computed(blocks, store.path, model, options, address, dtype, settings)
+            worker = {"folder": folder, "model": model, "options": options, "dtype": dtype, "settings": settings}
+            yield from _computed(blocks, size, worker, address)
         yield from (Predicted({"video": place.video, ERROR: place.problem}) for place in problems)
         store.finalize(listed, jsonl)
     store.remove_parts()
 
 
-def _divided(videos: list[str], store: Folder) -> tuple[list[Predicted], list[dict[str, Any]]]:
-    """Return the results that are known, files that are not there among them, and the rows to be computed."""
-    known, wanted, gone = [], [], []
+def _divided(videos: list[str], block: int, store: Folder) -> tuple[list[Predicted], list[Row]]:
+    """Return the results that are known, of files that are not there too, and the rows to compute.
+
+    If there are any, the known ones are among them, with their tokens: batches are then those of an uninterrupted run.
+    """
+    known, rows, gone = [], [], []
     for video in videos:
         state = file_state(video)
         if isinstance(state, Failure):
             gone.append({**file_row(video, 0, 0), ERROR: problem_of(state, video)})
-        elif (record := store.cached(video, *state)) is not None:
+            continue
+        record = store.cached(video, *state)
+        if record is not None:
             known.append(Predicted(record, cached=True))
-        else:
-            wanted.append(file_row(video, *state))
+        rows.append({**file_row(video, *state), BLOCK_NUMBER: block, KNOWN: record and record["tokens_computed"]})
     store.add(gone)
-    return known + list(map(Predicted, gone)), wanted
+    return known + list(map(Predicted, gone)), [] if len(known) == len(rows) else rows
 
 
-def _computed(
-    blocks: list[pa.Table],
-    folder: Path,
-    model: str,
-    options: Options,
-    address: str | None,
-    dtype: str | None,
-    settings: dict[str, Any],
-) -> Generator[Predicted, None, None]:
+def _computed(blocks: list[pa.Table], size: int, worker: dict[str, Any], address: str | None) -> Iterator[Predicted]:
     """Compute blocks on the cluster; yield results as they come."""
+    for name, level in QUIET.items():  # before it is imported
+        os.environ.setdefault(name, level)
     try:
         import ray
     except ModuleNotFoundError as error:
         raise HfRltError("The engine ray needs Ray: `pip install hf_rlt[cluster]`.") from error
     try:
-        ray.init(address, ignore_reinit_error=True, logging_level="ERROR", log_to_driver=False)
+        ray.init(address, ignore_reinit_error=True, logging_level=logging.ERROR, log_to_driver=False)
     except ConnectionError as error:
         raise HfRltError(f"--address: found no cluster at {address} ({error}).") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    context.target_max_block_size = None  # blocks stay whole, so that batches are those of `predict`
     resources = ray.cluster_resources()
     cores, gpus = max(int(resources.get("CPU", 1)), 1), int(resources.get("GPU", 0))
-    options = replace(options, num_workers=1)  # a worker for each core, not threads within one
-    stage = {"batch_size": None, "batch_format": "pyarrow", "max_task_retries": RETRIES, "max_restarts": -1}
-    data = ray.data.from_arrow(blocks)
-    if gpus:  # decoders take what cores there are, the models one GPU each
-        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=cores)
-        made_of = {"fn_constructor_args": [model, options], "fn_constructor_kwargs": settings}
-        data = data.rename_columns({"video": "path"}).map_batches(
-            RLTBatchDecoder, compute=pool, num_cpus=1, **made_of, **stage
-        )
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(gpus or cores, len(blocks)))
-    share = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
-    made_of = {"fn_constructor_args": [str(folder), model, options, dtype], "fn_constructor_kwargs": settings}
-    data = data.map_batches(_Writer, compute=pool, **share, **made_of, **stage)
-    for table in data.iter_batches(batch_size=None, batch_format="pyarrow"):
+    share: dict[str, Any] = {"num_gpus": 1, "num_cpus": max(cores // gpus, 1)} if gpus else {"num_cpus": 1}
+    workers = ray.data.ActorPoolStrategy(min_size=1, max_size=min(gpus or cores, len(blocks)))
+    worker["options"] = replace(worker["options"], num_workers=share["num_cpus"])
+    found: Any = ray.data.from_arrow(blocks).map_batches(
+        _Worker, fn_constructor_kwargs=worker, compute=workers, batch_size=size, batch_format="pyarrow", **share
+    )
+    for table in found.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from (Predicted(filled(row)) for row in table.to_pylist())
 
 
-class _Writer:
-    """A worker that computes blocks, and writes their rows to the folder."""
+class _Worker:
+    """Computes blocks as `predict` does, with decoding processes of its own, and writes their rows to the folder."""
 
-    def __init__(self, folder: str, model: str, options: Options, dtype: str | None, **settings: Any) -> None:
-        if not Path(folder, SETTINGS).is_file():
+    def __init__(self, folder: str, model: str, options: Options, dtype: str | None, settings: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / SETTINGS).is_file():
             raise HfRltError(f"{folder}: expected a folder that all machines share, found none on this one.")
-        self.folder, self.predictor = Path(folder), RLTBatchPredictor(model, options, dtype=dtype, **settings)
+        network, processor = load(model, head=options.features is None, **settings)
+        place = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        self.runner = Runner(network.to(place, as_dtype(dtype)), processor, options)
+        self.schema = file_schema(row_schema(self.runner.classifies, options))
 
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Compute a block; return it without features."""
-        names = ["path" if name == "video" else name for name in block.column_names]
-        found = self.predictor(block.rename_columns(names))
-        found = found.rename_columns(["video" if name == "path" else name for name in found.column_names])
-        write_part(self.folder, found.select([*FILE_FIELDS, *self.predictor.schema.names]))
-        return found.select([name for name in found.column_names if name != FEATURES])
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Compute the rows that are not known; return them without features."""
+        batches = run(map(_task, rows.to_pylist()), self.runner)
+        found = [result_of(task) for batch in batches for task in batch.tasks]
+        table = as_table([result.record for result in found if not result.cached], self.schema)
+        write_part(self.folder, table)
+        return table.select([name for name in table.column_names if name != FEATURES])
+
+
+def _task(row: Row) -> Task:
+    known = row[KNOWN]
+    record = None if known is None else {"tokens_computed": known}
+    job = VideoJob(path_of(row["video"]), 0, row[BLOCK_NUMBER], None, row["size"], row["mtime_ns"], record)
+    return Task(job, known)

@@ -79,7 +79,7 @@ def predict(
         jobs = (VideoJob(video, block=start // size) for start in starts for video in listed[start : start + size])
         waiting, written = list[Predicted](), time.monotonic()
         for batch in run((_task(job, store) for job in jobs), runner, share.ranks):
-            waiting += map(_result, batch.tasks)
+            waiting += map(result_of, batch.tasks)
             if batch.last or time.monotonic() - written > PATIENCE:
                 store.add([result.record for result in waiting if not result.cached])
                 yield from waiting
@@ -107,7 +107,7 @@ def video_paths(paths: Iterable[str | Path], problems: list[VideoCounts] | None 
     Raises:
         HfRltError: if a path leads nowhere, a list cannot be read, or there is no video.
     """
-    names = list(map(os.fspath, paths))
+    names = [os.fspath(path) for path in paths]
 
     def among(path: str) -> Iterable[Any]:
         if path.lower().endswith((".csv", ".json")):
@@ -140,7 +140,8 @@ def file_row(video: str, size: int, mtime_ns: int) -> Row:
     return {"video": written_name(video), "size": size, "mtime_ns": mtime_ns}
 
 
-def _result(task: Task) -> Predicted:
+def result_of(task: Task) -> Predicted:
+    """Return the result of a task that is done."""
     job, found = task.item, task.result
     if job.record is not None:
         return Predicted(job.record, cached=True)
@@ -152,6 +153,7 @@ def _result(task: Task) -> Predicted:
 
 def _task(job: VideoJob, store: Folder) -> Task:
     """Return the task to compute a video; it is already done if that was computed before, or there is no such file."""
+    assert job.video is not None
     state = file_state(job.video)
     if isinstance(state, Failure):
         return Task(job, state)

@@ -42,6 +42,11 @@ LARGE_ROWS = 16  # of a row group, where the features of each token are in it
 CHANGED = "came or changed while the others were computed: run the same command again."
 
 
+def file_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the columns that identify a file, followed by others."""
+    return pa.schema([*map(pa.field, FILE_FIELDS, FILE_FIELDS.values()), *schema])
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -83,8 +88,9 @@ class Folder:
 
     def __init__(self, path: str | Path, settings: Row, schema: pa.Schema, rank: int = 0) -> None:
         self.path = Path(path)
-        self.schema = pa.schema([*map(pa.field, FILE_FIELDS, FILE_FIELDS.values()), *schema])
+        self.schema = file_schema(schema)
         self._group = LARGE_ROWS if schema.names.count(FEATURES) and _nested(schema.field(FEATURES)) else ROWS
+        self._last: tuple[int, list[Row]] | None = None  # group and rows that were read last
         with ExitStack() as stack, _writing(self.path):
             self._check(settings)
             (self.path / PARTS).mkdir(parents=True, exist_ok=True)
@@ -141,7 +147,7 @@ class Folder:
         Of several rows of a video, one that could be read counts.
         """
         self._groups: list[tuple[Path, int]] = []
-        self._last: tuple[int, list[Row]] | None = None
+        self._last = None
         self._places: dict[bytes, int] = {}  # group << 32 | row << 1 | whether it could not be read
         for path in [self.path / TABLE, *sorted((self.path / PARTS).glob("[0-9a-f]*.parquet"))]:
             try:
