@@ -62,8 +62,9 @@ def tokens(
 
 def list_videos(path: Path, video_dir: Path | None = None, limit: int | None = None) -> VideoList:
     """List the videos of a folder or annotation file; at most `limit`, evenly spread over it. Classes are not needed."""
+    videos: list[Path | str]
     if path.is_dir():
-        videos = find_videos(path)
+        videos = [*find_videos(path)]
         if not videos:
             raise HfRltError(none_found(path))
     elif path.suffix.lower() in (".csv", ".json"):

@@ -29,20 +29,18 @@ def command(*words, **environment):
     return subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
 
 
-@pytest.mark.parametrize("features", [(), ("--features", "pooled", "--num-clips", 2)])
-def test_the_table_is_that_of_the_local_engine(model, videos, tmp_path, features):
+def test_the_table_is_that_of_the_local_engine(model, videos, tmp_path):
     shared = [SHARED / "clips" / name for name in ("real", "odd", "faults")] if (SHARED / "clips").is_dir() else []
-    words = [videos, videos / "gone.txt", *shared, "--model", model, "--batch-size", 2, *features, "--format", "jsonl"]
     (videos / "gone.txt").write_text(f"{videos}/gone.mp4\n")
+    words = [videos, videos / "gone.txt", *shared, "--model", model, "--batch-size", 4, "--num-clips", 2]
+    words += ["--features", "pooled", "--format", "jsonl"]
     done = command(*words, "--output", tmp_path / "ray")
     assert done.returncode == 1, done.stderr
     local = run(*words, "--output", tmp_path / "local", "--num-workers", 1)
     assert local.exit_code == 1, local.output
     assert files(tmp_path / "ray") == files(tmp_path / "local")
     assert done.stdout.splitlines()[1:3] == local.stdout.splitlines()[1:3]  # tokens, classes
-    again = command(*words, "--output", tmp_path / "ray")
-    assert "known before" in again.stdout
-    assert files(tmp_path / "ray") == files(tmp_path / "local")
+    assert done.stderr == local.stderr  # the videos that could not be read, and nothing of Ray's own
 
 
 def workers():
@@ -65,17 +63,17 @@ def started(words, folder):
 
 
 def test_a_lost_worker_costs_nothing(model, many, tmp_path):
-    words = [many, "--model", model, "--batch-size", 1, "--output", tmp_path / "ray"]
+    words = [many, "--model", model, "--batch-size", 2, "--output", tmp_path / "ray"]
     process = started(words, tmp_path / "ray")
     victim = next(iter(workers()))
     os.kill(victim, signal.SIGKILL)
     assert process.wait(300) == 0
-    assert run(many, "--model", model, "--batch-size", 1, "--output", tmp_path / "local").exit_code == 0
+    assert run(many, "--model", model, "--batch-size", 2, "--output", tmp_path / "local").exit_code == 0
     assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
 def test_a_killed_driver_goes_on(model, many, tmp_path):
-    words = [many, "--model", model, "--batch-size", 1, "--output", tmp_path / "ray"]
+    words = [many, "--model", model, "--batch-size", 2, "--output", tmp_path / "ray"]
     process = started(words, tmp_path / "ray")
     process.kill()
     process.wait()
@@ -95,10 +93,10 @@ def known_in_words(text):
 
 @pytest.fixture
 def many(videos, tmp_path):
-    """300 links to good videos."""
+    """160 links to good videos, ten blocks."""
     good = [path for path in sorted(videos.rglob("*.mp4")) if path.name != "04.mp4"]
     (tmp_path / "many").mkdir()
-    for number in range(300):
+    for number in range(160):
         os.link(good[number % len(good)], tmp_path / "many" / f"{number:03}.mp4")
     return tmp_path / "many"
 
