@@ -9,6 +9,7 @@ There is a worker for each GPU, with an equal share of the cores; without GPUs o
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from .results import SETTINGS, Folder, file_schema, filled, write_part
 from .rows import ERROR, FEATURES, Row, as_table, row_schema
 from .runner import Runner
 
-QUIET = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # of what Ray prints
+WAIT = 10.0  # seconds for a cluster to answer
 BLOCK_NUMBER, KNOWN = "block", "known"
 TASK_SCHEMA = file_schema(pa.schema({BLOCK_NUMBER: pa.int64(), KNOWN: pa.int64()}))  # KNOWN: tokens, if known
 
@@ -104,15 +105,17 @@ def _divided(videos: list[str], block: int, store: Folder) -> tuple[list[Predict
 
 def _computed(blocks: list[pa.Table], size: int, worker: dict[str, Any], address: str | None) -> Iterator[Predicted]:
     """Compute blocks on the cluster; yield results as they come."""
-    for name, level in QUIET.items():  # before it is imported
-        os.environ.setdefault(name, level)
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # before it is imported
     try:
         import ray
     except ModuleNotFoundError as error:
         raise HfRltError("The engine ray needs Ray: `pip install hf_rlt[cluster]`.") from error
     try:
+        host, separator, port = (address or "").rpartition(":")
+        if separator and port.isdecimal() and "://" not in host:
+            socket.create_connection((host, int(port)), WAIT).close()  # Ray itself would try for minutes
         ray.init(address, ignore_reinit_error=True, logging_level=logging.ERROR, log_to_driver=False)
-    except ConnectionError as error:
+    except OSError as error:  # ConnectionError is one
         raise HfRltError(f"--address: found no cluster at {address} ({error}).") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
