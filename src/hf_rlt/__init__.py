@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import baselines
+    from .drawing import draw_clip as draw
     from .families import register
+    from .inference.compare import compare
+    from .inference.evaluate import evaluate_model as evaluate
+    from .inference.loading import load
+    from .inference.predict import predict
     from .models.configuration_rlt_videomae import RLTVideoMAEConfig
     from .models.configuration_rlt_vjepa2 import RLTVJEPA2Config
     from .models.errors import HfRltError
@@ -21,7 +26,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = {
+_MODULES = {  # of each name; after a colon what it is called there
+    "compare": "inference.compare",
+    "draw": "drawing:draw_clip",
+    "evaluate": "inference.evaluate:evaluate_model",
+    "load": "inference.loading",
+    "predict": "inference.predict",
     "RLTVJEPA2Config": "models.configuration_rlt_vjepa2",
     "RLTVJEPA2ForVideoClassification": "models.modeling_rlt_vjepa2",
     "RLTVJEPA2Model": "models.modeling_rlt_vjepa2",
@@ -49,8 +59,13 @@ __all__ = [
     "RLTVideoProcessor",
     "RunRule",
     "baselines",
+    "compare",
+    "draw",
+    "evaluate",
     "fill_runs",
     "find_runs",
+    "load",
+    "predict",
     "register",
 ]
 
@@ -60,7 +75,8 @@ def __getattr__(name: str) -> Any:
         return import_module(".baselines", __name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    module, _, other = _MODULES[name].partition(":")
+    return getattr(import_module(f".{module}", __name__), other or name)
 
 
 # Only the program hf-rlt waits: it answers --help without importing torch, and its commands import what they need.

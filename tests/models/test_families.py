@@ -2,15 +2,22 @@
 """What holds for every model family; and that a new one needs nothing but its own files."""
 
 import pytest
-from transformers import VideoMAEForVideoClassification, VJEPA2ForVideoClassification
+import torch
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VJEPA2Config, VJEPA2ForVideoClassification
 from typer.testing import CliRunner
 
 from helpers.command_tests import CommandTests
 from helpers.family_tests import FamilyTests
 from helpers.packed_family_tests import PackedFamilyTests
-from helpers.tiny import TINY, TINY_VJEPA2
+from helpers.tiny import TINY, TINY_VJEPA2, moving_clips, randomise
 from helpers.toy_family import ToyConfig
-from hf_rlt import RLTVideoProcessor
+from hf_rlt import (
+    RLTVideoMAEForVideoClassification,
+    RLTVideoMAEModel,
+    RLTVideoProcessor,
+    RLTVJEPA2ForVideoClassification,
+    RLTVJEPA2Model,
+)
 from hf_rlt.baselines import ByDifferenceVideoMAEConfig, ByDifferenceVideoMAEForVideoClassification
 from hf_rlt.cli import app
 from hf_rlt.errors import HfRltError
@@ -83,3 +90,30 @@ class TestANewFamilyInThePackage(CommandTests):
         done = CliRunner().invoke(app, ["convert", str(folder), "--output", str(tmp_path / "out")])
         assert done.exit_code == 2
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("classifier", [True, False])
+@pytest.mark.parametrize("family", ["videomae", "vjepa2"])
+def test_a_stock_model_in_memory(family, classifier):
+    if family == "videomae":
+        stock = randomise(VideoMAEForVideoClassification(VideoMAEConfig(**TINY)))
+        kinds = RLTVideoMAEForVideoClassification, RLTVideoMAEModel
+    else:
+        stock = randomise(VJEPA2ForVideoClassification(VJEPA2Config(**TINY_VJEPA2)))
+        kinds = RLTVJEPA2ForVideoClassification, RLTVJEPA2Model
+    stock = stock if classifier else stock.base_model
+    made = kinds[not classifier].from_stock(stock, threshold=None)
+    clips = moving_clips(2)
+    with torch.inference_mode():
+        if classifier:
+            assert made(clips).logits.equal(stock(clips).logits)
+        else:
+            assert made(clips).last_hidden_state.equal(stock(clips).last_hidden_state)
+    shared = dict(stock.named_parameters())
+    for name, parameter in made.named_parameters():
+        if "run_length_embeddings" not in name:
+            assert parameter.data_ptr() == shared[name].data_ptr(), name
+    assert not made.training
+    assert kinds[not classifier].from_stock(stock, num_tokens=0.5).config.num_tokens == 0.5
+    with pytest.raises(ValueError, match=r"Expected a stock model with the weights of .* missing and"):
+        kinds[classifier].from_stock(stock)

@@ -5,48 +5,65 @@ Files of commands import torch and transformers inside functions only, so that `
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
+from .. import __version__
 from ..errors import TRACEBACK
 from .benchmark import benchmark
 from .card import card
 from .classify import classify
+from .compare import compare
 from .console import quiet_libraries, user_errors
 from .convert import convert
 from .draw import draw
 from .evaluate import evaluate
 from .export import export
 from .finetune import finetune
-from .options import expand_options
+from .options import check_names, expand_options
 from .predict import predict
 from .tokens import tokens
 from .watch import watch
 
-COMMANDS = (classify, watch, predict, evaluate, tokens, draw, convert, export, card, benchmark)
-app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True, add_completion=False)
+COMMANDS = (classify, compare, watch, predict, evaluate, tokens, draw, convert, export, card, benchmark)
+app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True)
 
 
-@contextmanager
-def running() -> Iterator[None]:
-    """Context of a command: libraries print no logs or progress bars, and errors are handled."""
-    with user_errors():
-        quiet_libraries()  # here, not in the callback: it imports transformers, which `hf-rlt COMMAND --help` does without
-        yield
+def running(command: Callable[..., None]) -> Callable[..., None]:
+    """Check what can be checked before PyTorch is imported, which takes seconds; then run a command, libraries silent."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        with user_errors():
+            check_names(given)
+            quiet_libraries()  # it imports transformers
+            command(**given)
+
+    return run
 
 
 for command in COMMANDS:
-    app.command()(expand_options(running()(command)))
+    app.command()(expand_options(running(command)))
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # fine-tuning has a parser of its own
 app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finetune))
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version, and end."""
+    if wanted:
+        typer.echo(f"hf_rlt {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def setup(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of every error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version)
+    ] = False,
 ) -> None:
     """Run-Length Tokenization for video transformers."""
     if traceback:

@@ -20,7 +20,7 @@ DEFAULT_MODEL = "outputs/digits"
 
 
 def classify(
-    clips: Annotated[list[str], typer.Argument(help="Videos: files or URLs.")],
+    clips: Annotated[list[str], typer.Argument(help="Videos: files or addresses.")],
     settings: ModelOptions,
     model: Model = DEFAULT_MODEL,
     top_k: TopK = 3,
@@ -38,8 +38,8 @@ def classify(
     from ..tokens.count_many import problem_of
 
     for clip in clips:
-        if not clip.startswith(("http://", "https://")) and not Path(clip).is_file():
-            raise HfRltError(f"{clip}: expected a video file, found none: check the path.")
+        if Path(clip).is_dir():
+            raise HfRltError(f"{clip}: expected a video file, received a folder: use `hf-rlt predict`.")
     if model == DEFAULT_MODEL and not Path(model).is_dir():
         raise HfRltError(f"{model}: found no such folder: train a model with examples/finetune.py, or give --model.")
     network, processor, _ = settings.load(model)

@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import HfRltError, one_line, printable, traceback_wanted
 
+BEGAN = time.monotonic()  # this file is imported before PyTorch
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 
 
@@ -64,7 +65,7 @@ class VideoProgress:
     def __init__(self, console: Console, total: int | None = None) -> None:
         self.console, self.total = console, total
         self.done = self.known = self.bad = 0
-        self._start = self._said = time.monotonic()
+        self._start = self._said = time.monotonic()  # the rate is that of the work, without loading
         self._line = spinner(console)
 
     def __enter__(self) -> Self:
@@ -76,14 +77,14 @@ class VideoProgress:
         self._line.stop()
 
     def expect(self, total: int) -> None:
-        """Take note of how many videos there will be."""
-        self.total = total
+        """Take note of how many videos there will be, and that work begins."""
+        self.total, self._start = total, time.monotonic()
         self.show()
 
     def reach(self, done: int, total: int) -> None:
         """Take note that so many of so many videos are done."""
-        self.done = done
-        self.expect(total)
+        self.done, self.total = done, total
+        self.show()
 
     def add(self, *, known: bool = False, bad: bool = False) -> None:
         """Count a video."""
@@ -99,11 +100,11 @@ class VideoProgress:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return time.monotonic() - self._start
+        """Seconds since the command began."""
+        return time.monotonic() - BEGAN
 
     def __str__(self) -> str:
-        rate = (self.done - self.known) / max(self.seconds, 1e-9)
+        rate = (self.done - self.known) / max(time.monotonic() - self._start, 1e-9)
         parts = [f"{self.done:,} of {self.total:,} videos" if self.total is not None else f"{self.done:,} videos"]
         parts += [f"{self.known:,} known"] if self.known else []
         parts += [f"{self.bad:,} unreadable"] if self.bad else []

@@ -2,6 +2,7 @@
 """Options that several commands share, and what they mean."""
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import HfRltError
+from ..models.downloads import check_path
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Folder or Hub id of a model.")]
 OptionalModel = Annotated[
@@ -177,6 +179,18 @@ def expand_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def check_names(given: dict[str, Any]) -> None:
+    """Raise HfRltError if a video or model among a command's arguments is a path that leads nowhere."""
+    for name in ("videos", "clips", "video"):
+        value = given.get(name) or []
+        for path in value if isinstance(value, list) else [value]:
+            check_path(str(path))
+    model = given.get("model")
+    is_path = bool(model) and (model.count("/") != 1 or model[0] in "./~")
+    if is_path and not os.path.isdir(model):
+        raise HfRltError(f"{model}: expected a model folder or a Hub id such as user/name, found no such folder.")
 
 
 def make_processor(

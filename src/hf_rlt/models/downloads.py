@@ -2,6 +2,7 @@
 """Fetch videos from http(s) addresses, within limits of size and time, and from where fsspec finds them (s3://, gs://, hf://)."""
 
 import io
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,12 @@ def is_web(video: object) -> TypeGuard[str]:
 def is_address(video: object) -> TypeGuard[str]:
     """Return whether `video` is an address, such as `https://...` or `s3://...`, rather than a path."""
     return isinstance(video, str) and re.match(r"[a-z][a-z0-9+.-]+://", video, re.IGNORECASE) is not None
+
+
+def check_path(path: str) -> None:
+    """Raise HfRltError unless there is a file or folder of that name, or it is an address."""
+    if not is_address(path) and not os.path.lexists(path):
+        raise HfRltError(f"{path}: expected a video or a folder of videos, found neither.")
 
 
 def download(url: str) -> Download:

@@ -3,6 +3,7 @@
 
 from typing import Any, ClassVar
 
+from .errors import HfRltError
 from .varlen_attention import default_attention
 
 
@@ -20,6 +21,30 @@ class RLTPreTrainedMixin:
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
         cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
+
+    @classmethod
+    def from_stock(cls, model: Any, **settings: Any) -> Any:
+        """Make an RLT model of a stock one in memory, such as one with merged LoRA weights; the two share their weights.
+
+        Args:
+            model: VideoMAE's or V-JEPA 2's model or classifier, whichever this class is of.
+            **settings: of the configuration, such as `threshold`.
+
+        Raises:
+            HfRltError: if the model's weights are not those of this class.
+        """
+        config = cls.config_class.from_dict({**model.config.to_dict(), **settings})  # type: ignore[attr-defined]
+        config._attn_implementation = model.config._attn_implementation
+        made = cls(config)  # type: ignore[call-arg]
+        found = made.load_state_dict(model.state_dict(), strict=False, assign=True)  # type: ignore[attr-defined]
+        lacking = [name for name in found.missing_keys if "run_length_embeddings" not in name]
+        if lacking or found.unexpected_keys:
+            odd = (lacking + found.unexpected_keys)[0]
+            raise HfRltError(
+                f"Expected a stock model with the weights of {cls.__name__}, received {type(model).__name__}, in which "
+                f"{len(lacking)} are missing and {len(found.unexpected_keys)} too many, such as {odd}."
+            )
+        return made.to(model.device).train(model.training)  # type: ignore[attr-defined]
 
     def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
         """Choose the attention backend, `torch_varlen` on GPUs that have it unless another is asked for by name."""

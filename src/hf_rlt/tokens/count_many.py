@@ -21,7 +21,7 @@ from ..data.video_list import VideoList, cloud_videos, walk_videos
 from ..errors import HfRltError, without_name
 from ..jobs.jsonl import JsonlStore
 from ..jobs.worker_pool import Failure, Task, map_ordered
-from ..models.downloads import is_address
+from ..models.downloads import check_path, is_address
 from .count import CountConfig, TokenCount, count_video
 
 KEYS = ("video", "size", "mtime_ns", "settings", "fps", "threshold")
@@ -92,8 +92,7 @@ def find(paths: Iterable[str | Path], problems: list[VideoCounts] | None = None)
     """
     names = [os.fspath(path) for path in paths]
     for path in names:
-        if not is_address(path) and not os.path.lexists(path):
-            raise HfRltError(f"{path}: expected a video or a folder of videos, found neither.")
+        check_path(path)
 
     def report(error: OSError) -> None:
         if problems is not None:
