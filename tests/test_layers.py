@@ -84,7 +84,7 @@ def test_models_carry_themselves_to_the_hub(name):
         assert node.module in MODELS, f"{name}: write `from .x import y`, which remote code understands."
     modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
-    there = {"av", "huggingface_hub", "numpy", "PIL", "torch", "transformers", *sys.stdlib_module_names}
+    there = {"av", "fsspec", "huggingface_hub", "numpy", "PIL", "torch", "transformers", *sys.stdlib_module_names}
     assert {module.split(".")[0] for module in modules} <= there
     if name in PLAIN:
         assert {node.module for node in relative} <= set(PLAIN)

@@ -54,9 +54,10 @@ def test_dense_is_dense_whatever_the_model_carries(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [(("--dtype", "int8"), "--dtype: expected float32"), ((), "expected a video or a folder")]
+    ("words", "message"), [(("--dtype", "int8"), "--dtype: expected float32"), ((), "no such file or folder")]
 )
 def test_mistakes_are_one_line(tmp_path, words, message):
-    done = CliRunner().invoke(app, ["benchmark", "nowhere", "--model", str(tmp_path), *words])
+    clips = __file__ if words else "nowhere"
+    done = CliRunner().invoke(app, ["benchmark", clips, "--model", str(tmp_path), *words])
     assert done.exit_code == 2
     assert message in done.stderr

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from helpers.model_folders import save_family, save_model
 from helpers.paths import ROOT
+from helpers.predictions import lines
 from helpers.tiny import TINY, TINY_VJEPA2, moving_clips
 from helpers.videos import ramp, write_video
 from hf_rlt.baselines import ToMeVideoMAEConfig, ToMeVideoMAEForVideoClassification
@@ -155,7 +156,7 @@ def predicted(exported, out, model, *words):
     arguments = ["predict", exported / "videos", "--model", exported / model, "-o", out, "--num-workers", 0, *words]
     done = CliRunner().invoke(app, [*map(str, arguments)])
     assert done.exit_code == 0, done.output
-    return [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    return lines(out)
 
 
 @pytest.mark.slow
@@ -168,8 +169,8 @@ def test_exported_models_predict_what_the_model_does(exported, tmp_path, words):
         found = predicted(exported, tmp_path / name, name, *words)
         for one, other in zip(found, expected, strict=True):
             assert (one["video"], one["tokens_computed"]) == (other["video"], other["tokens_computed"])
-            scores = {score["label"]: score["score"] for score in one["scores"]}
-            assert scores == pytest.approx({score["label"]: score["score"] for score in other["scores"]}, abs=1e-5)
+            exact = dict(zip(other["labels"], other["scores"], strict=True))
+            assert dict(zip(one["labels"], one["scores"], strict=True)) == pytest.approx(exact, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -211,9 +212,9 @@ def test_evaluation_of_an_int8_model_and_bfloat16(exported, tmp_path):
         outcomes[name] = json.loads(done.stdout)
     assert {each["clips"] for each in outcomes.values()} == {2}
     assert len({each["tokens_computed"] for each in outcomes.values()}) == 1
-    exact = predicted(exported, tmp_path / "float32", "openvino")[0]["scores"][0]["score"]
+    exact = predicted(exported, tmp_path / "float32", "openvino")[0]["score"]
     for name, words in (("openvino", ("--bf16",)), ("int8", ())):
-        score = predicted(exported, tmp_path / name, name, *words)[0]["scores"][0]["score"]
+        score = predicted(exported, tmp_path / name, name, *words)[0]["score"]
         assert 0 < abs(score - exact) < 0.05  # rounded, and still the same model
 
 
@@ -234,8 +235,8 @@ def test_activations_are_quantised_on_videos(family, exported, tmp_path):
     expected = predicted(exported, tmp_path / "float32", folder)
     for found in scores.values():
         for one, other in zip(found, expected, strict=True):
-            exact = {score["label"]: score["score"] for score in other["scores"]}
-            assert {score["label"]: score["score"] for score in one["scores"]} == pytest.approx(exact, abs=0.1)
+            exact = dict(zip(other["labels"], other["scores"], strict=True))
+            assert dict(zip(one["labels"], one["scores"], strict=True)) == pytest.approx(exact, abs=0.1)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from helpers.model_folders import save_family
 from helpers.paths import ROOT
+from helpers.predictions import lines
 from helpers.videos import noise, write_video
 from hf_rlt.cli import app
 from hf_rlt.errors import HfRltError
@@ -113,9 +114,9 @@ class CommandTests:
         self.run(
             "predict", videos / "validation", "--model", folder, "--output", tmp_path, "--num-workers", 0, *options
         )
-        lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-        assert len(lines) == len(NAMES)
-        assert len(list(tmp_path.glob("features/**/*.safetensors"))) == bool(options)
+        rows = lines(tmp_path)
+        assert len(rows) == len(NAMES)
+        assert all(("features" in row) == bool(options) for row in rows)
 
     def test_evaluate(self, folder, videos):
         options = ("--num-workers", 0, "--batch-size", 2, "--num-clips", 2, "--num-crops", 3, "--json")

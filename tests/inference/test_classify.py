@@ -92,7 +92,7 @@ def test_threshold_frames_and_stride(model, clips):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("nowhere.mp4",), "nowhere.mp4: expected a video file, found none"),
+        (("nowhere.mp4",), "nowhere.mp4: no such file or folder"),
         ((__file__,), "outputs/digits: found no such folder: train a model with"),
         ((__file__, "--model", "nomodel"), "nomodel: expected a model folder"),
         ((__file__, "--model", "MODEL", "--frame-stride", 2, "--fps", 8), "Expected --frame-stride or --fps, received"),

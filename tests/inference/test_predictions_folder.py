@@ -14,6 +14,7 @@ from pathlib import Path
 import datasets
 import numpy
 import pandas
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -155,7 +156,7 @@ def test_a_process_that_dies_costs_its_video_only(videos, network, processor, tm
 def test_ctrl_c(videos, processor, network, tmp_path, monkeypatch):
     (videos / "b" / "15.mp4").rename(videos / "b" / "15_stop.mp4")
     monkeypatch.setattr("hf_rlt.inference.loading.load", lambda *_, **__: (network, processor))
-    arguments = (videos, "--model", "x", "--output", tmp_path / "out", "--num-workers", 1, "--batch-size", 2)
+    arguments = (videos, "--model", "a/model", "--output", tmp_path / "out", "--num-workers", 1, "--batch-size", 2)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         done = run(*arguments)
@@ -165,7 +166,8 @@ def test_ctrl_c(videos, processor, network, tmp_path, monkeypatch):
     assert f"what was found is in {tmp_path / 'out'}, and the same command goes on.\n" in done.stderr
     assert multiprocessing.active_children() == []
     known = known_in(tmp_path / "out")
-    assert f"Interrupted after {known + 1} videos" in done.stderr  # with the bad one
+    written = sum(pq.read_metadata(part).num_rows for part in (tmp_path / "out" / "parts").glob("*.parquet"))
+    assert f"Interrupted after {written} videos" in done.stderr
     assert 12 <= known < 20
     (videos / "b" / "15_stop.mp4").rename(videos / "b" / "15.mp4")
     processor.take_log()
@@ -304,7 +306,7 @@ def test_files_of_something_else_are_refused_and_stay(videos, model, tmp_path, f
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere",), "nowhere: expected a video or a folder of videos"),
+        (("nowhere",), "nowhere: no such file or folder"),
         (("EMPTY",), "expected videos (.mp4, .avi"),
         (("VIDEOS", "--features", "both"), "Expected features to be one of pooled, tokens or None, received 'both'"),
         (("VIDEOS", "--output", "FILE"), "cannot be written (Not a directory)"),

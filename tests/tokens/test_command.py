@@ -109,7 +109,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ("nowhere", "nowhere: expected a video or a folder of videos"),
+            ("nowhere", "nowhere: no such file or folder"),
             ("empty", "expected videos (.mp4, .avi"),
             (
                 "videos --num-tokens 4 --threshold 0.1",

@@ -7,11 +7,11 @@ Files of commands import torch and transformers inside functions only, so that `
 import os
 from collections.abc import Callable
 from functools import wraps
+from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 import typer
 
-from .. import __version__
 from ..errors import TRACEBACK
 from .benchmark import benchmark
 from .card import card
@@ -54,7 +54,7 @@ app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finet
 def print_version(wanted: bool) -> None:
     """Print the version, and end."""
     if wanted:
-        typer.echo(f"hf_rlt {__version__}")
+        typer.echo(f"hf_rlt {version_of('hf_rlt')}")
         raise typer.Exit
 
 

@@ -3,7 +3,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -55,7 +55,7 @@ def compare(
         raise typer.Exit(1)
 
 
-def _write(result: "Comparison", processor: "object", folder: Path) -> None:
+def _write(result: "Comparison", processor: Any, folder: Path) -> None:
     """Write everything as JSON, and for each clip whose answer changes a picture of what is computed of it."""
     from ..data.text_files import path_of
     from ..drawing import draw_clip, write_drawing
@@ -65,7 +65,7 @@ def _write(result: "Comparison", processor: "object", folder: Path) -> None:
     write_text_atomic(folder / "comparison.json", json.dumps(result.to_dict(), indent=2) + "\n")
     for number, clip in enumerate(result.changed, 1):
         name = f"{number:03}_{Path(path_of(clip.video)).stem}.png"
-        drawn = draw_clip(path_of(clip.video), processor, (processor.run_rule.threshold,))  # type: ignore[attr-defined]
+        drawn = draw_clip(path_of(clip.video), processor, (processor.run_rule.threshold,))
         write_drawing([drawn], folder / name)
 
 

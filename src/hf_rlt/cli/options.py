@@ -187,9 +187,9 @@ def check_names(given: dict[str, Any]) -> None:
         value = given.get(name) or []
         for path in value if isinstance(value, list) else [value]:
             check_path(str(path))
-    model = given.get("model")
-    is_path = bool(model) and (model.count("/") != 1 or model[0] in "./~")
-    if is_path and not os.path.isdir(model):
+    model = given.get("model") or ""
+    is_path = model.count("/") != 1 or model[0] in "./~"
+    if model and is_path and not os.path.isdir(model):
         raise HfRltError(f"{model}: expected a model folder or a Hub id such as user/name, found no such folder.")
 
 

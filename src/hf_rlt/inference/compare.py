@@ -172,11 +172,17 @@ def _compared(names: list[str], logits: dict[str, Tensor], runs: Tensor, config:
     change, where = (dense - rlt).abs().max(1)
     rows = []
     for number, name in enumerate(names):
-        answers = []
-        for scores in (dense[number], rlt[number]):
-            best = int(scores.argmax())
-            answers += [config.id2label[best], round(float(scores[best]), 6)]
-        computed, largest = int((runs[number] > 0).sum()), config.id2label[int(where[number])]
-        counts = computed, runs.shape[1]
-        rows.append(ClipComparison(written_name(name), *counts, *answers, round(float(change[number]), 6), largest))
+        best = {method: int(scores[number].argmax()) for method, scores in ((DENSE, dense), (RLT, rlt))}
+        row = ClipComparison(
+            video=written_name(name),
+            tokens_computed=int((runs[number] > 0).sum()),
+            tokens=runs.shape[1],
+            dense=config.id2label[best[DENSE]],
+            dense_score=round(float(dense[number, best[DENSE]]), 6),
+            rlt=config.id2label[best[RLT]],
+            rlt_score=round(float(rlt[number, best[RLT]]), 6),
+            change=round(float(change[number]), 6),
+            changed_class=config.id2label[int(where[number])],
+        )
+        rows.append(row)
     return rows

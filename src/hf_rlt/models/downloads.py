@@ -111,7 +111,7 @@ def is_address(video: object) -> TypeGuard[str]:
 def check_path(path: str) -> None:
     """Raise HfRltError unless there is a file or folder of that name, or it is an address."""
     if not is_address(path) and not os.path.lexists(path):
-        raise HfRltError(f"{path}: expected a video or a folder of videos, found neither.")
+        raise HfRltError(f"{path}: no such file or folder.")
 
 
 def download(url: str) -> Download:
