@@ -19,6 +19,7 @@ from transformers import (
 
 from benchmarks.__main__ import app as benchmarks
 from helpers.tiny import randomise
+from hf_rlt import cli
 from hf_rlt.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,7 @@ def command_lines() -> list:
                 if "hf_rlt" in words and "-m" in words:
                     words = ["hf-rlt", *words[words.index("hf_rlt") + 1 :]]
                 found.append((page, words))
+    found += [(Path(cli.__file__), shlex.split(example)) for example in cli.EXAMPLES.values()]
     for page in PAGES:
         found += [(page, shlex.split(code)) for code in re.findall(r"`((?:hf-rlt|python) [^`]+)`", page.read_text())]
     return [

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What `hf-rlt` imports, and what it prints where: help, errors, narrow terminals, full disks, closed pipes."""
 
+import io
 import json
 import os
 import re
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
+import hf_rlt
 from helpers.paths import ROOT
 from hf_rlt.cli import app, token_tables
-from hf_rlt.cli.console import user_errors
+from hf_rlt.cli.console import VideoProgress, user_errors
 from hf_rlt.errors import TRACEBACK, HfRltError, printable
 
 SPACE = ROOT / "examples" / "space"
@@ -199,3 +202,48 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         done = CliRunner().invoke(app, ["draw", str(tmp_path / "pipe.mp4"), "-o", str(tmp_path / "a.png")])
     assert done.exit_code == 2
     assert "pipe.mp4: expected a video file, found something else" in done.stderr
+
+
+def test_progress_says_how_far_and_how_long(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("hf_rlt.cli.console.time.monotonic", lambda: clock[0])
+    file = io.StringIO()
+    progress = VideoProgress(Console(file=file, force_terminal=False))
+    with progress:
+        clock[0] += 50  # of loading, which the rate leaves out
+        progress.expect(500)
+        for number in range(120):
+            clock[0] += 0.5
+            progress.add(known=number < 20, bad=number == 3)
+    assert str(progress) == "120 of 500 videos, 20 known, 1 unreadable, 1.7 per second, 0:03:48 left"
+    assert len(file.getvalue().splitlines()) == 1  # a line each minute where there is no terminal
+    clock[0] += 1000
+    assert "10.6 seconds each" in str(progress)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("predict", "nowhere", "--model", "a/b", "-o", "x"), "nowhere: no such file or folder."),
+        (("predict", __file__, "--model", "./gone", "-o", "x"), "./gone: expected a model folder or a Hub id"),
+        (("predict", __file__, "--model", "a/b", "-o", "x", "--format", "csv"), "--format: expected parquet or jsonl"),
+        (("predict", __file__, "--model", "a/b", "-o", "x", "--engine", "spark"), "--engine: expected local or ray"),
+        (("predict", __file__, "--model", "a/b", "-o", "x", "--address", "auto"), "--address: expected --engine ray"),
+        (
+            ("classify", "/tmp", "--model", "a/b"),
+            "/tmp: expected a video file, received a folder: use `hf-rlt predict`",
+        ),
+        (("benchmark", __file__, "--model", "a/b", "--dtype", "int8"), "--dtype: expected float32"),
+        (("--version",), None),
+    ],
+)
+def test_what_can_be_said_at_once_is_said_without_pytorch(words, message, tmp_path):
+    argv = [sys.executable, "-c", LAZY, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
+    *said, imported = done.stderr.splitlines()
+    assert imported == "[]"
+    if message is None:
+        assert (done.returncode, done.stdout) == (0, f"hf_rlt {hf_rlt.__version__}\n")
+    else:
+        assert (done.returncode, len(said)) == (2, 1), done.stderr
+        assert message in said[0]

@@ -28,7 +28,20 @@ from .predict import predict
 from .tokens import tokens
 from .watch import watch
 
-COMMANDS = (classify, compare, watch, predict, evaluate, tokens, draw, convert, export, card, benchmark)
+KINETICS = "--model MCG-NJU/videomae-base-finetuned-kinetics"  # needs no training
+EXAMPLES: dict[Callable[..., None], str] = {
+    classify: f"hf-rlt classify clip.mp4 {KINETICS}",
+    compare: f"hf-rlt compare videos/ {KINETICS} -o changes",
+    predict: f"hf-rlt predict videos/ {KINETICS} -o predictions",
+    evaluate: f"hf-rlt evaluate val.csv {KINETICS} --num-clips 5 --num-crops 3",
+    benchmark: f"hf-rlt benchmark videos/ {KINETICS}",
+    tokens: "hf-rlt tokens videos/ --threshold 0.1 --threshold 0.2",
+    draw: "hf-rlt draw clip.mp4 -o look.png",
+    watch: f"hf-rlt watch /dev/video0 {KINETICS}",
+    export: f"hf-rlt export {KINETICS.split()[1]} -o exported --format openvino",
+    convert: f"hf-rlt convert {KINETICS.split()[1]} rlt-vit-b",
+    card: f"hf-rlt card {KINETICS} --license cc-by-nc-4.0",
+}
 app = typer.Typer(help="Run-Length Tokenization for video transformers.", no_args_is_help=True)
 
 
@@ -39,14 +52,14 @@ def running(command: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         with user_errors():
             check_names(given)
-            quiet_libraries()  # it imports transformers
+            quiet_libraries()
             command(**given)
 
     return run
 
 
-for command in COMMANDS:
-    app.command()(expand_options(running(command)))
+for command, example in EXAMPLES.items():
+    app.command(epilog=f"Example: {example}")(expand_options(running(command)))
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # fine-tuning has a parser of its own
 app.command(context_settings=PASS_ON, add_help_option=False)(user_errors()(finetune))
 

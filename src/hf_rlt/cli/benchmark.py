@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import HfRltError, check_dtype
+from ..errors import check_dtype
 from .options import (
     AsJson,
     AttnImplementation,
@@ -46,6 +46,7 @@ def benchmark(
 
     Dense and RLT take turns on the same weights and clips. Run it on an idle machine.
     """
+    check_dtype(dtype)
     import torch
 
     from ..inference.loading import load
@@ -54,10 +55,7 @@ def benchmark(
     from ..jobs.atomic import write_text_atomic
     from ..models.run_rule import rule_settings
 
-    check_dtype(dtype)
-    videos = list(video_paths(map(str, clips)))
-    if not videos:
-        raise HfRltError(f"{', '.join(map(str, clips))}: expected videos, found none.")
+    videos = video_paths(clips)
     device = launched_rank()[1]
     network, processor = load(
         model,

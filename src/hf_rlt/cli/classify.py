@@ -30,6 +30,11 @@ def classify(
 
     A video that cannot be read is reported in one line; the others are classified, and the exit code is 1.
     """
+    for clip in clips:
+        if Path(clip).is_dir():
+            raise HfRltError(f"{clip}: expected a video file, received a folder: use `hf-rlt predict`.")
+    if model == DEFAULT_MODEL and not Path(model).is_dir():
+        raise HfRltError(f"{model}: found no such folder: train a model with examples/finetune.py, or give --model.")
     from ..data.text_files import json_name
     from ..inference.decoder import Options, VideoJob
     from ..inference.pipeline import run
@@ -37,11 +42,6 @@ def classify(
     from ..jobs.worker_pool import Failure, Task
     from ..tokens.count_many import problem_of
 
-    for clip in clips:
-        if Path(clip).is_dir():
-            raise HfRltError(f"{clip}: expected a video file, received a folder: use `hf-rlt predict`.")
-    if model == DEFAULT_MODEL and not Path(model).is_dir():
-        raise HfRltError(f"{model}: found no such folder: train a model with examples/finetune.py, or give --model.")
     network, processor, _ = settings.load(model)
     runner = Runner(network, processor, Options(batch_size=1, num_workers=0, top_k=top_k))
     console, done, bad = Console(stderr=True), 0, 0

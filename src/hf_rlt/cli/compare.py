@@ -29,10 +29,7 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare dense and RLT on VIDEOS: tokens, speed, memory, and which answers change. No labels needed.
-
-    Example: hf-rlt compare videos/ --model MCG-NJU/videomae-base-finetuned-kinetics --threshold 0.1
-    """
+    """Compare dense and RLT on VIDEOS: tokens, speed, memory, and which answers change. No labels needed."""
     from ..inference.compare import compare as compare_videos
     from ..inference.predict import video_paths
 

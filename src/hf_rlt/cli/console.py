@@ -27,11 +27,14 @@ def print_line(console: Console, line: str) -> None:
 
 
 def quiet_libraries() -> None:
-    """Switch off the logs and progress bars of libraries, up to errors."""
-    from transformers.utils import logging as transformers_logging
+    """Switch off the logs and progress bars of libraries, up to errors; without importing them, which takes seconds."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if "transformers" in sys.modules:  # which has read these
+        from transformers.utils import logging as transformers_logging
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

@@ -2,6 +2,7 @@
 """The tables of `hf-rlt tokens`, and what they need of a count over many videos."""
 
 import heapq
+import os
 import statistics
 from array import array
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import printable
+from ..models.downloads import is_address
 from .console import print_line
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Totals:
     read: int = 0
     reused: int = 0
     bad: int = 0
+    folder: str | None = None  # that all of them are in, which is left out of their names
 
     def add(self, video: "VideoCounts") -> None:
         """Add what is known of a video."""
@@ -71,10 +74,20 @@ class Totals:
             return
         self.read += 1
         self.reused += video.reused
+        own = os.path.dirname(video.video)
+        self.folder = own if self.folder is None else _common(self.folder, own)
         if len(self.rows) < self.limit:
             self.rows.append(video)
         for count in video.counts:
             self.summaries.setdefault((count.fps, count.threshold), Summary()).add(video.video, count)
+
+
+def _common(one: str, other: str) -> str:
+    """Return the folder that two folders are in, or ""."""
+    try:
+        return os.path.commonpath([one, other]) if not is_address(one) and not is_address(other) else ""
+    except ValueError:  # one is absolute, the other is not
+        return ""
 
 
 def print_tables(totals: Totals, config: "CountConfig") -> None:
@@ -95,7 +108,10 @@ def print_tables(totals: Totals, config: "CountConfig") -> None:
     token = (
         f"{processor.tubelet_size} frames of {patch if isinstance(patch, int) else ' x '.join(map(str, patch))} pixels"
     )
-    print_line(console, f"{where}: {frames}; a token is {token}.")
+    print_line(console, f"{where}: {frames}.")
+    print_line(console, f"A token is {token}.")
+    if len(config.parts) == 1:
+        print_line(console, "Sampling: {}. Rule: {}.".format(*_part(*config.parts[0], config)))
     if any(summary.repeating for summary in totals.summaries.values()):
         print_line(console, "* Shorter or slower than the clip: frames repeat, which costs few tokens and says little.")
 
@@ -117,40 +133,50 @@ def _table(*columns: str) -> Table:
 
 
 def _videos(totals: Totals, config: "CountConfig") -> Table:
-    table = _table("video", "sampling", "rule", "before", "after", "share", "longest run")
+    table = _table("video", *_part_titles(config), "before", "after", "share", "longest run")
     for video in totals.rows:
-        name = _name(video.video, " *" if any(count.repeated_frames for count in video.counts) else "")
+        name = _name(video.video, totals, " *" if any(count.repeated_frames for count in video.counts) else "")
         for count in video.counts:
             numbers = f"{count.tokens_before:,}", f"{count.tokens_after:,.0f}", f"{count.share:.1%}"
             run = f"{count.longest_run} ({count.longest_run_seconds:.2f} s)"
-            table.add_row(name, *_part(count.fps, count.threshold, config), *numbers, run)
+            table.add_row(name, *_part_cells(count.fps, count.threshold, config), *numbers, run)
             name = Text()  # once is enough
     return table
 
 
 def _shares(totals: Totals, config: "CountConfig") -> Table:
-    table = _table("sampling", "rule", "videos", "mean share", "quartiles", "lowest", "highest", "longest run")
+    table = _table(*_part_titles(config), "videos", "mean share", "quartiles", "lowest", "highest", "longest run")
     for part, summary in totals.summaries.items():
         videos = f"{len(summary.shares):,}" + (f" ({summary.repeating:,} *)" if summary.repeating else "")
         quartiles = " ".join(f"{share:.1%}" for share in summary.quartiles())
         mean = sum(summary.shares) / len(summary.shares)
         numbers = [f"{share:.1%}" for share in (summary.lowest[0][0], summary.highest[0][0])]
         run = "{} ({:.2f} s)".format(*summary.longest_run)
-        table.add_row(*_part(*part, config), videos, f"{mean:.1%}", quartiles, *numbers, run)
+        table.add_row(*_part_cells(*part, config), videos, f"{mean:.1%}", quartiles, *numbers, run)
     return table
 
 
 def _extremes(totals: Totals, config: "CountConfig") -> Table:
-    table = _table("lowest and highest shares", "sampling", "rule", "share")
+    table = _table("lowest and highest shares", *_part_titles(config), "share")
     for part, summary in totals.summaries.items():
         for share, video in [*summary.lowest, *reversed(summary.highest)]:
-            table.add_row(_name(video), *_part(*part, config), f"{share:.1%}")
+            table.add_row(_name(video, totals), *_part_cells(*part, config), f"{share:.1%}")
         table.add_section()
     return table
 
 
-def _name(video: str, mark: str = "") -> Text:
-    return Text(printable(video) + mark)
+def _name(video: str, totals: Totals, mark: str = "") -> Text:
+    name = os.path.relpath(video, totals.folder) if totals.folder and totals.read > 1 else video
+    return Text(printable(name) + mark)
+
+
+def _part_titles(config: "CountConfig") -> tuple[str, ...]:
+    """Return the columns that tell parts of the configuration apart; none if there is only one."""
+    return ("sampling", "rule") if len(config.parts) > 1 else ()
+
+
+def _part_cells(fps: float | None, threshold: float | None, config: "CountConfig") -> tuple[str, ...]:
+    return _part(fps, threshold, config) if len(config.parts) > 1 else ()
 
 
 def _part(fps: float | None, threshold: float | None, config: "CountConfig") -> tuple[str, str]:
