@@ -39,3 +39,15 @@ def test_the_package_page_needs_nothing_beside_it(project):
 
 def test_an_endpoint_asks_for_the_same_versions(project):
     assert set(REQUIREMENTS) <= set(project["dependencies"])
+
+
+def test_what_people_want_is_at_the_top():
+    import hf_rlt
+    from hf_rlt.drawing import draw_clip
+    from hf_rlt.inference import predict
+    from hf_rlt.inference.evaluate import evaluate_model
+
+    assert (hf_rlt.predict, hf_rlt.evaluate, hf_rlt.draw) == (predict, evaluate_model, draw_clip)
+    assert callable(hf_rlt.compare) and callable(hf_rlt.load)  # noqa: PT018
+    for name in hf_rlt.__all__:
+        assert getattr(hf_rlt, name) is not None

@@ -349,6 +349,19 @@ class TestCommand:
         done = self.run(clip, "-o", tmp_path / "a.gif", "--whole", "--reconstruct")
         assert Image.open(tmp_path / "a.gif").size[1] == 3 * (64 + GAP) - GAP
 
+    def test_plain_pictures_have_no_words_and_lie_side_by_side(self, clip, tmp_path):
+        assert self.run(clip, "-o", tmp_path / "a.mp4", "--plain", "--threshold", 0.1).exit_code == 0
+        assert self.run(clip, "-o", tmp_path / "b.mp4", "--threshold", 0.1).exit_code == 0
+        plain, labelled = read_back(tmp_path / "a.mp4"), read_back(tmp_path / "b.mp4")
+        assert plain.shape[1:3] == (224, 448)
+        assert labelled.shape[1] > 448  # one below the other
+        left, right = np.split(plain.astype(int), 2, axis=2)
+        assert np.abs(left[0] - right[0]).mean() < 3  # of the first frame everything is computed
+        assert np.abs(left[-1] - right[-1]).mean() > 10
+        refused = self.run(clip, "-o", tmp_path / "a.png", "--plain")
+        assert refused.exit_code == 2
+        assert "expected a .gif or .mp4 to draw side by side" in refused.stderr
+
     def test_heat_without_matplotlib_says_what_to_install(self, clip, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
         done = self.run(clip, "-o", tmp_path / "a.png", "--heat")

@@ -2,13 +2,15 @@
 """The ways to start a fine-tuning, and the ready configurations of accelerate."""
 
 import json
+import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers.paths import EXAMPLES
 from helpers.training import ACCELERATE, MODULE, finish, start, words
-from hf_rlt.cli import main
+from hf_rlt.cli import app, main
 
 SCRIPT = str(EXAMPLES / "finetune.py")
 WAYS = {
@@ -45,6 +47,19 @@ def test_unreadable_clips_end_in_one_line_from_a_loading_process_too(tmp_path):
     _, error = finish(start(options, (sys.executable, SCRIPT), cwd=tmp_path), code=2)
     assert "Traceback" not in error
     assert "finetune.py: error: Clip" in error
+
+
+@pytest.mark.slow
+def test_the_minimal_script_trains_and_its_folder_classifies(rendered_digits, tmp_path):
+    model, sets = EXAMPLES / "space" / "digits", [rendered_digits / name for name in ("train", "validation")]
+    argv = [sys.executable, EXAMPLES / "finetune_minimal.py", *sets, model, tmp_path / "out"]
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    clip = next((rendered_digits / "validation").rglob("*.mp4"))
+    found = CliRunner().invoke(app, ["classify", str(clip), "--model", str(tmp_path / "out"), "--json"])
+    assert found.exit_code == 0, found.output
+    names = {path.name for path in (rendered_digits / "train").iterdir()}
+    assert json.loads(found.stdout)["scores"][0]["label"] in names
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "accelerate_configs").glob("*.yaml")), ids=lambda path: path.stem)

@@ -81,7 +81,7 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--recipe", "mae"), "expected none, videomae or videomae-ssv2, received 'mae'"),
+        (("--recipe", "mae"), "expected none, small, videomae, videomae-ssv2, received 'mae'"),
         (("--num_train_epochs", "many"), "invalid float value: 'many'"),
         (("--speed", "9"), "not used by the HfArgumentParser: ['--speed', '9']"),
         (("--model_name_or_path", "nowhere"), "nowhere: expected a model folder or a Hub id"),

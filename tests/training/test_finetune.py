@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from helpers.paths import ODD, REAL
+from helpers.paths import ODD, REAL, ROOT
 from helpers.training import (
     AUGMENTED,
     MIXED,
@@ -252,3 +252,15 @@ def test_selection_by_difference_trains_from_scratch_and_from_a_model(rendered_d
         found = evaluate_model(model, processor, clips, Options(num_workers=0))
         assert found["accuracy"] == results["eval_accuracy"]
         assert found["tokens_computed"] == pytest.approx(tokens / 512)
+
+
+@pytest.mark.slow
+def test_the_small_recipe_keeps_the_best_epoch(rendered_digits, tmp_path):
+    model = ROOT / "examples" / "space" / "digits"
+    options = ("--recipe", "small", "--model_name_or_path", model, "--learning_rate", "1e-3", "--num_train_epochs", "4")
+    trainer = train(words(rendered_digits, tmp_path, *options))
+    accuracies = [entry["eval_accuracy"] for entry in trainer.state.log_history if "eval_accuracy" in entry]
+    results = json.loads((tmp_path / "all_results.json").read_text())
+    assert results["eval_accuracy"] == max(accuracies[:4])
+    assert len(list(tmp_path.glob("checkpoint-*"))) <= 2  # the last and the best
+    assert trainer.args.logging_steps == 10

@@ -23,6 +23,7 @@ def draw(
     reconstruct: Annotated[
         bool, typer.Option("--reconstruct", help="Also show each dropped tubelet as the token that stands for it.")
     ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Without words, and side by side (GIF and MP4).")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Draw the whole video, clip by clip (GIF and MP4).")] = False,
     seconds: Annotated[float, typer.Option(help="With --whole: seconds of the video, at most.", min=0.01)] = 10.0,
     start: Annotated[
@@ -70,7 +71,7 @@ def draw(
     else:
         clips = (draw_clip(video, processor, thresholds, start, **looks) for _ in range(1))
     drawn: list[Any] = []
-    write_drawing(_watched(clips, drawn), output, columns, heat)
+    write_drawing(_watched(clips, drawn), output, columns, heat, plain)
     result = {"output": str(output), **_result(thresholds, drawn)}
     if whole:
         result["seconds_of_video"] = index_video(video).duration - (start or 0.0)

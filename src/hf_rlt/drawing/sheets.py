@@ -2,6 +2,7 @@
 """Write drawings of clips to files: sheets, GIFs and MP4s, with labels on the left."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
@@ -37,7 +38,15 @@ def animated_rows(clip: DrawnClip, heat: bool = False) -> Iterator[np.ndarray]:
         yield np.asarray(_labelled(clip, np.array([i]), heat))
 
 
-def write_drawing(clips: Iterable[DrawnClip], path: str | Path, columns: int = 4, heat: bool = False) -> Path:
+def plain_rows(clip: DrawnClip) -> Iterator[np.ndarray]:
+    """Yield the frames of an animation without words: the clip, and beside it each threshold's."""
+    for i in range(len(clip.frames)):
+        yield np.concatenate([clip.frames[i], *(row[i] for row in clip.greyed)], axis=1)
+
+
+def write_drawing(
+    clips: Iterable[DrawnClip], path: str | Path, columns: int = 4, heat: bool = False, plain: bool = False
+) -> Path:
     """Write an animation (.gif, .mp4) of all clips, or a sheet (.png, .jpg) of the only one; return its path.
 
     Args:
@@ -45,6 +54,7 @@ def write_drawing(clips: Iterable[DrawnClip], path: str | Path, columns: int = 4
         path: written atomically.
         columns: of a sheet.
         heat: colour runs by their length, rather than greying out what is dropped.
+        plain: side by side and without words; for animations.
     """
     path, rest = Path(path), iter(clips)
     suffix, known = path.suffix.lower(), [*SUFFIXES, *SHEETS]
@@ -54,8 +64,11 @@ def write_drawing(clips: Iterable[DrawnClip], path: str | Path, columns: int = 4
     if clip is None:
         raise HfRltError("Expected at least one clip to draw, received none.")
     if suffix in SUFFIXES:
-        frames = (frame for each in chain([clip], rest) for frame in animated_rows(each, heat))
+        rows = plain_rows if plain else partial(animated_rows, heat=heat)
+        frames = (frame for each in chain([clip], rest) for frame in rows(each))
         return write_animation(frames, path, clip.fps)
+    if plain:
+        raise HfRltError(f"{path}: expected a .gif or .mp4 to draw side by side, received {suffix!r}.")
     if next(rest, None) is not None:
         raise HfRltError(f"{path}: expected one clip for a sheet, received several: draw a .gif or .mp4.")
     with atomic_write(path) as part:

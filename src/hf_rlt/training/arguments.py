@@ -107,7 +107,9 @@ class DataArguments:
 class RecipeArguments:
     """How clips are augmented, and how the model learns from them."""
 
-    recipe: str = _option("none", "Presets: none, videomae or videomae-ssv2. Explicit options take precedence.")
+    recipe: str = _option(
+        "none", "Presets: none, small (a few hundred clips), videomae, videomae-ssv2. Explicit options take precedence."
+    )
     base_learning_rate: float | None = _option(None, "Learning rate at 256 clips per step, scaled linearly.")
     layer_decay: float | None = _option(None, "Factor on the learning rate per block.")
     augment: bool = _option(False, "Random crop, flip, RandAugment and erasing as set below.")

@@ -60,14 +60,38 @@ SSV2 = {
     "num_clips": 2,
 }
 
+# A few hundred clips and a trained model to start from, on one GPU or CPU: gentle, watched closely, the best epoch kept.
+SMALL = {
+    "augment": True,
+    "rand_augment_ops": 0,
+    "random_erasing": 0.0,
+    "random_clips": True,
+    "label_smoothing_factor": 0.1,
+    "num_train_epochs": 10,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "learning_rate": 5e-5,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.1,
+    "weight_decay": 0.05,
+    "logging_steps": 10,
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "accuracy",
+}
+RECIPES = {"small": SMALL, "videomae": VIDEOMAE, "videomae-ssv2": VIDEOMAE}
+
 
 def recipe(name: str, hidden_size: int = 768) -> dict[str, Any]:
     """Return the settings of a recipe for a model's width: VideoMAE's B has 768, L 1024, H 1280."""
-    if name not in ("none", "videomae", "videomae-ssv2"):
-        raise HfRltError(f"--recipe: expected none, videomae or videomae-ssv2, received {name!r}.")
     if name == "none":
         return {}
-    return {**VIDEOMAE, **SIZES.get(hidden_size, {}), **(SSV2 if name == "videomae-ssv2" else {})}
+    if name not in RECIPES:
+        raise HfRltError(f"--recipe: expected none, {', '.join(RECIPES)}, received {name!r}.")
+    sizes = {} if name == "small" else SIZES.get(hidden_size, {})
+    return {**RECIPES[name], **sizes, **(SSV2 if name == "videomae-ssv2" else {})}
 
 
 def scaled_learning_rate(base: float, total_batch: int) -> float:
