@@ -1,12 +1,12 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
-"""Analyse one clip for the Space: what RLT drops, what the model predicts, and the time with and without RLT."""
+"""Analyse one clip for the Space: what RLT drops, then what the model predicts, and the time with and without RLT."""
 
 import math
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,7 +28,7 @@ QUICK = 0.3  # seconds up to which a forward pass is measured three times
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of one clip at one threshold, or share of tokens.
+    """What is known of one clip at one threshold, or share of tokens; its picture at once, the rest after `measured`.
 
     Attributes:
         picture: an animation, the clip on the left and what RLT computes of it on the right.
@@ -36,7 +36,7 @@ class Analysis:
         total: how many there are.
         longest_run: in tubelets.
         tubelets: how long a run can be.
-        seconds: of one forward pass, "dense" and "RLT", the latter with finding the runs.
+        seconds: of one forward pass, "dense" and "RLT", the latter with finding the runs; empty until then.
         scores: label -> probability, with RLT.
         dense_label: top prediction without RLT.
     """
@@ -46,9 +46,9 @@ class Analysis:
     total: int
     longest_run: int
     tubelets: int
-    seconds: dict[str, float]
-    scores: dict[str, float]
-    dense_label: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    dense_label: str = ""
 
 
 class Analyser:
@@ -75,8 +75,11 @@ class Analyser:
             self.start = max(self.least, round(config.budget_tokens / math.prod(config.grid), 2))
         self.scale = max(1, -(-SHOWN_SIDE // self.processor.crop_size["height"]))
 
-    def __call__(self, video: str | Path, value: float, folder: str | Path) -> Analysis:
+    def __call__(self, video: str | Path, value: float, folder: str | Path) -> Iterator[Analysis]:
         """Analyse the clip in the middle of a video at a value of the slider; write its picture into `folder`.
+
+        Yields:
+            what the picture shows, at once; then everything, when the model has been timed.
 
         Raises:
             ValueError: with one sentence, if the video cannot be read, or is over the limits of the handler of
@@ -88,9 +91,17 @@ class Analyser:
         setattr(processor, self.setting, float(value))
         rule = processor.run_rule
         drawn = draw_frames(frames, processor, (rule.threshold,), self.scale, fps=fps)
-        picture = write_animation(side_by_side(drawn), Path(folder) / f"{value:.3f}.gif", fps)
+        lengths = drawn.run_lengths[0]
+        found = Analysis(
+            picture=write_animation(side_by_side(drawn), Path(folder) / f"{value:.3f}.gif", fps),
+            tokens=int((lengths > 0).sum()),
+            total=lengths.numel(),
+            longest_run=int(lengths.max()),
+            tubelets=drawn.grid[0],
+        )
+        yield found
         pixels = self.processor.pixels([frames]).to(self.model.device, self.model.dtype)
-        config, lengths = self.model.config, drawn.run_lengths[0]
+        config = self.model.config
         logits: dict[str, Tensor] = {}
 
         @torch.inference_mode()
@@ -100,12 +111,8 @@ class Analyser:
         dense = rule.changed(threshold=None)
         seconds = measure({"dense": lambda: forward("dense", dense), "RLT": lambda: forward("RLT", rule)})
         best = logits["RLT"].topk(min(5, config.num_labels))
-        return Analysis(
-            picture=picture,
-            tokens=int((lengths > 0).sum()),
-            total=lengths.numel(),
-            longest_run=int(lengths.max()),
-            tubelets=drawn.grid[0],
+        yield replace(
+            found,
             seconds=seconds,
             scores={config.id2label[int(i)]: float(p) for p, i in zip(*best, strict=True)},
             dense_label=config.id2label[int(logits["dense"].argmax())],

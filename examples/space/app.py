@@ -8,6 +8,7 @@ import argparse
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -28,8 +29,8 @@ A video transformer computes every patch of every frame again. **Run-Length Toke
 unchanged patches: what is grey on the right is never computed
 ([paper](https://arxiv.org/abs/2411.05222)).
 """
-ABOUT_BUILT_IN = """The model is the small one that `hf_rlt` trains in three minutes. It recognises what handwritten digits
-*do*. On any other video its predictions mean nothing, but the dropped patches and the time saved are real.
+ABOUT_BUILT_IN = """The model is the small one that `hf_rlt` trains in three minutes. It knows what handwritten digits *do*, so its
+answers are shown for the clips of digits alone; the dropped patches and the time saved are real for every video.
 """
 SLIDERS = {
     "threshold": ("Threshold", "How much a patch may change, in standard deviations, and still count as unchanged."),
@@ -38,17 +39,28 @@ SLIDERS = {
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
-def table(found: Analysis) -> str:
-    """Format the measurements as Markdown."""
+def speed(found: Analysis) -> str:
+    """Say how much faster RLT is."""
     ratio = found.seconds["dense"] / found.seconds["RLT"]
-    gain = f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
+    return f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
+
+
+def headline(found: Analysis) -> str:
+    """Say in one line what RLT gains."""
+    skipped = f"{1 - found.tokens / found.total:.0%} skipped"
+    return f"## {skipped}, {speed(found)}" if found.seconds else f"## {skipped}"
+
+
+def table(found: Analysis, answers: bool) -> str:
+    """Format the measurements as Markdown, with the model's answers if they mean something."""
     dense, rlt = (f"{1000 * found.seconds[kind]:,.0f} ms" for kind in ("dense", "RLT"))
     label = max(found.scores, key=lambda name: found.scores[name])
     rows = [
         ("Tokens", f"{found.total:,}", f"{found.tokens:,} ({found.tokens / found.total:.1%})"),
-        ("Forward pass", dense, f"{rlt} ({gain})"),
-        ("Top prediction", cell(found.dense_label), cell(label)),
+        ("Forward pass", dense, f"{rlt} ({speed(found)})"),
     ]
+    if answers:
+        rows.append(("Top prediction", cell(found.dense_label), cell(label)))
     text = markdown_table(("", "Dense", "RLT"), rows, align="lrr")
     return f"{text}\n\nLongest run: {found.longest_run} of {found.tubelets} tubelets."
 
@@ -69,41 +81,59 @@ def new_folder(parent: Path) -> str:
     return tempfile.mkdtemp(dir=parent)
 
 
-def answer(analyse: Analyser, drawings: Path, video: str | None, value: float) -> tuple:
-    """Return message, picture, numbers and scores of a video at a value of the slider, as updates of the page."""
+def answer(analyse: Analyser, drawings: Path, video: str | None, value: float, knows: Callable[[str], bool]) -> Iterator:
+    """Yield message, picture, numbers and scores of a video at a value of the slider, as updates of the page.
+
+    The picture comes first; the model is timed after. `knows` says whether the model's answers mean something for a video.
+    """
     hidden = gr.update(value=None, visible=False)
     if not video:
-        return gr.update(value="Choose a video.", visible=True), hidden, hidden, hidden
+        yield gr.update(value="Choose a video.", visible=True), hidden, hidden, hidden
+        return
     try:
-        found = analyse(video, value, new_folder(drawings))
+        for found in analyse(video, value, new_folder(drawings)):
+            answers = knows(video)
+            numbers = gr.update(value=table(found, answers), visible=True) if found.seconds else hidden
+            scores = gr.update(value=found.scores, visible=True) if found.seconds and answers else hidden
+            yield (
+                gr.update(value=headline(found), visible=True),
+                gr.update(value=str(found.picture), visible=True),
+                numbers,
+                scores,
+            )
     except (ValueError, OSError, MemoryError) as error:
-        return gr.update(value=f"**Cannot be read.** {problem(error, video)}", visible=True), hidden, hidden, hidden
-    shown = (str(found.picture), table(found), found.scores)
-    return gr.update(value="", visible=False), *(gr.update(value=value, visible=True) for value in shown)
+        yield gr.update(value=f"**Cannot be read.** {problem(error, video)}", visible=True), hidden, hidden, hidden
+
+
+def is_of_digits(video: str) -> bool:
+    """Return whether a video is one of the page's own clips of digits, whatever it is called."""
+    content = Path(video).read_bytes()
+    return any(content == clip.read_bytes() for clip in (HERE / "clips").glob("digit_*.mp4"))
 
 
 def build(name: str | Path = BUILT_IN) -> gr.Blocks:
     """Return the page for a classifier."""
     analyse, drawings = Analyser(name), tempfile.TemporaryDirectory(prefix="hf_rlt-")
+    knows = is_of_digits if Path(name) == BUILT_IN else lambda video: True
 
-    def show(video: str | None, value: float) -> tuple:
-        return answer(analyse, Path(drawings.name), video, value)
+    def show(video: str | None, value: float) -> Iterator:
+        yield from answer(analyse, Path(drawings.name), video, value, knows)
 
     with gr.Blocks(title="Run-Length Tokenization", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.Markdown(INTRODUCTION + ("" if Path(name) != BUILT_IN else "\n" + ABOUT_BUILT_IN))
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                video = gr.File(label="Video", file_types=SUFFIXES, elem_id="video", height=120)
+                clips = sorted(str(path) for path in (HERE / "clips").glob("*.mp4"))
+                video = gr.File(clips[0], label="Video", file_types=SUFFIXES, elem_id="video", height=120)
                 label, info = SLIDERS[analyse.setting]
                 slider = gr.Slider(
                     analyse.least, 1, value=analyse.start, step=0.01, label=label, info=info, elem_id="slider"
                 )
-                clips = sorted(str(path) for path in (HERE / "clips").glob("*.mp4"))
                 gr.Examples([[clip] for clip in clips], [video], label="Or pick one")
             with gr.Column(scale=3, min_width=300):
                 outputs = _outputs()
         gr.on(
-            [video.change, slider.change],
+            [page.load, video.change, slider.change],
             show,
             [video, slider],
             outputs,

@@ -11,7 +11,7 @@ from transformers import AutoImageProcessor, AutoVideoProcessor, VideoMAEImagePr
 
 from helpers.tiny import SIDE
 from helpers.videos import ramp
-from hf_rlt import RLTVideoProcessor, find_runs
+from hf_rlt import RLTVideoMAEConfig, RLTVideoProcessor, find_runs
 
 
 def make(**changes):
@@ -211,3 +211,18 @@ class TestErrors:
             make(num_frames=8)(ramp(4), do_sample_frames=True)
         with pytest.raises(ValueError, match="1 frames"):
             make()(ramp(1))
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (lambda: RLTVideoProcessor(treshold=0.1), "treshold"),
+        (lambda: RLTVideoProcessor()(torch.zeros(16, 3, 224, 224), num_token=0.5), "num_token"),
+        (lambda: RLTVideoMAEConfig.from_dict({}, treshold=0.1), "treshold"),
+    ],
+)
+def test_a_misspelt_setting_names_the_nearest(made, name):
+    meant = {"treshold": "threshold", "num_token": "num_tokens"}[name]
+    with pytest.raises(ValueError, match=f"received '{name}': did you mean '{meant}'?"):
+        made()
+    assert RLTVideoProcessor(something_of_a_file=1).something_of_a_file == 1

@@ -74,7 +74,8 @@ def export_model(
             f"{name}: cannot export {model.config.method}, which drops or merges tokens within the network: export an RLT "
             "model."
         )
-    int8 = Int8(processor, list(video_paths(calibrate))) if precision == "int8" else None
+    videos = video_paths(calibrate) if calibrate else []
+    int8 = Int8(processor, videos) if precision == "int8" else None
     if calibrate and int8 is not None and not int8.videos:
         raise HfRltError(none_found(", ".join(calibrate)))
     with atomic_dir(target) as folder:

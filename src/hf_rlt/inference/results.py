@@ -89,7 +89,7 @@ class Folder:
     def __init__(self, path: str | Path, settings: Row, schema: pa.Schema, rank: int = 0) -> None:
         self.path = Path(path)
         self.schema = file_schema(schema)
-        self._group = LARGE_ROWS if schema.names.count(FEATURES) and _nested(schema.field(FEATURES)) else ROWS
+        self._group = LARGE_ROWS if FEATURES in schema.names and _nested(schema.field(FEATURES)) else ROWS
         self._last: tuple[int, list[Row]] | None = None  # group and rows that were read last
         with ExitStack() as stack, _writing(self.path):
             self._check(settings)

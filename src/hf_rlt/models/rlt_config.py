@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from transformers import PreTrainedConfig
 
 from .budget import token_number
-from .errors import HfRltError
+from .errors import HfRltError, check_spelling
 from .run_rule import RunRule, check_effect, complete_changes, rule_of
 from .runs import grid_size, to_2tuple
 
@@ -193,6 +193,7 @@ class RLTConfigMixin(PreTrainedConfig if TYPE_CHECKING else object):  # type: ig
         """Make a configuration of `config_dict` changed by `kwargs`; settings of the rule replace each other."""
         name = kwargs.pop("read_from", None) or kwargs.get("name_or_path") or config_dict.get("_name_or_path")
         both = kwargs.pop("return_unused_kwargs", False)
+        check_spelling(kwargs, cls.__dataclass_fields__)
         own = {cls.attribute_map.get(field, field): value for field, value in kwargs.items()}
         cls.check_sizes(config_dict, f"{name}: " if name else "", " in its config.json")
         cls.check_sizes({**config_dict, **own}, f"{name}: " if name else "")

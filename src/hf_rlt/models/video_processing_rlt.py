@@ -15,7 +15,7 @@ from transformers.processing_utils import Unpack, VideosKwargs
 from transformers.utils import IMAGE_PROCESSOR_NAME
 from transformers.video_utils import VideoMetadata
 
-from .errors import HfRltError
+from .errors import HfRltError, check_spelling
 from .opened_video import open_video
 from .packing import packed_layout
 from .run_rule import RunRule, complete_changes, rule_of
@@ -76,6 +76,7 @@ class RLTVideoProcessor(PixelProcessor):
         cls._auto_class = None  # the code that a folder carries is this file's, not that of a class derived from it
 
     def __init__(self, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> None:
+        check_spelling(kwargs, self.valid_kwargs.__annotations__)
         super().__init__(**kwargs)
         # The base class reads None as "not given"; here it means "drop nothing", or no budget.
         for name in ("threshold", "max_tokens", "num_tokens"):
@@ -100,7 +101,15 @@ class RLTVideoProcessor(PixelProcessor):
         return {"size": {"shortest_edge": min(height, width)}, "crop_size": {"height": height, "width": width}}
 
     def __call__(self, videos, **kwargs: Unpack[RLTVideoProcessorKwargs]) -> BatchFeature:
-        """Process videos, see `preprocess`."""
+        """Process videos, see `preprocess`, with settings for this call only.
+
+        Args:
+            videos: one or several, see the class.
+            **kwargs: which frames: `num_frames`, `frame_stride` or `fps`, `sampling`, `position`; their pixels: `size`,
+                `do_resize`, `crop_size`, `do_center_crop`, `image_mean`, `image_std`, `do_normalize`, `rescale_factor`; which
+                tubelets are computed: `threshold` (None for all), `rule`, `num_tokens`, `max_tokens`, `budget`,
+                `budget_groups`, `tubelet_size`, `patch_size`; and `return_tokens`, `return_tensors`.
+        """
         warn_of_ignored_rate(sys._getframe(1), self.frame_stride)
         return super().__call__(videos, **kwargs)
 
@@ -113,6 +122,7 @@ class RLTVideoProcessor(PixelProcessor):
         Raises:
             HfRltError: if an input cannot be read or is not a video; names the file or the video's number.
         """
+        check_spelling(kwargs, self.valid_kwargs.__annotations__)
         settings, return_tensors = {**self._settings(), **kwargs}, kwargs.pop("return_tensors", None)
         videos = as_videos(videos, settings["input_data_format"], settings["do_convert_rgb"])
         if not is_array(videos[0]):
