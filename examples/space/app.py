@@ -81,7 +81,9 @@ def new_folder(parent: Path) -> str:
     return tempfile.mkdtemp(dir=parent)
 
 
-def answer(analyse: Analyser, drawings: Path, video: str | None, value: float, knows: Callable[[str], bool]) -> Iterator:
+def answer(
+    analyse: Analyser, drawings: Path, video: str | None, value: float, knows: Callable[[str], bool]
+) -> Iterator:
     """Yield message, picture, numbers and scores of a video at a value of the slider, as updates of the page.
 
     The picture comes first; the model is timed after. `knows` says whether the model's answers mean something for a video.
