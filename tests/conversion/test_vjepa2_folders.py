@@ -70,7 +70,8 @@ def test_the_pipeline_on_a_converted_folder_gives_the_stock_models_scores(tmp_pa
     expected = model(pixels).logits.softmax(-1)[0]
     answers = pipeline("video-classification", model=str(tmp_path / "out"), device="cpu")(str(clip), top_k=5)
     scores = {answer["label"]: answer["score"] for answer in answers}
-    assert scores == {f"class {i}": score for i, score in enumerate(expected.tolist())}
+    # Not to the last bit: the pipeline's own softmax is NumPy's, and on some CPUs the layout of its input counts.
+    assert scores == pytest.approx({f"class {i}": score for i, score in enumerate(expected.tolist())}, abs=1e-5)
 
 
 @torch.no_grad()

@@ -145,7 +145,7 @@ def test_an_answer_shows_counts_times_and_predictions_and_keeps_few_pictures(tmp
     assert len(list(tmp_path.iterdir())) == app.KEPT
     assert first[0]["value"] == "## 75% skipped"  # the picture is there before the times are
     assert [part["visible"] for part in first] == [True, True, False, False]
-    message, picture, numbers, scores = last
+    message, _, numbers, scores = last
     assert message["value"] == "## 75% skipped, 2.6x faster"
     assert scores["value"] == timed["scores"]
     assert numbers["value"].splitlines()[2:5] == [

@@ -186,7 +186,7 @@ class TestModel:
         got = model(clips)
         for clip, length, state in zip(clips, got.run_lengths, got.last_hidden_state, strict=True):
             expected = long(clip[None], bool_masked_pos=(length == 0)[None]).last_hidden_state[0]
-            torch.testing.assert_close(state[length > 0], expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(state[length > 0], expected, atol=5e-5, rtol=1e-5)
 
 
 class TestLengthEmbedding:

@@ -105,10 +105,10 @@ class RLTVideoProcessor(PixelProcessor):
 
         Args:
             videos: one or several, see the class.
-            **kwargs: which frames: `num_frames`, `frame_stride` or `fps`, `sampling`, `position`; their pixels: `size`,
-                `do_resize`, `crop_size`, `do_center_crop`, `image_mean`, `image_std`, `do_normalize`, `rescale_factor`; which
-                tubelets are computed: `threshold` (None for all), `rule`, `num_tokens`, `max_tokens`, `budget`,
-                `budget_groups`, `tubelet_size`, `patch_size`; and `return_tokens`, `return_tensors`.
+            **kwargs: which frames (`num_frames`, `frame_stride` or `fps`, `sampling`, `position`); their pixels (`size`,
+                `do_resize`, `crop_size`, `do_center_crop`, `image_mean`, `image_std`, `do_normalize`, `rescale_factor`);
+                which tubelets are computed (`threshold`, None for all, `rule`, `num_tokens`, `max_tokens`, `budget`,
+                `budget_groups`, `tubelet_size`, `patch_size`); `return_tokens`, `return_tensors`.
         """
         warn_of_ignored_rate(sys._getframe(1), self.frame_stride)
         return super().__call__(videos, **kwargs)
