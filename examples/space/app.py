@@ -30,7 +30,8 @@ unchanged patches: what is grey on the right is never computed
 ([paper](https://arxiv.org/abs/2411.05222)).
 """
 ABOUT_BUILT_IN = """The model is the small one that `hf_rlt` trains in three minutes. It knows what handwritten digits
-*do*, so its answers are shown for the clips of digits alone; the dropped patches and the time saved are real for every video.
+*do*, so its answers are shown for the clips of digits alone; the dropped patches and the time saved are real for every
+video.
 """
 SLIDERS = {
     "threshold": ("Threshold", "How much a patch may change, in standard deviations, and still count as unchanged."),

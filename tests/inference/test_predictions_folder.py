@@ -194,7 +194,7 @@ def test_killed(videos, model, tmp_path):
 @pytest.mark.parametrize("features", [(), ("--features", "tokens")])
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(videos, model, tmp_path, features):
     arguments = [str(videos), "--model", str(model), "--batch-size", "2", *features]
-    limit = 300_000 if features else 3000  # bytes of a file
+    limit = 30_000 if features else 3000  # bytes of a file
     command = [sys.executable, "-c", LITTLE_ROOM, str(limit), "predict", *arguments, "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr

@@ -263,4 +263,3 @@ def test_the_small_recipe_keeps_the_best_epoch(rendered_digits, tmp_path):
     results = json.loads((tmp_path / "all_results.json").read_text())
     assert results["eval_accuracy"] == max(accuracies[:4])
     assert len(list(tmp_path.glob("checkpoint-*"))) <= 2  # the last and the best
-    assert trainer.args.logging_steps == 10
