@@ -50,7 +50,7 @@ def test_batches_of_any_lengths_share_the_compiled_blocks(family, backend):
     with torch.no_grad():
         for clips, runs in batches():
             logits = compiled(clips, run_lengths=runs).logits
-            torch.testing.assert_close(logits, model(clips, run_lengths=runs).logits, atol=2e-6, rtol=0)
+            torch.testing.assert_close(logits, model(clips, run_lengths=runs).logits, atol=5e-6, rtol=0)
             shapes.add(tuple((runs > 0).sum(1).tolist()))
             first = first or counter.frame_count
     assert len(shapes) > 30
@@ -89,7 +89,7 @@ def test_with_as_many_tokens_in_each_clip_the_whole_model_is_one_graph_compiled_
             runs = model.config.run_rule.find(clips) if given else None
             outputs = compiled(clips, run_lengths=runs)
             assert ((outputs.run_lengths > 0).sum(1) == tokens).all()
-            torch.testing.assert_close(outputs.logits, model(clips, run_lengths=runs).logits, atol=2e-6, rtol=0)
+            torch.testing.assert_close(outputs.logits, model(clips, run_lengths=runs).logits, atol=5e-6, rtol=0)
         assert counter.frame_count == 1
         with pytest.raises(RuntimeError, match=f"Expected run lengths of {tokens} computed tokens"):
             compiled(clips, run_lengths=torch.ones_like(outputs.run_lengths))
@@ -100,4 +100,4 @@ def test_inductor_compiles_a_budget(family):
     compiled = torch.compile(model, fullgraph=True)
     clips = moving_clips(2)
     with torch.no_grad():
-        torch.testing.assert_close(compiled(clips).logits, model(clips).logits, atol=2e-6, rtol=0)
+        torch.testing.assert_close(compiled(clips).logits, model(clips).logits, atol=5e-6, rtol=0)
