@@ -2,6 +2,7 @@
 """A model with frozen weights, for the video tasks of MTEB (`pip install mteb`): `mteb.evaluate(RLTEncoder(...), tasks)`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -11,45 +12,36 @@ from mteb.models.abs_encoder import AbsEncoder
 from torch.utils.data import DataLoader
 
 from ..errors import HfRltError
+from ..hub.repo_config import is_hub_id
 from .batch import RLTBatchPredictor
 from .decoder import Options
 from .rows import ERROR, FEATURES
 
 
 class RLTEncoder(AbsEncoder):
-    """Embeds videos as the mean over their computed tokens, the input of VideoMAE's head and V-JEPA 2's pooler's output.
+    """Embeds a video as `hf-rlt predict --features pooled` does: the mean over its computed tokens.
 
-        mteb.evaluate(RLTEncoder("MCG-NJU/videomae-base-finetuned-kinetics", num_tokens=0.2), mteb.get_tasks(["HMDB51"]))
+        encoder = RLTEncoder("MCG-NJU/videomae-base-finetuned-kinetics", num_tokens=0.2)
+        mteb.evaluate(encoder, mteb.get_tasks(["UCF101VideoClassification"]))
 
     Videos are read by the model's own processor: it samples frames as the model was trained, not as MTEB's collators do.
 
     Args:
         model: folder or Hub id of a model of any family.
         options: see `Options`; with several views a video's embedding is their mean.
-        device: where to compute; an accelerator if there is one, unless given.
-        dtype: of the model, such as "bfloat16"; its own unless given.
-        **settings: of `load`, such as `threshold` (None for dense) or `num_tokens`.
+        **settings: of `RLTBatchPredictor`, such as `dtype`, `threshold` (None for dense) or `num_tokens`.
 
     Attributes:
         tokens_computed, tokens: of all videos embedded so far.
     """
 
-    def __init__(
-        self,
-        model: str,
-        options: Options | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, model: str, options: Options | None = None, **settings: Any) -> None:
         options = replace(options or Options(), features="pooled")
-        self.model = RLTBatchPredictor(model, options, device, dtype, **settings)
+        self.model = RLTBatchPredictor(model, options, **settings)
         self.tokens_computed = self.tokens = 0
         rule = self.model.runner.processor.run_rule.describe()
         # Results are kept by name and revision: budgets of one model are different models.
-        name = (
-            model if "/" in model and not model.startswith(("/", ".")) else f"hf_rlt/{model.rstrip('/').split('/')[-1]}"
-        )
+        name = model if is_hub_id(model) else f"hf_rlt/{Path(model).name}"
         self.mteb_model_meta = ModelMeta.create_empty({"name": name, "revision": rule, "modalities": ["video"]})
 
     def encode(self, inputs: DataLoader, **_: Any) -> np.ndarray:
