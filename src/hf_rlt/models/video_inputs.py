@@ -46,10 +46,9 @@ def _file(video: Any) -> Any:
         video = next((video[key] for key in ("bytes", "path") if video.get(key) is not None), None)
     if isinstance(video, (str, os.PathLike, bytes, bytearray, memoryview)):
         return video if video != "" else None
-    if hasattr(video, "get_frames_at") or hasattr(video, "get_batch"):  # torchcodec, decord
-        return video
+    opened = hasattr(video, "get_frames_at") or hasattr(video, "get_batch")  # by torchcodec, decord
     binary = hasattr(video, "read") and hasattr(video, "seek") and not isinstance(video, io.TextIOBase)
-    return video if binary else None
+    return video if opened or binary else None
 
 
 def as_videos(given: Any, layout: str | None = None, rgb: bool | None = True) -> list[Any]:
