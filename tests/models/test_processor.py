@@ -216,13 +216,13 @@ class TestErrors:
 @pytest.mark.parametrize(
     ("made", "name"),
     [
-        (lambda: RLTVideoProcessor(treshold=0.1), "treshold"),
+        (lambda: RLTVideoProcessor(thresholds=0.1), "thresholds"),
         (lambda: RLTVideoProcessor()(torch.zeros(16, 3, 224, 224), num_token=0.5), "num_token"),
-        (lambda: RLTVideoMAEConfig.from_dict({}, treshold=0.1), "treshold"),
+        (lambda: RLTVideoMAEConfig.from_dict({}, thresholds=0.1), "thresholds"),
     ],
 )
 def test_a_misspelt_setting_names_the_nearest(made, name):
-    meant = {"treshold": "threshold", "num_token": "num_tokens"}[name]
+    meant = {"thresholds": "threshold", "num_token": "num_tokens"}[name]
     with pytest.raises(ValueError, match=f"received '{name}': did you mean '{meant}'?"):
         made()
     assert RLTVideoProcessor(something_of_a_file=1).something_of_a_file == 1
