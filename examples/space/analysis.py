@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hf_rlt import RLTVideoProcessor
-from hf_rlt.drawing import DrawnClip, draw_frames, read_clip, write_animation
+from hf_rlt.drawing import draw_frames, plain_rows, read_clip, write_animation
 from hf_rlt.hub.handler import EndpointHandler, check_limits, decoder_pixels
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import interleaved_times, timed
@@ -23,12 +23,13 @@ from hf_rlt.models.run_rule import RunRule
 from hf_rlt.models.video_stream import Limits, open_stream
 
 SHOWN_SIDE = 320  # pixels that one clip should be high on the page, at least
+GAP = 8  # pixels between the clip and its twin
 QUICK = 0.3  # seconds up to which a forward pass is measured three times
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of one clip at one threshold, or share of tokens; its picture at once, the rest after `measured`.
+    """What is known of one clip at one threshold, or share of tokens: its picture at once, the rest when it was timed.
 
     Attributes:
         picture: an animation, the clip on the left and what RLT computes of it on the right.
@@ -93,7 +94,7 @@ class Analyser:
         drawn = draw_frames(frames, processor, (rule.threshold,), self.scale, fps=fps)
         lengths = drawn.run_lengths[0]
         found = Analysis(
-            picture=write_animation(side_by_side(drawn), Path(folder) / f"{value:.3f}.gif", fps),
+            picture=write_animation(plain_rows(drawn, GAP), Path(folder) / f"{value:.3f}.gif", fps),
             tokens=int((lengths > 0).sum()),
             total=lengths.numel(),
             longest_run=int(lengths.max()),
@@ -128,12 +129,6 @@ def read_once(
     with open_stream(video, Limits(decoder_pixels(most))) as (container, stream):
         check_limits(container, stream, os.path.getsize(video), most)
     return read_clip(video, processor)
-
-
-def side_by_side(drawn: DrawnClip, gap: int = 8) -> np.ndarray:
-    """Return `(F, H, 2 * W + gap, 3)` uint8: the clip, and beside it what is computed at its first threshold."""
-    between = np.full((*drawn.frames.shape[:2], gap, 3), 255, np.uint8)
-    return np.concatenate([drawn.frames, between, drawn.greyed[0]], axis=2)
 
 
 def measure(calls: dict[str, Callable[[], None]]) -> dict[str, float]:

@@ -4,7 +4,7 @@
 from .animation import write_animation
 from .drawn_clip import DrawnClip, draw_clip, draw_frames, draw_video, read_clip
 from .overlays import label_rows
-from .sheets import animated_rows, draw_sheet, write_drawing
+from .sheets import animated_rows, draw_sheet, plain_rows, write_drawing
 
 __all__ = [
     "DrawnClip",
@@ -14,6 +14,7 @@ __all__ = [
     "draw_sheet",
     "draw_video",
     "label_rows",
+    "plain_rows",
     "read_clip",
     "write_animation",
     "write_drawing",

@@ -38,10 +38,12 @@ def animated_rows(clip: DrawnClip, heat: bool = False) -> Iterator[np.ndarray]:
         yield np.asarray(_labelled(clip, np.array([i]), heat))
 
 
-def plain_rows(clip: DrawnClip) -> Iterator[np.ndarray]:
-    """Yield the frames of an animation without words: the clip, and beside it each threshold's."""
+def plain_rows(clip: DrawnClip, gap: int = 0) -> Iterator[np.ndarray]:
+    """Yield the frames of an animation without words: the clip, and beside it each threshold's, `gap` pixels apart."""
+    between = np.full((clip.frames.shape[1], gap, 3), 255, np.uint8)
     for i in range(len(clip.frames)):
-        yield np.concatenate([clip.frames[i], *(row[i] for row in clip.greyed)], axis=1)
+        beside = [part for row in clip.greyed for part in (between, row[i])]
+        yield np.concatenate([clip.frames[i], *beside], axis=1)
 
 
 def write_drawing(
