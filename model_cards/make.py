@@ -1,21 +1,19 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Write the cards of the checkpoints to be published: `python -m model_cards.make`.
 
-Nothing on them was measured here; the numbers are those of `benchmarks.common.paper`, with their sources.
+Nothing on them was measured here. Their text has the numbers of `benchmarks.common.paper`, with their sources. Their
+metadata have none: those would be read as the checkpoint's.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from huggingface_hub import EvalResult
-
 from benchmarks.common.paper import FINE_TUNING, INFERENCE
 from hf_rlt import RLTVideoMAEConfig
 from hf_rlt.hub import CardSettings, ModelFacts, build_metadata, render
 from hf_rlt.hub.card_metadata import RLTCardData
 from hf_rlt.hub.card_text import markdown_table
-from hf_rlt.hub.results import CHANGE, make_result
 
 ROOT = Path(__file__).parent
 PAPER = ("RLT's paper, arXiv 2411.05222", "https://arxiv.org/abs/2411.05222")
@@ -75,26 +73,9 @@ def make_card(checkpoint: Published) -> str:
         carries_code=True,
         has_handler=True,
     )
-    known = RLTCardData(
-        model_name=checkpoint.name,
-        datasets=[benchmark.hub_id] if benchmark.hub_id else None,
-        eval_results=paper_results(checkpoint),
-    )
+    known = RLTCardData(model_name=checkpoint.name, datasets=[benchmark.hub_id] if benchmark.hub_id else None)
     data = build_metadata(facts, CardSettings(base_model=checkpoint.base), known)
     return render(facts, data, around=("", f"\n\n{paper_text(checkpoint)}\n\n{making(checkpoint)}\n"))
-
-
-def paper_results(checkpoint: Published) -> list[EvalResult]:
-    """Return the numbers for inference without training; what no source confirms is not among them."""
-    found = [
-        ("accuracy", "accuracy", "Top-1 accuracy with RLT, not trained for it (the authors' number)", CODE),
-        ("change", CHANGE, "Change of top-1 accuracy by RLT, not trained for it (the paper's number)", PAPER),
-    ]
-    return [
-        make_result(checkpoint.benchmark.name, metric, title, value / 100, source_name=source, source_url=url)
-        for kind, metric, title, (source, url) in found
-        if (value := checkpoint.number("RLT", kind)) is not None
-    ]
 
 
 def paper_text(checkpoint: Published) -> str:

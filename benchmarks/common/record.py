@@ -4,7 +4,6 @@
 import json
 import os
 import platform
-import re
 import shlex
 import statistics
 import subprocess
@@ -22,7 +21,7 @@ import torch
 import typer
 
 from hf_rlt.errors import HfRltError
-from hf_rlt.inference.measure import quartiles
+from hf_rlt.inference.measure import processor_name, quartiles
 from hf_rlt.jobs.atomic import write_text_atomic
 
 PACKAGES = (
@@ -45,12 +44,6 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _processor_name() -> str:
-    cpus = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*:\s*(.*)", cpus.read_text() if cpus.is_file() else "")
-    return named[1] if named else platform.processor() or platform.machine()
-
-
 def _commit() -> str | None:
     """Return the checkout's commit, with "+changes" if there are any; None without git."""
 
@@ -71,7 +64,7 @@ def environment() -> dict[str, Any]:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     machine: dict[str, Any] = {
-        "cpu": _processor_name(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",

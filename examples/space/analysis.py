@@ -1,14 +1,14 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Analyse one clip for the Space: what RLT drops, then what the model predicts, and the time with and without RLT."""
 
-import math
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from torch import Tensor
 from hf_rlt import RLTVideoProcessor
 from hf_rlt.drawing import draw_frames, plain_rows, read_clip, write_animation
 from hf_rlt.hub.handler import EndpointHandler, check_limits, decoder_pixels
-from hf_rlt.inference.loading import load
-from hf_rlt.inference.measure import interleaved_times, timed
+from hf_rlt.inference.measure import analytic_flops, interleaved_times, timed
 from hf_rlt.models.run_rule import RunRule
+from hf_rlt.models.runs import to_2tuple
 from hf_rlt.models.video_stream import Limits, open_stream
 
 SHOWN_SIDE = 320  # pixels that one clip should be high on the page, at least
@@ -29,24 +29,24 @@ QUICK = 0.3  # seconds up to which a forward pass is measured three times
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of one clip at one threshold, or share of tokens: its picture at once, the rest when it was timed.
+    """What is known of one clip and rule: its picture at once, the rest when it was timed.
 
     Attributes:
-        picture: an animation, the clip on the left and what RLT computes of it on the right.
-        tokens: how many RLT computes.
-        total: how many there are.
-        longest_run: in tubelets.
-        tubelets: how long a run can be.
-        seconds: of one forward pass, "dense" and "RLT", the latter with finding the runs; empty until then.
+        picture: a video, the clip on the left and what RLT computes of it on the right.
+        rule: what is dropped, in words.
+        token: the frames and pixels of one token, `(frames, height, width)`.
+        tokens: how many of them each computes, "dense" and "rlt".
+        flops: the operations of their forward passes.
+        seconds: of one forward pass each, that of RLT with finding the runs; empty until then.
         scores: label -> probability, with RLT.
         dense_label: top prediction without RLT.
     """
 
     picture: Path
-    tokens: int
-    total: int
-    longest_run: int
-    tubelets: int
+    rule: str
+    token: tuple[int, int, int]
+    tokens: dict[str, int]
+    flops: dict[str, int]
     seconds: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     dense_label: str = ""
@@ -56,28 +56,26 @@ class Analyser:
     """Analyses clips with one model.
 
     Args:
-        name: folder or Hub id of a classifier, see `hf_rlt.inference.loading.load`.
-
-    Attributes:
-        setting: of the rule that the slider changes: "threshold", or "num_tokens", as a share, if the model has it.
-        least, start: lowest and first value of the slider.
+        model: a classifier.
+        processor: the model's.
     """
 
-    def __init__(self, name: str | Path) -> None:
-        model, self.processor = load(str(name))
+    def __init__(self, model: Any, processor: RLTVideoProcessor) -> None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         self.limits = EndpointHandler.read_limits()
-        self.model = model.eval().to(device)
-        config, rule = model.config, model.config.run_rule
-        if rule.num_tokens is None:
-            self.setting, self.least, self.start = "threshold", 0.0, 0.1 if rule.threshold is None else rule.threshold
-        else:
-            self.setting, self.least = "num_tokens", math.ceil(100 / config.grid[0]) / 100  # the first tubelets
-            self.start = max(self.least, round(config.budget_tokens / math.prod(config.grid), 2))
-        self.scale = max(1, -(-SHOWN_SIDE // self.processor.crop_size["height"]))
+        self.model, self.processor = model.eval().to(device), processor
+        self.scale = max(1, -(-SHOWN_SIDE // processor.crop_size["height"]))
 
-    def __call__(self, video: str | Path, value: float, folder: str | Path) -> Iterator[Analysis]:
-        """Analyse the clip in the middle of a video at a value of the slider; write its picture into `folder`.
+    def __call__(
+        self, video: str | Path, settings: Mapping[str, Any], folder: str | Path, heat: bool = False
+    ) -> Iterator[Analysis]:
+        """Analyse the clip in the middle of a video; write its picture into `folder`.
+
+        Args:
+            video: a file.
+            settings: of the rule, in place of the processor's; too few tokens are raised to the least possible.
+            folder: where the picture goes.
+            heat: whether runs are coloured by their length, rather than what is dropped turned to grey.
 
         Yields:
             what the picture shows, at once; then everything, when the model has been timed.
@@ -88,30 +86,32 @@ class Analyser:
             OSError: if the file cannot be opened.
         """
         frames, fps = read_once(str(video), os.stat(video).st_mtime_ns, self.processor, tuple(self.limits.items()))
-        processor = copy(self.processor)
-        setattr(processor, self.setting, float(value))
+        processor, config = copy(self.processor), self.model.config
+        for name, value in settings.items():
+            budget = name in ("max_tokens", "num_tokens") and value is not None
+            setattr(processor, name, max(value, 1 / config.grid[0]) if budget else value)  # the first tubelets
         rule = processor.run_rule
-        drawn = draw_frames(frames, processor, (rule.threshold,), self.scale, fps=fps)
+        drawn = draw_frames(frames, processor, (rule.threshold,), self.scale, heat, fps=fps)
         lengths = drawn.run_lengths[0]
+        tokens = {"dense": lengths.numel(), "rlt": int((lengths > 0).sum())}
         found = Analysis(
-            picture=write_animation(plain_rows(drawn, GAP), Path(folder) / f"{value:.3f}.gif", fps),
-            tokens=int((lengths > 0).sum()),
-            total=lengths.numel(),
-            longest_run=int(lengths.max()),
-            tubelets=drawn.grid[0],
+            picture=write_animation(plain_rows(drawn, heat, GAP), Path(folder) / "clip.mp4", fps),
+            rule=rule.describe(),
+            token=(rule.tubelet_size, *to_2tuple(rule.patch_size)),
+            tokens=tokens,
+            flops={kind: analytic_flops(config, count) for kind, count in tokens.items()},
         )
         yield found
         pixels = self.processor.pixels([frames]).to(self.model.device, self.model.dtype)
-        config = self.model.config
         logits: dict[str, Tensor] = {}
 
         @torch.inference_mode()
         def forward(kind: str, by: RunRule) -> None:
             logits[kind] = self.model(pixels, run_lengths=by.find(pixels.float())).logits[0].float().softmax(-1)
 
-        dense = rule.changed(threshold=None)
-        seconds = measure({"dense": lambda: forward("dense", dense), "RLT": lambda: forward("RLT", rule)})
-        best = logits["RLT"].topk(min(5, config.num_labels))
+        dense = rule.changed(threshold=None, rule="threshold")
+        seconds = measure({"dense": lambda: forward("dense", dense), "rlt": lambda: forward("rlt", rule)})
+        best = logits["rlt"].topk(min(5, config.num_labels))
         yield replace(
             found,
             seconds=seconds,

@@ -358,6 +358,9 @@ class TestCommand:
         left, right = np.split(plain.astype(int), 2, axis=2)
         assert np.abs(left[0] - right[0]).mean() < 3  # of the first frame everything is computed
         assert np.abs(left[-1] - right[-1]).mean() > 10
+        assert self.run(clip, "-o", tmp_path / "c.mp4", "--plain", "--heat", "--threshold", 0.1).exit_code == 0
+        heat = np.split(read_back(tmp_path / "c.mp4").astype(int), 2, axis=2)[1]
+        assert (heat.max(-1) - heat.min(-1)).mean() > 50 > (right.max(-1) - right.min(-1)).mean()  # colours, not grey
         refused = self.run(clip, "-o", tmp_path / "a.png", "--plain")
         assert refused.exit_code == 2
         assert "expected a .gif or .mp4 to draw side by side" in refused.stderr

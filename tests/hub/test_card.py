@@ -297,6 +297,34 @@ def test_training_and_its_results_are_read_from_the_folder(folder):
     assert [(r.metric_value, r.dataset_split) for r in results(folder / "README.md")] == [(0.5, "held")]
 
 
+def test_settings_hardware_and_evaluations_during_training_are_on_the_card(folder):
+    logs = [
+        {"step": 5, "epoch": 0.5, "loss": 2.5},
+        {"step": 10, "epoch": 1.0, "eval_loss": 2.25, "eval_accuracy": 0.5, "eval_tokens_computed": 0.25},
+        {"step": 15, "epoch": 1.5, "loss": 1.5},
+        {"step": 20, "epoch": 2.0, "eval_loss": 1.25, "eval_accuracy": 0.625, "eval_tokens_computed": 0.25},
+        {"step": 20, "epoch": 2.0, "train_runtime": 7.0},
+        {"step": 20, "epoch": 2.0, "eval_loss": 1.0, "eval_accuracy": 0.75},  # the final evaluation is a result
+    ]
+    change(folder / "trainer_state.json", global_step=20, epoch=2.0, log_history=logs)
+    change(folder / "all_results.json", train_samples_per_second=41.25)
+    run = {"settings": {"learning_rate": 0.001, "recipe": "a`b"}, "hardware": "2 x NVIDIA H200"}
+    change(folder / "training.json", **run, versions={"torch": "2.6"})
+    text = write_card(folder).read_text()
+    for line in (
+        "- Settings: `learning_rate=0.001`, ``recipe=a`b``\n- Hardware: 2 x NVIDIA H200\n- Versions: torch 2.6\n",
+        "- Clips per second in training: 41.2\n",
+        "| Epoch | Step | Training loss | Validation loss | Top-1 accuracy | Tokens computed |\n",
+        "| 1 | 10 | 2.5 | 2.25 | 50.0% | 25.0% |\n| 2 | 20 | 1.5 | 1.25 | 62.5% | 25.0% |\n\n",
+    ):
+        assert line in text
+    change(folder / "training.json", settings=["x"], hardware=None, versions=3)  # not as we wrote it
+    change(folder / "trainer_state.json", log_history=[{"eval_accuracy": 0.5}, {"eval_accuracy": "no number"}])
+    text = write_card(folder).read_text()
+    assert "| Top-1 accuracy |\n| ---: |\n| 50.0% |\n" in text
+    assert "Settings" not in text
+
+
 def test_what_a_person_wrote_stays(folder):
     write_card(folder, repo_id="user/rlt-tiny", dataset="digits", evaluations=[EVALUATION], handler=True)
     card = read_card(folder / "README.md")

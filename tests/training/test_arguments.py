@@ -112,6 +112,8 @@ BALANCED = ("--train_sampling_strategy", "batch_rebalance")
         (("--token_keep_ratio", "0"), "Expected token_keep_ratio in [0.001, 1]"),
         (("--model_type", "vit"), "expected a model with RLT"),
         (("--train_only", "tail"), "--train_only: expected one of all, head, received 'tail'"),
+        (("--lora_r", "4", "--train_only", "head"), "--lora_r: expected a rank from 1 on, without --train_only head"),
+        (("--lora_r", "-1"), "--lora_r: expected a rank from 1 on, without --train_only head, received -1"),
         (("--layer_decay", "2", "--max_steps", "1"), "Expected layer_decay in (0, 1], received 2"),
         ((*BALANCED, "--threshold_range", "0", "0.2"), "--threshold_range draws another for each clip: leave one out"),
         (("--budget_range", "0.2", "0.5", "--threshold_range", "0", "0.2"), "received both: leave one out"),

@@ -28,6 +28,12 @@ def test_a_training_saves_what_transformers_opens_and_then_is_finished(rendered_
     card = (tmp_path / "out" / "README.md").read_text()
     assert "pipeline_tag: video-classification" in card
     assert "model-index:" in card
+    run = json.loads((tmp_path / "out" / "training.json").read_text())
+    told = {"learning_rate": 1e-3, "seed": 42, "length_embedding": True, "clips_per_step": 4, "max_steps": 2}
+    assert told.items() <= run["settings"].items()
+    assert str(tmp_path) not in json.dumps(run)  # where things lie is nobody's business
+    assert "## Training" in card
+    assert f"- Hardware: {run['hardware']}" in card.replace("\\", "")
     page = (ROOT / "docs" / "fine_tuning.md").read_text()  # which lists what is saved
     names = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}
     assert {name for name in names if f"`{name}`" not in page} <= {"checkpoint-2"}

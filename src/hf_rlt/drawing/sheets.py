@@ -2,7 +2,6 @@
 """Write drawings of clips to files: sheets, GIFs and MP4s, with labels on the left."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
@@ -38,11 +37,11 @@ def animated_rows(clip: DrawnClip, heat: bool = False) -> Iterator[np.ndarray]:
         yield np.asarray(_labelled(clip, np.array([i]), heat))
 
 
-def plain_rows(clip: DrawnClip, gap: int = 0) -> Iterator[np.ndarray]:
+def plain_rows(clip: DrawnClip, heat: bool = False, gap: int = 0) -> Iterator[np.ndarray]:
     """Yield the frames of an animation without words: the clip, and beside it each threshold's, `gap` pixels apart."""
     between = np.full((clip.frames.shape[1], gap, 3), 255, np.uint8)
     for i in range(len(clip.frames)):
-        beside = [part for row in clip.greyed for part in (between, row[i])]
+        beside = [part for row in (clip.heat if heat else clip.greyed) for part in (between, row[i])]
         yield np.concatenate([clip.frames[i], *beside], axis=1)
 
 
@@ -66,8 +65,8 @@ def write_drawing(
     if clip is None:
         raise HfRltError("Expected at least one clip to draw, received none.")
     if suffix in SUFFIXES:
-        rows = plain_rows if plain else partial(animated_rows, heat=heat)
-        frames = (frame for each in chain([clip], rest) for frame in rows(each))
+        rows = plain_rows if plain else animated_rows
+        frames = (frame for each in chain([clip], rest) for frame in rows(each, heat))
         return write_animation(frames, path, clip.fps)
     if plain:
         raise HfRltError(f"{path}: expected a .gif or .mp4 to draw side by side, received {suffix!r}.")

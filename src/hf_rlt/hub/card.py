@@ -24,7 +24,7 @@ from .card_metadata import (
 from .card_text import cell, code, hub_link
 from .handler import LIMITS
 from .model_facts import ModelFacts, read_facts
-from .results import results_table
+from .results import epochs_table, results_table
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 BEGIN, END = "<!-- hf_rlt: begin", "<!-- hf_rlt: end -->"
@@ -132,6 +132,7 @@ def render(
             differences=[text for name, text in DIFFERENCES.items() if getattr(config, name, None)],
             limits=LIMITS,
             results=results_table(results) if results else "",
+            epochs=epochs_table(facts.epochs) if facts.epochs else "",
             measured=any(not result.source_url for result in results),
             datasets=[hub_link(name, "datasets/") for name in as_list(data.datasets)],
             license=_license(data),

@@ -2,7 +2,7 @@
 """Read a model folder's configuration, processor and training results: only JSON, no weights and no pickles."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from ..data.text_files import read_json
 from ..errors import HfRltError, truncate
 from ..families import FAMILIES
 from ..models.rlt_config import RLTConfigMixin
+from .card_text import cell, code
 from .repo_config import check_config
+
+RUN_FILE = "training.json"  # settings, hardware and versions of a fine-tuning, without names of folders
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class ModelFacts:
         config: configuration of any family, see `hf_rlt.families`.
         processor: fields of video_preprocessor_config.json.
         results: of Trainer's last evaluation, `eval_accuracy` and so on, from all_results.json.
-        training: label -> text of what trainer_state.json and all_results.json say of a fine-tuning.
+        training: label -> Markdown of what trainer_state.json, all_results.json and training.json say of a fine-tuning.
+        epochs: Trainer's log of each evaluation during training, with the last `loss` before it.
         carries_code: whether the folder opens with `trust_remote_code=True`.
     """
 
@@ -35,6 +39,7 @@ class ModelFacts:
     processor: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
+    epochs: Sequence[Mapping[str, Any]] = ()
     carries_code: bool = False
     has_handler: bool = False
 
@@ -74,13 +79,16 @@ def read_facts(folder: str | Path) -> ModelFacts:
     architectures = list(map(str, config.architectures or []))
     if architectures and not any(name.endswith("ForVideoClassification") for name in architectures):
         raise HfRltError(f"{folder}: expected a classifier, found {', '.join(architectures)}: fine-tune it first.")
-    results = _read(folder / "all_results.json")
+    results, state = _read(folder / "all_results.json"), _read(folder / "trainer_state.json")
+    history = state.get("log_history")
+    logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
     return ModelFacts(
         name=folder.resolve().name,
         config=config,
         processor=_read_processor(folder / "video_preprocessor_config.json"),
         results=results if "eval_accuracy" in results else {},
-        training=_training(_read(folder / "trainer_state.json"), results),
+        training={**_training(state, logs, results), **_run(_read(folder / RUN_FILE))},
+        epochs=tuple(_epochs(logs)),
         carries_code=_carries_code(folder, raw.get("auto_map") or {}),
         has_handler=(folder / "handler.py").is_file(),
     )
@@ -113,10 +121,8 @@ def _carries_code(folder: Path, maps: Any) -> bool:
     return "AutoModelForVideoClassification" in maps and all((folder / f"{name}.py").is_file() for name in modules)
 
 
-def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
-    """Return steps, epochs, batch, learning rate, loss and tokens of a fine-tuning, as far as its files say."""
-    history = state.get("log_history")
-    logs = [log for log in history if isinstance(log, dict)] if isinstance(history, list) else []
+def _training(state: Mapping[str, Any], logs: Sequence[Any], results: Mapping[str, Any]) -> dict[str, str]:
+    """Return steps, epochs, batch, learning rate, loss, tokens and speed of a fine-tuning, as far as its files say."""
     rates = [log["learning_rate"] for log in logs if _is_number(log.get("learning_rate"))]
     tokens = [log["tokens_computed"] for log in logs if _is_number(log.get("tokens_computed"))]
     found: dict[str, tuple[Any, str]] = {
@@ -126,8 +132,33 @@ def _training(state: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str,
         "Highest learning rate logged": (max(rates, default=None), "{:.3g}"),
         "Mean training loss": (results.get("train_loss"), "{:.4g}"),
         "Tokens computed in training": (sum(tokens) / len(tokens) if tokens else None, "{:.1%}"),
+        "Clips per second in training": (results.get("train_samples_per_second"), "{:,.3g}"),
     }
     return {label: form.format(value) for label, (value, form) in found.items() if _is_number(value)}
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings, hardware and versions of a fine-tuning."""
+    settings, versions = (
+        value if isinstance(value := run.get(name), dict) else {} for name in ("settings", "versions")
+    )
+    found = {
+        "Settings": ", ".join(code(f"{name}={value}") for name, value in settings.items()),
+        "Hardware": cell(run.get("hardware", "")),
+        "Versions": ", ".join(cell(f"{name} {version}") for name, version in versions.items()),
+    }
+    return {label: text for label, text in found.items() if text}
+
+
+def _epochs(logs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the evaluations during training; Trainer logs `train_runtime` at its end, before the final evaluation."""
+    loss = None
+    for log in logs:
+        if "train_runtime" in log:
+            return
+        loss = log.get("loss", loss)
+        if _is_number(log.get("eval_accuracy")):
+            yield {"loss": loss, **log}
 
 
 def _is_number(value: Any) -> bool:

@@ -24,7 +24,14 @@ NUMBERS = (
     *("clips", "unreadable", "num_clips", "num_crops", "num_frames", "token_keep_ratio"),
     *("threshold", "max_tokens", "num_tokens", "budget_groups"),
 )
-CHANGE = "accuracy_change"  # of top-1 against computing every token, as a fraction
+EPOCH_COLUMNS = {
+    "epoch": ("Epoch", "{:.4g}"),
+    "step": ("Step", "{:,.0f}"),
+    "loss": ("Training loss", "{:.4g}"),
+    "eval_loss": ("Validation loss", "{:.4g}"),
+    "eval_accuracy": ("Top-1 accuracy", "{:.1%}"),
+    "eval_tokens_computed": ("Tokens computed", "{:.1%}"),
+}
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
@@ -117,6 +124,12 @@ def results_table(results: Sequence[EvalResult]) -> str:
 
 def _value(result: EvalResult) -> str:
     value = result.metric_value
-    if not isinstance(value, (int, float)) or result.metric_type not in (*TITLES, CHANGE):
-        return cell(value)
-    return f"{100 * value:+.1f} points" if result.metric_type == CHANGE else f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %" if isinstance(value, (int, float)) and result.metric_type in TITLES else cell(value)
+
+
+def epochs_table(epochs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the evaluations during a training as a Markdown table; a cell is empty where the log has no number."""
+    known = [{name: x for name in EPOCH_COLUMNS if type(x := each.get(name)) in (int, float)} for each in epochs]
+    columns = {name: column for name, column in EPOCH_COLUMNS.items() if any(name in each for each in known)}
+    rows = [[form.format(each[name]) if name in each else "" for name, (_, form) in columns.items()] for each in known]
+    return markdown_table([title for title, _ in columns.values()], rows, align="r" * len(columns))

@@ -2,10 +2,13 @@
 """Measure a forward pass: floating-point operations, time and memory."""
 
 import os
+import platform
+import re
 import statistics
 import time
 from collections.abc import Callable
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -116,3 +119,17 @@ def peak_bytes(call: Callable[[], object], device: torch.device | str = "cpu") -
     changes = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
     changes.sort(key=lambda event: event.start_ns())
     return max(accumulate((event.nbytes() for event in changes), initial=0))
+
+
+def processor_name() -> str:
+    """Return the name of the CPU."""
+    cpus = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*:\s*(.*)", cpus.read_text() if cpus.is_file() else "")
+    return named[1] if named else platform.processor() or platform.machine()
+
+
+def hardware_name(device: torch.device) -> str:
+    """Return what computes on a device, such as "NVIDIA H200" or "AMD EPYC, 2 cores"."""
+    return (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()}, {os.cpu_count()} cores"
+    )

@@ -24,6 +24,7 @@ class ModelArguments:
     )
     model_type: str | None = _option(None, "Network of a model from scratch: rlt_videomae (default) or rlt_vjepa2.")
     train_only: str = _option("all", "all, or head: everything behind the encoder, which is frozen (a probe).")
+    lora_r: int = _option(0, "Train LoRA matrices of this rank and what is behind the encoder; merged when saved.")
     threshold: str = _option("model", "RLT threshold, none (dense), or model (its own rule; 0.1 from scratch).")
     rule: str | None = _option(
         None,

@@ -93,6 +93,8 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
             max_tokens=data_args.max_tokens_per_batch,
             settings=settings,
         )
+    if model_args.lora_r and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        raise HfRltError("--lora_r: expected whole weights to merge into; FSDP and DeepSpeed may split them: use DDP.")
     if data_args.max_tokens_per_batch is not None:
         plan_batches(trainer, recipe_args.base_learning_rate)
     size = "a stream of" if isinstance(train, ClipStream) else len(train)

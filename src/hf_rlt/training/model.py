@@ -13,6 +13,7 @@ from ..errors import HfRltError
 from ..families import Family, family_of
 from ..models.run_rule import check_effect, rule_of, rule_settings
 from .arguments import ModelArguments
+from .lora import add_lora
 
 logger = logging.getLogger("finetune")
 
@@ -30,6 +31,8 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
     """
     if args.train_only not in TRAINABLE:
         raise HfRltError(f"--train_only: expected one of {', '.join(TRAINABLE)}, received {args.train_only!r}.")
+    if args.lora_r < 0 or (args.lora_r and args.train_only == "head"):
+        raise HfRltError(f"--lora_r: expected a rank from 1 on, without --train_only head, received {args.lora_r}.")
     path = args.model_name_or_path
     changes = _given(args, "length_embedding", "proportional_attention")
     changes |= _given(args, "num_frames") | args.rule_changes | {"drop_path_rate": args.drop_path_rate}
@@ -49,6 +52,8 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
             model.classifier.weight.mul_(args.head_init_scale)
     if args.train_only == "head":
         model.base_model.requires_grad_(False)
+    if args.lora_r:
+        add_lora(model, args.lora_r)
     return model, _processor(family, args, model.config, clip_frames)
 
 

@@ -1,16 +1,24 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """What fine-tuning saves beside Trainer's checkpoints; docs/fine_tuning.md lists the files."""
 
+import json
 import logging
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ..data import EvalDataset
 from ..errors import HfRltError, one_line
 from ..hub import write_card
+from ..hub.model_facts import RUN_FILE
 from ..inference.evaluate import write_per_class
+from ..inference.measure import hardware_name
+from ..jobs.atomic import write_text_atomic
 from ..models.run_rule import rule_settings
 from .checkpoints import saving
+from .lora import merge_lora
 from .resume import finish
+from .settings import chosen_settings
 from .trainer import RLTTrainer
 
 logger = logging.getLogger("finetune")
@@ -20,6 +28,7 @@ def save_training(trainer: RLTTrainer, metrics: dict[str, float] | None) -> None
     """Save model, processor, metrics and log; `metrics` are None if the training had ended at an earlier start."""
     if trainer.is_fsdp_enabled:  # checkpoints are sharded, the model is not
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    merge_lora(trainer.model)
     trainer.save_model()
     with saving(trainer.args.output_dir, trainer.state.global_step):
         if metrics is not None:
@@ -28,6 +37,16 @@ def save_training(trainer: RLTTrainer, metrics: dict[str, float] | None) -> None
         else:  # the results are there; Trainer has logged a training without steps
             trainer.state.log_history.pop()
         trainer.save_state()
+        if trainer.is_world_process_zero():
+            run = {"settings": chosen_settings(trainer.settings or {}, trainer.args), **machine(trainer.args)}
+            write_text_atomic(Path(trainer.args.output_dir) / RUN_FILE, json.dumps(run, indent=2) + "\n")
+
+
+def machine(args: Any) -> dict[str, Any]:
+    """Return what a training runs on: hardware and versions."""
+    hardware = hardware_name(args.device)
+    versions = {name: version(name) for name in ("hf_rlt", "transformers", "torch")}
+    return {"hardware": f"{args.world_size} x {hardware}" if args.world_size > 1 else hardware, "versions": versions}
 
 
 def save_evaluation(

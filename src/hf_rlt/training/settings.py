@@ -3,7 +3,7 @@
 
 import json
 import os
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ PLACES = {
     "starting_weights": ("model_name_or_path",),
 }
 OURS = {f.name: f.default for group in (ModelArguments, DataArguments, RecipeArguments) for f in fields(group)}
+ALWAYS_TOLD = ("learning_rate", "optim", "lr_scheduler_type", "weight_decay", "seed")
 SPLIT = ("per_device_train_batch_size", "processes", "gradient_accumulation_steps")
 
 
@@ -75,6 +76,19 @@ def training_settings(groups: Groups, train: VideoList | ClipStream, validation:
     found["validation_videos"] = _videos(validation, hub and [data.dataset_name, data.validation_split])
     found["starting_weights"] = _weights(model.model_name_or_path, args.output_dir)
     return json.loads(json.dumps(found, default=str))
+
+
+def chosen_settings(settings: Settings, args: Any) -> Settings:
+    """Return the settings to tell others: the usual ones and all that are not the defaults, but no names of folders."""
+    defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(args)}
+    defaults = json.loads(json.dumps({**defaults, **OURS}, default=str))
+    private = {*LATE, *(name for place, names in PLACES.items() for name in (place, *names))} - {"dataset_name"}
+    chosen = {name: value for name, value in settings.items() if name in defaults and value != defaults[name]}
+    chosen = {name: value for name, value in chosen.items() if not isinstance(value, dict)}  # how to run, not what
+    told = {name: getattr(args, name) for name in ALWAYS_TOLD} | chosen
+    batch = {name: settings[name] for name in ("clips_per_step", "batches_per_step") if name in settings}
+    told = {name: value for name, value in (told | batch | settings["length"]).items() if name not in private}
+    return json.loads(json.dumps(told, default=str))
 
 
 def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[str]:
