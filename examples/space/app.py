@@ -63,7 +63,7 @@ def build(first: str | None = None) -> gr.Blocks:
 
 def _outputs() -> list[gr.Component]:
     """Return the parts of the page that `answer` fills."""
-    message = gr.Markdown("Choose a video.", elem_id="message")
+    message = gr.Markdown("Looking at the video ...", elem_id="message")
     picture = gr.Video(
         label="The clip, and beside it what is computed of it",
         show_label=False,
