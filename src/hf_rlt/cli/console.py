@@ -56,17 +56,18 @@ def spinner(console: Console) -> Progress:
 
 
 class VideoProgress:
-    """How far a job over many videos is: the number done, the rate, the time left, and how many are bad.
+    """How far a job over many videos, or other things, is: the number done, the rate, the time left, and how many are bad.
 
     On a terminal one line that is rewritten; elsewhere, as in a log file, a line each minute. Use it in a `with` block.
 
     Attributes:
         total: number of videos; None while that is not known.
+        unit: what they are called, in the plural.
         done, known, bad: videos so far; of these, those known before, and those that cannot be read.
     """
 
-    def __init__(self, console: Console, total: int | None = None) -> None:
-        self.console, self.total = console, total
+    def __init__(self, console: Console, total: int | None = None, unit: str = "videos") -> None:
+        self.console, self.total, self.unit = console, total, unit
         self.done = self.known = self.bad = 0
         self._start = self._said = time.monotonic()  # the rate is that of the work, without loading
         self._line = spinner(console)
@@ -108,7 +109,7 @@ class VideoProgress:
 
     def __str__(self) -> str:
         rate = (self.done - self.known) / max(time.monotonic() - self._start, 1e-9)
-        parts = [f"{self.done:,} of {self.total:,} videos" if self.total is not None else f"{self.done:,} videos"]
+        parts = [f"{self.done:,} {self.unit}" if self.total is None else f"{self.done:,} of {self.total:,} {self.unit}"]
         parts += [f"{self.known:,} known"] if self.known else []
         parts += [f"{self.bad:,} unreadable"] if self.bad else []
         if rate > 0:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import HfRltError, printable
+from ..jobs.worker_pool import start_server
 from .console import VideoProgress
 from .options import AsJson, BatchOptions, Model, ModelOptions, OnBadVideo, VideoDir
 
@@ -36,19 +37,19 @@ def evaluate(
 
     Several processes: accelerate launch --config_file FILE -m hf_rlt evaluate DATA --model MODEL
     """
+    if batches.num_workers != 0:
+        start_server()  # it imports while this process does
     try:
         from ..inference.evaluate import evaluate_model, write_report
     except ModuleNotFoundError as error:
         raise HfRltError(f"Evaluation needs {error.name}: `pip install hf_rlt[train]`.") from error
     from ..data.hub_datasets import load_videos
     from ..inference import Options
-    from ..jobs.worker_pool import start_server
 
     options = Options(**vars(batches), token_keep_ratio=token_keep_ratio)
     network, processor, rank = settings.load(model)
     names = [network.config.id2label[index] for index in range(network.config.num_labels)]
     clips = load_videos(data, names, video_dir, split)
-    start_server()
     with VideoProgress(Console(stderr=True)) as progress:
         result = evaluate_model(network, processor, clips, options, on_bad_video, rank, progress.reach)
     if rank.rank == 0:

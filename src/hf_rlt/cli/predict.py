@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from ..errors import HfRltError, printable
+from ..jobs.worker_pool import start_server
 from .console import INTERRUPTED, VideoProgress, print_line
 from .options import AsJson, BatchOptions, Model, ModelOptions, TopK
 
@@ -51,6 +52,8 @@ def predict(
     Several processes: accelerate launch --config_file FILE -m hf_rlt predict VIDEOS --model MODEL --output FOLDER
     """
     _check(format, engine, address)
+    if engine == "local" and batches.num_workers != 0:
+        start_server()  # it imports while this process does
     from ..inference.decoder import Options
 
     options = Options(**vars(batches), top_k=top_k, features=features)
@@ -86,9 +89,7 @@ def _here(
 ) -> tuple[Generator["Predicted", None, None], "Rank"]:
     """Start to predict in this process, one of several if a launcher started it."""
     from ..inference.predict import predict
-    from ..jobs.worker_pool import start_server
 
-    start_server()  # it imports while the model is loaded
     network, processor, share = settings.load(model, head=options.features is None)
     return predict(videos, network, processor, output, options, share, **outputs), share
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ..errors import HfRltError
+from ..jobs.worker_pool import start_server
 from . import options
 from .console import INTERRUPTED, VideoProgress, print_line
 from .token_tables import MAX_ROWS, Totals, print_tables
@@ -43,6 +44,8 @@ def tokens(
     as_json: options.AsJson = False,
 ) -> None:
     """Count the tokens of VIDEOS before and after RLT. No model is run."""
+    if num_workers != 0:
+        start_server()  # it imports while this process does
     from ..data.video_list import none_found
     from ..tokens import CountConfig
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
-import torch
-
 from ..errors import one_line
 
 MAX_TRIES = 2  # the kernel may kill a process for the memory that another one takes
@@ -181,7 +179,7 @@ def _context() -> Any:
 
 
 def start_server() -> None:
-    """Start the fork server with SIGINT ignored. Called early, it imports meanwhile."""
+    """Start the fork server with SIGINT ignored: it imports for all workers, while the caller goes on."""
     if _context().get_start_method() != "forkserver":
         return
     from multiprocessing import forkserver
@@ -198,6 +196,8 @@ def start_server() -> None:
 
 def _serve(connection: Any, function: Callable[[Any], Any]) -> None:
     """Work on the items that arrive until the other end is closed."""
+    import torch  # not above: a command starts the server before anything heavy is imported
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     torch.set_num_threads(1)
     with suppress(EOFError, OSError):
