@@ -25,6 +25,7 @@ def measured(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_its_reduced_form(measured, tmp_path):
     video = write_video(tmp_path / "clip.mp4", noise(80))
     record, text = measured(video)
