@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from transformers import HfArgumentParser, TrainingArguments
 from typer.testing import CliRunner
 
 import hf_rlt
 from helpers.paths import ROOT
 from hf_rlt.cli import app, token_tables
 from hf_rlt.cli.console import VideoProgress, user_errors
+from hf_rlt.cli.finetune import known_options
 from hf_rlt.errors import TRACEBACK, HfRltError, printable
+from hf_rlt.training.arguments import DataArguments, ModelArguments, RecipeArguments
 
 SPACE = ROOT / "examples" / "space"
 CLIP = SPACE / "clips" / "city_at_night.mp4"
@@ -238,6 +241,11 @@ def test_progress_says_how_far_and_how_long(monkeypatch):
         (("predict", __file__, "--model", "a/b", "-o", "x", "--format", "csv"), "--format: expected parquet or jsonl"),
         (("predict", __file__, "--model", "a/b", "-o", "x", "--engine", "spark"), "--engine: expected local or ray"),
         (("predict", __file__, "--model", "a/b", "-o", "x", "--address", "auto"), "--address: expected --engine ray"),
+        (("finetune", "--train_dri", "x"), "received 'train_dri': did you mean 'train_dir'?"),
+        (("finetune", "--learning-rat", "1"), "received 'learning_rat': did you mean 'learning_rate'?"),
+        (("finetune", "--train_dir", "nowhere"), "nowhere: no such file or folder."),
+        (("finetune", "--validation_file=gone.csv"), "gone.csv: no such file or folder."),
+        (("finetune", "--model_name_or_path", "./gone"), "./gone: expected a model folder or a Hub id"),
         (
             ("classify", "/tmp", "--model", "a/b"),
             "/tmp: expected a video file, received a folder: use `hf-rlt predict`",
@@ -256,3 +264,10 @@ def test_what_can_be_said_at_once_is_said_without_pytorch(words, message, tmp_pa
     else:
         assert (done.returncode, len(said)) == (2, 1), done.stderr
         assert message in said[0]
+
+
+def test_every_option_of_fine_tuning_is_known_before_it_is_parsed():
+    parser = HfArgumentParser((ModelArguments, DataArguments, RecipeArguments, TrainingArguments))
+    words = [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
+    assert len(words) > 150
+    assert {word[2:].replace("-", "_") for word in words} <= known_options()
