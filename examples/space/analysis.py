@@ -29,7 +29,7 @@ QUICK = 0.3  # seconds up to which a forward pass is measured three times
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of one clip and rule: its picture at once, the rest when it was timed.
+    """What is known of a clip under one rule. The picture comes first, the rest once the model has been timed.
 
     Attributes:
         picture: a video, the clip on the left and what RLT computes of it on the right.

@@ -63,7 +63,7 @@ def problem(error: BaseException, what: str, name: str) -> str:
 
 
 def new_folder(parent: Path) -> str:
-    """Return a new folder for a picture; delete old ones, which the page has long copied."""
+    """Return a new folder for a picture; delete the oldest: the page has copies of its own."""
     for old in sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[: 1 - KEPT]:
         shutil.rmtree(old)
     return tempfile.mkdtemp(dir=parent)

@@ -14,7 +14,18 @@ from typing import Any
 
 import gradio as gr
 from answers import answer
-from choices import AT_MOST, CLIPS, DIGITS, EXACTLY, NO_LIMIT, Choice, is_of_digits, model_names, open_model
+from choices import (
+    AT_MOST,
+    CLIPS,
+    DIGITS,
+    EXACTLY,
+    NO_LIMIT,
+    Choice,
+    is_of_digits,
+    model_names,
+    needed_limit,
+    open_model,
+)
 from transformers.utils import logging
 
 from hf_rlt.data.file_names import VIDEO_SUFFIXES
@@ -22,16 +33,14 @@ from hf_rlt.models.run_rule import RULES
 
 MAX_FILE_SIZE = "64mb"
 SUFFIXES = sorted(VIDEO_SUFFIXES | {".m4a"})
-GREY, HEAT = "What is skipped", "How long runs are"
+GREY, HEAT = "What is skipped", "How long runs are (dark: long)"
 INTRODUCTION = """# Don't look twice
 
 A video transformer computes every patch of every frame again. **Run-Length Tokenization** keeps one token per run of
-unchanged patches: what is grey on the right is never computed
+unchanged patches: what is grey beside the clip is never computed
 ([paper](https://arxiv.org/abs/2411.05222)).
 """
-ABOUT_MODELS = (
-    "Tokens, picture and times are real with every model. The answers of these two mean nothing on your videos."
-)
+ABOUT_MODELS = "Tokens, picture and times are real with every model. Answers are shown where they mean something."
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
@@ -92,7 +101,7 @@ def _inputs(models: list[str]) -> list[gr.Component]:
         value=start.threshold,
         step=0.01,
         label="Threshold",
-        info="How much a patch may change, in standard deviations, and still count as unchanged.",
+        info="How much the normalised pixels of a patch may change for it to count as unchanged.",
         elem_id="threshold",
     )
     view = gr.Radio([GREY, HEAT], value=GREY, label="Show", elem_id="view")
@@ -103,7 +112,8 @@ def _inputs(models: list[str]) -> list[gr.Component]:
         rule = gr.Radio(list(RULES), value=start.rule, label="Rule", elem_id="rule")
         limit = gr.Radio([NO_LIMIT, AT_MOST, EXACTLY], value=start.limit, label="Number of tokens", elem_id="limit")
         share = gr.Slider(0.05, 1, value=start.share, step=0.01, label="Share of the tokens", elem_id="share")
-    gr.on([rule.change, limit.change], _used, [rule, limit], [threshold, share], api_visibility="private")
+    used = [limit, threshold, share]
+    gr.on([rule.change, limit.change], _used, [rule, limit], used, api_visibility="private")
     clips.click(partial(_picked, models[0]), clips, [video, model], api_visibility="private")
     return [video, model, view, rule, threshold, limit, share]
 
@@ -113,11 +123,10 @@ def _picked(first: str, number: int) -> tuple[str, str]:
     return CLIPS[number], DIGITS if is_of_digits(CLIPS[number]) else first
 
 
-def _used(rule: str, limit: str) -> tuple[Any, Any]:
-    """Show the sliders of what the rule uses: the threshold, and the share of the tokens."""
-    settings = Choice(rule, threshold=0.1, limit=limit, share=0.1).settings()
-    exact = settings["num_tokens"] is not None
-    return gr.update(visible=not exact), gr.update(visible=exact or settings["max_tokens"] is not None)
+def _used(rule: str, limit: str) -> tuple[Any, Any, Any]:
+    """Return the limit that the rule needs, and show the sliders that it uses: threshold, and share of the tokens."""
+    limit = needed_limit(rule, limit)
+    return limit, gr.update(visible=limit != EXACTLY), gr.update(visible=limit != NO_LIMIT)
 
 
 def main() -> None:

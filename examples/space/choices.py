@@ -12,6 +12,7 @@ from huggingface_hub import constants
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.inference.loading import load
+from hf_rlt.models.run_rule import RULES
 
 HERE = Path(__file__).parent
 DIGITS = "Digits (64 pixels, patches of 8)"
@@ -58,6 +59,11 @@ def knows(model: str, video: str) -> bool:
     return is_of_digits(video) if model == DIGITS else model != UNTRAINED
 
 
+def needed_limit(rule: str, limit: str) -> str:
+    """Return the limit, or for a rule that cannot do without a budget an exact one."""
+    return EXACTLY if RULES[rule].needs_budget and limit == NO_LIMIT else limit
+
+
 class Choice(NamedTuple):
     """What to drop, as the page's controls say it.
 
@@ -82,8 +88,8 @@ class Choice(NamedTuple):
         return cls(rule.rule, 0.1 if rule.threshold is None else rule.threshold, limit, share)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings of a processor; the optimal rule cannot do without a budget."""
-        limit = EXACTLY if self.rule == "optimal" and self.limit == NO_LIMIT else self.limit
+        """Return the settings of a processor."""
+        limit = needed_limit(self.rule, self.limit)
         tokens = {"max_tokens": AT_MOST, "num_tokens": EXACTLY}
         budget = {name: float(self.share) if limit == kind else None for name, kind in tokens.items()}
         return {"rule": self.rule, "threshold": float(self.threshold), **budget}

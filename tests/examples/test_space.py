@@ -334,6 +334,7 @@ class TestPage:
         page.get_by_label("optimal").click()
         wait_for_tokens(page, whole(analyse(CITY, of(rule="optimal"), tmp_path)).tokens)
         page.locator("#threshold").wait_for(state="hidden", timeout=WAIT)
+        assert page.get_by_label("Exactly").is_checked()  # this rule needs a number of tokens
 
     def test_a_clip_can_be_picked(self, page):
         page.locator(".gallery-item").last.click()

@@ -283,7 +283,14 @@ def test_training_and_its_results_are_read_from_the_folder(folder):
     measured = {"eval_accuracy": 0.75, "eval_tokens_computed": 0.25, "eval_clips": 40, "train_loss": 0.125}
     change(folder / "all_results.json", **measured)
     text = write_card(folder).read_text()
-    for line in ("Steps: 1,500", "Epochs: 12.5", "device: 8", "logged: 0.001", "loss: 0.125", "in training: 25.0%"):
+    for line in (
+        "Steps: 1,500",
+        "Epochs: 12.5",
+        "pass and device: 8",
+        "logged: 0.001",
+        "loss: 0.125",
+        "in training: 25.0 %",
+    ):
         assert line in text
     assert "were trained with RLT" not in text
     assert "model-index" not in text  # of an unknown data set
@@ -315,13 +322,13 @@ def test_settings_hardware_and_evaluations_during_training_are_on_the_card(folde
         "- Settings: `learning_rate=0.001`, ``recipe=a`b``\n- Hardware: 2 x NVIDIA H200\n- Versions: torch 2.6\n",
         "- Clips per second in training: 41.2\n",
         "| Epoch | Step | Training loss | Validation loss | Top-1 accuracy | Tokens computed |\n",
-        "| 1 | 10 | 2.5 | 2.25 | 50.0% | 25.0% |\n| 2 | 20 | 1.5 | 1.25 | 62.5% | 25.0% |\n\n",
+        "| 1 | 10 | 2.5 | 2.25 | 50.0 % | 25.0 % |\n| 2 | 20 | 1.5 | 1.25 | 62.5 % | 25.0 % |\n\n",
     ):
         assert line in text
     change(folder / "training.json", settings=["x"], hardware=None, versions=3)  # not as we wrote it
     change(folder / "trainer_state.json", log_history=[{"eval_accuracy": 0.5}, {"eval_accuracy": "no number"}])
     text = write_card(folder).read_text()
-    assert "| Top-1 accuracy |\n| ---: |\n| 50.0% |\n" in text
+    assert "| Top-1 accuracy |\n| ---: |\n| 50.0 % |\n" in text
     assert "Settings" not in text
 
 

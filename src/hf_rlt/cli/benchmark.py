@@ -45,7 +45,7 @@ def benchmark(
     *,
     rule: RuleOptions,
 ) -> None:
-    """Compare dense and RLT on your clips with your model: tokens, forward pass, file to logits, memory.
+    """Time dense and RLT on your clips at several batch sizes: forward pass, file to logits, memory.
 
     Dense and RLT take turns on the same weights and clips. Run it on an idle machine.
     """
@@ -69,7 +69,7 @@ def benchmark(
         **rule.changes(threshold),
     )
     network.to(device, getattr(torch, dtype)).eval()
-    progress = VideoProgress(Console(stderr=True), 2 * len(batch_size), "series of measurements")
+    progress = VideoProgress(Console(stderr=True), 2 * len(batch_size), "measurements")
     with progress:
         measure = partial(_measure, network, processor, videos, repeats=repeats, on_series=progress.add)
         rows = [row for size in batch_size for row in measure(size)]

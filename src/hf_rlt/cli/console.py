@@ -56,7 +56,7 @@ def spinner(console: Console) -> Progress:
 
 
 class VideoProgress:
-    """How far a job over many videos, or other things, is: the number done, the rate, the time left, and how many are bad.
+    """Show how far a job over many videos, or other items, is: how many are done, the rate, the time left, how many are bad.
 
     On a terminal one line that is rewritten; elsewhere, as in a log file, a line each minute. Use it in a `with` block.
 
@@ -91,7 +91,7 @@ class VideoProgress:
         self.show()
 
     def add(self, *, known: bool = False, bad: bool = False) -> None:
-        """Count a video."""
+        """Count an item."""
         self.done, self.known, self.bad = self.done + 1, self.known + known, self.bad + bad
         self.show()
 

@@ -67,7 +67,7 @@ def _show(result: dict[str, Any], config: Any, output: str | None) -> None:
         "Mean-class accuracy": f"{result['mean_class_accuracy']:.2%}",
         "Tokens computed": f"{result['tokens_computed']:.1%}",
         "Method": f"{config.method}, {rule_of(config).describe()}",
-        "Videos": f"{result['clips']}, {result['num_clips']} clips x {result['num_crops']} crops each",
+        "Videos": f"{result['clips']}, each in {result['num_clips']} x {result['num_crops']} views",
         "Skipped, unreadable": str(result["unreadable"] or ""),
         "Videos per second": f"{result['clips_per_second']:.2f}, from file to score",
     }

@@ -28,7 +28,7 @@ def check_words(words: list[str]) -> None:
     """Check what can be checked before PyTorch is imported, which takes seconds.
 
     Raises:
-        HfRltError: for an option that is nearly one, or a path that leads nowhere.
+        HfRltError: for a misspelt option, or a path that does not exist.
     """
     given: dict[str, str] = {}
     for word, following in zip(words, [*words[1:], ""], strict=True):

@@ -38,10 +38,10 @@ MaxTokens = Annotated[
     str | None, typer.Option(help="Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
 ]
 NumTokens = Annotated[
-    str | None, typer.Option(help="Tokens per clip, exactly: a number or a share. Takes the place of --threshold.")
+    str | None, typer.Option(help="Tokens per clip, exactly: a number or a share. Not together with --threshold.")
 ]
 Budget = Annotated[
-    str | None, typer.Option(help="clip: each clip has its own budget. batch: the clips of a video share.")
+    str | None, typer.Option(help="clip: each clip has its own budget. batch: the clips of a video share one.")
 ]
 BudgetGroups = Annotated[
     int | None, typer.Option(help="Spread the budget evenly over this many groups of tubelets in time.", min=1)

@@ -75,7 +75,7 @@ def write_onnx(model: torch.nn.Module, inputs: Inputs, path: Path, int8: Int8 | 
         if int8:
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
-            # CPUs without VNNI add pairs of products in 16 bits, which weights of 8 bits can overflow: 7 bits cannot.
+            # CPUs without VNNI add pairs of 8-bit products in 16 bits, which can overflow; with weights of 7 bits it cannot.
             kind = {"per_channel": True, "weight_type": QuantType.QInt8, "reduce_range": True}
             quantize_dynamic(written, path, use_external_data_format=large, **kind)
 

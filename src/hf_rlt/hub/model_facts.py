@@ -128,13 +128,13 @@ def _training(state: Mapping[str, Any], logs: Sequence[Any], results: Mapping[st
     found: dict[str, tuple[Any, str]] = {
         "Steps": (state.get("global_step"), "{:,.0f}"),
         "Epochs": (state.get("epoch"), "{:.4g}"),
-        "Clips per step and device": (state.get("train_batch_size"), "{:,.0f}"),
+        "Clips per forward pass and device": (state.get("train_batch_size"), "{:,.0f}"),
         "Highest learning rate logged": (max(rates, default=None), "{:.3g}"),
         "Mean training loss": (results.get("train_loss"), "{:.4g}"),
         "Tokens computed in training": (sum(tokens) / len(tokens) if tokens else None, "{:.1%}"),
         "Clips per second in training": (results.get("train_samples_per_second"), "{:,.3g}"),
     }
-    return {label: form.format(value) for label, (value, form) in found.items() if _is_number(value)}
+    return {label: form.format(value).replace("%", " %") for label, (value, form) in found.items() if _is_number(value)}
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, str]:

@@ -131,5 +131,8 @@ def epochs_table(epochs: Sequence[Mapping[str, Any]]) -> str:
     """Return the evaluations during a training as a Markdown table; a cell is empty where the log has no number."""
     known = [{name: x for name in EPOCH_COLUMNS if type(x := each.get(name)) in (int, float)} for each in epochs]
     columns = {name: column for name, column in EPOCH_COLUMNS.items() if any(name in each for each in known)}
-    rows = [[form.format(each[name]) if name in each else "" for name, (_, form) in columns.items()] for each in known]
+    rows = [
+        [form.format(each[name]).replace("%", " %") if name in each else "" for name, (_, form) in columns.items()]
+        for each in known
+    ]
     return markdown_table([title for title, _ in columns.values()], rows, align="r" * len(columns))

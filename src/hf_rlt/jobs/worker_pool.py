@@ -179,7 +179,7 @@ def _context() -> Any:
 
 
 def start_server() -> None:
-    """Start the fork server with SIGINT ignored: it imports for all workers, while the caller goes on."""
+    """Start the fork server with SIGINT ignored: it does the imports of all workers while the caller goes on."""
     if _context().get_start_method() != "forkserver":
         return
     from multiprocessing import forkserver

@@ -33,9 +33,9 @@ class ModelArguments:
     )
     max_tokens: str | None = _option(None, "Tokens per clip, at most: a number such as 512, or a share such as 0.2.")
     num_tokens: str | None = _option(
-        None, "Tokens per clip, exactly: a number or a share. Takes the place of --threshold."
+        None, "Tokens per clip, exactly: a number or a share. Not together with --threshold."
     )
-    budget: str | None = _option(None, "clip: each clip has its own budget. batch: the clips of a batch share.")
+    budget: str | None = _option(None, "clip: each clip has its own budget. batch: the clips of a batch share one.")
     budget_groups: int | None = _option(None, "Spread the budget evenly over this many groups of tubelets in time.")
     length_embedding: bool | None = _option(None, "Learn an embedding of the run length. Default: as the model.")
     proportional_attention: bool | None = _option(None, "Count keys by their run length. Default: as the model.")

@@ -79,12 +79,14 @@ def training_settings(groups: Groups, train: VideoList | ClipStream, validation:
 
 
 def chosen_settings(settings: Settings, args: Any) -> Settings:
-    """Return the settings to tell others: the usual ones and all that are not the defaults, but no names of folders."""
+    """Return the settings for the card: the usual ones and all that differ from the defaults, without paths."""
     defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(args)}
     defaults = json.loads(json.dumps({**defaults, **OURS}, default=str))
     private = {*LATE, *(name for place, names in PLACES.items() for name in (place, *names))} - {"dataset_name"}
     chosen = {name: value for name, value in settings.items() if name in defaults and value != defaults[name]}
-    chosen = {name: value for name, value in chosen.items() if not isinstance(value, dict)}  # how to run, not what
+    chosen = {
+        name: value for name, value in chosen.items() if not isinstance(value, dict)
+    }  # how the job runs, not what it trains
     told = {name: getattr(args, name) for name in ALWAYS_TOLD} | chosen
     batch = {name: settings[name] for name in ("clips_per_step", "batches_per_step") if name in settings}
     told = {name: value for name, value in (told | batch | settings["length"]).items() if name not in private}
