@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_rlt authors. Licensed under the Apache License, Version 2.0.
 """Analyse one clip for the Space: what RLT drops, then what the model predicts, and the time with and without RLT."""
 
+import math
 import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from hf_rlt.models.video_stream import Limits, open_stream
 
 SHOWN_SIDE = 320  # pixels that one clip should be high on the page, at least
 GAP = 8  # pixels between the clip and its twin
+MOST_FLOPS = 4e12  # of a dense forward pass: about a minute on two cores
 QUICK = 0.3  # seconds up to which a forward pass is measured three times
 
 
@@ -58,13 +60,21 @@ class Analyser:
     Args:
         model: a classifier.
         processor: the model's.
+
+    Raises:
+        ValueError: if one clip would keep a CPU too long.
     """
 
     def __init__(self, model: Any, processor: RLTVideoProcessor) -> None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         self.limits = EndpointHandler.read_limits()
         self.model, self.processor = model.eval().to(device), processor
-        self.scale = max(1, -(-SHOWN_SIDE // processor.crop_size["height"]))
+        self.scale = max(1, -(-SHOWN_SIDE // model.config.clip_shape[2]))
+        flops = analytic_flops(model.config, math.prod(model.config.grid))
+        if flops > MOST_FLOPS and self.model.device.type == "cpu":  # others are waiting
+            raise ValueError(
+                f"expected at most {MOST_FLOPS / 1e12:g} TFLOP per clip, found {flops / 1e12:.1f}: run the page yourself."
+            )
 
     def __call__(
         self, video: str | Path, settings: Mapping[str, Any], folder: str | Path, heat: bool = False

@@ -86,7 +86,7 @@ def answer(drawings: Path, models: list[str], video: str | None, model: str, hea
     try:
         check_choice(model, models)
         analyse = Analyser(*open_model(model))
-    except (ValueError, OSError, MemoryError) as error:
+    except Exception as error:  # whatever a stranger's files lead to
         yield f"**Cannot be opened.** {problem(error, model, model)}", HIDDEN, HIDDEN, HIDDEN
         return
     try:

@@ -97,7 +97,7 @@ def _inputs(models: list[str]) -> list[gr.Component]:
     video = gr.File(CLIPS[0], label="Or upload one", file_types=SUFFIXES, elem_id="video", height=110)
     threshold = gr.Slider(
         0,
-        1,
+        max(1, start.threshold),
         value=start.threshold,
         step=0.01,
         label="Threshold",
@@ -111,16 +111,20 @@ def _inputs(models: list[str]) -> list[gr.Component]:
         )
         rule = gr.Radio(list(RULES), value=start.rule, label="Rule", elem_id="rule")
         limit = gr.Radio([NO_LIMIT, AT_MOST, EXACTLY], value=start.limit, label="Number of tokens", elem_id="limit")
-        share = gr.Slider(0.05, 1, value=start.share, step=0.01, label="Share of the tokens", elem_id="share")
+        share = gr.Slider(
+            min(0.05, start.share), 1, value=start.share, step=0.01, label="Share of the tokens", elem_id="share"
+        )
     used = [limit, threshold, share]
     gr.on([rule.change, limit.change], _used, [rule, limit], used, api_visibility="private")
-    clips.click(partial(_picked, models[0]), clips, [video, model], api_visibility="private")
+    clips.click(partial(_picked, models[0]), [clips, model], [video, model], api_visibility="private")
     return [video, model, view, rule, threshold, limit, share]
 
 
-def _picked(first: str, number: int) -> tuple[str, str]:
-    """Return a clip and the model to show it with: for digits the one that knows them."""
-    return CLIPS[number], DIGITS if is_of_digits(CLIPS[number]) else first
+def _picked(first: str, number: int, model: str) -> tuple[str, str]:
+    """Return a clip and the model to show it with: for digits the one that knows them, which is for nothing else."""
+    if is_of_digits(CLIPS[number]):
+        return CLIPS[number], DIGITS
+    return CLIPS[number], first if model == DIGITS else model
 
 
 def _used(rule: str, limit: str) -> tuple[Any, Any, Any]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 
 from hf_rlt import RLTVideoMAEConfig, RLTVideoMAEForVideoClassification, RLTVideoProcessor
 from hf_rlt.inference.loading import load
@@ -21,6 +21,7 @@ BUILT_IN = HERE / "digits"
 CLIPS = sorted(str(path) for path in (HERE / "clips").glob("*.mp4"))
 VIDEOMAE_S = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "intermediate_size": 1536}
 ON_THE_HUB = ("MCG-NJU/videomae-base-finetuned-kinetics", "facebook/vjepa2-vitl-fpc16-256-ssv2")
+MOST_BYTES = 4_000_000_000  # of a model that a visitor asks for
 NO_LIMIT, AT_MOST, EXACTLY = "No limit", "At most", "Exactly"
 
 
@@ -43,9 +44,20 @@ def open_model(name: str) -> tuple[Any, Any]:
 
 
 def check_choice(name: str, known: list[str]) -> None:
-    """Raise ValueError unless `name` is known or looks like a Hub id: no visitor opens a folder of the server."""
-    if name not in known and (not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) or Path(name).exists()):
+    """Raise ValueError unless a model is one of the known ones, or a public one on the Hub that is not too large.
+
+    No visitor opens a folder of the server, or with its token a private repository.
+    """
+    if name in known:
+        return
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)) or Path(name).exists():
         raise ValueError(f"Expected the id of a model on the Hub, such as {ON_THE_HUB[0]}, received {name!r}.")
+    info = HfApi().model_info(name, files_metadata=True, token=False)
+    size = sum(file.size or 0 for file in info.siblings or ())
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"{name}: expected at most {MOST_BYTES / 1e9:g} GB of files, found {size / 1e9:.1f}: run the page yourself."
+        )
 
 
 def is_of_digits(video: str) -> bool:
@@ -92,4 +104,5 @@ class Choice(NamedTuple):
         limit = needed_limit(self.rule, self.limit)
         tokens = {"max_tokens": AT_MOST, "num_tokens": EXACTLY}
         budget = {name: float(self.share) if limit == kind else None for name, kind in tokens.items()}
-        return {"rule": self.rule, "threshold": float(self.threshold), **budget}
+        groups = {"budget_groups": 1} if RULES[self.rule].needs_budget else {}
+        return {"rule": self.rule, "threshold": float(self.threshold), **budget, **groups}

@@ -15,7 +15,7 @@ from transformers import pipeline
 
 from helpers.model_folders import save_family
 from helpers.paths import ROOT
-from helpers.tiny import TINY_VJEPA2
+from helpers.tiny import TINY, TINY_VJEPA2
 from hf_rlt.inference.loading import load
 from hf_rlt.inference.measure import analytic_flops
 
@@ -138,15 +138,59 @@ def test_the_page_starts_with_the_models_own_rule(rule, choice):
     assert choices.Choice.of(config) == choice
 
 
-def test_a_visitor_opens_no_folder_of_the_server(tmp_path, monkeypatch):
+def test_a_visitor_opens_public_models_of_the_hub_and_no_folder_of_the_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "org" / "name").mkdir(parents=True)
-    names = choices.model_names("/srv/own")
+    names, asked, size = choices.model_names("/srv/own"), [], [1]
+
+    def model_info(self, name, *, files_metadata, token):
+        asked.append((name, files_metadata, token))
+        return Mock(siblings=[Mock(size=size[0]), Mock(size=None)])
+
+    monkeypatch.setattr(choices.HfApi, "model_info", model_info)
     for name in (*names, "org/other"):
         choices.check_choice(name, names)
-    for name in ("/etc", "../up", "org/name", "a/b/c", "org/..", "", "name"):
+    for name in ("/etc", "../up", "org/name", "a/b/c", "org/..", "", "name", None):
         with pytest.raises(ValueError, match="Expected the id of a model on the Hub"):
             choices.check_choice(name, names)
+    size[0] = 5_000_000_000
+    with pytest.raises(
+        ValueError, match=r"org/other: expected at most 4 GB of files, found 5\.0: run the page yourself"
+    ):
+        choices.check_choice("org/other", names)
+    assert set(asked) == {("org/other", True, False)}  # never with the server's token
+
+
+def test_a_model_that_would_keep_everybody_waiting_is_refused(monkeypatch):
+    monkeypatch.setattr(analysis, "MOST_FLOPS", 1e8)
+    with pytest.raises(ValueError, match=r"expected at most 0\.0001 TFLOP per clip, found 0\.0: run the page yourself"):
+        analysis.Analyser(*choices.open_model(choices.DIGITS))
+
+
+def test_sliders_reach_what_the_model_says_and_a_picked_clip_keeps_the_model(tmp_path):
+    for rule, ends in (
+        ({"threshold": 2.5}, (0, 2.5, 0.05, 1)),
+        ({"num_frames": 64, "num_tokens": 16}, (0, 1, 0.03, 1)),
+    ):
+        folder = save_family(tmp_path / str(len(rule)), "rlt_videomae", {**TINY, **rule}, ["falls", "grows"])
+        controls = {each.elem_id: each for each in app.build(str(folder)).blocks.values() if hasattr(each, "minimum")}
+        threshold, share = controls["threshold"], controls["share"]
+        assert (threshold.minimum, threshold.maximum, share.minimum, share.maximum) == ends
+        assert threshold.minimum <= threshold.value <= threshold.maximum
+        assert share.minimum <= share.value <= share.maximum
+    numbers = {Path(clip).stem: number for number, clip in enumerate(choices.CLIPS)}
+    for clip, before, after in (
+        ("city_at_night", "org/own", "org/own"),
+        ("city_at_night", choices.DIGITS, "first"),
+        ("digit_grows", "org/own", choices.DIGITS),
+    ):
+        assert app._picked("first", numbers[clip], before) == (choices.CLIPS[numbers[clip]], after)
+
+
+def test_a_rule_that_needs_a_number_of_tokens_gets_one():
+    assert app._used("optimal", choices.NO_LIMIT)[0] == choices.EXACTLY
+    assert [app._used("anchor", limit)[0] for limit in (choices.NO_LIMIT, choices.AT_MOST)] == ["No limit", "At most"]
+    assert of(rule="optimal")["budget_groups"] == 1
 
 
 def test_the_hub_is_offered_only_where_there_is_one(monkeypatch):
@@ -189,8 +233,18 @@ def answered(drawings, video, model=choices.DIGITS):
     return list(answers.answer(drawings, choices.model_names(), str(video), model, False, *START))
 
 
-def test_a_model_that_cannot_be_opened_is_said(tmp_path):
-    for model, words in (("/etc", "Expected the id of a model on the Hub"), ("org/none", "org/none")):
+def test_a_model_that_cannot_be_opened_is_said(tmp_path, monkeypatch):
+    strange = tmp_path / "strange"
+    shutil.copytree(choices.BUILT_IN, strange)
+    (strange / "video_preprocessor_config.json").write_text('["no object"]')
+    monkeypatch.setattr(choices.HfApi, "model_info", Mock(side_effect=OSError("org/none: is\nnot there.")))
+    monkeypatch.setattr(choices, "ON_THE_HUB", (str(strange),))
+    monkeypatch.setattr(choices.constants, "HF_HUB_OFFLINE", False)
+    for model, words in (
+        ("/etc", "Expected the id of a model on the Hub"),
+        ("org/none", "org/none: is not there."),
+        (str(strange), "strange"),
+    ):
         ((shown, *hidden),) = answered(tmp_path, CITY, model)
         assert shown.startswith("**Cannot be opened.** ")
         assert words in shown

@@ -14,9 +14,8 @@ from helpers.model_folders import save_family
 from helpers.tiny import TINY, TINY_VJEPA2
 from helpers.training import difference, train, words
 from hf_rlt.errors import HfRltError
-from hf_rlt.training import finetune
+from hf_rlt.training import finetune, lora
 from hf_rlt.training.checkpoints import checkpoint_folders
-from hf_rlt.training.lora import add_lora
 from hf_rlt.training.trainer import RLTTrainer
 
 pytest.importorskip("peft")
@@ -64,7 +63,32 @@ def test_an_interrupted_training_with_lora_ends_as_an_uninterrupted_one(rendered
     assert difference(whole, run) == 0
 
 
+def test_a_new_length_embedding_is_trained_and_checkpoints_are_not_taken_for_models(rendered_digits, tmp_path):
+    base = save_family(tmp_path / "base", "rlt_videomae", TINY, CLASSES)
+    options = ("--lora_r", "2", "--max_steps", "2", "--per_device_train_batch_size", "4", "--save_strategy", "steps")
+    argv = words(
+        rendered_digits, tmp_path / "out", *options, "--model_name_or_path", base, "--length_embedding", "True"
+    )
+    job = finetune.make_job([*argv, "--save_steps", "2"])
+    assert job.trainer.args.hub_strategy == "end"  # what is pushed before is not merged
+    finetune.run(job)
+    embedding = load_file(tmp_path / "out" / "model.safetensors")["videomae.embeddings.run_length_embeddings.weight"]
+    assert embedding.abs().max() > 0
+    argv = words(rendered_digits, tmp_path / "next", "--model_name_or_path", tmp_path / "out" / "checkpoint-2")
+    with pytest.raises(HfRltError, match="a checkpoint of a training with --lora_r, not merged"):
+        finetune.make_job(argv)
+
+
 def test_what_lora_cannot_do_is_said(rendered_digits, tmp_path, monkeypatch):
+    base = save_family(tmp_path / "base", "rlt_videomae", TINY, CLASSES)
+    argv = words(rendered_digits, tmp_path / "out", "--model_name_or_path", base, "--lora_r", "2", "--max_steps", "1")
+    reentrant = ("--gradient_checkpointing", "True", "--gradient_checkpointing_kwargs", '{"use_reentrant": true}')
+    with pytest.raises(HfRltError, match="which use_reentrant loses: leave it out"):
+        finetune.make_job([*argv, *reentrant])
+    with monkeypatch.context() as patch:
+        patch.setattr(lora, "TARGETS", "nothing")
+        with pytest.raises(HfRltError, match="Target modules nothing not found"):
+            finetune.make_job(argv)
     made = RLTTrainer.create_accelerator_and_postprocess
     monkeypatch.setattr(
         RLTTrainer,
@@ -72,7 +96,7 @@ def test_what_lora_cannot_do_is_said(rendered_digits, tmp_path, monkeypatch):
         lambda self: (made(self), setattr(self, "is_fsdp_enabled", True)),
     )
     with pytest.raises(HfRltError, match="FSDP and DeepSpeed may split them: use DDP"):
-        finetune.make_job(words(rendered_digits, tmp_path, "--lora_r", "2", "--max_steps", "1"))
+        finetune.make_job(argv)
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(HfRltError, match="--lora_r needs peft: `pip install peft`"):
-        add_lora(None, 4)
+        lora.add_lora(None, 4)

@@ -120,6 +120,10 @@ def _measure(
     ]
 
 
+def _seconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms" if seconds < 10 else f"{seconds:,.1f} s"
+
+
 def _show(rows: list[dict[str, Any]], rule: str, repeats: int) -> None:
     from rich.table import Table
 
@@ -133,11 +137,11 @@ def _show(rows: list[dict[str, Any]], rule: str, repeats: int) -> None:
             row["method"],
             f"{row['tokens']:,} {row['tokens'] / dense['tokens']:.0%}",
             f"{row['gflops']:,.1f}" if row["gflops"] < 100 else f"{row['gflops']:,.0f}",
-            f"{1000 * forward:,.0f} ms",
+            _seconds(forward),
             f"{dense['forward_seconds'] / forward:.2f}x",
-            f"{1000 * whole:,.0f} ms",
+            _seconds(whole),
             f"{dense['file_to_logits_seconds'] / whole:.2f}x",
-            f"{row['peak_bytes'] / 1e6:,.0f} MB",
+            f"{row['peak_bytes'] / 1e6:,.0f} MB" if row["peak_bytes"] < 1e9 else f"{row['peak_bytes'] / 1e9:,.1f} GB",
         )
     console = Console()
     console.print(table)

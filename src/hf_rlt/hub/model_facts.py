@@ -87,7 +87,10 @@ def read_facts(folder: str | Path) -> ModelFacts:
         config=config,
         processor=_read_processor(folder / "video_preprocessor_config.json"),
         results=results if "eval_accuracy" in results else {},
-        training={**_training(state, logs, results), **_run(_read(folder / RUN_FILE))},
+        training={
+            **_training(state, logs, results),
+            **_run(read_json(run) if (run := folder / RUN_FILE).is_file() else {}),
+        },
         epochs=tuple(_epochs(logs)),
         carries_code=_carries_code(folder, raw.get("auto_map") or {}),
         has_handler=(folder / "handler.py").is_file(),
@@ -137,14 +140,15 @@ def _training(state: Mapping[str, Any], logs: Sequence[Any], results: Mapping[st
     return {label: form.format(value).replace("%", " %") for label, (value, form) in found.items() if _is_number(value)}
 
 
-def _run(run: Mapping[str, Any]) -> dict[str, str]:
-    """Return settings, hardware and versions of a fine-tuning."""
+def _run(run: Any) -> dict[str, str]:
+    """Return settings, hardware and versions of a fine-tuning; what is not as we write it is left out."""
+    run = run if isinstance(run, dict) else {}
     settings, versions = (
         value if isinstance(value := run.get(name), dict) else {} for name in ("settings", "versions")
     )
     found = {
         "Settings": ", ".join(code(f"{name}={value}") for name, value in settings.items()),
-        "Hardware": cell(run.get("hardware", "")),
+        "Hardware": cell(run.get("hardware") or ""),
         "Versions": ", ".join(cell(f"{name} {version}") for name, version in versions.items()),
     }
     return {label: text for label, text in found.items() if text}

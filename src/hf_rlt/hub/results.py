@@ -24,6 +24,7 @@ NUMBERS = (
     *("clips", "unreadable", "num_clips", "num_crops", "num_frames", "token_keep_ratio"),
     *("threshold", "max_tokens", "num_tokens", "budget_groups"),
 )
+MOST_EPOCHS = 20  # rows of the table
 EPOCH_COLUMNS = {
     "epoch": ("Epoch", "{:.4g}"),
     "step": ("Step", "{:,.0f}"),
@@ -128,7 +129,11 @@ def _value(result: EvalResult) -> str:
 
 
 def epochs_table(epochs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the evaluations during a training as a Markdown table; a cell is empty where the log has no number."""
+    """Return the evaluations during a training as a Markdown table; a cell is empty where the log has no number.
+
+    Of many, it shows some: evenly spread, with the last.
+    """
+    epochs = epochs[:: -max(1, -(-len(epochs) // MOST_EPOCHS))][::-1]
     known = [{name: x for name in EPOCH_COLUMNS if type(x := each.get(name)) in (int, float)} for each in epochs]
     columns = {name: column for name, column in EPOCH_COLUMNS.items() if any(name in each for each in known)}
     rows = [

@@ -130,6 +130,6 @@ def processor_name() -> str:
 
 def hardware_name(device: torch.device) -> str:
     """Return what computes on a device, such as "NVIDIA H200" or "AMD EPYC, 2 cores"."""
-    return (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor_name()}, {os.cpu_count()} cores"
-    )
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor_name()}, {os.cpu_count()} cores" if device.type == "cpu" else device.type

@@ -32,6 +32,7 @@ from ..inference.evaluate import IGNORED_OUTPUTS, ClipMetrics, logits_and_tokens
 from ..tokens import count_tokens
 from .arguments import Groups
 from .checkpoints import check_output_dir, saving
+from .lora import check_lora
 from .model import load_model
 from .parsing import TOKEN_BALANCED_STRATEGIES, library_refusals, read_arguments, resolve_training_args
 from .recipes import scaled_learning_rate
@@ -93,8 +94,8 @@ def make_job(argv: list[str], prog: str | None = None) -> Job:
             max_tokens=data_args.max_tokens_per_batch,
             settings=settings,
         )
-    if model_args.lora_r and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-        raise HfRltError("--lora_r: expected whole weights to merge into; FSDP and DeepSpeed may split them: use DDP.")
+    if model_args.lora_r:
+        check_lora(trainer)
     if data_args.max_tokens_per_batch is not None:
         plan_batches(trainer, recipe_args.base_learning_rate)
     size = "a stream of" if isinstance(train, ClipStream) else len(train)

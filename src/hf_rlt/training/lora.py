@@ -3,7 +3,10 @@
 
 from typing import Any
 
+from transformers.trainer_utils import HubStrategy
+
 from ..errors import HfRltError
+from .parsing import library_refusals
 
 TARGETS = r".*encoder\..*\.(query|value)"  # not those of V-JEPA 2's predictor
 
@@ -24,10 +27,22 @@ def add_lora(model: Any, rank: int) -> None:
     head = {name for name, _ in model.named_parameters()} - {
         f"{model.base_model_prefix}.{name}" for name, _ in model.base_model.named_parameters()
     }
-    LoraModel(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS), "default")  # changes the model
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS)
+    with library_refusals():  # of a family without such projections
+        LoraModel(model, settings, "default")  # changes the model
     for name, parameter in model.named_parameters():
-        if name in head:
+        if name in head or "run_length_embeddings" in name:  # zero in a checkpoint that has none
             parameter.requires_grad_(True)
+
+
+def check_lora(trainer: Any) -> None:
+    """Raise HfRltError for a training that LoRA cannot take part in; push to the Hub what is merged only."""
+    args = trainer.args
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise HfRltError("--lora_r: expected whole weights to merge into; FSDP and DeepSpeed may split them: use DDP.")
+    if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+        raise HfRltError("--lora_r: expected gradients behind a frozen layer, which use_reentrant loses: leave it out.")
+    args.hub_strategy = HubStrategy.END
 
 
 def merge_lora(model: Any) -> None:

@@ -31,8 +31,9 @@ def load_model(args: ModelArguments, names: list[str], clip_frames: int = 32) ->
     """
     if args.train_only not in TRAINABLE:
         raise HfRltError(f"--train_only: expected one of {', '.join(TRAINABLE)}, received {args.train_only!r}.")
-    if args.lora_r < 0 or (args.lora_r and args.train_only == "head"):
-        raise HfRltError(f"--lora_r: expected a rank from 1 on, without --train_only head, received {args.lora_r}.")
+    if args.lora_r < 0 or (args.lora_r and (args.train_only == "head" or not args.model_name_or_path)):
+        wanted = "a rank from 1 on, with --model_name_or_path and without --train_only head"
+        raise HfRltError(f"--lora_r: expected {wanted}, received {args.lora_r}.")
     path = args.model_name_or_path
     changes = _given(args, "length_embedding", "proportional_attention")
     changes |= _given(args, "num_frames") | args.rule_changes | {"drop_path_rate": args.drop_path_rate}
@@ -83,6 +84,10 @@ def _from_checkpoint(family: Family, path: str, changes: dict[str, Any]) -> tupl
     config = family.config.from_pretrained(path, **changes)
     options = {"config": config, "ignore_mismatched_sizes": True, "output_loading_info": True}
     model, info = family.classifier.from_pretrained(path, **options)
+    if any(".lora_A." in key for key in info["unexpected_keys"]):
+        raise HfRltError(
+            f"{path}: a checkpoint of a training with --lora_r, not merged: start from the folder above it."
+        )
     new_head = "classifier.weight" in {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     if new_head and not getattr(config, "use_mean_pooling", True):
         # The published pre-trained checkpoints say so of their own task. For a new classifier it would mean the token

@@ -3,9 +3,13 @@
 
 import json
 import logging
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
+import transformers
+
+import hf_rlt
 
 from ..data import EvalDataset
 from ..errors import HfRltError, one_line
@@ -37,16 +41,18 @@ def save_training(trainer: RLTTrainer, metrics: dict[str, float] | None) -> None
         else:  # the results are there; Trainer has logged a training without steps
             trainer.state.log_history.pop()
         trainer.save_state()
-        if trainer.is_world_process_zero():
+        if trainer.is_world_process_zero() and metrics is not None:
             run = {"settings": chosen_settings(trainer.settings or {}, trainer.args), **machine(trainer.args)}
             write_text_atomic(Path(trainer.args.output_dir) / RUN_FILE, json.dumps(run, indent=2) + "\n")
 
 
 def machine(args: Any) -> dict[str, Any]:
     """Return what a training runs on: hardware and versions."""
-    hardware = hardware_name(args.device)
-    versions = {name: version(name) for name in ("hf_rlt", "transformers", "torch")}
-    return {"hardware": f"{args.world_size} x {hardware}" if args.world_size > 1 else hardware, "versions": versions}
+    hardware, count = hardware_name(args.device), args.world_size * max(args.n_gpu, 1)
+    if count > 1:
+        hardware = f"{hardware}, {count} processes" if args.device.type == "cpu" else f"{count} x {hardware}"
+    versions = {module.__name__: module.__version__ for module in (hf_rlt, transformers, torch)}
+    return {"hardware": hardware, "versions": versions}
 
 
 def save_evaluation(

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ PLACES = {
     "starting_weights": ("model_name_or_path",),
 }
 OURS = {f.name: f.default for group in (ModelArguments, DataArguments, RecipeArguments) for f in fields(group)}
+HOW_IT_RUNS = {"accelerator_config", "deepspeed", "fsdp", "fsdp_config"}  # not what it trains
 ALWAYS_TOLD = ("learning_rate", "optim", "lr_scheduler_type", "weight_decay", "seed")
 SPLIT = ("per_device_train_batch_size", "processes", "gradient_accumulation_steps")
 
@@ -82,15 +84,12 @@ def chosen_settings(settings: Settings, args: Any) -> Settings:
     """Return the settings for the card: the usual ones and all that differ from the defaults, without paths."""
     defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(args)}
     defaults = json.loads(json.dumps({**defaults, **OURS}, default=str))
-    private = {*LATE, *(name for place, names in PLACES.items() for name in (place, *names))} - {"dataset_name"}
+    private = {*LATE, *HOW_IT_RUNS, *(name for place, names in PLACES.items() for name in (place, *names))}
     chosen = {name: value for name, value in settings.items() if name in defaults and value != defaults[name]}
-    chosen = {
-        name: value for name, value in chosen.items() if not isinstance(value, dict)
-    }  # how the job runs, not what it trains
     told = {name: getattr(args, name) for name in ALWAYS_TOLD} | chosen
     batch = {name: settings[name] for name in ("clips_per_step", "batches_per_step") if name in settings}
-    told = {name: value for name, value in (told | batch | settings["length"]).items() if name not in private}
-    return json.loads(json.dumps(told, default=str))
+    told = json.loads(json.dumps(told | batch | settings.get("length", {}), default=str))
+    return {name: value for name, value in told.items() if name not in private and not re.search(r"[/\\]", str(value))}
 
 
 def changes(found: Settings, wanted: Settings, finished: bool = False) -> list[str]:
