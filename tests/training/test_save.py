@@ -4,11 +4,12 @@
 import json
 
 import pytest
-from transformers import AutoModelForVideoClassification, AutoVideoProcessor
+from transformers import AutoModelForVideoClassification, AutoVideoProcessor, TrainingArguments
 
 from helpers.paths import ROOT
 from helpers.training import content, words
 from hf_rlt.training import finetune
+from hf_rlt.training.settings import chosen_settings
 from hf_rlt.training.videos import set_name
 
 
@@ -48,3 +49,16 @@ def test_a_training_saves_what_transformers_opens_and_then_is_finished(rendered_
 def test_a_data_set_is_called_like_its_folder_or_file():
     names = {"sports/train": "sports", "sports/clips": "clips", "k400/train.csv": "k400", "k400/small.csv": "small"}
     assert {path: set_name(path) for path in names} == names
+
+
+def test_what_is_told_of_a_training_has_no_paths_and_its_whole_schedule(tmp_path):
+    args = TrainingArguments(
+        str(tmp_path), lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}
+    )
+    settings = {**args.to_dict(), "dataset_name": "/home/a/clips", "deepspeed": "ds.json", "label_file": "b.json"}
+    settings |= {"recipe": "small", "optim_args": "/tmp/x", "length": {"num_train_epochs": 3.0}}
+    told = chosen_settings(settings, args)
+    assert told["lr_scheduler_kwargs"] == {"min_lr_rate": 0.1}
+    assert (told["recipe"], told["num_train_epochs"]) == ("small", 3.0)
+    assert not {"dataset_name", "deepspeed", "label_file", "optim_args", "output_dir", "accelerator_config"} & set(told)
+    assert chosen_settings({}, args)["learning_rate"] == 5e-5

@@ -59,14 +59,17 @@ def evaluate(
 
 
 def _show(result: dict[str, Any], config: Any, output: str | None) -> None:
+    from ..models.rlt_config import RLTConfigMixin
     from ..models.run_rule import rule_of
 
+    rule = rule_of(config)
+    names = [config.method] if rule.drops or config.method != RLTConfigMixin.method else []
     rows = {
         "Top-1 accuracy": f"{result['accuracy']:.2%}",
         "Top-5 accuracy": f"{result['top_5_accuracy']:.2%}" if "top_5_accuracy" in result else None,
         "Mean-class accuracy": f"{result['mean_class_accuracy']:.2%}",
         "Tokens computed": f"{result['tokens_computed']:.1%}",
-        "Method": f"{config.method}, {rule_of(config).describe()}",
+        "Method": ", ".join([*names, rule.describe()]),
         "Videos": f"{result['clips']}, each in {result['num_clips']} x {result['num_crops']} views",
         "Skipped, unreadable": str(result["unreadable"] or ""),
         "Videos per second": f"{result['clips_per_second']:.2f}, from file to score",
