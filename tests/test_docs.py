@@ -66,6 +66,7 @@ def desk(tmp_path_factory) -> Path:
     for name in ("clip.mp4", "a.mp4", "b.mp4", "clips/train/x/1.mp4", "clips/train/x/2.mp4", "clips/train/y/3.mp4"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, folder / name)
+    shutil.copytree(clip.parent, folder / "examples" / "space" / "clips")
     for name in ("outputs/digits", "outputs/mine", "digits"):
         shutil.copytree(ROOT / "examples" / "space" / "digits", folder / name)
     for name in ("videomae-base", "videomae-base-finetuned-kinetics"):

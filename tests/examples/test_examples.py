@@ -30,8 +30,10 @@ def test_every_way_runs_the_same_training(rendered_digits, tmp_path, way):
     assert log[0]["loss"] == pytest.approx(2.08, abs=0.2)
 
 
-def test_the_command_passes_everything_on(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["hf-rlt", "finetune", "--train_dir", "a", "--train-file", "b"])
+def test_the_command_passes_everything_on(monkeypatch, capsys, tmp_path):
+    (tmp_path / "b").touch()
+    given = ["--train_dir", str(tmp_path), "--train-file", str(tmp_path / "b")]
+    monkeypatch.setattr(sys, "argv", ["hf-rlt", "finetune", *given])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2

@@ -30,7 +30,7 @@ import choices  # noqa: E402
 
 CITY = SPACE / "clips" / "city_at_night.mp4"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT = 60_000  # milliseconds
+WAIT = 120_000  # milliseconds, on a busy machine
 START = choices.Choice("threshold", 0.1, choices.NO_LIMIT, 0.25)
 
 

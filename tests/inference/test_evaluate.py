@@ -157,7 +157,7 @@ def test_the_command_reports_a_table_json_and_bad_videos(folder, clips, with_a_m
     with caplog.at_level(logging.WARNING):
         done = run(*command, "--on-bad-video", "skip", "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "8, 2 clips x 1 crops each" in done.output
+    assert "8, each in 2 x 1 views" in done.output
     assert "Skipped, unreadable" in done.output
     assert caplog.text.count("gone.mp4 (") == 1
     result = json.loads((tmp_path / "out" / "evaluation.json").read_text())

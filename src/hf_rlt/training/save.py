@@ -3,13 +3,10 @@
 
 import json
 import logging
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers
-
-import hf_rlt
 
 from ..data import EvalDataset
 from ..errors import HfRltError, one_line
@@ -51,7 +48,10 @@ def machine(args: Any) -> dict[str, Any]:
     hardware, count = hardware_name(args.device), args.world_size * max(args.n_gpu, 1)
     if count > 1:
         hardware = f"{hardware}, {count} processes" if args.device.type == "cpu" else f"{count} x {hardware}"
-    versions = {module.__name__: module.__version__ for module in (hf_rlt, transformers, torch)}
+    versions = {}
+    for name in ("hf_rlt", "transformers", "torch"):
+        with suppress(PackageNotFoundError):  # of a source tree that is not installed
+            versions[name] = version(name)
     return {"hardware": hardware, "versions": versions}
 
 
