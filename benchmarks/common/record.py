@@ -9,11 +9,9 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +19,7 @@ import torch
 import typer
 
 from hf_rlt.errors import HfRltError
-from hf_rlt.inference.measure import processor_name, quartiles
+from hf_rlt.inference.measure import installed_versions, processor_name, quartiles
 from hf_rlt.jobs.atomic import write_text_atomic
 
 PACKAGES = (
@@ -59,10 +57,7 @@ def _commit() -> str | None:
 
 def environment() -> dict[str, Any]:
     """Return date, command, commit, machine and versions: what it takes to repeat a measurement."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
+    versions = {"python": platform.python_version(), **installed_versions(PACKAGES)}
     machine: dict[str, Any] = {
         "cpu": processor_name(),
         "cores": os.cpu_count(),

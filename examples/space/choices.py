@@ -52,6 +52,12 @@ def check_choice(name: str, known: list[str]) -> None:
         return
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)) or Path(name).exists():
         raise ValueError(f"Expected the id of a model on the Hub, such as {ON_THE_HUB[0]}, received {name!r}.")
+    check_public(name)
+
+
+@lru_cache(maxsize=64)  # asked once, not at each move of a slider
+def check_public(name: str) -> None:
+    """Raise ValueError or OSError unless a model on the Hub is public and not too large."""
     info = HfApi().model_info(name, files_metadata=True, token=False)
     size = sum(file.size or 0 for file in info.siblings or ())
     if size > MOST_BYTES:

@@ -153,6 +153,10 @@ def test_a_visitor_opens_public_models_of_the_hub_and_no_folder_of_the_server(tm
     for name in ("/etc", "../up", "org/name", "a/b/c", "org/..", "", "name", None):
         with pytest.raises(ValueError, match="Expected the id of a model on the Hub"):
             choices.check_choice(name, names)
+    assert len(asked) == 1
+    choices.check_choice("org/other", names)
+    assert len(asked) == 1  # the Hub is asked once, not at each move of a slider
+    choices.check_public.cache_clear()
     size[0] = 5_000_000_000
     with pytest.raises(
         ValueError, match=r"org/other: expected at most 4 GB of files, found 5\.0: run the page yourself"

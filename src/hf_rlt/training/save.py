@@ -3,8 +3,6 @@
 
 import json
 import logging
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from ..errors import HfRltError, one_line
 from ..hub import write_card
 from ..hub.model_facts import RUN_FILE
 from ..inference.evaluate import write_per_class
-from ..inference.measure import hardware_name
+from ..inference.measure import hardware_name, installed_versions
 from ..jobs.atomic import write_text_atomic
 from ..models.run_rule import rule_settings
 from .checkpoints import saving
@@ -48,11 +46,7 @@ def machine(args: Any) -> dict[str, Any]:
     hardware, count = hardware_name(args.device), args.world_size * max(args.n_gpu, 1)
     if count > 1:
         hardware = f"{hardware}, {count} processes" if args.device.type == "cpu" else f"{count} x {hardware}"
-    versions = {}
-    for name in ("hf_rlt", "transformers", "torch"):
-        with suppress(PackageNotFoundError):  # of a source tree that is not installed
-            versions[name] = version(name)
-    return {"hardware": hardware, "versions": versions}
+    return {"hardware": hardware, "versions": installed_versions(("hf_rlt", "transformers", "torch"))}
 
 
 def save_evaluation(
